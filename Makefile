@@ -1,0 +1,57 @@
+# Everything happens in a virtual environment made from the lock; python and make is all it takes.
+#   make test PYTHON=python3.13 VENV=.venv-3.13     the same on another Python
+#   make test ARGS="-k lease -x"                    arguments for pytest
+
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+VENV ?= .venv
+LOCK := requirements-dev.lock
+PY := $(VENV)/bin/python
+# -qq: errors only
+PIP := $(PY) -m pip --disable-pip-version-check -qq
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## see the cache at work on an example application
+	@$(PY) -m examples.analysis.demo
+
+test: $(VENV)/.installed ## run the tests on every Redis-compatible server there is
+	$(PY) -m pytest --redis=all $(ARGS)
+
+lint: $(VENV)/.installed ## check style, formatting, types and the direction of imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy --strict
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.installed ## format, and mend what can be mended
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lock: ## resolve the dependencies anew (UPGRADE=1: to their newest versions)
+	@test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && \
+		$(VENV)-lock/bin/python -m pip --disable-pip-version-check -qq install uv; }
+	$(VENV)-lock/bin/uv pip compile --quiet pyproject.toml --group dev --all-extras \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(LOCK)
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) $(VENV)-lock build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two stamps, so that a change of pyproject.toml alone doesn't install everything again.
+$(VENV)/.locked: $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+		"tta_taskcache needs Python 3.11 or newer; $(PYTHON) is %d.%d: set PYTHON" % sys.version_info[:2])'
+	@echo "Installing into $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes -r $(LOCK)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

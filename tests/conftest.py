@@ -1,0 +1,161 @@
+"""Fixtures for real servers and workers.
+
+A test that uses a server (`redis_server`, `server_factory`, `worker_factory`) runs once per kind of
+server chosen with `--redis`; all others run once.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+
+from tests.support import servers
+from tests.support.servers import Server, ServerKind
+from tests.support.workers import Worker, clean_environment
+
+LOG_TAIL = 8_000
+
+KINDS = pytest.StashKey[list[ServerKind]]()
+STARTED = pytest.StashKey[list[Server | Worker]]()
+
+# Deadlines measure the machine.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--redis",
+        choices=["all", *ServerKind],
+        help="servers to test on: all there are, or one kind (default: the first there is)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in os.environ.keys() - clean_environment(os.environ).keys():
+        del os.environ[name]
+    config.stash[KINDS] = _chosen(config.getoption("--redis"))
+
+
+def _chosen(option: str | None) -> list[ServerKind]:
+    found = servers.available()
+    if option is None:
+        return found[:1]
+    if option == "all":
+        if not found:
+            raise pytest.UsageError("--redis=all: there is no server; `make test` installs one")
+        return found
+    kind = ServerKind(option)
+    if kind not in found:
+        raise pytest.UsageError(f"--redis={kind}: {servers.why_missing(kind)}")
+    return [kind]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    chosen = ", ".join(config.stash[KINDS]) or "none, tests that need one are skipped"
+    missing = [kind for kind in ServerKind if kind not in servers.available()]
+    return [
+        f"redis servers: {chosen}",
+        *(f"redis server missing: {kind} ({servers.why_missing(kind)})" for kind in missing),
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "redis_kind" in metafunc.fixturenames:
+        kinds = metafunc.config.stash[KINDS]
+        metafunc.parametrize("redis_kind", kinds, ids=str, indirect=True, scope="session")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: Any = yield
+    if report.failed:
+        for process in item.stash.get(STARTED, []):
+            report.sections.append((f"Log of {process}", process.log[-LOG_TAIL:]))
+    return report
+
+
+@pytest.fixture(scope="session")
+def redis_kind(request: pytest.FixtureRequest) -> ServerKind:
+    kind: ServerKind = request.param
+    return kind
+
+
+@pytest.fixture(scope="session")
+def server(redis_kind: ServerKind) -> Iterator[Server]:
+    """The server that tests share. Tests want `redis_server`, which is this one, empty."""
+    with Server(redis_kind) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(server: Server, request: pytest.FixtureRequest) -> Server:
+    """A running server without keys or scripts.
+
+    It may be paused, killed and restarted, the next test finds it well again. Its configuration
+    isn't reset: take a server of your own from `server_factory` for that.
+    """
+    if not server.running:
+        server.restart()
+    server.resume()
+    client = server.client()
+    client.flushall()
+    client.script_flush()
+    _started(request).append(server)
+    return server
+
+
+@pytest.fixture
+def server_factory(
+    redis_kind: ServerKind, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Server]]:
+    """`server_factory(*options)`: one more server, all its own, of the kind under test."""
+    made: list[Server] = []
+
+    def make(*options: str) -> Server:
+        server = Server(redis_kind, *options)
+        made.append(server)
+        _started(request).append(server)
+        return server.start()
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture
+def worker_factory(
+    redis_server: Server, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Worker]]:
+    """`worker_factory(module, **options)`: a worker that answers, with the options of `Worker`.
+
+    Broker, results and cache are in databases 0, 1 and 2 of `redis_server`, unless `env` says
+    otherwise.
+    """
+    made: list[Worker] = []
+    urls = {
+        "CELERY_BROKER_URL": redis_server.url(0),
+        "CELERY_RESULT_BACKEND": redis_server.url(1),
+        "TASKCACHE_URL": redis_server.url(2),
+    }
+
+    def make(module: str, *, env: dict[str, str] | None = None, **options: Any) -> Worker:
+        worker = Worker(module, env=urls | (env or {}), **options)
+        made.append(worker)
+        _started(request).append(worker)
+        return worker
+
+    yield make
+    for worker in made:
+        worker.stop()
+
+
+@pytest.fixture
+def free_port() -> int:
+    return servers.free_port()
+
+
+def _started(request: pytest.FixtureRequest) -> list[Server | Worker]:
+    return request.node.stash.setdefault(STARTED, [])

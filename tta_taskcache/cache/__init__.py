@@ -1,0 +1,1 @@
+"""The engine: look up, run, fill, invalidate. It knows stores and policies, not Celery."""

@@ -1,0 +1,147 @@
+"""Completing a call that was answered from the cache, exactly as if it had run (promise S4).
+
+Nothing of Celery is imitated: its own tracer runs, and the task's ``__call__`` returns the stored
+result in place of the body. So callbacks, the rest of the chain, the chord's count, children,
+signals, handlers, ``ignore_result`` and the stored result are Celery's, in its order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from celery import Task, states
+from celery.app import trace
+from celery.utils.functional import maybe_list
+from kombu.exceptions import OperationalError
+
+from ..cache.engine import Hit
+
+#: Where a request carries the answer to its own call. Never sent anywhere.
+ANSWER = "taskcache_answer"
+
+Request = dict[str, Any]
+
+_running = threading.local()
+
+
+def in_a_loop(step: Callable[[], None]) -> None:
+    """Run a completion, and after it the ones that it leads to, one after the other.
+
+    The next step of a chain may be a hit as well, and so on for a thousand steps: while one
+    completion runs in this thread, further ones wait in a queue and don't recurse.
+
+    Raises:
+        Exception: The first error of any of them, after all have been tried.
+    """
+    waiting: deque[Callable[[], None]] | None = getattr(_running, "waiting", None)
+    if waiting is not None:
+        waiting.append(step)
+        return
+    waiting = _running.waiting = deque([step])
+    first_error: Exception | None = None
+    try:
+        while waiting:
+            try:
+                waiting.popleft()()
+            except Exception as error:  # the others are calls of their own
+                first_error = first_error or error
+    finally:
+        _running.waiting = None
+    if first_error is not None:
+        raise first_error
+
+
+def complete_here(task: Task, request: Request, hit: Hit) -> None:
+    """Complete a call in this process, which is not the worker that would have run it.
+
+    Raises:
+        OperationalError: The broker didn't take the next step; a plain call would say so too.
+    """
+    request[ANSWER] = hit
+    outcome = _tracer(task)(request["id"], request["args"], request["kwargs"], request)
+    failure = outcome.info
+    if failure is not None and failure.state == states.FAILURE:
+        if isinstance(failure.retval, OperationalError):
+            raise failure.retval
+
+
+def _tracer(task: Task) -> Callable[..., Any]:
+    tracer: Callable[..., Any] | None = task.__dict__.get("_taskcache_tracer")
+    if tracer is None:
+        # Through the module: tools such as Sentry's replace build_tracer there.
+        tracer = trace.build_tracer(task.name, task, app=task.app)
+        task.__dict__["_taskcache_tracer"] = tracer
+    return tracer
+
+
+def request_for(
+    task: Task,
+    task_id: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Request:
+    """The request that a worker would have made of the message of this call.
+
+    Args:
+        task: The task.
+        task_id: The call's id.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        options: What ``apply_async`` was given, as in ``Celery.send_task``.
+    """
+    app = task.app
+    root_id, parent_id = options.get("root_id"), options.get("parent_id")
+    priority = options.get("priority", task.priority)
+    parent = app.current_worker_task
+    if parent is not None:
+        root_id = root_id or parent.request.root_id or parent.request.id
+        parent_id = parent_id or parent.request.id
+        if priority is None and app.conf.task_inherit_parent_priority:
+            priority = parent.request.delivery_info.get("priority")
+    stamped = options.get("stamped_headers") or []
+    message = app.amqp.as_task_v2(
+        task_id,
+        task.name,
+        list(args),
+        dict(kwargs),
+        group_id=options.get("group_id"),
+        group_index=options.get("group_index"),
+        chord=options.get("chord"),
+        callbacks=maybe_list(options.get("link")),
+        errbacks=maybe_list(options.get("link_error")),
+        reply_to=options.get("reply_to") or app.thread_oid,
+        time_limit=options.get("time_limit"),
+        soft_time_limit=options.get("soft_time_limit"),
+        root_id=root_id,
+        parent_id=parent_id,
+        shadow=options.get("shadow"),
+        chain=options.get("chain"),
+        ignore_result=options.get("ignore_result"),
+        argsrepr="",
+        kwargsrepr="",
+        stamped_headers=stamped,
+        replaced_task_nesting=options.get("replaced_task_nesting", 0),
+        **{name: options[name] for name in stamped},
+    )
+    body_args, body_kwargs, embedded = message.body
+    return {
+        **message.headers,
+        **(options.get("headers") or {}),
+        **embedded,
+        **message.properties,
+        "args": body_args,
+        "kwargs": body_kwargs,
+        "is_eager": False,
+        "hostname": message.headers["origin"],
+        "delivery_info": {
+            "exchange": "",
+            "routing_key": options.get("routing_key") or options.get("queue"),
+            "priority": priority,
+            "redelivered": False,
+        },
+        "_children": [],
+    }

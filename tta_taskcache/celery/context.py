@@ -1,0 +1,121 @@
+"""Context headers: what a call carries beside its arguments (promise K3).
+
+A header comes from the call itself, else from the ambient ``cache.context(…)``, else from the task
+that makes the call. Celery drops custom headers in a chain's last step and in child tasks, so what
+a child may need travels in one header of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from celery import Task
+from celery._state import get_current_worker_task
+
+from .status import CacheStatus
+
+#: The one header this library adds to messages: ``{"ctx": …, "mode": …, "seen": …}``.
+HEADER = "taskcache"
+
+#: Header names that any task of this process varies on: those are handed down to children.
+declared: set[str] = set()
+
+_ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", default={})  # noqa: B039 - never changed in place
+_disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
+
+
+class Stamp(dict[str, Any]):
+    """The value of our header, made in this process for the publish in progress.
+
+    A plain dict under that header came with a message (of a retry, for instance) and is old.
+
+    Attributes:
+        status: Where an eager call leaves what it found.
+    """
+
+    status: CacheStatus | None = None
+
+
+@contextmanager
+def ambient(headers: Mapping[str, Any]) -> Iterator[None]:
+    """Put headers in force for the calls made inside.
+
+    Raises:
+        TypeError: A value isn't a string, number or bool; those are what messages carry everywhere.
+    """
+    for name, value in headers.items():
+        if not isinstance(value, (str, int, float)):
+            raise TypeError(
+                f"context({name}={value!r}): allowed are str, int, float and bool, "
+                f"not {type(value).__name__}"
+            )
+    token = _ambient.set({**_ambient.get(), **headers})
+    try:
+        yield
+    finally:
+        _ambient.reset(token)
+
+
+@contextmanager
+def switched_off() -> Iterator[None]:
+    """Let the calls made inside pass the cache by."""
+    token = _disabled.set(True)
+    try:
+        yield
+    finally:
+        _disabled.reset(token)
+
+
+def is_switched_off() -> bool:
+    """Whether the current code runs inside ``disabled()``."""
+    return _disabled.get()
+
+
+def stamp_of(headers: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Our header in a task's headers; what isn't ours reads as empty."""
+    stamp = (headers or {}).get(HEADER)
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def of_message(headers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The context of a call that arrived with these headers."""
+    return {**stamp_of(headers).get("ctx", {}), **(headers or {})}
+
+
+def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The context of a call that is about to be made here with these headers."""
+    return {**handed_down(), **(headers or {})}
+
+
+def handed_down() -> dict[str, Any]:
+    """What a call made here inherits: the ambient context over that of the running task."""
+    inherited: dict[str, Any] = {}
+    parent: Task | None = get_current_worker_task()
+    if parent is not None:
+        headers = parent.request.headers or {}
+        inherited.update(stamp_of(headers).get("ctx", {}))
+        inherited.update((name, headers[name]) for name in declared if name in headers)
+    inherited.update(_ambient.get())
+    return inherited
+
+
+def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    """Receiver of ``before_task_publish``: give every message the context its call inherits."""
+    if headers is None:
+        return
+    carried = headers.get(HEADER)
+    if isinstance(carried, Stamp):
+        stamp: dict[str, Any] = dict(carried)
+    else:
+        # A retry comes with the headers of its first message; what was seen then is old.
+        stamp = {"mode": carried["mode"]} if carried and "mode" in carried else {}
+    inherited = handed_down()
+    if inherited:
+        stamp["ctx"] = inherited
+    if stamp:
+        headers[HEADER] = stamp
+    else:
+        headers.pop(HEADER, None)

@@ -1,0 +1,141 @@
+"""Settings: ``taskcache_*`` in ``app.conf``, or keywords of ``TaskCache``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+from celery import Celery
+
+from ..core.policy import seconds
+from ..errors import ConfigurationError
+
+PREFIX = "taskcache_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one app. Each field is the setting ``taskcache_<field>``.
+
+    Attributes:
+        url: URL of the cache's Redis (``redis://``, ``rediss://`` or ``unix://``). None: the
+            result backend's, if that is Redis; else memory only.
+        namespace: In front of all keys in Redis.
+        enabled: False turns the cache off: every call runs.
+        default_ttl: Seconds, for tasks without ``cache_ttl``.
+        l1_max_entries: Most entries in a process's memory; 0 turns L1 off.
+        l1_max_bytes: Most bytes in a process's memory.
+        l1_max_staleness: Δ: seconds for which a process may answer from memory before it asks
+            for invalidations again; 0 is strict: it asks every time.
+        timeout: Seconds that a command to Redis may take.
+        secret: Key for the signatures of entries; with it, only processes that have it can make
+            entries. Empty: a plain checksum.
+    """
+
+    url: str | None = None
+    namespace: str = "taskcache"
+    enabled: bool = True
+    default_ttl: float = 3600.0
+    l1_max_entries: int = 10_000
+    l1_max_bytes: int = 64 * 1024 * 1024
+    l1_max_staleness: float = 0.25
+    timeout: float = 0.25
+    secret: str = ""
+
+
+NAMES = tuple(f.name for f in fields(Settings))
+
+
+def check_names(names: Mapping[str, Any] | list[str], where: str) -> None:
+    """Refuse unknown settings.
+
+    Raises:
+        ConfigurationError: Naming the setting and what is allowed.
+    """
+    for name in names:
+        if name not in NAMES:
+            near = get_close_matches(name, NAMES, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(
+                f"{where}: unknown setting {name!r}{hint} (allowed: {', '.join(NAMES)})"
+            )
+
+
+def read_settings(app: Celery, overrides: Mapping[str, Any]) -> Settings:
+    """Read and validate the settings in force.
+
+    Raises:
+        ConfigurationError: Naming the setting and what is allowed.
+    """
+    conf = app.conf
+    own = {
+        str(name).lower().removeprefix((conf.prefix or "").lower())
+        for name in conf
+        if isinstance(name, str)
+    }
+    check_names(
+        [name.removeprefix(PREFIX) for name in sorted(own) if name.startswith(PREFIX)],
+        "app.conf, prefix taskcache_",
+    )
+    given = {name: conf.get(PREFIX + name) for name in NAMES}
+    given.update(overrides)
+    values = {name: _read(name, value) for name, value in given.items() if value is not None}
+    if "url" not in values:
+        values["url"] = _backend_url(app)
+    return Settings(**values)
+
+
+def _backend_url(app: Celery) -> str | None:
+    url = app.conf.result_backend
+    if isinstance(url, str) and re.match(r"(redis|rediss|unix|redis\+socket)://", url):
+        return url.replace("redis+socket://", "unix://", 1)
+    return None
+
+
+def _read(name: str, value: Any) -> Any:
+    try:
+        return _READERS[name](value)
+    except ValueError as error:
+        shown = "…" if name in ("secret", "url") else repr(value)
+        raise ConfigurationError(f"{PREFIX}{name}={shown}: {error}") from None
+
+
+def _text(pattern: str, allowed: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {allowed}")
+        return value
+
+    return read
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be True or False")
+    return value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("must be a whole number, 0 or more")
+    return value
+
+
+def _zero_or_seconds(value: Any) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else seconds(value)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "url": _text(r"(redis|rediss|unix)://\S+", "a redis://, rediss:// or unix:// URL"),
+    "namespace": _text(r"[A-Za-z0-9._-]+", "letters, digits, and any of . _ -"),
+    "enabled": _flag,
+    "default_ttl": seconds,
+    "l1_max_entries": _count,
+    "l1_max_bytes": _count,
+    "l1_max_staleness": _zero_or_seconds,
+    "timeout": seconds,
+    "secret": _text(r".{0,64}", "a string of at most 64 characters"),
+}

@@ -1,0 +1,150 @@
+"""Entries: stored results with what is known of them, and their bytes.
+
+A frame is ``magic, version, signature, length of the head, head (JSON), payload``. The signature
+(keyed BLAKE2b, 128 bits) covers the key too: bytes that were cut, altered, copied to another key or
+read from a confused connection are never an entry (promise R4).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import struct
+from dataclasses import dataclass
+
+from ..errors import EntryError
+
+MAGIC = b"\xc2TC"
+FORMAT = 1
+_HEADER = struct.Struct(">3sB16sI")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the invalidation log: its incarnation and sequence number."""
+
+    incarnation: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A stored result.
+
+    Attributes:
+        key: The call's key.
+        task: The task's name.
+        task_id: Id of the task that computed it, or None.
+        created_at: When, by the clock of the computing process (Unix seconds; for display only).
+        lifetime: Seconds it was stored for.
+        run_seconds: How long the computation took.
+        born: The log's position from before the computation.
+        marks: The names of the log's marks that end this entry.
+        serializer: Name of its serializer.
+        compression: Name of its compressor, or None.
+        payload: The serialized result.
+    """
+
+    key: str
+    task: str
+    task_id: str | None
+    created_at: float
+    lifetime: float
+    run_seconds: float
+    born: Position
+    marks: tuple[str, ...]
+    serializer: str
+    compression: str | None
+    payload: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes, about what the entry takes in memory."""
+        return len(self.payload) + len(self.key) + 512
+
+
+def _sign(key: str, body: bytes, secret: bytes) -> bytes:
+    digest = hashlib.blake2b(key=secret, digest_size=16)
+    digest.update(b"%d:%s" % (len(key), key.encode()))
+    digest.update(body)
+    return digest.digest()
+
+
+def pack(entry: Entry, secret: bytes = b"") -> bytes:
+    """Make the frame of an entry."""
+    head = json.dumps(
+        [
+            entry.task,
+            entry.task_id,
+            entry.created_at,
+            entry.lifetime,
+            entry.run_seconds,
+            entry.born.incarnation,
+            entry.born.sequence,
+            entry.marks,
+            entry.serializer,
+            entry.compression,
+        ],
+        separators=(",", ":"),
+    ).encode("ascii")
+    body = head + entry.payload
+    signature = _sign(entry.key, body, secret)
+    return _HEADER.pack(MAGIC, FORMAT, signature, len(head)) + body
+
+
+def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
+    """Read a frame that was found under ``key``.
+
+    Raises:
+        EntryError: It isn't an entry for this key, or not one this version can read.
+    """
+    if len(frame) < _HEADER.size:
+        raise EntryError("corrupt", "shorter than a header")
+    magic, version, signature, head_size = _HEADER.unpack_from(frame)
+    if magic != MAGIC:
+        raise EntryError("corrupt", "not an entry")
+    if version != FORMAT:
+        raise EntryError("format", f"version {version}, this process reads {FORMAT}")
+    body = frame[_HEADER.size :]
+    if not hmac.compare_digest(signature, _sign(key, body, secret)):
+        raise EntryError("signature", "the bytes don't fit the key and the secret")
+    return _read(key, body, head_size)
+
+
+#: As many bytes of a frame as ``peek`` needs, but for entries with very many marks.
+PEEK_BYTES = 4096
+
+
+def peek(key: str, start: bytes) -> Entry | None:
+    """Read the head of a frame from its first bytes, for listings: nothing is verified.
+
+    Returns:
+        The entry with what there is of its payload, or None for what isn't an entry.
+    """
+    try:
+        magic, version, _, head_size = _HEADER.unpack_from(start)
+        body = start[_HEADER.size :]
+        known = (magic, version) == (MAGIC, FORMAT)
+        return _read(key, body, head_size) if known else None
+    except (struct.error, ValueError, TypeError):
+        return None
+
+
+def _read(key: str, body: bytes, head_size: int) -> Entry:
+    task, task_id, at, lifetime, run, incarnation, sequence, marks, serializer, zipped = json.loads(
+        body[:head_size]
+    )
+    return Entry(
+        key=key,
+        task=task,
+        task_id=task_id,
+        created_at=at,
+        lifetime=lifetime,
+        run_seconds=run,
+        born=Position(incarnation, sequence),
+        marks=tuple(marks),
+        serializer=serializer,
+        compression=zipped,
+        payload=body[head_size:],
+    )

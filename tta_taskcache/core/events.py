@@ -1,0 +1,72 @@
+"""What happened, as frozen records: the engine emits them, observability consumes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One look for a call's result.
+
+    Attributes:
+        task: The task's name.
+        key: The call's key, or None when it has none.
+        site: ``producer``, ``consumer``, ``pool``, or ``direct`` for ``task.cache``.
+        layer: ``l1`` or ``l2`` for a hit, None for a miss.
+        reason: Why it was a miss or a bypass; empty for a hit.
+        saved_seconds: Run time of the computation that a hit stands for.
+    """
+
+    task: str
+    key: str | None
+    site: str
+    layer: str | None
+    reason: str
+    saved_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The result of a run was stored, or (with a reason) was not."""
+
+    task: str
+    key: str | None
+    run_seconds: float
+    size: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidated:
+    """An invalidation was acknowledged."""
+
+    marks: tuple[str, ...]
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    """The circuit to the store opened or closed.
+
+    Attributes:
+        open: The new state.
+        cause: What opened it; empty when it closed.
+    """
+
+    open: bool
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something in the cache itself went wrong; the task was not concerned."""
+
+    task: str
+    operation: str
+    error: BaseException
+
+
+Event = Lookup | Filled | Invalidated | CircuitChanged | Fault
+Observe = Callable[[Event], None]

@@ -1,0 +1,128 @@
+"""Keys: what identifies a call (promises K1 to K4).
+
+A key reads ``task:label:digest``. The digest (BLAKE2b, 128 bits) covers the key format, the task's
+name and version, its parameter names, the vary headers and all arguments that aren't ignored. The
+label is for people and patterns; it never replaces an argument.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import ConfigurationError, MissingContext
+from . import labels
+from .binding import Binder
+from .canonical import Reduce, canonical
+from .policy import SOURCE, Policy
+
+#: Changes whenever equal calls would get other keys than before.
+KEY_FORMAT = 1
+
+DIGEST_BYTES = 16
+
+
+def source_version(function: Callable[..., Any]) -> str:
+    """A digest of the function's source code.
+
+    Raises:
+        OSError: The source isn't available.
+    """
+    source = inspect.getsource(inspect.unwrap(function))
+    return hashlib.blake2b(source.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+class Keyer:
+    """Computes the keys of one task.
+
+    Args:
+        task: The task's name.
+        binder: Binds arguments to the task's parameters; None while it has no ``run`` (a base
+            class), which only validates the policy.
+        policy: Its policy.
+        reduce: How messages carry types unknown to the canonical form.
+        source: The function whose source ``cache_version="source"`` follows.
+
+    Raises:
+        ConfigurationError: The policy names arguments that the task doesn't have, or wants the
+            source of a task that has none.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        binder: Binder | None,
+        policy: Policy,
+        reduce: Reduce,
+        *,
+        source: Callable[..., Any],
+    ) -> None:
+        self.task = task
+        self.policy = policy
+        self._reduce = reduce
+        if binder is None:
+            return
+        self.binder = binder
+        self._label = self._compile_label()
+        self._kept = tuple(i for i, n in enumerate(binder.names) if n not in policy.ignore)
+        names = [binder.names[i] for i in self._kept]
+        identity = [KEY_FORMAT, task, self._version(source), names, policy.vary]
+        self._base = hashlib.blake2b(canonical(identity), digest_size=DIGEST_BYTES)
+        self._prefix = labels.escape(task)
+
+    def key(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, Any]
+    ) -> str:
+        """Return the key of a call.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            headers: The context headers in force for the call.
+
+        Raises:
+            TypeError: The arguments don't fit the task's signature.
+            MissingContext: A declared vary header has no value.
+            UnkeyableArgument: An argument or header has no canonical form.
+        """
+        values = self.binder.values(args, kwargs)
+        vary = [self._header(name, headers) for name in self.policy.vary]
+        digest = self._base.copy()
+        digest.update(canonical([vary, [values[i] for i in self._kept]], self._reduce))
+        label = self._label(args, kwargs, values, vary)
+        return labels.SEPARATOR.join(filter(None, (self._prefix, label, digest.hexdigest())))
+
+    def _header(self, name: str, headers: Mapping[str, Any]) -> Any:
+        value = headers.get(name)
+        if value is None:
+            raise MissingContext(
+                f"task {self.task!r} varies on header {name!r}, which this call doesn't have: "
+                f"pass headers={{{name!r}: …}} or call inside cache.context({name}=…)"
+            )
+        return value
+
+    def _version(self, function: Callable[..., Any]) -> str:
+        if self.policy.version != SOURCE:
+            return self.policy.version
+        try:
+            return f"{SOURCE}:{source_version(function)}"
+        except (OSError, TypeError):
+            raise ConfigurationError(
+                f"task {self.task!r}: cache_version='source': its source code isn't available; "
+                "give a version of your own"
+            ) from None
+
+    def _compile_label(self) -> Callable[..., str]:
+        key = self.policy.key
+        if key is None:
+            return lambda *_: ""
+        if callable(key):
+            return lambda args, kwargs, *_: labels.from_callable(key(*args, **kwargs))
+        names = (*self.binder.names, *self.policy.vary)
+        try:
+            label = labels.template(key, names, option="cache_key")
+        except ValueError as error:
+            raise ConfigurationError(f"task {self.task!r}: {error}") from None
+        return lambda _, __, values, vary: label(dict(zip(names, (*values, *vary), strict=True)))

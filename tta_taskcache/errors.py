@@ -1,0 +1,79 @@
+"""Every error the library raises, in one tree.
+
+::
+
+    TaskCacheError
+    ├── ConfigurationError (ValueError)   a wrong setting or task option
+    ├── CacheMiss (LookupError)           ``cache="only"`` found nothing
+    ├── UncacheableCall                   this call can't have a key …
+    │   ├── MissingContext (LookupError)  … a declared vary header has no value
+    │   └── UnkeyableArgument (TypeError) … an argument has no canonical form
+    ├── EntryError                        stored bytes that can't be used (a miss, counted)
+    ├── UnserializableResult (TypeError)  the serializer can't carry this result (not stored, counted)
+    └── StoreUnavailable                  Redis did not answer in time, or the circuit is open
+        └── StoreRefused                  … or answered with an error (out of memory, read-only)
+
+Only ``ConfigurationError``, ``CacheMiss``, errors of direct calls to ``task.cache`` and
+``StoreUnavailable`` from ``invalidate()`` and the other management calls reach users:
+a fault of the cache never fails a task.
+"""
+
+from __future__ import annotations
+
+
+class TaskCacheError(Exception):
+    """Base of all errors of this library."""
+
+
+class ConfigurationError(TaskCacheError, ValueError):
+    """A setting or task option is wrong; the message names it and what is allowed."""
+
+
+class CacheMiss(TaskCacheError, LookupError):
+    """A call with ``cache="only"`` found no entry; nothing was sent."""
+
+
+class UncacheableCall(TaskCacheError):
+    """This call can't be identified, so it is run and not stored.
+
+    Attributes:
+        reason: The word under which it is counted.
+    """
+
+    reason = "uncacheable"
+
+
+class MissingContext(UncacheableCall, LookupError):
+    """A header named in ``cache_vary`` has no value for this call."""
+
+    reason = "missing-context"
+
+
+class UnkeyableArgument(UncacheableCall, TypeError):
+    """An argument has no canonical form, so no key can be computed."""
+
+    reason = "unkeyable-argument"
+
+
+class EntryError(TaskCacheError):
+    """Stored bytes that are not an entry this process may use.
+
+    Attributes:
+        reason: ``"corrupt"``, ``"format"`` or ``"signature"``.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+class UnserializableResult(TaskCacheError, TypeError):
+    """The task's cache serializer can't carry this result."""
+
+
+class StoreUnavailable(TaskCacheError):
+    """The store did not answer within its timeout, or the circuit is open."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The store answered, with an error: it is there, but won't do this."""

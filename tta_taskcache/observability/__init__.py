@@ -1,0 +1,1 @@
+"""Hooks over the frozen records of ``core.events``: counters and logs."""

@@ -1,0 +1,168 @@
+"""Counting what the cache did (promise F2), without locks.
+
+Each thread counts in a dict of its own, so no increment is lost and nothing can be left locked by a
+fork or an interruption. From time to time one thread takes what is new and sends it along with a
+command that goes to Redis anyway: the fleet's totals cost no round trip.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..core.events import Event, Fault, Filled, Invalidated, Lookup
+
+#: Seconds between two hand-overs to the shared totals.
+FLUSH_INTERVAL = 1.0
+
+_instances: weakref.WeakSet[Counters] = weakref.WeakSet()
+
+
+class Counters:
+    """Counts events by name. Names read ``hit|site|layer|task`` and so on (see ``read_stats``)."""
+
+    def __init__(self) -> None:
+        self._reset()
+        _instances.add(self)
+
+    def _reset(self) -> None:
+        self._local = threading.local()
+        self._all: list[dict[str, float]] = []
+        self._flushed: Counter[str] = Counter()
+        self._flushed_at = 0.0
+        self._claims: dict[float, object] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        match event:
+            case Lookup(task=task, site=site, layer=str(layer)):
+                self._add(f"hit|{site}|{layer}|{task}")
+                self._add(f"saved|seconds||{task}", event.saved_seconds)
+            case Lookup(task=task, site=site, reason=reason):
+                self._add(f"miss|{site}|{reason}|{task}")
+            case Filled(task=task, reason=reason):
+                self._add(f"run|{reason or 'stored'}||{task}")
+                self._add(f"run|seconds||{task}", event.run_seconds)
+            case Invalidated():
+                self._add("invalidation|||")
+            case Fault(task=task, operation=operation):
+                self._add(f"fault|{operation}||{task}")
+            case _:
+                pass
+
+    def _add(self, name: str, amount: float = 1.0) -> None:
+        try:
+            mine: dict[str, float] = self._local.counts
+        except AttributeError:
+            mine = self._local.counts = {}
+            self._all.append(mine)
+        mine[name] = mine.get(name, 0.0) + amount
+
+    def totals(self) -> Counter[str]:
+        """What this process has counted."""
+        sums: Counter[str] = Counter()
+        for counts in list(self._all):
+            # copy() is one step: no other thread adds a name meanwhile.
+            for name, amount in counts.copy().items():
+                sums[name] += amount  # type: ignore[assignment]  # Counter adds floats as well
+        return sums
+
+    def take(self, now: float, *, interval: float = FLUSH_INTERVAL) -> dict[str, float]:
+        """Take what wasn't handed over yet, or nothing when it isn't time or another thread does.
+
+        What can't be delivered is to be given back with ``put_back``.
+        """
+        last = self._flushed_at
+        if now - last < interval:
+            return {}
+        # First the time, then the claim: whoever is interrupted in between leaves nothing locked.
+        self._flushed_at = now
+        me = object()
+        if self._claims.setdefault(last, me) is not me:
+            return {}
+        self._claims.pop(last, None)
+        totals = self.totals()
+        new = {
+            name: amount - self._flushed[name]
+            for name, amount in totals.items()
+            if amount != self._flushed[name]
+        }
+        self._flushed = totals
+        return new
+
+    def put_back(self, counts: Mapping[str, float]) -> None:
+        """Hand over again later what could not be delivered."""
+        flushed = self._flushed.copy()
+        for name, amount in counts.items():
+            flushed[name] -= amount  # type: ignore[assignment]  # Counter adds floats as well
+        self._flushed = flushed
+
+
+def _forget_in_child() -> None:
+    # What the parent had counted, the parent hands over.
+    for counters in list(_instances):
+        counters._reset()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStats:
+    """Totals of one task.
+
+    Attributes:
+        hits: By site and layer, as ``"producer/l1"``.
+        misses: By site and reason, as ``"pool/absent"``.
+        runs: By what became of the result: ``"stored"``, or the reason why it was not.
+        run_seconds: Time spent in runs.
+        saved_seconds: Run time of the computations that hits stand for.
+    """
+
+    hits: dict[str, int] = field(default_factory=dict)
+    misses: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    run_seconds: float = 0.0
+    saved_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Totals by task name, and of the whole."""
+
+    tasks: dict[str, TaskStats]
+    invalidations: int = 0
+    faults: int = 0
+
+
+def read_stats(counts: Mapping[str, float]) -> Stats:
+    """Make sense of counter names."""
+    groups: dict[str, dict[str, dict[str, int]]] = {}
+    sums: dict[str, dict[str, float]] = {}
+    invalidations = faults = 0
+    for name, amount in sorted(counts.items()):
+        kind, first, second, task = name.split("|", 3)
+        if kind == "invalidation":
+            invalidations += int(amount)
+        elif kind == "fault":
+            faults += int(amount)
+        elif first == "seconds":
+            sums.setdefault(task, {})[kind] = amount
+        else:
+            label = f"{first}/{second}" if second else first
+            groups.setdefault(task, {}).setdefault(kind, {})[label] = int(amount)
+    tasks = {
+        task: TaskStats(
+            hits=groups.get(task, {}).get("hit", {}),
+            misses=groups.get(task, {}).get("miss", {}),
+            runs=groups.get(task, {}).get("run", {}),
+            run_seconds=sums.get(task, {}).get("run", 0.0),
+            saved_seconds=sums.get(task, {}).get("saved", 0.0),
+        )
+        for task in sorted({*groups, *sums})
+    }
+    return Stats(tasks, invalidations, faults)

@@ -1,0 +1,53 @@
+"""Log lines: changes of state once, what repeats at DEBUG."""
+
+from __future__ import annotations
+
+import logging
+
+from ..core.events import CircuitChanged, Event, Fault, Filled, Invalidated, Lookup
+
+logger = logging.getLogger("tta_taskcache")
+
+
+class LogObserver:
+    """Writes events to the logger ``tta_taskcache``."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, ...]] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Log an event."""
+        match event:
+            case CircuitChanged(open=True):
+                logger.warning(
+                    "cache unavailable, tasks run uncached until it is back: %s", event.cause
+                )
+            case CircuitChanged():
+                logger.warning("cache available again")
+            case Fault():
+                self._once(
+                    ("fault", event.task, event.operation, type(event.error).__name__),
+                    "cache fault in %s of task %s; the task is not affected: %r",
+                    event.operation,
+                    event.task,
+                    event.error,
+                )
+            case Filled(reason="unserializable"):
+                self._once(
+                    ("unserializable", event.task),
+                    "a result of task %s can't be carried by its cache serializer: not cached",
+                    event.task,
+                )
+            case Lookup(layer=str()):
+                logger.debug("%s: hit in %s at %s", event.key, event.layer, event.site)
+            case Lookup():
+                logger.debug("%s: %s at %s", event.key or event.task, event.reason, event.site)
+            case Invalidated():
+                logger.info("invalidated %s as number %d", ", ".join(event.marks), event.sequence)
+            case _:
+                pass
+
+    def _once(self, what: tuple[str, ...], message: str, *args: object) -> None:
+        level = logging.DEBUG if what in self._said else logging.WARNING
+        self._said.add(what)
+        logger.log(level, message, *args)

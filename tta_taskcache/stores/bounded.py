@@ -1,0 +1,77 @@
+"""A map bounded by entries and by bytes, least recently used out first.
+
+cachebox does the work, for a reason: in Celery this map is shot at from three sides.
+SoftTimeLimitExceeded is raised between any two bytecodes, the process forks while other threads are
+inside, and threads share it. Each operation is one native call that none of the three can cut in
+half, and ``getsizeof`` is called before the map's lock is taken.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, Protocol, TypeVar
+
+import cachebox
+
+
+class Sized(Protocol):
+    """A value that knows its size in bytes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+
+V = TypeVar("V", bound=Sized)
+
+
+def _size(_: str, value: Sized) -> int:
+    return value.size
+
+
+class BoundedMap(Generic[V]):
+    """Keeps at most ``max_entries`` values of together at most ``max_bytes``.
+
+    A value larger than ``max_bytes`` isn't kept. Safe for threads, forks and interruptions.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
+        self._map: cachebox.LRUCache[str, V] = cachebox.LRUCache(max_bytes, getsizeof=_size)
+
+    def __len__(self) -> int:
+        return len(self._map)
+
+    @property
+    def size(self) -> int:
+        """Bytes kept."""
+        return self._map.current_size()
+
+    def get(self, key: str) -> V | None:
+        """Return the value, now the most recently used one."""
+        return self._map.get(key)
+
+    def put(self, key: str, value: V) -> None:
+        """Keep a value; older ones go as the bounds need it."""
+        if value.size > self.max_bytes:
+            self.drop(key)
+            return
+        self._map.insert(key, value)
+        while len(self._map) > self.max_entries:
+            try:
+                self._map.popitem()
+            except KeyError:  # another thread was faster
+                break
+
+    def drop(self, key: str) -> None:
+        """Forget a key."""
+        self._map.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._map.clear()
+
+    def items(self) -> list[tuple[str, V]]:
+        """A copy of the contents."""
+        return list(self._map.copy().items())

@@ -1,0 +1,107 @@
+"""A circuit breaker around a store (promise F1): a dead Redis costs one timeout, not one a call."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from time import monotonic
+
+from ..core.events import CircuitChanged, Observe
+from ..errors import StoreRefused, StoreUnavailable
+from .protocol import Command, Reply, Store
+
+#: Seconds that the circuit first stays open; doubled by each probe that fails, up to the maximum.
+FIRST_PAUSE = 0.5
+MAX_PAUSE = 5.0
+
+
+class Breaker:
+    """Says whether to try, and learns from what came of it. Holds no lock.
+
+    One failure opens it. Once a jittered pause is over, one caller probes while the others are
+    still turned away.
+
+    Args:
+        observe: Told about each change of state, once.
+        clock: Monotonic seconds.
+        draw: Jitter: a number from [0, 1).
+    """
+
+    def __init__(
+        self,
+        observe: Observe,
+        clock: Callable[[], float] = monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._observe = observe
+        self._clock = clock
+        self._draw = draw
+        self._pause = 0.0
+        self._until: float | None = None
+        self._probes: dict[float, object] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are turned away."""
+        return self._until is not None
+
+    def allows(self) -> bool:
+        """Whether the caller may try now; True for one caller only when a pause is over."""
+        until = self._until
+        if until is None:
+            return True
+        if self._clock() < until:
+            return False
+        # setdefault is atomic: of all who see this pause end, one wins. The pause is renewed
+        # first, so that a probe that never reports back doesn't keep the circuit open.
+        me = object()
+        if self._probes.setdefault(until, me) is not me:
+            return False
+        self._until = self._next_pause()
+        return True
+
+    def failed(self, cause: str) -> None:
+        """Open, or stay open for longer."""
+        was_open = self._until is not None
+        self._pause = min(self._pause * 2, MAX_PAUSE) if was_open else FIRST_PAUSE
+        self._until = self._next_pause()
+        if not was_open:
+            self._observe(CircuitChanged(open=True, cause=cause))
+
+    def succeeded(self) -> None:
+        """Close."""
+        if self._until is not None:
+            self._until = None
+            self._probes.clear()
+            self._observe(CircuitChanged(open=False))
+
+    def _next_pause(self) -> float:
+        return self._clock() + self._pause * (0.5 + self._draw())
+
+
+class GuardedStore:
+    """A store behind a breaker."""
+
+    def __init__(self, store: Store, breaker: Breaker) -> None:
+        self.store = store
+        self.breaker = breaker
+        self.name = store.name
+
+    def execute(self, command: Command) -> Reply:
+        """Execute a command, unless the circuit is open.
+
+        Raises:
+            StoreUnavailable: The store failed, or wasn't tried.
+        """
+        if not self.breaker.allows():
+            raise StoreUnavailable(f"{self.name}: the circuit is open after a failure")
+        try:
+            reply = self.store.execute(command)
+        except StoreRefused:
+            self.breaker.succeeded()
+            raise
+        except StoreUnavailable as error:
+            self.breaker.failed(str(error))
+            raise
+        self.breaker.succeeded()
+        return reply

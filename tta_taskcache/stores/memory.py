@@ -1,0 +1,132 @@
+"""A complete store in the memory of one process: the cache of an app without Redis.
+
+It has the same log as the Redis store, so it is also the model that tests compare Redis with.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from time import monotonic
+
+from ..core.entry import PEEK_BYTES, Position, peek
+from ..core.marks import is_valid
+from .bounded import BoundedMap
+from .protocol import (
+    Batch,
+    Command,
+    Count,
+    Fill,
+    Found,
+    Invalidate,
+    Look,
+    Looked,
+    Poll,
+    Record,
+    Reply,
+    Scan,
+)
+
+#: Records kept for readers that poll.
+LOG_LENGTH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    frame: bytes
+    deadline: float
+
+    @property
+    def size(self) -> int:
+        return len(self.frame)
+
+
+class MemoryStore:
+    """Executes commands on memory.
+
+    Args:
+        max_entries: Bound on entries.
+        max_bytes: Bound on the bytes of their frames.
+        clock: Monotonic seconds.
+    """
+
+    name = "memory of this process"
+
+    def __init__(
+        self, max_entries: int, max_bytes: int, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._clock = clock
+        self._entries: BoundedMap[_Held] = BoundedMap(max_entries, max_bytes)
+        self._position = Position(uuid.uuid4().hex, 0)
+        self._marks: dict[str, int] = {}
+        self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
+        self._counts: Counter[str] = Counter()
+        # Only invalidations take it; they come from users' code, not from inside a task's call.
+        self._lock = threading.Lock()
+
+    def execute(self, command: Command) -> Reply:
+        """Execute one command (see ``Store``)."""
+        match command:
+            case Look():
+                self._add(command.counts)
+                return self._look(command)
+            case Poll():
+                self._add(command.counts)
+                records = self._records(command.since)
+                return Looked(self._position, None, 0.0, {}, records)
+            case Fill():
+                self._add(command.counts)
+                deadline = self._clock() + command.lifetime
+                self._entries.put(command.key, _Held(command.frame, deadline))
+                return None
+            case Invalidate():
+                return self._invalidate(command)
+            case Scan():
+                return self._scan(command)
+            case Count():
+                self._add(command.counts)
+                return dict(self._counts)
+
+    def _add(self, counts: object) -> None:
+        self._counts.update(counts)  # type: ignore[call-overload]  # Counter.update adds floats too
+
+    def _look(self, look: Look) -> Looked:
+        position = self._position
+        held = self._entries.get(look.key)
+        remaining = held.deadline - self._clock() if held else 0.0
+        if held and remaining <= 0:
+            self._entries.drop(look.key)
+            held = None
+        marks = {name: self._marks[name] for name in look.marks if name in self._marks}
+        records = self._records(look.since) if look.since else None
+        return Looked(position, held.frame if held else None, remaining, marks, records)
+
+    def _records(self, since: Position) -> list[Record] | None:
+        missed = self._position.sequence - since.sequence
+        if since.incarnation != self._position.incarnation or not 0 <= missed <= len(self._log):
+            return None
+        return list(self._log)[-missed:] if missed else []
+
+    def _invalidate(self, command: Invalidate) -> Position:
+        with self._lock:
+            sequence = self._position.sequence + 1
+            self._marks.update(dict.fromkeys(command.marks, sequence))
+            self._log.append(Record(sequence, command.marks))
+            self._position = Position(self._position.incarnation, sequence)
+        for key in command.keys:
+            self._entries.drop(key)
+        return self._position
+
+    def _scan(self, scan: Scan) -> Batch:
+        now = self._clock()
+        found = []
+        for key, held in self._entries.items():
+            entry = peek(key, held.frame[:PEEK_BYTES])
+            live = held.deadline > now and fnmatchcase(key, scan.pattern)
+            if entry and live and is_valid(entry, self._marks, self._position):
+                found.append(Found(entry, held.size, held.deadline - now))
+        return Batch(0, found)

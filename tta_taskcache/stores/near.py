@@ -1,0 +1,137 @@
+"""L1: entries in this process's memory, and how far they may be trusted (promises I1, R3).
+
+Beside the entries it keeps a copy of the log's newest marks, read by polling. It answers only while
+the last poll is at most ``max_staleness`` seconds old; after a gap in the log, a new incarnation or
+a sequence that went back it forgets everything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..core.entry import Entry, Position
+from ..core.marks import is_valid
+from .bounded import BoundedMap
+from .protocol import Record
+
+#: More marks than this aren't worth copying: forget everything and start over.
+MAX_MARKS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An entry in L1.
+
+    Attributes:
+        entry: The entry.
+        deadline: When it expires (monotonic seconds of this process).
+        checked_at: Sequence up to which it was checked against all marks when it was put here.
+    """
+
+    entry: Entry
+    deadline: float
+    checked_at: int
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return self.entry.size
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is known of the log. Replaced whole, so no thread sees half of it."""
+
+    position: Position
+    floor: int
+    polled_at: float
+    marks: dict[str, int]
+
+
+class Near:
+    """L1 of one process. Its methods take the time as an argument and never block.
+
+    Args:
+        max_entries: Bound on entries; 0 turns L1 off.
+        max_bytes: Bound on their bytes.
+        max_staleness: Δ: seconds that a poll of the log is good for; 0 is strict.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int, max_staleness: float) -> None:
+        self.max_staleness = max_staleness
+        self.entries: BoundedMap[Held] = BoundedMap(max_entries, max_bytes)
+        self._view: _View | None = None
+
+    @property
+    def position(self) -> Position | None:
+        """The log's position up to which this process has read."""
+        return self._view.position if self._view else None
+
+    def is_trusted(self, now: float) -> bool:
+        """Whether the last poll is recent enough to answer from here."""
+        view = self._view
+        return view is not None and now - view.polled_at <= self.max_staleness
+
+    def find(self, key: str, now: float) -> Held | None:
+        """Return the entry, if it is within its limits and no mark read so far ends it."""
+        held, view = self.entries.get(key), self._view
+        if held is None or view is None:
+            return None
+        current = (
+            held.deadline > now
+            and held.checked_at >= view.floor
+            and is_valid(held.entry, view.marks, view.position)
+        )
+        if not current:
+            self.entries.drop(key)
+            return None
+        return held
+
+    def put(self, entry: Entry, deadline: float, checked_at: int) -> None:
+        """Keep an entry. One that a mark already ends is kept too, and never found."""
+        if self.entries.max_entries and self._view is not None:
+            self.entries.put(entry.key, Held(entry, deadline, checked_at))
+
+    def distrust(self) -> None:
+        """Answer nothing before the next poll: this process has just invalidated something."""
+        if self._view is not None:
+            self._view = replace(self._view, polled_at=-math.inf)
+
+    def advance(
+        self, position: Position | None, records: Sequence[Record] | None, asked_at: float
+    ) -> None:
+        """Take in what a poll brought.
+
+        Args:
+            position: The log's position, or None when it was lost.
+            records: What was logged since ``self.position``; None for a gap or a first poll.
+            asked_at: When the poll was sent: trust counts from there.
+        """
+        if position is None:
+            self._view = None
+            self.entries.clear()
+            return
+        view = self._view
+        if view is None or records is None or not _follows(view.position, position):
+            self._restart(position, asked_at)
+            return
+        marks = view.marks
+        if records:
+            marks = dict(marks)
+            for record in records:
+                marks.update(dict.fromkeys(record.marks, record.sequence))
+        if len(marks) > MAX_MARKS:
+            self._restart(position, asked_at)
+            return
+        self._view = _View(position, view.floor, asked_at, marks)
+
+    def _restart(self, position: Position, asked_at: float) -> None:
+        # Entries that another thread still adds were checked before the floor: never found.
+        self._view = _View(position, position.sequence, asked_at, {})
+        self.entries.clear()
+
+
+def _follows(before: Position, after: Position) -> bool:
+    return before.incarnation == after.incarnation and before.sequence <= after.sequence
