@@ -18,7 +18,7 @@ from ..core import marks
 from ..core.codec import Codecs
 from ..core.decide import Verdict, decide
 from ..core.entry import Entry, Position, pack, unpack
-from ..core.events import Filled, Invalidated, Lookup, Observe
+from ..core.events import Filled, Invalidated, Lookup, Observe, Ran
 from ..core.policy import Policy
 from ..errors import EntryError, StoreUnavailable, UnserializableResult
 from ..observability.counters import Counters
@@ -108,7 +108,7 @@ class Engine:
 
     def look(self, call: Call, site: str) -> Plan[Hit | Miss]:
         """Find a call's result. Never raises for a fault of the store."""
-        found = yield from self._find(call)
+        found = yield from self.find(call)
         if isinstance(found, Hit):
             saved = found.entry.run_seconds
             self.observe(Lookup(call.task, call.key, site, found.layer, "", saved))
@@ -116,7 +116,8 @@ class Engine:
             self.observe(Lookup(call.task, call.key, site, None, found.reason))
         return found
 
-    def _find(self, call: Call) -> Plan[Hit | Miss]:
+    def find(self, call: Call) -> Plan[Hit | Miss]:
+        """``look`` without telling the observers."""
         now = self.clock()
         held = self.near.find(call.key, now)
         if held is not None and not self.near.is_trusted(now):
@@ -172,6 +173,14 @@ class Engine:
         else:
             self.near.advance(looked.position, looked.records, now)
 
+    def position(self, call: Call) -> Plan[Position | None]:
+        """The log's position now, to store a result with; None when there is none to be had."""
+        try:
+            looked: Looked = yield Look(call.key, ())
+        except StoreUnavailable:
+            return None
+        return looked.position
+
     def fill(
         self,
         call: Call,
@@ -193,8 +202,9 @@ class Engine:
         Returns:
             Whether it was stored.
         """
+        self.observe(Ran(call.task, call.key, run_seconds))
         reason, size = yield from self._fill(call, position, value, run_seconds, task_id)
-        self.observe(Filled(call.task, call.key, run_seconds, size, reason))
+        self.observe(Filled(call.task, call.key, size, reason))
         return not reason
 
     def _fill(
@@ -229,7 +239,8 @@ class Engine:
             payload=payload,
         )
         frame = pack(entry, self.secret)
-        counts = self.counters.take(now)
+        # Runs are rare and dear: each hands over what was counted, itself included.
+        counts = self.counters.take(now, interval=0.0)
         try:
             yield Fill(call.key, frame, entry.lifetime, counts)
         except StoreUnavailable:

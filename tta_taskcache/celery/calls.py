@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from ..cache.engine import Call, Hit, Miss
 from ..core.entry import Position
-from ..core.events import Fault, Lookup
+from ..core.events import Fault, Lookup, Ran
 from ..core.policy import Site
 from ..errors import UncacheableCall
 from . import context
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: What one call asks of the cache: use it, run and replace what is stored, pass it by, or answer
 #: from it or not at all.
 Mode = Literal["use", "refresh", "bypass", "only"]
+
+#: The name under which lookups of ``task.cache`` are counted, which happen at no site.
+DIRECT = "direct"
 
 
 def read_mode(mode: object) -> Mode:
@@ -58,12 +61,13 @@ class Seen:
     def status(self, site: Site | None) -> CacheStatus:
         """This as a user sees it."""
         key = self.call.key if self.call else None
+        name = site.value if site else None
         if self.hit is None:
-            return CacheStatus(hit=False, key=key, site=site, reason=self.reason)
+            return CacheStatus(hit=False, key=key, site=name, reason=self.reason)
         return CacheStatus(
             hit=True,
             key=key,
-            site=site,
+            site=name,
             layer=self.hit.layer,
             age=self.hit.age,
             task_id=self.hit.entry.task_id,
@@ -79,13 +83,13 @@ def identify(
         TypeError: The arguments don't fit the task.
         UncacheableCall: It can't have a key.
     """
-    keyer = task.cache_keyer()
+    keyer = task.taskcache_keyer()
     return Call(task.name, keyer.key(args, kwargs, headers), keyer.policy)
 
 
 def look(
     task: CachedTask,
-    site: Site,
+    site: Site | None,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     headers: Mapping[str, Any],
@@ -96,7 +100,7 @@ def look(
 
     Args:
         task: The task.
-        site: Where.
+        site: Where; None for ``task.cache``, which needs no leave.
         args: Positional arguments.
         kwargs: Keyword arguments.
         headers: The context in force for the call.
@@ -104,19 +108,19 @@ def look(
         handed_over: What the site before has just found out, if it was a miss.
     """
     runtime = task.taskcache().runtime
-    policy = task.cache_keyer().policy
-    bypass = _bypass(runtime.settings.enabled and policy.enabled, mode)
     call: Call | None = None
-    reason = bypass
+    position: Position | None = None
+    reason = _bypass(task, mode)
     try:
-        if not bypass:
+        if not reason:
             call = identify(task, args, kwargs, headers)
-            if handed_over is not None and handed_over.position is not None:
-                return Seen(call, position=handed_over.position, at=handed_over.at, reason="recent")
-            if mode == "refresh" or site not in policy.sites:
-                reason = "refresh" if mode == "refresh" else "site"
-            else:
-                return _found(call, runtime.run(runtime.engine.look(call, site)))
+            if handed_over is not None:
+                return replace(handed_over, call=call)
+            reason = _pass_by(call, site, mode)
+            if not reason:
+                return _found(call, runtime.run(runtime.engine.look(call, site or DIRECT)))
+            if site is Site.POOL:
+                position = runtime.run(runtime.engine.position(call))
     except SoftTimeLimitExceeded:
         raise  # the task's own limit: it fails as it would have
     except UncacheableCall as error:
@@ -124,16 +128,49 @@ def look(
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
         reason = "fault"
         runtime.observe(Fault(task.name, "look", error))
-    runtime.observe(Lookup(task.name, call.key if call else None, site, None, reason))
-    return Seen(call, reason=reason)
+    runtime.observe(Lookup(task.name, call.key if call else None, site or DIRECT, None, reason))
+    return Seen(call, position=position, reason=reason)
 
 
-def _bypass(enabled: bool, mode: Mode) -> str:
-    if not enabled:
+def _bypass(task: CachedTask, mode: Mode) -> str:
+    """Why a call has nothing to do with the cache, or nothing."""
+    if not is_enabled(task):
         return "disabled"
     if mode == "bypass" or context.is_switched_off():
         return "bypass"
     return ""
+
+
+def _pass_by(call: Call, site: Site | None, mode: Mode) -> str:
+    """Why a cacheable call isn't answered at a site, or nothing."""
+    if mode == "refresh":
+        return "refresh"
+    if site is not None and site not in call.policy.sites:
+        return "site"
+    return ""
+
+
+def is_enabled(task: CachedTask) -> bool:
+    """Whether the app and the task have caching on."""
+    return task.taskcache().runtime.settings.enabled and task.taskcache_keyer().policy.enabled
+
+
+def store(
+    task: CachedTask, seen: Seen, value: Any, run_seconds: float, task_id: str | None
+) -> bool:
+    """Store the result of a run, if its call can be cached. Never raises."""
+    runtime = task.taskcache().runtime
+    if seen.call is None:
+        runtime.observe(Ran(task.name, None, run_seconds))
+        return False
+    try:
+        fill = runtime.engine.fill(
+            seen.call, seen.position, value, run_seconds=run_seconds, task_id=task_id
+        )
+        return runtime.run(fill)
+    except Exception as error:  # noqa: BLE001 - the task has run: even its time limit comes too late
+        runtime.observe(Fault(task.name, "fill", error))
+        return False
 
 
 def _found(call: Call, found: Hit | Miss) -> Seen:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from celery import Task, states
+from celery import Task
 from celery.app import trace
 from celery.utils.functional import maybe_list
 from kombu.exceptions import OperationalError
@@ -54,18 +54,20 @@ def in_a_loop(step: Callable[[], None]) -> None:
         raise first_error
 
 
-def complete_here(task: Task, request: Request, hit: Hit) -> None:
+def complete_here(task: Task, request: Request, hit: Hit) -> bool:
     """Complete a call in this process, which is not the worker that would have run it.
+
+    Returns:
+        Whether it succeeded: a handler of the task may have failed it, as it could in a worker.
 
     Raises:
         OperationalError: The broker didn't take the next step; a plain call would say so too.
     """
     request[ANSWER] = hit
-    outcome = _tracer(task)(request["id"], request["args"], request["kwargs"], request)
-    failure = outcome.info
-    if failure is not None and failure.state == states.FAILURE:
-        if isinstance(failure.retval, OperationalError):
-            raise failure.retval
+    outcome = _tracer(task)(request["id"], request["args"], request["kwargs"], request).info
+    if outcome is not None and isinstance(outcome.retval, OperationalError):
+        raise outcome.retval
+    return outcome is None
 
 
 def _tracer(task: Task) -> Callable[..., Any]:

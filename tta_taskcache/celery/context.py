@@ -14,6 +14,7 @@ from typing import Any
 
 from celery import Task
 from celery._state import get_current_worker_task
+from celery.app.task import Context
 
 from .status import CacheStatus
 
@@ -22,6 +23,9 @@ HEADER = "taskcache"
 
 #: Header names that any task of this process varies on: those are handed down to children.
 declared: set[str] = set()
+
+#: Names that are Celery's own in a message's headers.
+_RESERVED = frozenset((*vars(Context), "lang", "task", "argsrepr", "kwargsrepr", "compression"))
 
 _ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", default={})  # noqa: B039 - never changed in place
 _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
@@ -82,12 +86,20 @@ def stamp_of(headers: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 def of_message(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """The context of a call that arrived with these headers."""
-    return {**stamp_of(headers).get("ctx", {}), **(headers or {})}
+    own = (
+        {name: headers[name] for name in declared - _RESERVED if name in headers} if headers else {}
+    )
+    return {**own, **stamp_of(headers).get("ctx", {})}
 
 
 def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """The context of a call that is about to be made here with these headers."""
-    return {**handed_down(), **(headers or {})}
+    return {**handed_down(), **of_message(headers), **_own(headers)}
+
+
+def _own(headers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Headers given for the call. ``lang`` and the like count here: in a message they are Celery's."""
+    return {name: headers[name] for name in declared if name in headers} if headers else {}
 
 
 def handed_down() -> dict[str, Any]:
@@ -95,9 +107,7 @@ def handed_down() -> dict[str, Any]:
     inherited: dict[str, Any] = {}
     parent: Task | None = get_current_worker_task()
     if parent is not None:
-        headers = parent.request.headers or {}
-        inherited.update(stamp_of(headers).get("ctx", {}))
-        inherited.update((name, headers[name]) for name in declared if name in headers)
+        inherited.update(of_message(parent.request.headers))
     inherited.update(_ambient.get())
     return inherited
 
@@ -111,8 +121,8 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
         stamp: dict[str, Any] = dict(carried)
     else:
         # A retry comes with the headers of its first message; what was seen then is old.
-        stamp = {"mode": carried["mode"]} if carried and "mode" in carried else {}
-    inherited = handed_down()
+        stamp = {name: carried[name] for name in ("mode", "ctx") if name in (carried or {})}
+    inherited = {**handed_down(), **stamp.get("ctx", {})}
     if inherited:
         stamp["ctx"] = inherited
     if stamp:

@@ -28,12 +28,20 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """The result of a run was stored, or (with a reason) was not."""
+class Ran:
+    """A call was not answered, and its task has run and returned."""
 
     task: str
     key: str | None
     run_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The result of a run was stored, or (with a reason) was not."""
+
+    task: str
+    key: str
     size: int
     reason: str = ""
 
@@ -68,5 +76,5 @@ class Fault:
     error: BaseException
 
 
-Event = Lookup | Filled | Invalidated | CircuitChanged | Fault
+Event = Lookup | Ran | Filled | Invalidated | CircuitChanged | Fault
 Observe = Callable[[Event], None]

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..core.events import Event, Fault, Filled, Invalidated, Lookup
+from ..core.events import Event, Fault, Filled, Invalidated, Lookup, Ran
 
 #: Seconds between two hand-overs to the shared totals.
 FLUSH_INTERVAL = 1.0
@@ -44,9 +44,11 @@ class Counters:
                 self._add(f"saved|seconds||{task}", event.saved_seconds)
             case Lookup(task=task, site=site, reason=reason):
                 self._add(f"miss|{site}|{reason}|{task}")
-            case Filled(task=task, reason=reason):
-                self._add(f"run|{reason or 'stored'}||{task}")
+            case Ran(task=task):
+                self._add(f"run|||{task}")
                 self._add(f"run|seconds||{task}", event.run_seconds)
+            case Filled(task=task, reason=reason):
+                self._add(f"fill|{reason or 'stored'}||{task}")
             case Invalidated():
                 self._add("invalidation|||")
             case Fault(task=task, operation=operation):
@@ -118,14 +120,16 @@ class TaskStats:
     Attributes:
         hits: By site and layer, as ``"producer/l1"``.
         misses: By site and reason, as ``"pool/absent"``.
-        runs: By what became of the result: ``"stored"``, or the reason why it was not.
+        runs: How often the task ran and returned.
+        fills: What became of the results: ``"stored"``, or the reason why not.
         run_seconds: Time spent in runs.
         saved_seconds: Run time of the computations that hits stand for.
     """
 
     hits: dict[str, int] = field(default_factory=dict)
     misses: dict[str, int] = field(default_factory=dict)
-    runs: dict[str, int] = field(default_factory=dict)
+    runs: int = 0
+    fills: dict[str, int] = field(default_factory=dict)
     run_seconds: float = 0.0
     saved_seconds: float = 0.0
 
@@ -159,7 +163,8 @@ def read_stats(counts: Mapping[str, float]) -> Stats:
         task: TaskStats(
             hits=groups.get(task, {}).get("hit", {}),
             misses=groups.get(task, {}).get("miss", {}),
-            runs=groups.get(task, {}).get("run", {}),
+            runs=groups.get(task, {}).get("run", {}).get("", 0),
+            fills=groups.get(task, {}).get("fill", {}),
             run_seconds=sums.get(task, {}).get("run", 0.0),
             saved_seconds=sums.get(task, {}).get("saved", 0.0),
         )

@@ -267,4 +267,3 @@ def _join(
     whole = sequences == list(range(since.sequence + 1, last + 1))
     same = since.incarnation == position.incarnation
     return joined, records if whole and same else None
-

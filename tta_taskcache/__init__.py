@@ -1,0 +1,34 @@
+"""Result caching for Celery: a call with the same meaning returns its stored result.
+
+``@app.task(base=CachedTask, cache_ttl=3600)`` is all it takes on an app with a Redis result backend.
+"""
+
+from .celery.app import TaskCache
+from .celery.definition import install
+from .celery.handle import MISSING, Explanation
+from .celery.status import CacheStatus
+from .celery.task import CachedTask
+from .errors import (
+    CacheMiss,
+    ConfigurationError,
+    MissingContext,
+    StoreUnavailable,
+    TaskCacheError,
+    UncacheableCall,
+)
+
+install()
+
+__all__ = [
+    "MISSING",
+    "CacheMiss",
+    "CacheStatus",
+    "CachedTask",
+    "ConfigurationError",
+    "Explanation",
+    "MissingContext",
+    "StoreUnavailable",
+    "TaskCache",
+    "TaskCacheError",
+    "UncacheableCall",
+]

@@ -1,0 +1,164 @@
+"""``TaskCache``: the cache of a Celery app."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from celery import Celery, Task, signals
+
+from ..core import marks
+from ..errors import StoreUnavailable
+from ..observability.counters import Stats, read_stats
+from . import context
+from .options import read_keyer
+from .runtime import Runtime, build
+from .settings import check_names, read_settings
+
+_ATTRIBUTE = "_taskcache"
+
+
+class TaskCache:
+    """The result cache of an app.
+
+    Calling it again for the same app returns the same object; later keywords override earlier
+    ones. ``CachedTask`` calls it by itself, so it is only needed for keywords and methods.
+
+    Args:
+        app: The Celery app.
+        url: URL of the cache's Redis. Without one it is the result backend's, if that is Redis;
+            else each process caches in its own memory, and says so once.
+        **settings: Settings by their names without ``taskcache_``; they override ``app.conf``.
+
+    Raises:
+        ConfigurationError: An unknown setting, or a value that isn't allowed.
+    """
+
+    app: Celery
+    _overrides: dict[str, Any]
+    _tasks: dict[str, type[Task]]
+    _runtime: Runtime | None
+
+    def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> TaskCache:
+        existing = app.__dict__.get(_ATTRIBUTE)
+        self: TaskCache = existing if existing is not None else super().__new__(cls)
+        if existing is None:
+            self.app, self._overrides, self._tasks, self._runtime = app, {}, {}, None
+            self._install()
+        self._configure(settings if url is None else {**settings, "url": url})
+        return self
+
+    def _install(self) -> None:
+        self.app.__dict__[_ATTRIBUTE] = self
+        # By name: a web process needs nothing of Celery's worker.
+        self.app.steps["consumer"].add("tta_taskcache.celery.consumer:ConsumerSite")
+        signals.before_task_publish.connect(context.on_publish, dispatch_uid="tta_taskcache")
+        signals.worker_process_shutdown.connect(self._hand_over_counts, weak=False)
+        atexit.register(self._hand_over_counts)
+
+    def _configure(self, settings: Mapping[str, Any]) -> None:
+        if not settings:
+            return
+        check_names(settings, "TaskCache()")
+        self._overrides.update(settings)
+        self._runtime = None
+        for task in self._tasks.values():
+            self.adopt(task)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The cache of this process, made from the settings when it is first used."""
+        if self._runtime is None:
+            self._runtime = build(read_settings(self.app, self._overrides))
+        return self._runtime
+
+    def adopt(self, task: type[Task]) -> None:
+        """Validate a task's options with the settings in force, when it is bound to the app.
+
+        Raises:
+            ConfigurationError: Naming task, option and what is allowed.
+        """
+        keyer = read_keyer(task, read_settings(self.app, self._overrides).default_ttl)
+        task._cache_keyer = keyer
+        self._tasks[keyer.task] = task
+        context.declared.update(keyer.policy.vary)
+
+    def context(self, **headers: str | float) -> AbstractContextManager[None]:
+        """Put context headers in force for the calls made inside, and what they lead to.
+
+        Raises:
+            TypeError: A value isn't a string, number or bool.
+        """
+        return context.ambient(headers)
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """Let the calls made inside pass the cache by."""
+        return context.switched_off()
+
+    def invalidate(self, *, key: str | None = None, task: str | Task | None = None) -> None:
+        """End entries, everywhere, now. Acknowledged when it returns.
+
+        Args:
+            key: The entry of this key.
+            task: All entries of this task, given itself or by name.
+
+        Raises:
+            ValueError: Nothing was named.
+            StoreUnavailable: It was not acknowledged: it may or may not have happened.
+        """
+        if key is None and task is None:
+            raise ValueError("invalidate() needs key= or task=; clear() invalidates everything")
+        names: list[str] = []
+        if task is not None:
+            names.append(marks.of_task(task if isinstance(task, str) else task.name))
+        if key is not None:
+            names.append(marks.of_key(key))
+        self._invalidate(tuple(names), () if key is None else (key,))
+
+    def clear(self) -> None:
+        """End all entries of this namespace, everywhere, now.
+
+        Raises:
+            StoreUnavailable: It was not acknowledged.
+        """
+        self._invalidate((marks.EVERYTHING,), ())
+
+    def _invalidate(self, names: tuple[str, ...], keys: tuple[str, ...]) -> None:
+        self.runtime.run(self.runtime.engine.invalidate(names, keys))
+
+    def keys(self, pattern: str = "*") -> list[str]:
+        """The keys (``task:label:digest``) of all valid entries that match a glob.
+
+        Reads through the whole namespace in batches: for people, not for hot paths.
+
+        Raises:
+            StoreUnavailable: Redis can't be read.
+        """
+        found = self.runtime.run(self.runtime.engine.scan(pattern))
+        return sorted(item.entry.key for item in found)
+
+    def stats(self) -> Stats:
+        """What the cache did: totals of all processes, by task.
+
+        Other processes hand over what they counted once a second, while they use the cache. When
+        Redis can't be reached, the totals are those of this process.
+        """
+        try:
+            return read_stats(self.runtime.run(self.runtime.engine.totals()))
+        except StoreUnavailable:
+            return read_stats(self.runtime.counters.totals())
+
+    def _hand_over_counts(self, **_: Any) -> None:
+        if self._runtime is not None and self._runtime.settings.url is not None:
+            try:
+                self._runtime.run(self._runtime.engine.totals())
+            except StoreUnavailable:
+                return
+
+
+def cache_of(app: Celery) -> TaskCache:
+    """The app's cache, made if there is none yet."""
+    existing: TaskCache | None = app.__dict__.get(_ATTRIBUTE)
+    return existing if existing is not None else TaskCache(app)

@@ -1,0 +1,98 @@
+"""The consumer site (promise S2): hits are completed in the worker's main process.
+
+Every request passes ``consumer.on_task_request`` on its way to the pool, ETA tasks included. One
+that is cached by now takes no pool slot and doesn't wait for one. It is executed by Celery's own
+``Request``, as a solo pool would do it, with the answer in place of the body: acknowledgement,
+revocation, events and state are Celery's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
+
+from celery import bootsteps
+from celery.concurrency.base import apply_target
+from celery.exceptions import TaskRevokedError
+from celery.worker.request import Request
+
+from ..core.events import CircuitChanged
+from ..core.policy import Site
+from ..stores.breaker import Breaker
+from . import context
+from .calls import Mode, Seen, hand_over, look, take_over
+from .completion import ANSWER
+from .task import CachedTask
+
+logger = logging.getLogger("tta_taskcache")
+
+#: A completion that takes longer than this (s) has met a result backend or broker in trouble. The
+#: main process has heartbeats to send: hits go through the pool for a while.
+SLOW = 1.0
+
+#: Runs what it is given at once, in this process.
+_INLINE = SimpleNamespace(apply_async=apply_target)
+
+
+class ConsumerSite(bootsteps.StartStopStep):
+    """Bootstep of the worker's consumer: puts itself in front of the pool."""
+
+    def __init__(self, consumer: Any, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        self._to_pool: Callable[[Request], None] = consumer.on_task_request
+        self._breaker = Breaker(_log_change)
+        # Before the consumer's strategies are made: each keeps a reference to this.
+        consumer.on_task_request = self.on_task_request
+
+    def on_task_request(self, request: Request) -> None:
+        """Answer a request from the cache, or send it on to the pool."""
+        task = request.task
+        if not (isinstance(task, CachedTask) and self._answer(task, request)):
+            self._to_pool(request)
+
+    def _answer(self, task: CachedTask, request: Request) -> bool:
+        seen = _look(task, request)
+        if seen is None or seen.hit is None or not self._breaker.allows():
+            return False
+        request.request_dict[ANSWER] = seen.hit
+        started = monotonic()
+        try:
+            # The base class' method: the one of this task's own class is bound to the real pool.
+            Request.execute_using_pool(request, _INLINE)
+        except TaskRevokedError:
+            # As the worker has it: revoked() has acknowledged it and told everybody.
+            pass
+        finally:
+            request.request_dict.pop(ANSWER, None)
+        if monotonic() - started > SLOW:
+            self._breaker.failed(f"completing a hit took more than {SLOW} s")
+        else:
+            self._breaker.succeeded()
+        return True
+
+
+def _look(task: CachedTask, request: Request) -> Seen | None:
+    """Look for the answer; a miss is noted in the request, for the pool."""
+    headers = request.request_dict
+    stamp = context.stamp_of(headers)
+    mode: Mode = stamp.get("mode", "use")
+    if mode != "use":
+        return None
+    recent = take_over(stamp, task.taskcache().runtime.settings.l1_max_staleness)
+    own = context.of_message(headers)
+    seen = look(task, Site.CONSUMER, request.args, request.kwargs, own, mode, recent)
+    noted = hand_over(seen)
+    if seen.hit is None and noted is not None:
+        headers[context.HEADER] = {**stamp, "seen": noted}
+    return seen
+
+
+def _log_change(event: object) -> None:
+    match event:
+        case CircuitChanged(open=True, cause=cause):
+            logger.warning("hits go through the pool for a while: %s", cause)
+        case CircuitChanged():
+            logger.warning("hits are answered in the main process again")

@@ -1,0 +1,188 @@
+"""``task.cache``: the cache as seen from one task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ..cache.engine import Call, Miss
+from ..errors import UncacheableCall
+from . import context
+from .calls import Seen, identify, is_enabled, look, store
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+    from .task import CachedTask
+
+
+@final
+class Missing:
+    """The type of ``MISSING``."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+#: What ``task.cache.get`` returns when nothing is stored: ``None`` is a result like any other.
+MISSING: Final = Missing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What the cache knows of one call, and why it would or wouldn't answer it.
+
+    Attributes:
+        task: The task's name.
+        status: ``hit``, ``miss`` or ``bypass``.
+        reason: Why, in a sentence.
+        key: The call's key, when it has one.
+        arguments: The arguments as they were bound, with defaults.
+        vary: The context headers that count, and their values.
+        layer: Where the entry was found.
+        age: Seconds since it was stored.
+        remaining: Seconds until it expires.
+        task_id: Id of the task that computed it.
+    """
+
+    task: str
+    status: str
+    reason: str
+    key: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    vary: dict[str, Any] = field(default_factory=dict)
+    layer: str | None = None
+    age: float | None = None
+    remaining: float | None = None
+    task_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.status}: {self.reason}"
+
+
+_REASONS = {
+    "absent": "nothing is stored under this key: it was never run, it has expired, or it was evicted",
+    "expired": "the entry has just expired",
+    "invalidated": "an invalidation has ended the entry",
+    "serializer": "the entry was stored with another serializer or compression",
+    "corrupt": "the bytes stored under this key are no entry",
+    "format": "the entry was stored by another version of this library",
+    "signature": "the entry's signature doesn't fit its bytes, its key and the secret",
+    "log-lost": "Redis has lost the invalidation log: a new one is being started",
+    "unavailable": "the store can't be reached",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHandle:
+    """The cache bound to one task. Arguments are given as the task is called.
+
+    The context is that of the calling code: ``cache.context(…)``, or the running task's.
+    """
+
+    task: CachedTask
+
+    @property
+    def _runtime(self) -> Runtime:
+        return self.task.taskcache().runtime
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        return identify(self.task, args, kwargs, context.of_new_call(None))
+
+    def _look(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Seen:
+        return look(self.task, None, args, kwargs, context.of_new_call(None), "use")
+
+    def key(self, *args: Any, **kwargs: Any) -> str:
+        """The key of a call.
+
+        Raises:
+            TypeError: The arguments don't fit the task.
+            UncacheableCall: It can't have a key: a header is missing, or an argument has no
+                canonical form.
+        """
+        return self._call(args, kwargs).key
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        """The stored result of a call, or ``MISSING``; never runs anything."""
+        found = self._look(args, kwargs)
+        return found.hit.value if found.hit is not None else MISSING
+
+    def set(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        """Store a result for a call, as if it had just run.
+
+        Returns:
+            Whether it was stored.
+
+        Raises:
+            TypeError: The arguments don't fit the task.
+            UncacheableCall: The call can't have a key.
+        """
+        call = self._call(args, kwargs)
+        position = self._runtime.run(self._runtime.engine.position(call))
+        fill = self._runtime.engine.fill(call, position, value, run_seconds=0.0, task_id=None)
+        return self._runtime.run(fill)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Read through: the stored result, or run the task here and now and store what it returns."""
+        found = self._look(args, kwargs)
+        if found.hit is not None:
+            return found.hit.value
+        started = monotonic()
+        value = self.task(*args, **kwargs)
+        store(self.task, found, value, monotonic() - started, None)
+        return value
+
+    def invalidate(self, *args: Any, **kwargs: Any) -> None:
+        """End the entry of one call, everywhere, now.
+
+        Raises:
+            UncacheableCall: The call can't have a key.
+            StoreUnavailable: It was not acknowledged.
+        """
+        self.task.taskcache().invalidate(key=self.key(*args, **kwargs))
+
+    def clear(self) -> None:
+        """End all entries of this task, everywhere, now.
+
+        Raises:
+            StoreUnavailable: It was not acknowledged.
+        """
+        self.task.taskcache().invalidate(task=self.task)
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Say whether the cache would answer a call, and why. Changes and runs nothing.
+
+        Raises:
+            TypeError: The arguments don't fit the task.
+        """
+        keyer, headers = self.task.taskcache_keyer(), context.of_new_call(None)
+        about = Explanation(
+            task=self.task.name,
+            status="bypass",
+            reason="caching is off for this task, this app or this block",
+            arguments=keyer.binder.arguments(args, kwargs),
+            vary={name: headers.get(name) for name in keyer.policy.vary},
+        )
+        if context.is_switched_off() or not is_enabled(self.task):
+            return about
+        try:
+            call = self._call(args, kwargs)
+        except UncacheableCall as error:
+            return replace(about, reason=str(error))
+        found = self._runtime.run(self._runtime.engine.find(call))
+        if isinstance(found, Miss):
+            reason = _REASONS.get(found.reason, found.reason)
+            return replace(about, status="miss", reason=reason, key=call.key)
+        return replace(
+            about,
+            status="hit",
+            reason=f"stored {found.age:.1f} s ago, for another {found.remaining:.1f} s",
+            key=call.key,
+            layer=found.layer,
+            age=found.age,
+            remaining=found.remaining,
+            task_id=found.entry.task_id,
+        )

@@ -1,0 +1,49 @@
+"""The pool site (promise S3): the last look before a task runs, and the fill after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from ..core.policy import Site
+from . import context
+from .calls import Mode, look, store, take_over
+from .completion import ANSWER
+
+if TYPE_CHECKING:
+    from .task import CachedTask
+
+
+def answer_or_run(
+    task: CachedTask,
+    run: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Any:
+    """Return the stored result of the task's current request, or run it and store what it returns.
+
+    Args:
+        task: The task, with its request on the stack.
+        run: Its body.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+    """
+    request = task.request
+    answer = request.__dict__.pop(ANSWER, None)
+    if answer is not None:
+        return answer.value  # another site has found it and is completing the call
+    headers = request.headers
+    stamp = context.stamp_of(headers)
+    mode: Mode = stamp.get("mode", "use")
+    recent = take_over(stamp, task.taskcache().runtime.settings.l1_max_staleness)
+    own = context.of_new_call(headers) if request.is_eager else context.of_message(headers)
+    seen = look(task, Site.POOL, args, kwargs, own, mode, recent)
+    if isinstance(stamp, context.Stamp):
+        stamp.status = seen.status(Site.POOL)
+    if seen.hit is not None:
+        return seen.hit.value
+    started = monotonic()
+    value = run(*args, **kwargs)
+    store(task, seen, value, monotonic() - started, request.id)
+    return value

@@ -1,0 +1,76 @@
+"""The cache of one process, put together from the settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..cache.engine import Engine
+from ..cache.plan import run as run_plan
+from ..core.events import Event
+from ..observability.counters import Counters
+from ..observability.logs import LogObserver
+from ..stores.breaker import Breaker, GuardedStore
+from ..stores.memory import MemoryStore
+from ..stores.near import Near
+from ..stores.protocol import Store
+from ..stores.redis import RedisStore, connect
+from .serializers import CODECS
+from .settings import Settings
+
+logger = logging.getLogger("tta_taskcache")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Settings, store, engine and observers."""
+
+    settings: Settings
+    store: Store
+    engine: Engine
+    counters: Counters
+    log: LogObserver
+
+    def run(self, plan: Generator[Any, Any, T]) -> T:
+        """Drive a plan of the engine."""
+        return run_plan(plan, self.store)
+
+    def observe(self, event: Event) -> None:
+        """Tell the observers what happened."""
+        self.counters(event)
+        self.log(event)
+
+
+def build(settings: Settings) -> Runtime:
+    """Put a runtime together. Connects to nothing yet."""
+    counters, log = Counters(), LogObserver()
+
+    def observe(event: Event) -> None:
+        counters(event)
+        log(event)
+
+    near = Near(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
+    store: Store
+    if settings.url is None:
+        logger.warning(
+            "no taskcache_url, and the result backend isn't Redis: "
+            "caching in the memory of each process only"
+        )
+        store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes)
+        near = Near(0, 0, 0.0)
+    else:
+        redis_store = RedisStore(connect(settings.url, settings.timeout), settings.namespace)
+        store = GuardedStore(redis_store, Breaker(observe))
+    engine = Engine(
+        near=near,
+        codecs=CODECS,
+        observe=observe,
+        counters=counters,
+        secret=settings.secret.encode(),
+        far_layer="l1" if settings.url is None else "l2",
+    )
+    return Runtime(settings, store, engine, counters, log)

@@ -1,0 +1,133 @@
+"""``CachedTask``: the task base class, and the pool site."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, Task
+from celery.result import AsyncResult
+
+from ..core.keys import Keyer
+from .app import TaskCache, cache_of
+from .calls import Mode
+from .handle import TaskHandle
+from .options import read_keyer
+from .pool import answer_or_run
+from .producer import apply_cached
+
+#: Set on a request that the pool site has seen: what is called under it is called directly.
+_PASSED = "taskcache_passed"
+
+
+class CachedTask(Task):
+    """Base class of cached tasks: ``@app.task(base=CachedTask, cache_ttl=3600)``.
+
+    The options are plain task attributes, so class attributes, inheritance and Celery's
+    ``task_annotations`` all work. A wrong one raises ``ConfigurationError`` where the task is
+    defined. ``Policy`` describes each.
+    """
+
+    abstract = True
+
+    cache_ttl: Any = None
+    cache_jitter: Any = None
+    cache_key: Any = None
+    cache_ignore: Any = None
+    cache_vary: Any = None
+    cache_version: Any = None
+    cache_serializer: Any = None
+    cache_compression: Any = None
+    cache_sites: Any = None
+    cache_enabled: Any = None
+
+    _cache_keyer: Keyer
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        read_keyer(cls, default_ttl=1.0)
+        # A __call__ of the user's (Flask's app context, say) runs only when the task does.
+        call = cls.__call__
+        if not getattr(call, "_taskcache_site", False):
+            cls.__call__ = _pool_site(call)
+
+    @classmethod
+    def on_bound(cls, app: Celery) -> None:
+        """Install the cache on the app, with the options as annotations may have changed them."""
+        super().on_bound(app)
+        cache_of(app).adopt(cls)
+
+    @classmethod
+    def taskcache(cls) -> TaskCache:
+        """The cache of this task's app."""
+        return cache_of(cls._get_app())
+
+    @classmethod
+    def taskcache_keyer(cls) -> Keyer:
+        """The policy of this task, and what computes its keys."""
+        cls._get_app()  # binds a task class that wasn't used yet
+        return cls._cache_keyer
+
+    @property
+    def cache(self) -> TaskHandle:
+        """The cache as seen from this task: ``key``, ``get``, ``set``, ``call``, ``explain`` …"""
+        return TaskHandle(self)
+
+    def apply_async(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: str | None = None,
+        cache: Mode | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Call the task; answer from the cache when it can be, without sending a message.
+
+        Args:
+            cache: ``"use"`` (default); ``"refresh"``: run, and replace what is stored;
+                ``"bypass"``: run, and leave the cache alone; ``"only"``: answer from the cache or
+                raise.
+
+        All else is as in Celery.
+
+        Returns:
+            The result, with ``cache_status``.
+
+        Raises:
+            CacheMiss: With ``cache="only"``, when there is no entry.
+            ValueError: ``cache`` is none of these.
+        """
+        options.update(
+            task_id=task_id,
+            producer=producer,
+            link=link,
+            link_error=link_error,
+            shadow=shadow,
+        )
+        return apply_cached(self, super().apply_async, args, kwargs, cache, options)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task. Called directly, it is a plain function call, uncached."""
+        return super().__call__(*args, **kwargs)
+
+
+def _pool_site(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the pool site around a ``__call__``, the user's or Celery's."""
+
+    @functools.wraps(call)
+    def site(self: CachedTask, *args: Any, **kwargs: Any) -> Any:
+        request = self.request
+        if request.called_directly or request.get(_PASSED):
+            return call(self, *args, **kwargs)
+        setattr(request, _PASSED, True)
+        # Celery's own __call__ would push a second request, and lose the first one's children.
+        run = self.run if call is CachedTask.__call__ else functools.partial(call, self)
+        return answer_or_run(self, run, args, kwargs)
+
+    site._taskcache_site = True  # type: ignore[attr-defined]
+    return site
