@@ -1,6 +1,6 @@
 """Result caching for Celery: a call with the same meaning returns its stored result.
 
-``@app.task(base=CachedTask, cache_ttl=3600)`` is all it takes on an app with a Redis result backend.
+``@app.task(base=CachedTask, cache_ttl=3600)`` is all it takes on an app whose results are in Redis.
 """
 
 from .celery.app import TaskCache

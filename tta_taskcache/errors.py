@@ -9,7 +9,7 @@
     │   ├── MissingContext (LookupError)  … a declared vary header has no value
     │   └── UnkeyableArgument (TypeError) … an argument has no canonical form
     ├── EntryError                        stored bytes that can't be used (a miss, counted)
-    ├── UnserializableResult (TypeError)  the serializer can't carry this result (not stored, counted)
+    ├── UnserializableResult (TypeError)  the serializer can't carry it (not stored, counted)
     └── StoreUnavailable                  Redis did not answer in time, or the circuit is open
         └── StoreRefused                  … or answered with an error (out of memory, read-only)
 
@@ -34,7 +34,7 @@ class CacheMiss(TaskCacheError, LookupError):
 
 
 class UncacheableCall(TaskCacheError):
-    """This call can't be identified, so it is run and not stored.
+    """The call can't be identified, so it is run and not stored.
 
     Attributes:
         reason: The word under which it is counted.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Self
 
 from celery import Celery, Task, signals
 
@@ -41,9 +41,9 @@ class TaskCache:
     _tasks: dict[str, type[Task]]
     _runtime: Runtime | None
 
-    def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> TaskCache:
+    def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
-        self: TaskCache = existing if existing is not None else super().__new__(cls)
+        self: Self = existing if existing is not None else super().__new__(cls)
         if existing is None:
             self.app, self._overrides, self._tasks, self._runtime = app, {}, {}, None
             self._install()
@@ -64,14 +64,15 @@ class TaskCache:
         check_names(settings, "TaskCache()")
         self._overrides.update(settings)
         self._runtime = None
-        for task in self._tasks.values():
-            self.adopt(task)
 
     @property
     def runtime(self) -> Runtime:
         """The cache of this process, made from the settings when it is first used."""
         if self._runtime is None:
             self._runtime = build(read_settings(self.app, self._overrides))
+            # The settings may have changed since the tasks were bound.
+            for task in self._tasks.values():
+                self.adopt(task)
         return self._runtime
 
     def adopt(self, task: type[Task]) -> None:

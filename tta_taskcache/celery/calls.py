@@ -41,6 +41,25 @@ def read_mode(mode: object) -> Mode:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A call as it was made.
+
+    Attributes:
+        task: The task.
+        args: Positional arguments, as a worker gets them.
+        kwargs: Keyword arguments, likewise.
+        context: The context headers in force for it.
+        mode: What it asks of the cache.
+    """
+
+    task: CachedTask
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    context: Mapping[str, Any]
+    mode: Mode = "use"
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What a site found out about a call.
 
@@ -59,7 +78,7 @@ class Seen:
     reason: str = ""
 
     def status(self, site: Site | None) -> CacheStatus:
-        """This as a user sees it."""
+        """What a user sees of it."""
         key = self.call.key if self.call else None
         name = site.value if site else None
         if self.hit is None:
@@ -74,49 +93,37 @@ class Seen:
         )
 
 
-def identify(
-    task: CachedTask, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, Any]
-) -> Call:
+def identify(asked: Asked) -> Call:
     """Return the cacheable call.
 
     Raises:
         TypeError: The arguments don't fit the task.
         UncacheableCall: It can't have a key.
     """
-    keyer = task.taskcache_keyer()
-    return Call(task.name, keyer.key(args, kwargs, headers), keyer.policy)
+    keyer = asked.task.taskcache_keyer()
+    key = keyer.key(asked.args, asked.kwargs, asked.context)
+    return Call(asked.task.name, key, keyer.policy)
 
 
-def look(
-    task: CachedTask,
-    site: Site | None,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    headers: Mapping[str, Any],
-    mode: Mode,
-    handed_over: Seen | None = None,
-) -> Seen:
+def look(asked: Asked, site: Site | None, handed_over: Seen | None = None) -> Seen:
     """Look for the answer to a call at a site. Faults of the cache become misses.
 
     Args:
-        task: The task.
+        asked: The call.
         site: Where; None for ``task.cache``, which needs no leave.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        headers: The context in force for the call.
-        mode: What the call asks for.
         handed_over: What the site before has just found out, if it was a miss.
     """
+    task = asked.task
     runtime = task.taskcache().runtime
     call: Call | None = None
     position: Position | None = None
-    reason = _bypass(task, mode)
+    reason = _bypass(asked)
     try:
         if not reason:
-            call = identify(task, args, kwargs, headers)
+            call = identify(asked)
             if handed_over is not None:
                 return replace(handed_over, call=call)
-            reason = _pass_by(call, site, mode)
+            reason = _pass_by(call, site, asked.mode)
             if not reason:
                 return _found(call, runtime.run(runtime.engine.look(call, site or DIRECT)))
             if site is Site.POOL:
@@ -132,11 +139,11 @@ def look(
     return Seen(call, position=position, reason=reason)
 
 
-def _bypass(task: CachedTask, mode: Mode) -> str:
+def _bypass(asked: Asked) -> str:
     """Why a call has nothing to do with the cache, or nothing."""
-    if not is_enabled(task):
+    if not is_enabled(asked.task):
         return "disabled"
-    if mode == "bypass" or context.is_switched_off():
+    if asked.mode == "bypass" or context.is_switched_off():
         return "bypass"
     return ""
 

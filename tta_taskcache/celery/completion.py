@@ -46,7 +46,7 @@ def in_a_loop(step: Callable[[], None]) -> None:
         while waiting:
             try:
                 waiting.popleft()()
-            except Exception as error:  # the others are calls of their own
+            except Exception as error:  # noqa: BLE001 - the others are calls of their own
                 first_error = first_error or error
     finally:
         _running.waiting = None

@@ -19,11 +19,12 @@ from celery.concurrency.base import apply_target
 from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request
 
-from ..core.events import CircuitChanged
+from ..cache.engine import Hit
+from ..core.events import CircuitChanged, Fault
 from ..core.policy import Site
 from ..stores.breaker import Breaker
 from . import context
-from .calls import Mode, Seen, hand_over, look, take_over
+from .calls import Asked, hand_over, look, take_over
 from .completion import ANSWER
 from .task import CachedTask
 
@@ -54,19 +55,17 @@ class ConsumerSite(bootsteps.StartStopStep):
             self._to_pool(request)
 
     def _answer(self, task: CachedTask, request: Request) -> bool:
-        seen = _look(task, request)
-        if seen is None or seen.hit is None or not self._breaker.allows():
-            return False
-        request.request_dict[ANSWER] = seen.hit
         started = monotonic()
         try:
-            # The base class' method: the one of this task's own class is bound to the real pool.
-            Request.execute_using_pool(request, _INLINE)
-        except TaskRevokedError:
-            # As the worker has it: revoked() has acknowledged it and told everybody.
-            pass
-        finally:
-            request.request_dict.pop(ANSWER, None)
+            hit = _look(task, request)
+            if hit is None or not self._breaker.allows():
+                return False
+            _complete(request, hit)
+        except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
+            # The pool meets the same trouble where Celery knows what to do about it.
+            task.taskcache().runtime.observe(Fault(task.name, "complete", error))
+            self._breaker.failed(f"completing a hit failed: {error!r}")
+            return False
         if monotonic() - started > SLOW:
             self._breaker.failed(f"completing a hit took more than {SLOW} s")
         else:
@@ -74,20 +73,30 @@ class ConsumerSite(bootsteps.StartStopStep):
         return True
 
 
-def _look(task: CachedTask, request: Request) -> Seen | None:
+def _complete(request: Request, hit: Hit) -> None:
+    request.request_dict[ANSWER] = hit
+    try:
+        # The base class' method: the one of this task's own class is bound to the real pool.
+        Request.execute_using_pool(request, _INLINE)
+    except TaskRevokedError:
+        # revoked() has acknowledged it and told everybody, as on its way to the pool.
+        return
+    finally:
+        request.request_dict.pop(ANSWER, None)
+
+
+def _look(task: CachedTask, request: Request) -> Hit | None:
     """Look for the answer; a miss is noted in the request, for the pool."""
     headers = request.request_dict
     stamp = context.stamp_of(headers)
-    mode: Mode = stamp.get("mode", "use")
-    if mode != "use":
+    if stamp.get("mode", "use") != "use":
         return None
     recent = take_over(stamp, task.taskcache().runtime.settings.l1_max_staleness)
-    own = context.of_message(headers)
-    seen = look(task, Site.CONSUMER, request.args, request.kwargs, own, mode, recent)
-    noted = hand_over(seen)
-    if seen.hit is None and noted is not None:
+    asked = Asked(task, request.args, request.kwargs, context.of_message(headers))
+    seen = look(asked, Site.CONSUMER, recent)
+    if noted := hand_over(seen):
         headers[context.HEADER] = {**stamp, "seen": noted}
-    return seen
+    return seen.hit
 
 
 def _log_change(event: object) -> None:

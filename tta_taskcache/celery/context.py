@@ -89,17 +89,15 @@ def of_message(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     own = (
         {name: headers[name] for name in declared - _RESERVED if name in headers} if headers else {}
     )
-    return {**own, **stamp_of(headers).get("ctx", {})}
+    carried = stamp_of(headers).get("ctx")
+    return {**own, **carried} if isinstance(carried, dict) else own
 
 
 def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """The context of a call that is about to be made here with these headers."""
-    return {**handed_down(), **of_message(headers), **_own(headers)}
-
-
-def _own(headers: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Headers given for the call. ``lang`` and the like count here: in a message they are Celery's."""
-    return {name: headers[name] for name in declared if name in headers} if headers else {}
+    # Here ``lang`` and the like are the caller's; in a message they are Celery's own.
+    own = {name: value for name, value in (headers or {}).items() if name in declared}
+    return {**handed_down(), **of_message(headers), **own}
 
 
 def handed_down() -> dict[str, Any]:
@@ -121,7 +119,8 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
         stamp: dict[str, Any] = dict(carried)
     else:
         # A retry comes with the headers of its first message; what was seen then is old.
-        stamp = {name: carried[name] for name in ("mode", "ctx") if name in (carried or {})}
+        old = stamp_of(headers)
+        stamp = {name: old[name] for name in ("mode", "ctx") if name in old}
     inherited = {**handed_down(), **stamp.get("ctx", {})}
     if inherited:
         stamp["ctx"] = inherited

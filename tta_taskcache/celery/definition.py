@@ -1,8 +1,8 @@
 """Wrong options fail where the task is defined, not where it is first used.
 
 Celery makes a task of a decorated function lazily, when the app is finalized: in a worker at boot,
-in a web process at the first call. So ``app.task`` is wrapped to look at the options of cached tasks
-right away. ``shared_task`` knows no app yet; its tasks are checked when Celery makes them.
+in a web process at the first call. So ``app.task`` is wrapped to look at the options of cached
+tasks right away. ``shared_task`` knows no app yet; its tasks are checked when Celery makes them.
 """
 
 from __future__ import annotations

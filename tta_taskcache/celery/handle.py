@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
-from ..cache.engine import Call, Miss
+from ..cache.engine import Miss
 from ..errors import UncacheableCall
 from . import context
-from .calls import Seen, identify, is_enabled, look, store
+from .calls import Asked, identify, is_enabled, look, store
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -64,7 +64,7 @@ class Explanation:
 
 
 _REASONS = {
-    "absent": "nothing is stored under this key: it was never run, it has expired, or it was evicted",
+    "absent": "nothing is stored: it was never run, it has expired, or it was evicted",
     "expired": "the entry has just expired",
     "invalidated": "an invalidation has ended the entry",
     "serializer": "the entry was stored with another serializer or compression",
@@ -89,11 +89,8 @@ class TaskHandle:
     def _runtime(self) -> Runtime:
         return self.task.taskcache().runtime
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        return identify(self.task, args, kwargs, context.of_new_call(None))
-
-    def _look(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Seen:
-        return look(self.task, None, args, kwargs, context.of_new_call(None), "use")
+    def _asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
+        return Asked(self.task, args, kwargs, context.of_new_call(None))
 
     def key(self, *args: Any, **kwargs: Any) -> str:
         """The key of a call.
@@ -103,11 +100,11 @@ class TaskHandle:
             UncacheableCall: It can't have a key: a header is missing, or an argument has no
                 canonical form.
         """
-        return self._call(args, kwargs).key
+        return identify(self._asked(args, kwargs)).key
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         """The stored result of a call, or ``MISSING``; never runs anything."""
-        found = self._look(args, kwargs)
+        found = look(self._asked(args, kwargs), None)
         return found.hit.value if found.hit is not None else MISSING
 
     def set(self, value: Any, *args: Any, **kwargs: Any) -> bool:
@@ -120,14 +117,16 @@ class TaskHandle:
             TypeError: The arguments don't fit the task.
             UncacheableCall: The call can't have a key.
         """
-        call = self._call(args, kwargs)
+        call = identify(self._asked(args, kwargs))
+        if not is_enabled(self.task):
+            return False
         position = self._runtime.run(self._runtime.engine.position(call))
         fill = self._runtime.engine.fill(call, position, value, run_seconds=0.0, task_id=None)
         return self._runtime.run(fill)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Read through: the stored result, or run the task here and now and store what it returns."""
-        found = self._look(args, kwargs)
+        """Read through: the stored result, or run the task here and store what it returns."""
+        found = look(self._asked(args, kwargs), None)
         if found.hit is not None:
             return found.hit.value
         started = monotonic()
@@ -169,7 +168,7 @@ class TaskHandle:
         if context.is_switched_off() or not is_enabled(self.task):
             return about
         try:
-            call = self._call(args, kwargs)
+            call = identify(self._asked(args, kwargs))
         except UncacheableCall as error:
             return replace(about, reason=str(error))
         found = self._runtime.run(self._runtime.engine.find(call))

@@ -16,6 +16,9 @@ from .serializers import CODECS, reduce
 
 PREFIX = "cache_"
 
+#: Celery's own tasks (chord_unlock and the like) are of the app's base class too. They have effects.
+BUILT_IN = "celery."
+
 
 def attributes(cls: type[Task]) -> dict[str, Any]:
     """The options of a task class by their names without ``cache_``, inherited ones too."""
@@ -36,7 +39,10 @@ def read_keyer(cls: type[Task], default_ttl: float) -> Keyer:
         serializers=tuple(CODECS.serializers),
         compressions=tuple(CODECS.compressors),
     )
-    policy = read_policy(name, attributes(cls), choices, default_ttl=default_ttl)
+    options = attributes(cls)
+    if name.startswith(BUILT_IN):
+        options["enabled"] = False
+    policy = read_policy(name, options, choices, default_ttl=default_ttl)
     return Keyer(name, binder, policy, reduce, source=cls.run)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.policy import Site
 from . import context
-from .calls import Mode, look, store, take_over
+from .calls import Asked, Mode, look, store, take_over
 from .completion import ANSWER
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def answer_or_run(
     mode: Mode = stamp.get("mode", "use")
     recent = take_over(stamp, task.taskcache().runtime.settings.l1_max_staleness)
     own = context.of_new_call(headers) if request.is_eager else context.of_message(headers)
-    seen = look(task, Site.POOL, args, kwargs, own, mode, recent)
+    seen = look(Asked(task, args, kwargs, own, mode), Site.POOL, recent)
     if isinstance(stamp, context.Stamp):
         stamp.status = seen.status(Site.POOL)
     if seen.hit is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,60 +14,70 @@ from ..cache.engine import Hit
 from ..core.policy import Site
 from ..errors import CacheMiss
 from . import context
-from .calls import Mode, Seen, hand_over, look, read_mode
+from .calls import Asked, Mode, Seen, hand_over, look, read_mode
 from .completion import Request, complete_here, in_a_loop, request_for
 
 if TYPE_CHECKING:
     from .task import CachedTask
 
 
-def apply_cached(
-    task: CachedTask,
-    send: Callable[..., AsyncResult],
-    args: Any,
-    kwargs: Any,
-    cache: Mode | None,
-    options: dict[str, Any],
-) -> AsyncResult:
+Send = Callable[..., AsyncResult]
+Options = dict[str, Any]
+
+
+def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
     """``CachedTask.apply_async``: answer the call, or send it.
 
     Args:
-        task: The task.
+        asked: The call.
         send: Celery's own ``apply_async``.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        cache: What the call asks of the cache.
-        options: All other options.
+        options: All other options it was made with.
+
+    Raises:
+        CacheMiss: The mode is ``"only"``, and there is no entry.
     """
-    headers = dict(options.get("headers") or {})
-    carried = context.stamp_of(headers)
-    mode = read_mode(cache or carried.get("mode", "use"))
-    stamp = context.Stamp()
-    if mode in ("refresh", "bypass"):
-        stamp["mode"] = mode
-    in_force = context.of_new_call(headers)
-    vary = {name: in_force[name] for name in task.taskcache_keyer().policy.vary if name in in_force}
-    if vary:
-        stamp["ctx"] = vary
+    task = asked.task
+    stamp = _stamp(asked)
     seen = Seen(None, reason="later")
-    if not task.app.conf.task_always_eager and _may_answer(options):
-        args, kwargs = _as_sent(task, args, kwargs, options)
-        seen = look(task, Site.PRODUCER, args, kwargs, in_force, _looking(mode))
+    # An eager call gets its answer at the pool site, in this process.
+    eager = task.app.conf.task_always_eager and asked.mode != "only"
+    if not eager and _may_answer(options):
+        asked = _as_sent(asked, options)
+        seen = look(asked, Site.PRODUCER)
         if seen.hit is not None:
-            return _answer(task, args, kwargs, headers, stamp, options, seen, seen.hit)
-        stamp["seen"] = hand_over(seen)
-    if mode == "only":
-        raise CacheMiss(f"task {task.name!r}: {seen.reason or 'not answerable here'}")
-    if stamp.get("seen") is None:
-        stamp.pop("seen", None)
-    options["headers"] = {**headers, context.HEADER: stamp}
-    result = send(args, kwargs, **options)
+            return _answer(asked, stamp, options, seen, seen.hit)
+        if noted := hand_over(seen):
+            stamp["seen"] = noted
+    if asked.mode == "only":
+        raise CacheMiss(f"task {task.name!r}: nothing to answer with ({seen.reason})")
+    options["headers"] = {**(options.get("headers") or {}), context.HEADER: stamp}
+    result = send(asked.args, asked.kwargs, **options)
     result.cache_status = stamp.status or seen.status(Site.PRODUCER)
     return result
 
 
-def _looking(mode: Mode) -> Mode:
-    return "use" if mode == "only" else mode
+def read_asked(
+    task: CachedTask, args: Any, kwargs: Any, mode: Mode | None, options: Options
+) -> Asked:
+    """Make sense of what ``apply_async`` was given. A retry keeps the mode of its first message.
+
+    Raises:
+        ValueError: An unknown mode.
+    """
+    headers = options.get("headers")
+    read = read_mode(mode or context.stamp_of(headers).get("mode", "use"))
+    return Asked(task, args or (), kwargs or {}, context.of_new_call(headers), read)
+
+
+def _stamp(asked: Asked) -> context.Stamp:
+    stamp = context.Stamp()
+    if asked.mode in ("refresh", "bypass"):
+        stamp["mode"] = asked.mode
+    declared = asked.task.taskcache_keyer().policy.vary
+    vary = {name: asked.context[name] for name in declared if name in asked.context}
+    if vary:
+        stamp["ctx"] = vary
+    return stamp
 
 
 def _may_answer(options: Mapping[str, Any]) -> bool:
@@ -84,38 +95,30 @@ def _may_answer(options: Mapping[str, Any]) -> bool:
     return False
 
 
-def _as_sent(
-    task: CachedTask, args: Any, kwargs: Any, options: Mapping[str, Any]
-) -> tuple[Any, Any]:
-    """The arguments as the worker gets them: Celery dumps pydantic models before it sends them."""
-    args, kwargs = args or (), kwargs or {}
+def _as_sent(asked: Asked, options: Options) -> Asked:
+    """The call as the worker gets it: Celery dumps pydantic models before it sends them."""
+    task = asked.task
     dump = getattr(task, "_dump_pydantic_arguments", None)
-    if dump is not None and options.get("serializer", task.serializer) != "pickle":
-        args, kwargs = dump(args, kwargs)
-    return args, kwargs
+    if dump is None or options.get("serializer", task.serializer) == "pickle":
+        return asked
+    args, kwargs = dump(asked.args, asked.kwargs)
+    return replace(asked, args=args, kwargs=kwargs)
 
 
 def _answer(
-    task: CachedTask,
-    args: Any,
-    kwargs: Any,
-    headers: dict[str, Any],
-    stamp: context.Stamp,
-    options: dict[str, Any],
-    seen: Seen,
-    hit: Hit,
+    asked: Asked, stamp: context.Stamp, options: Options, seen: Seen, hit: Hit
 ) -> AsyncResult:
-    app = task.app
+    task = asked.task
     task_id = options.get("task_id") or uuid()
-    inherited = context.handed_down()
-    stamp["ctx"] = {**inherited, **stamp.get("ctx", {})}
-    options["headers"] = {**headers, context.HEADER: dict(stamp)}
+    # What on_publish would have put on the message.
+    stamp["ctx"] = {**context.handed_down(), **stamp.get("ctx", {})}
+    options["headers"] = {**(options.get("headers") or {}), context.HEADER: dict(stamp)}
     options.setdefault("ignore_result", task.ignore_result)
-    request = request_for(task, task_id, args, kwargs, options)
+    request = request_for(task, task_id, asked.args, asked.kwargs, options)
     result: AsyncResult = task.AsyncResult(task_id)
     result.ignored = options["ignore_result"]
     result.cache_status = seen.status(Site.PRODUCER)
-    parent = app.current_worker_task
+    parent = task.app.current_worker_task
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
     in_a_loop(lambda: _complete(task, request, hit, result))

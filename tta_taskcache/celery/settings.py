@@ -113,9 +113,9 @@ def _text(pattern: str, allowed: str) -> Callable[[Any], str]:
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be True or False")
-    return value
+    if value is True or value is False:
+        return value
+    raise ValueError("must be True or False")
 
 
 def _count(value: Any) -> int:

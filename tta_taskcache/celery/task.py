@@ -15,7 +15,7 @@ from .calls import Mode
 from .handle import TaskHandle
 from .options import read_keyer
 from .pool import answer_or_run
-from .producer import apply_cached
+from .producer import apply_cached, read_asked
 
 #: Set on a request that the pool site has seen: what is called under it is called directly.
 _PASSED = "taskcache_passed"
@@ -50,7 +50,7 @@ class CachedTask(Task):
         # A __call__ of the user's (Flask's app context, say) runs only when the task does.
         call = cls.__call__
         if not getattr(call, "_taskcache_site", False):
-            cls.__call__ = _pool_site(call)
+            cls.__call__ = _pool_site(call)  # type: ignore[method-assign]  # as Celery does
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:
@@ -71,10 +71,10 @@ class CachedTask(Task):
 
     @property
     def cache(self) -> TaskHandle:
-        """The cache as seen from this task: ``key``, ``get``, ``set``, ``call``, ``explain`` …"""
+        """The cache as seen from this task, for direct use."""
         return TaskHandle(self)
 
-    def apply_async(
+    def apply_async(  # noqa: D417, PLR0917 - the signature is Celery's, and described there
         self,
         args: Any = None,
         kwargs: Any = None,
@@ -109,7 +109,8 @@ class CachedTask(Task):
             link_error=link_error,
             shadow=shadow,
         )
-        return apply_cached(self, super().apply_async, args, kwargs, cache, options)
+        asked = read_asked(self, args, kwargs, cache, options)
+        return apply_cached(asked, super().apply_async, options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task. Called directly, it is a plain function call, uncached."""

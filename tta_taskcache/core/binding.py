@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _KINDS = inspect.Parameter
+_STARS: dict[object, str] = {_KINDS.VAR_POSITIONAL: "*", _KINDS.VAR_KEYWORD: "**"}
 
 
 class Binder:
@@ -51,7 +52,7 @@ def _generate(parameters: list[inspect.Parameter]) -> Callable[..., tuple[Any, .
     for i, p in enumerate(parameters):
         if p.kind is _KINDS.KEYWORD_ONLY and not _has_star(parameters[:i]):
             pieces.append("*")
-        star = {_KINDS.VAR_POSITIONAL: "*", _KINDS.VAR_KEYWORD: "**"}.get(p.kind, "")
+        star = _STARS.get(p.kind, "")
         default = f"=_default_{i}" if p.default is not p.empty else ""
         pieces.append(f"{star}{p.name}{default}")
         after = parameters[i + 1].kind if i + 1 < len(parameters) else None

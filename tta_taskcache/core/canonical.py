@@ -26,7 +26,7 @@ Reduce = Callable[[Any], Any]
 _ENVELOPE = frozenset(("__type__", "__value__"))
 
 
-def _refuse(value: Any) -> Any:
+def _refuse(_: Any) -> Any:
     raise TypeError
 
 
@@ -120,33 +120,32 @@ def _encode(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:
 
 def _encode_other(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:
     """Rarer types, and subclasses, which a message carries as their base type."""
-    match value:
-        case float():
-            put(f"d{float.__repr__(value)};")
-        case str():
-            put(_text(str.__str__(value)))
-        case int():
-            put(f"i{int.__repr__(value)};")
-        case bytes() | bytearray():
-            put(f"b{bytes(value).hex()};")
-        case datetime():
-            put(f"T{value.isoformat()};")
-        case date():
-            put(f"D{value.isoformat()};")
-        case time():
-            put(f"H{value.isoformat()};")
-        case Decimal():
-            put(f"m{value};")
-        case UUID():
-            put(f"u{value.hex};")
-        case list() | tuple():
-            _encode(list(value), put, reduce)
-        case dict():
-            _encode_dict(value, put, reduce)
-        case set() | frozenset():
-            _encode_set(value, put, reduce)
-        case _:
-            _encode_reduced(value, put, reduce)
+    for kind, form in _SCALARS:
+        if isinstance(value, kind):
+            put(form(value))
+            return
+    if isinstance(value, (list, tuple)):
+        _encode(list(value), put, reduce)
+    elif isinstance(value, dict):
+        _encode_dict(value, put, reduce)
+    elif isinstance(value, (set, frozenset)):
+        _encode_set(value, put, reduce)
+    else:
+        _encode_reduced(value, put, reduce)
+
+
+#: In this order: a datetime is a date as well.
+_SCALARS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
+    (float, lambda value: f"d{float.__repr__(value)};"),
+    (str, lambda value: _text(str.__str__(value))),
+    (int, lambda value: f"i{int.__repr__(value)};"),
+    ((bytes, bytearray), lambda value: f"b{bytes(value).hex()};"),
+    (datetime, lambda value: f"T{value.isoformat()};"),
+    (date, lambda value: f"D{value.isoformat()};"),
+    (time, lambda value: f"H{value.isoformat()};"),
+    (Decimal, lambda value: f"m{value};"),
+    (UUID, lambda value: f"u{value.hex};"),
+)
 
 
 def _encode_reduced(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:

@@ -125,7 +125,7 @@ def seconds(value: Any) -> float:
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise ValueError("must be a number of seconds or a timedelta")
+        raise ValueError("must be a number of seconds or a timedelta")  # noqa: TRY004 - documented
     if not math.isfinite(number) or not 0 < number <= MAX_TTL:
         raise ValueError(f"must be more than 0 and at most {MAX_TTL:.0f} seconds (366 days)")
     return float(number)
@@ -166,9 +166,8 @@ def _ignore(value: Any, choices: Choices) -> frozenset[str]:
     known = choices.arguments
     missing = [name for name in names if known is not None and name not in known]
     if missing:
-        raise _Wrong(
-            f"{missing[0]!r} is no argument of the task; allowed: {', '.join(known or ()) or 'none'}"
-        )
+        allowed = ", ".join(known or ()) or "none"
+        raise _Wrong(f"{missing[0]!r} is no argument of the task; allowed: {allowed}")
     return frozenset(names)
 
 

@@ -88,7 +88,7 @@ class Counters:
             return {}
         self._claims.pop(last, None)
         totals = self.totals()
-        new = {
+        new: dict[str, float] = {
             name: amount - self._flushed[name]
             for name, amount in totals.items()
             if amount != self._flushed[name]

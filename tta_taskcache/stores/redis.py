@@ -115,7 +115,8 @@ class RedisStore:
                 case Poll():
                     return self._poll(command)
                 case Fill():
-                    return self._fill(command)
+                    self._fill(command)
+                    return None
                 case Invalidate():
                     return self._invalidate(command)
                 case Scan():
