@@ -134,6 +134,8 @@ class Engine:
         counts = self.counters.take(now)
         try:
             looked: Looked = yield Look(call.key, call.marks, self.near.position, counts)
+            if looked.position is None:  # the next command opens a new incarnation
+                looked = yield Look(call.key, call.marks)
         except StoreUnavailable:
             self.counters.put_back(counts)
             return Miss("unavailable", None)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Self
+from weakref import WeakSet
 
 from celery import Celery, Task, signals
 
+from ..cache.plan import run
 from ..core import marks
 from ..errors import StoreUnavailable
 from ..observability.counters import Stats, read_stats
+from ..stores.breaker import GuardedStore
 from . import context
 from .options import read_keyer
 from .runtime import Runtime, build
@@ -55,8 +58,7 @@ class TaskCache:
         # By name: a web process needs nothing of Celery's worker.
         self.app.steps["consumer"].add("tta_taskcache.celery.consumer:ConsumerSite")
         signals.before_task_publish.connect(context.on_publish, dispatch_uid="tta_taskcache")
-        signals.worker_process_shutdown.connect(self._hand_over_counts, weak=False)
-        atexit.register(self._hand_over_counts)
+        _caches.add(self)
 
     def _configure(self, settings: Mapping[str, Any]) -> None:
         if not settings:
@@ -151,12 +153,27 @@ class TaskCache:
         except StoreUnavailable:
             return read_stats(self.runtime.counters.totals())
 
-    def _hand_over_counts(self, **_: Any) -> None:
-        if self._runtime is not None and self._runtime.settings.url is not None:
-            try:
-                self._runtime.run(self._runtime.engine.totals())
-            except StoreUnavailable:
-                return
+    def hand_over_counts(self) -> None:
+        """Add what was counted here to the shared totals, before the process ends."""
+        store = self._runtime.store if self._runtime else None
+        if not isinstance(store, GuardedStore) or store.breaker.is_open:
+            return
+        # Past the breaker: that Redis is gone as well is no news now.
+        with suppress(StoreUnavailable):
+            run(self.runtime.engine.totals(), store.store)
+
+
+#: The caches of all apps of this process.
+_caches: WeakSet[TaskCache] = WeakSet()
+
+
+@signals.worker_process_shutdown.connect
+def _hand_over(**_: Any) -> None:
+    for cache in list(_caches):
+        cache.hand_over_counts()
+
+
+atexit.register(_hand_over)
 
 
 def cache_of(app: Celery) -> TaskCache:

@@ -16,7 +16,7 @@ from .serializers import CODECS, reduce
 
 PREFIX = "cache_"
 
-#: Celery's own tasks (chord_unlock and the like) are of the app's base class too. They have effects.
+#: Celery's own tasks (chord_unlock, …) are of the app's base class as well, and have effects.
 BUILT_IN = "celery."
 
 

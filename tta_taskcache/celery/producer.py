@@ -59,13 +59,18 @@ def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
 def read_asked(
     task: CachedTask, args: Any, kwargs: Any, mode: Mode | None, options: Options
 ) -> Asked:
-    """Make sense of what ``apply_async`` was given. A retry keeps the mode of its first message.
+    """Make sense of what ``apply_async`` was given.
+
+    A retry keeps the mode of its first message, and inside ``disabled()`` the mode is bypass: the
+    worker is told, too.
 
     Raises:
         ValueError: An unknown mode.
     """
     headers = options.get("headers")
     read = read_mode(mode or context.stamp_of(headers).get("mode", "use"))
+    if read != "only" and context.is_switched_off():
+        read = "bypass"
     return Asked(task, args or (), kwargs or {}, context.of_new_call(headers), read)
 
 

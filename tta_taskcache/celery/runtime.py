@@ -7,9 +7,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import redis
+
 from ..cache.engine import Engine
 from ..cache.plan import run as run_plan
 from ..core.events import Event
+from ..errors import ConfigurationError
 from ..observability.counters import Counters
 from ..observability.logs import LogObserver
 from ..stores.breaker import Breaker, GuardedStore
@@ -63,7 +66,7 @@ def build(settings: Settings) -> Runtime:
         store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes)
         near = Near(0, 0, 0.0)
     else:
-        redis_store = RedisStore(connect(settings.url, settings.timeout), settings.namespace)
+        redis_store = RedisStore(_client(settings), settings.namespace)
         store = GuardedStore(redis_store, Breaker(observe))
     engine = Engine(
         near=near,
@@ -74,3 +77,14 @@ def build(settings: Settings) -> Runtime:
         far_layer="l1" if settings.url is None else "l2",
     )
     return Runtime(settings, store, engine, counters, log)
+
+
+def _client(settings: Settings) -> redis.Redis:
+    try:
+        return connect(settings.url or "", settings.timeout)
+    except ValueError:
+        # redis-py's message may quote a part of the password.
+        raise ConfigurationError(
+            "taskcache_url (or result_backend, which it defaults to): not a URL that redis-py can "
+            "read; special characters in the password must be percent-encoded"
+        ) from None

@@ -28,7 +28,7 @@ class _Serializers(Mapping[str, Serializer]):
     def __getitem__(self, name: str) -> Serializer:
         if name == JSON.name:
             return JSON
-        if name not in self:
+        if name not in serialization.registry._encoders:
             raise KeyError(name)
 
         def dumps(value: Any) -> bytes:
@@ -53,7 +53,7 @@ class _Compressors(Mapping[str, Compressor]):
     """All that kombu knows, under its names and aliases."""
 
     def __getitem__(self, name: str) -> Compressor:
-        if name not in self:
+        if name not in compression._aliases:
             raise KeyError(name)
 
         def compress(data: bytes) -> bytes:
@@ -65,8 +65,7 @@ class _Compressors(Mapping[str, Compressor]):
         return Compressor(name, compress, decompress)
 
     def __iter__(self) -> Iterator[str]:
-        # An alias "" would be kombu's name for "none".
-        return (name for name in compression._aliases)
+        return iter(compression._aliases)
 
     def __len__(self) -> int:
         return len(compression._aliases)

@@ -120,13 +120,12 @@ def peek(key: str, start: bytes) -> Entry | None:
     """Read the head of a frame from its first bytes, for listings: nothing is verified.
 
     Returns:
-        The entry with what there is of its payload, or None for what isn't an entry.
+        The entry without its payload, or None for what isn't an entry.
     """
     try:
         magic, version, _, head_size = _HEADER.unpack_from(start)
-        body = start[_HEADER.size :]
-        known = (magic, version) == (MAGIC, FORMAT)
-        return _read(key, body, head_size) if known else None
+        head = start[_HEADER.size : _HEADER.size + head_size]
+        return _read(key, head, head_size) if (magic, version) == (MAGIC, FORMAT) else None
     except (struct.error, ValueError, TypeError):
         return None
 

@@ -102,7 +102,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An entry of a scan (read without verification, its payload cut), with what is left of it.
+    """An entry of a scan, read without verification and without its payload.
 
     Attributes:
         entry: The entry.

@@ -13,10 +13,12 @@ No clock but Redis' own is used: expiry is Redis', and what remains is asked for
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
+from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
@@ -81,6 +83,32 @@ def connect(url: str, timeout: float) -> redis.Redis:
     )
 
 
+_stores: WeakSet[RedisStore] = WeakSet()
+
+#: Clients of parent processes, kept: closing one would take locks as well.
+_left_to_parents: list[redis.Redis] = []
+
+
+def _copy(client: redis.Redis) -> redis.Redis:
+    """The same client with no connections."""
+    pool = client.connection_pool
+    connections = redis.ConnectionPool(
+        connection_class=pool.connection_class, **pool.connection_kwargs
+    )
+    return redis.Redis(connection_pool=connections)
+
+
+def _renew_clients() -> None:
+    for store in list(_stores):
+        _left_to_parents.append(store.client)
+        store.client = _copy(store.client)
+
+
+# redis-py's pool notices a fork, but takes its lock to do so (8.1); when another thread held that
+# lock at the time of the fork, nobody ever releases it in the child.
+os.register_at_fork(after_in_child=_renew_clients)
+
+
 class RedisStore:
     """Executes commands on Redis.
 
@@ -91,6 +119,7 @@ class RedisStore:
 
     def __init__(self, client: redis.Redis, namespace: str) -> None:
         self.client = client
+        _stores.add(self)
         where = client.connection_pool.connection_kwargs
         place = where.get("path") or f"{where.get('host')}:{where.get('port')}"
         self.name = f"redis {place}/{where.get('db', 0)}"
@@ -131,9 +160,9 @@ class RedisStore:
             raise StoreUnavailable(f"{self.name}: {error}") from error
         except BaseException:
             self._opened = None
-            # A soft time limit may have struck between request and reply. The connection that holds
-            # the unread reply is back in the pool by now: close all that are.
-            self.client.connection_pool.disconnect(inuse_connections=False)
+            # A soft time limit may have struck between request and reply, or while a connection
+            # changed hands: one may hold an unread reply, another be lost to the pool. Start anew.
+            self.client = _copy(self.client)
             raise
 
     def _entry(self, key: str) -> str:

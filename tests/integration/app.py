@@ -1,0 +1,156 @@
+"""The application of the integration tests: the same in the tests' process and in its workers.
+
+Each task counts its runs in Redis, wherever it runs. `gate` keeps a pool process busy until a test
+opens it.
+"""
+
+import os
+from typing import Any
+
+import redis
+from celery import Celery, Task
+
+from tta_taskcache import CachedTask
+from tta_taskcache.celery import context
+
+RUNS_DATABASE = 3
+SITES = ("producer", "consumer", "pool")
+
+
+def make_app(broker: str, backend: str, cache: str, **conf: Any) -> Celery:
+    app = Celery("tests.integration.app", set_as_current=False)
+    app.conf.update(
+        broker_url=broker,
+        result_backend=backend,
+        taskcache_url=cache,
+        broker_connection_retry_on_startup=True,
+        worker_prefetch_multiplier=8,
+        taskcache_timeout=2.0,  # the machines of CI are slow; tests of the timeout set their own
+    )
+    app.conf.update(conf)
+    url = broker.rsplit("/", 1)[0] + f"/{RUNS_DATABASE}"
+    counts = redis.Redis.from_url(url, socket_timeout=None)  # gates wait for long
+    app.run_counts = counts
+    _define(app, counts)
+    app.finalize()
+    return app
+
+
+class Tasks:
+    """The tasks, and how they count."""
+
+    def __init__(self, app: Celery, counts: redis.Redis) -> None:
+        self.app, self.counts = app, counts
+
+    def ran(self, name: str, *args: Any) -> None:
+        self.counts.incr(":".join(map(str, (name, *args))))
+
+    def plain(self, name: str, **options: Any) -> Any:
+        # Not shared: each app of the tests' process has tasks of its own.
+        return self.app.task(name=name, shared=False, **options)
+
+    def cached(self, name: str, **options: Any) -> Any:
+        return self.plain(name, base=CachedTask, **options)
+
+    def everywhere(self, name: str, function: Any, **options: Any) -> None:
+        """One function, plain, cached, and cached for each site alone."""
+        self.plain(f"plain.{name}", **options)(function)
+        self.cached(f"cached.{name}", **options)(function)
+        for site in SITES:
+            self.cached(f"{site}.{name}", cache_sites=(site,), **options)(function)
+
+
+def _define(app: Celery, counts: redis.Redis) -> None:
+    tasks = Tasks(app, counts)
+    _define_canvas(tasks)
+    _define_values(tasks)
+    _define_context(tasks)
+
+
+def _define_canvas(tasks: Tasks) -> None:
+    counts = tasks.counts
+
+    def add(tag: str, x: int, y: int = 0) -> int:
+        tasks.ran("add", tag, x, y)
+        return x + y
+
+    def more(x: int, tag: str, by: int = 1) -> int:
+        """A step that goes on from the one before."""
+        tasks.ran("more", tag, x, by)
+        return x + by
+
+    def collect(xs: list[int], tag: str) -> int:
+        tasks.ran("collect", tag)
+        return sum(xs)
+
+    for function in (add, more, collect):
+        tasks.everywhere(function.__name__, function)
+
+    @tasks.plain("note")
+    def note(value: Any, tag: str) -> None:
+        """A callback with an effect."""
+        counts.rpush(f"notes:{tag}", repr(value))
+
+    @tasks.plain("note_error")
+    def note_error(request: Any, error: Any, traceback: Any, tag: str) -> None:
+        counts.rpush(f"errors:{tag}", repr(error))
+
+    @tasks.plain("gate", ignore_result=True)
+    def gate(name: str) -> None:
+        counts.rpush(f"waiting:{name}", os.getpid())
+        counts.blpop([f"open:{name}"], timeout=60)
+
+
+def _define_values(tasks: Tasks) -> None:
+    @tasks.cached("value")
+    def value(tag: str, which: int) -> Any:
+        tasks.ran("value", tag, which)
+        return [None, 0, "", [], False, {}, {"a": [1]}][which]
+
+    @tasks.cached("unserializable")
+    def unserializable(tag: str) -> Any:
+        tasks.ran("unserializable", tag)
+        return {"a", tag}
+
+    @tasks.cached("fails")
+    def fails(tag: str) -> None:
+        tasks.ran("fails", tag)
+        raise ValueError(tag)
+
+    @tasks.cached("retries", bind=True, default_retry_delay=0, max_retries=5)
+    def retries(self: Task, tag: str) -> int:
+        tasks.ran("retries", tag)
+        if self.request.retries < 2:
+            raise self.retry(countdown=0)
+        return int(self.request.retries)
+
+
+def _define_context(tasks: Tasks) -> None:
+    @tasks.cached("tenant.of", cache_vary=("tenant",), bind=True)
+    def of(self: Task, tag: str) -> str:
+        tenant = context.of_message(self.request.headers).get("tenant", "nobody")
+        tasks.ran("tenant.of", tag, tenant)
+        return f"{tag}@{tenant}"
+
+    @tasks.cached("tenant.after", cache_vary=("tenant",), bind=True)
+    def after(self: Task, before: Any, tag: str) -> str:
+        tenant = context.of_message(self.request.headers).get("tenant", "nobody")
+        tasks.ran("tenant.after", tag, tenant)
+        return f"{before}>{tag}@{tenant}"
+
+    @tasks.cached("tenant.lang", cache_vary=("lang",))
+    def lang(tag: str) -> str:
+        return tag
+
+    @tasks.plain("tenant.parent")
+    def parent(tag: str) -> str:
+        """A plain task with a cached child."""
+        return str(tasks.app.tasks["tenant.of"].delay(tag).id)
+
+
+if "CELERY_BROKER_URL" in os.environ:
+    app = make_app(
+        os.environ["CELERY_BROKER_URL"],
+        os.environ["CELERY_RESULT_BACKEND"],
+        os.environ["TASKCACHE_URL"],
+    )

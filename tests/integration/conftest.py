@@ -1,0 +1,86 @@
+"""One worker a server, shared by the tests that don't harm it; and the app to talk to it."""
+
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from celery import Celery
+
+from tests.integration.app import make_app
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
+from tests.support.workers import Worker
+from tta_taskcache import TaskCache
+
+MODULE = "tests.integration.app"
+
+
+@dataclass
+class Bench:
+    """An app in this process, and what its tasks did anywhere.
+
+    Attributes:
+        app: The app.
+        cache: Its cache.
+        tag: An argument that no other test uses.
+    """
+
+    app: Celery
+    cache: TaskCache
+    tag: str
+
+    def task(self, name: str) -> Any:
+        return self.app.tasks[name]
+
+    @property
+    def counts(self) -> redis.Redis:
+        return self.app.run_counts
+
+    def runs(self, *name: Any) -> int:
+        return int(self.counts.get(":".join(map(str, name))) or 0)
+
+    def occupy(self, processes: int) -> Callable[[], None]:
+        """Keep pool processes busy; returns what opens the gate again."""
+        name = uuid4().hex
+        for _ in range(processes):
+            self.task("gate").delay(name)
+        wait_until(
+            lambda: self.counts.llen(f"waiting:{name}") == processes, what="busy pool processes"
+        )
+        return lambda: self.counts.rpush(f"open:{name}", *range(processes)) and None
+
+
+def make_bench(server: Server, cache: str | None = None, **conf: Any) -> Bench:
+    app = make_app(server.url(0), server.url(1), cache or server.url(2), **conf)
+    return Bench(app, TaskCache(app), uuid4().hex[:12])
+
+
+@pytest.fixture(scope="session")
+def _shared_worker(server: Server) -> Iterator[Worker]:
+    urls = {
+        "CELERY_BROKER_URL": server.url(0),
+        "CELERY_RESULT_BACKEND": server.url(1),
+        "TASKCACHE_URL": server.url(2),
+    }
+    with Worker(MODULE, env=urls, concurrency=2) as worker:
+        yield worker
+
+
+@pytest.fixture
+def worker(_shared_worker: Worker, redis_server: Server, request: pytest.FixtureRequest) -> Worker:
+    """A prefork worker of two processes. Leave it as it was."""
+    assert _shared_worker.running, _shared_worker.log
+    return _shared_worker
+
+
+@pytest.fixture
+def bench(redis_server: Server) -> Iterator[Bench]:
+    """A producer: a new app, with an empty cache."""
+    made = make_bench(redis_server)
+    yield made
+    gc.collect()  # results take leave of the server while it is there
+    made.app.close()

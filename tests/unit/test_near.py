@@ -1,0 +1,293 @@
+"""L1: it trusts itself for Δ, and forgets whatever it can't vouch for (I1, I2, I5)."""
+
+import math
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tta_taskcache.core import marks
+from tta_taskcache.core.entry import Position
+from tta_taskcache.stores import near as near_module
+from tta_taskcache.stores.near import Near
+from tta_taskcache.stores.protocol import Record
+from tta_taskcache.testing import make_entry
+
+DELTA = 0.25
+HERE = Position("i", 5)
+
+
+def new(position: Position | None = HERE, at: float = 0.0, **bounds: int) -> Near:
+    near = Near(**{"max_entries": 10, "max_bytes": 10_000, **bounds}, max_staleness=DELTA)
+    if position is not None:
+        near.advance(position, None, at)
+    return near
+
+
+def put(near: Near, key: str = "k", born: Position = HERE, deadline: float = 100.0) -> None:
+    near.put(make_entry(key, born), deadline, born.sequence)
+
+
+def test_i1_trusts_itself_for_delta_after_the_poll_was_sent() -> None:
+    near = new(at=10.0)
+    assert near.is_trusted(10.0)
+    assert near.is_trusted(10.0 + DELTA)
+    assert not near.is_trusted(10.0 + DELTA + 0.001)
+    near.advance(HERE, [], 11.0)
+    assert near.is_trusted(11.0 + DELTA)
+
+
+def test_i1_never_trusts_itself_before_the_first_poll() -> None:
+    near = new(None)
+    put(near)
+    assert near.position is None
+    assert not near.is_trusted(0.0)
+    assert near.find("k", 0.0) is None
+
+
+def test_i1_strict_is_good_for_one_moment() -> None:
+    near = Near(10, 10_000, 0.0)
+    near.advance(HERE, None, 1.0)
+    assert near.is_trusted(1.0)
+    assert not near.is_trusted(math.nextafter(1.0, 2.0))
+
+
+def test_i1_distrusts_after_its_own_invalidation_until_the_next_poll() -> None:
+    near = new()
+    near.distrust()
+    assert not near.is_trusted(0.0)
+    near.advance(HERE, [], 0.1)
+    assert near.is_trusted(0.1)
+    new(None).distrust()
+
+
+@pytest.mark.parametrize("mark", marks.of_call("t", "k"))
+def test_i1_a_mark_read_ends_an_entry(mark: str) -> None:
+    near = new()
+    put(near)
+    assert near.find("k", 1.0) is not None
+    near.advance(Position("i", 6), [Record(6, ("other", mark))], 1.0)
+    assert near.find("k", 1.0) is None
+    assert len(near.entries) == 0, "it is forgotten, not only hidden"
+
+
+def test_i1_marks_of_others_end_nothing() -> None:
+    near = new()
+    put(near)
+    near.advance(Position("i", 6), [Record(6, ("t:other", "k:other"))], 1.0)
+    assert near.find("k", 1.0) is not None
+
+
+def test_i2_a_fill_from_before_an_invalidation_is_never_found() -> None:
+    near = new()
+    near.advance(Position("i", 6), [Record(6, ("t:t",))], 1.0)
+    put(near, born=HERE)
+    assert near.find("k", 1.0) is None
+    put(near, born=Position("i", 6))
+    assert near.find("k", 1.0) is not None
+
+
+def test_i5_a_gap_forgets_everything_and_what_was_not_checked_since() -> None:
+    near = new()
+    put(near)
+    near.advance(Position("i", 9), None, 1.0)
+    assert len(near.entries) == 0
+    put(near, born=HERE)
+    assert near.find("k", 1.0) is None, "whether 6 to 9 ended it isn't known"
+    put(near, born=Position("i", 9))
+    assert near.find("k", 1.0) is not None
+
+
+@pytest.mark.parametrize("position", [Position("j", 5), Position("j", 6), Position("i", 4)])
+@pytest.mark.parametrize("records", [[], None])
+def test_i5_another_incarnation_or_a_sequence_that_went_back_forgets_everything(
+    position: Position, records: list[Record] | None
+) -> None:
+    near = new()
+    put(near)
+    near.advance(position, records, 1.0)
+    assert (near.position, len(near.entries)) == (position, 0)
+
+
+def test_i5_a_lost_log_forgets_everything() -> None:
+    near = new()
+    put(near)
+    near.advance(None, None, 1.0)
+    assert near.position is None
+    assert not near.is_trusted(1.0)
+    assert len(near.entries) == 0
+
+
+@pytest.mark.parametrize(
+    ("position", "records"),
+    [
+        (Position("i", 8), [Record(8, ("x",))]),
+        (Position("i", 8), [Record(7, ("x",)), Record(8, ("x",))]),
+        (Position("i", 6), []),
+    ],
+)
+def test_i1_a_reply_that_does_not_join_is_a_gap(position: Position, records: list[Record]) -> None:
+    """Threads poll at once: a reply may continue a position that another's reply took back."""
+    near = new()
+    near.advance(position, records, 1.0)
+    put(near, born=HERE)
+    assert near.find("k", 1.0) is None, "a record between 5 and the reply was never read"
+
+
+def test_i1_a_reply_that_overlaps_joins() -> None:
+    near = new()
+    put(near)
+    near.advance(Position("i", 6), [Record(4, ("x",)), Record(5, ("x",)), Record(6, ("x",))], 1.0)
+    assert near.find("k", 1.0) is not None
+
+
+def test_r5_never_found_at_its_deadline_or_later() -> None:
+    near = new()
+    put(near, deadline=10.0)
+    assert near.find("k", math.nextafter(10.0, 0.0)) is not None
+    assert near.find("k", 10.0) is None
+    assert len(near.entries) == 0
+
+
+def test_bounds_by_entries_and_bytes() -> None:
+    near = new(max_entries=3)
+    for i in range(10):
+        put(near, f"k{i}")
+    assert [near.find(f"k{i}", 0.0) is not None for i in range(10)] == [False] * 7 + [True] * 3
+    one = make_entry("k0", HERE).size
+    near = new(max_bytes=2 * one + 1)
+    for i in range(5):
+        put(near, f"k{i}")
+    assert len(near.entries) == 2
+    assert near.entries.size <= 2 * one + 1
+
+
+@pytest.mark.parametrize("bounds", [{"max_entries": 0}, {"max_bytes": 0}])
+def test_zero_turns_it_off(bounds: dict[str, int]) -> None:
+    near = new(**bounds)
+    put(near)
+    assert near.find("k", 0.0) is None
+    assert len(near.entries) == 0
+
+
+def test_too_many_marks_start_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_module, "MAX_MARKS", 3)
+    near = new()
+    put(near)
+    near.advance(Position("i", 6), [Record(6, ("a", "b", "c"))], 1.0)
+    assert near.find("k", 1.0) is not None
+    near.advance(Position("i", 7), [Record(7, ("a", "d"))], 1.0)
+    assert len(near.entries) == 0
+    assert near.position == Position("i", 7)
+    put(near, born=Position("i", 6))
+    assert near.find("k", 1.0) is None, "its marks are forgotten, too"
+
+
+KEYS = st.sampled_from(["a", "b", "c"])
+TASKS = st.sampled_from(["t", "u"])
+MARKS = st.sampled_from(["*", "t:t", "t:u", "k:a", "k:b", "k:c"])
+
+
+class Log:
+    """The model: all that ever happened, in one incarnation."""
+
+    def __init__(self, incarnation: int) -> None:
+        self.incarnation = f"i{incarnation}"
+        self.records: list[Record] = []
+
+    @property
+    def position(self) -> Position:
+        return Position(self.incarnation, len(self.records))
+
+    def ends(self, born: Position, names: tuple[str, ...]) -> bool:
+        later = self.records[born.sequence :]
+        return born.incarnation != self.incarnation or any(
+            set(names) & set(record.marks) for record in later
+        )
+
+
+class NearMachine(RuleBasedStateMachine):
+    """L1 against the whole truth: it may know less, but it never answers what it must not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.near = Near(2, 10_000, DELTA)
+        self.now = 0.0
+        self.log = Log(0)
+        self.incarnations = 1
+        self.polled: tuple[float, Position] | None = None
+        self.asked: list[tuple[float, Position | None, Position, list[Record]]] = []
+        self.deadlines: dict[str, float] = {}
+
+    @rule(seconds=st.sampled_from([0.01, 0.1, DELTA, 1.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(names=st.lists(MARKS, min_size=1, max_size=2, unique=True))
+    def somebody_invalidates(self, names: list[str]) -> None:
+        self.log.records.append(Record(len(self.log.records) + 1, tuple(names)))
+
+    @rule(own=st.sampled_from(["a", "b", "c"]))
+    def this_process_invalidates(self, own: str) -> None:
+        self.somebody_invalidates([f"k:{own}"])
+        self.near.distrust()
+        self.polled = None
+
+    @rule()
+    def the_log_is_lost(self) -> None:
+        self.log = Log(self.incarnations)
+        self.incarnations += 1
+
+    @rule()
+    def ask(self) -> None:
+        """A poll is sent: its reply may come later, after those of others."""
+        since = self.near.position
+        self.asked.append((self.now, since, self.log.position, list(self.log.records)))
+
+    @precondition(lambda self: self.asked)
+    @rule(gap=st.booleans(), data=st.data())
+    def reply(self, gap: bool, data: st.DataObject) -> None:
+        which = data.draw(st.integers(0, len(self.asked) - 1))
+        at, since, position, known = self.asked.pop(which)
+        joins = since is not None and since.incarnation == position.incarnation
+        whole = joins and not gap and since is not None and since.sequence <= position.sequence
+        records = known[since.sequence :] if whole and since is not None else None
+        self.near.advance(position, records, at)
+        self.polled = (at, position)
+
+    @rule(key=KEYS, task=TASKS, age=st.integers(0, 3), lifetime=st.sampled_from([0.1, 5.0]))
+    def fill(self, key: str, task: str, age: int, lifetime: float) -> None:
+        """The result of a computation that began some invalidations ago."""
+        born = Position(self.log.incarnation, max(0, self.log.position.sequence - age))
+        self.near.put(make_entry(key, born, task=task), self.now + lifetime, born.sequence)
+
+    @rule(key=KEYS)
+    def read(self, key: str) -> None:
+        held = self.near.find(key, self.now)
+        if held is None:
+            return
+        assert held.entry.key == key
+        assert held.deadline > self.now, "R5"
+        if self.near.is_trusted(self.now):
+            assert self.polled is not None
+            at, _ = self.polled
+            assert self.now - at <= DELTA, "I1"
+        assert self.polled is not None or not self.near.is_trusted(self.now)
+        # Whatever the log held when the view's poll was sent is obeyed.
+        seen = self.near.position
+        assert seen is not None
+        if seen.incarnation == self.log.incarnation:
+            log = Log(0)
+            log.incarnation = seen.incarnation
+            log.records = self.log.records[: seen.sequence]
+            assert not log.ends(held.entry.born, held.entry.marks), "I1, I2"
+
+    @invariant()
+    def bounds_hold(self) -> None:
+        assert len(self.near.entries) <= 2
+        assert self.near.entries.size <= 10_000
+
+
+TestNearMachine = NearMachine.TestCase
+TestNearMachine.settings = settings(max_examples=200, stateful_step_count=40)

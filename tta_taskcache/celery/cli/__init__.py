@@ -1,0 +1,51 @@
+"""``celery -A proj cache …``: see and operate the cache from a terminal.
+
+Celery loads this module whenever any ``celery`` command starts, a worker's too, so that the
+commands themselves, and what they draw tables with, are only imported when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+from celery.bin.base import handle_preload_options
+
+#: Each is a command of this name in a module of this name, in the order of the help.
+COMMANDS = ("stats", "ls", "show", "invalidate")
+
+_EPILOG = """\b
+Exit codes:
+  0  done
+  1  nothing found, or not confirmed
+  2  wrong usage or settings
+  3  the cache can't be reached, or this app shares none
+
+\b
+Example:
+  celery -A proj cache stats
+"""
+
+
+class CacheGroup(click.Group):
+    """A group that imports its commands when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(f".{cmd_name}", __name__), cmd_name)
+        return command
+
+
+@click.group(cls=CacheGroup, epilog=_EPILOG)
+@click.pass_context
+@handle_preload_options
+def cache(ctx: click.Context) -> None:
+    """See and operate the result cache.
+
+    The commands work on the Redis that the app's tasks are cached in. An entry is a stored
+    result; its key reads task:label:digest.
+    """

@@ -1,0 +1,83 @@
+"""Figures and values as people read them, and as machines do."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from typing import Any
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+#: Control characters that JSON leaves as they are; a terminal may obey them.
+_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029]")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``0s``, ``85ms``, ``3.2s``, ``42s``, ``5m3s``, ``2d4h``: a word, for columns."""
+    if seconds <= 0:
+        return "0s"
+    if round(seconds, 3) < 1:
+        return f"{seconds * 1000:.0f}ms" if round(seconds, 3) else "<1ms"
+    if round(seconds, 1) < 10:  # noqa: PLR2004 - one digit in front of the point
+        return f"{seconds:.1f}s"
+    rest = round(seconds)
+    parts: list[str] = []
+    for unit, name in _UNITS:
+        count, rest = divmod(rest, unit)
+        if count or parts:
+            parts.append(f"{count}{name}" if count else "")
+    return "".join(parts[:2])
+
+
+def size(count: float) -> str:
+    """Bytes as ``512B``, ``1.2kB``, ``34.0MB`` (decimal): a word, for columns."""
+    units = iter(("B", "kB", "MB", "GB"))
+    unit = next(units)
+    for larger in units:
+        if round(count, 1) < 1000:  # noqa: PLR2004 - three digits in front of the point
+            break
+        count, unit = count / 1000, larger
+    return f"{count:.0f}{unit}" if unit == "B" else f"{count:.1f}{unit}"
+
+
+def plural(count: int, one: str, many: str) -> str:
+    """A number and its noun: ``1 entry``, ``1,200 entries``."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def plain(value: Any) -> Any:
+    """A result in JSON's own types.
+
+    Dates are ISO 8601, bytes are base64, what else JSON doesn't know (NaN too) is its text.
+    """
+    match value:
+        case float() if not math.isfinite(value):
+            plain_value: Any = str(value)
+        case None | bool() | int() | float() | str():
+            plain_value = value
+        case Mapping():
+            plain_value = {str(name): plain(item) for name, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            plain_value = [plain(item) for item in value]
+        case datetime() | date() | time():
+            plain_value = value.isoformat()
+        case bytes():
+            plain_value = b64encode(value).decode("ascii")
+        case _:
+            plain_value = str(value)
+    return plain_value
+
+
+def machine(value: Any) -> str:
+    """One line of JSON, in ASCII: it survives every terminal, pipe and locale."""
+    return json.dumps(plain(value), allow_nan=False)
+
+
+def readable(value: Any) -> str:
+    """Indented JSON, in which no character can command a terminal."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,0 +1,123 @@
+"""What all commands have in common: finding the app's cache, and failing in one line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from ...cache.plan import Plan
+from ...errors import ConfigurationError, StoreUnavailable
+from ...stores.protocol import Batch, Found, Scan
+from ..app import TaskCache, cache_of
+from ..runtime import Runtime
+
+#: Seconds that a command to Redis may take here, if the app's own timeout is shorter: nobody's
+#: task waits.
+PATIENCE = 3.0
+
+NOTHING_FOUND = 1
+USAGE = 2
+UNREACHABLE = 3
+
+
+class Failure(click.ClickException):
+    """Ends a command: one line on stderr, and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(" ".join(message.split()))
+        self.exit_code = exit_code  # type: ignore[misc]  # click's own way, but for its types
+
+
+class CacheCommand(click.Command):
+    """A command whose faults are told in a line: nobody has use for a traceback of ours."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StoreUnavailable as error:
+            raise Failure(f"the cache can't be reached: {error}", UNREACHABLE) from None
+        except ConfigurationError as error:
+            raise Failure(str(error), USAGE) from None
+
+
+def example(command: str) -> str:
+    """The end of a command's help."""
+    return f"\b\nExample:\n  {command}\n"
+
+
+def note(message: str) -> None:
+    """Tell people something that isn't part of the output."""
+    click.echo(message, err=True)
+
+
+def open_cache(context: Any) -> TaskCache:
+    """The cache of the app that the command was given, with all its tasks. Connects to nothing yet.
+
+    Args:
+        context: Celery's ``CLIContext``.
+
+    Raises:
+        ConfigurationError: A wrong setting or task option.
+        Failure: The app has no cache that it shares with other processes.
+    """
+    # What it warns of, the commands say themselves, in one line.
+    logging.getLogger("tta_taskcache").setLevel(logging.ERROR)
+    app = context.app
+    app.loader.import_default_modules()
+    app.finalize()
+    cache = cache_of(app)
+    settings = _runtime(cache).settings
+    if settings.url is None:
+        raise Failure(
+            "this app has no taskcache_url and its result backend isn't Redis: each process "
+            "caches in its own memory, so there is nothing shared to see "
+            "(is it the right app? celery -A proj cache ...)",
+            UNREACHABLE,
+        )
+    if not settings.enabled:
+        note(
+            "Note: caching is off in this app (taskcache_enabled); this is what Redis still holds."
+        )
+    return cache if settings.timeout >= PATIENCE else TaskCache(app, timeout=PATIENCE)
+
+
+def _runtime(cache: TaskCache) -> Runtime:
+    try:
+        return cache.runtime
+    except ConfigurationError:
+        raise
+    except ValueError:
+        # Without its message: a URL that is cut in the wrong places shows parts of its password.
+        raise ConfigurationError("taskcache_url isn't a URL that redis-py understands") from None
+
+
+def where(cache: TaskCache) -> str:
+    """Which cache this is, without a password."""
+    return f"{cache.runtime.store.name}, namespace {cache.runtime.settings.namespace}"
+
+
+def entries(cache: TaskCache, pattern: str = "*") -> Iterator[Found]:
+    """The valid entries whose keys match a glob, each once; a batch of them is in memory at a time.
+
+    Raises:
+        StoreUnavailable: Redis can't be read.
+    """
+    seen: set[str] = set()
+    cursor = 0
+    while True:
+        batch = cache.runtime.run(_scan(pattern, cursor))
+        for item in batch.found:
+            if item.entry.key not in seen:
+                seen.add(item.entry.key)
+                yield item
+        cursor = batch.cursor
+        if not cursor:
+            return
+
+
+def _scan(pattern: str, cursor: int) -> Plan[Batch]:
+    batch: Batch = yield Scan(pattern, cursor)
+    return batch
