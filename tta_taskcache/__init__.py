@@ -16,6 +16,7 @@ from .errors import (
     TaskCacheError,
     UncacheableCall,
 )
+from .observability.counters import Stats
 
 install()
 
@@ -27,6 +28,7 @@ __all__ = [
     "ConfigurationError",
     "Explanation",
     "MissingContext",
+    "Stats",
     "StoreUnavailable",
     "TaskCache",
     "TaskCacheError",

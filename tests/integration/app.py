@@ -11,7 +11,6 @@ import redis
 from celery import Celery, Task
 
 from tta_taskcache import CachedTask
-from tta_taskcache.celery import context
 
 RUNS_DATABASE = 3
 SITES = ("producer", "consumer", "pool")
@@ -128,13 +127,13 @@ def _define_values(tasks: Tasks) -> None:
 def _define_context(tasks: Tasks) -> None:
     @tasks.cached("tenant.of", cache_vary=("tenant",), bind=True)
     def of(self: Task, tag: str) -> str:
-        tenant = context.of_message(self.request.headers).get("tenant", "nobody")
+        tenant = (self.request.headers or {}).get("tenant", "nobody")
         tasks.ran("tenant.of", tag, tenant)
         return f"{tag}@{tenant}"
 
     @tasks.cached("tenant.after", cache_vary=("tenant",), bind=True)
     def after(self: Task, before: Any, tag: str) -> str:
-        tenant = context.of_message(self.request.headers).get("tenant", "nobody")
+        tenant = (self.request.headers or {}).get("tenant", "nobody")
         tasks.ran("tenant.after", tag, tenant)
         return f"{before}>{tag}@{tenant}"
 

@@ -78,6 +78,25 @@ def worker(_shared_worker: Worker, redis_server: Server, request: pytest.Fixture
 
 
 @pytest.fixture
+def own_worker(worker_factory: Callable[..., Worker]) -> Callable[..., Worker]:
+    """`own_worker(bench, **options)`: a worker for a bench on servers of its own.
+
+    On the shared server it would share the queue with the shared worker.
+    """
+
+    def make(bench: Bench, **options: Any) -> Worker:
+        conf = bench.app.conf
+        urls = {
+            "CELERY_BROKER_URL": conf.broker_url,
+            "CELERY_RESULT_BACKEND": conf.result_backend,
+            "TASKCACHE_URL": conf.taskcache_url,
+        }
+        return worker_factory(MODULE, env=urls, **options)
+
+    return make
+
+
+@pytest.fixture
 def bench(redis_server: Server) -> Iterator[Bench]:
     """A producer: a new app, with an empty cache."""
     made = make_bench(redis_server)

@@ -50,9 +50,7 @@ def test_k3_each_tenant_has_entries_of_its_own(bench: Bench, worker: Worker) -> 
 
 
 @pytest.mark.parametrize("how", ["ambient", "headers"])
-def test_k3_the_header_reaches_each_step_of_a_chain(
-    bench: Bench, worker: Worker, how: str
-) -> None:
+def test_k3_the_header_reaches_each_step_of_a_chain(bench: Bench, worker: Worker, how: str) -> None:
     """Celery drops custom headers in a chain's last step."""
 
     def steps(tag: str) -> chain:

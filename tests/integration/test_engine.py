@@ -453,14 +453,17 @@ def test_i5_a_sequence_that_went_back_empties_l1(
 def test_i5_what_was_born_in_a_lost_future_is_not_served(
     start: Start, here: Process, client: redis.Redis
 ) -> None:
-    """Its birth is compared with marks of a sequence that has been given out again."""
+    """Its birth would be compared with marks of sequences that are given out again."""
     for _ in range(3):
         here.invalidate("m")
     here.store_value("old")
     client.hset("ns:{log}:control", "sequence", 1)
     client.delete("ns:{log}:stream")
+    here.clock.advance(1.0)
+    here.look(call("t:2"))
     start().invalidate("t:t")
     assert start().layer() == "invalidated"
+    assert here.layer() == "invalidated"
 
 
 # Faults

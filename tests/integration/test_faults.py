@@ -36,12 +36,10 @@ def counted(bench: Bench) -> Iterator[list[Command]]:
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
-def test_f1_redis_dies_in_the_middle_of_500_calls(
-    redis_server: Server, server_factory, worker_factory, fault: str
-) -> None:
+def test_f1_redis_dies_in_the_middle_of_500_calls(server_factory, own_worker, fault: str) -> None:
     caches = server_factory()
-    bench = make_bench(redis_server, caches.url(0), taskcache_timeout=0.25)
-    worker_factory("tests.integration.app", env={"TASKCACHE_URL": caches.url(0)})
+    bench = make_bench(server_factory(), caches.url(0), taskcache_timeout=0.25)
+    own_worker(bench)
     task = bench.task("cached.add")
     answers = []
 
@@ -136,7 +134,9 @@ def test_r4_what_is_written_over_an_entry_is_a_miss_and_never_executed(
         "garbage": os.urandom(300),
         "pickle": pickle.dumps(Bomb()),
         "cut": frame[:-3],
-        "another entry": client.get(name.replace(task.cache.key(bench.tag, 1), task.cache.key(bench.tag, 2))),
+        "another entry": client.get(
+            name.replace(task.cache.key(bench.tag, 1), task.cache.key(bench.tag, 2))
+        ),
     }
     client.delete(name)
     if kind == "wrong type":

@@ -103,7 +103,7 @@ def test_f2_f3_threads_lose_nothing_and_hand_over_nothing_twice(*, put_back: boo
     def work(i: int) -> None:
         for n in range(1_000):
             counters(Lookup(f"t{n % 7}", "k", "pool", "l1", ""))
-            counts = counters.take(float(next(clock)), interval=0.0)
+            counts = counters.take(next(clock) / 1e6, interval=0.0)
             if put_back and (n + i) % 3 == 0:
                 counters.put_back(counts)
             else:

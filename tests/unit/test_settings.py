@@ -147,7 +147,7 @@ def test_longest_secrets_work(app: Celery, secret: str) -> None:
     assert unpack("k", pack(entry, key), key) == entry
 
 
-@pytest.mark.parametrize("secret", ["ü" * 33, "ü" * 64])
+@pytest.mark.parametrize("secret", ["ü" * 33, "ü" * 64], ids=len)
 def test_secret_is_measured_in_bytes(app: Celery, secret: str) -> None:
     with pytest.raises(ConfigurationError, match=r"taskcache_secret=…: .*64"):
         read_settings(app, {"secret": secret})

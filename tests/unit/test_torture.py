@@ -3,8 +3,6 @@
 Each case runs in a process of its own, which a watchdog ends: a deadlock is a failure, no hang.
 """
 
-# ruff: noqa: S311 - dice for tests
-
 import faulthandler
 import os
 import random

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 #: from it or not at all.
 Mode = Literal["use", "refresh", "bypass", "only"]
 
+#: Seconds for which a site trusts what the site before has found. A message takes a few
+#: milliseconds to a free worker; one that had to wait is looked up again.
+HAND_OVER = 0.05
+
 #: The name under which lookups of ``task.cache`` are counted, which happen at no site.
 DIRECT = "direct"
 
@@ -193,15 +197,15 @@ def hand_over(seen: Seen) -> list[Any] | None:
     return [seen.at, seen.position.incarnation, seen.position.sequence]
 
 
-def take_over(stamp: Mapping[str, Any], within: float) -> Seen | None:
-    """Read what the site before found, while it is at most ``within`` seconds old.
+def take_over(stamp: Mapping[str, Any]) -> Seen | None:
+    """Read what the site before found, while it is too young for much to have happened since.
 
-    It only saves a round trip: looking again would find what was stored in between. The position
-    of the log is older than the computation, so storing with it is safe. Clocks that differ make
-    it look again, or not look at all, never more.
+    It saves a round trip, and may miss what was stored in the meantime: then the call runs as it
+    would have, had it come a moment earlier. The log's position is older than the run, so storing
+    with it is safe. Where clocks differ, a site looks again, or trusts for longer than it should.
     """
     match stamp.get("seen"):
         case [int() | float() as at, str() as incarnation, int() as sequence]:
-            if 0 <= time.time() - at <= within:
+            if 0 <= time.time() - at <= HAND_OVER:
                 return Seen(None, position=Position(incarnation, sequence), at=at, reason="recent")
     return None

@@ -91,7 +91,7 @@ def _look(task: CachedTask, request: Request) -> Hit | None:
     stamp = context.stamp_of(headers)
     if stamp.get("mode", "use") != "use":
         return None
-    recent = take_over(stamp, task.taskcache().runtime.settings.l1_max_staleness)
+    recent = take_over(stamp)
     asked = Asked(task, request.args, request.kwargs, context.of_message(headers))
     seen = look(asked, Site.CONSUMER, recent)
     if noted := hand_over(seen):

@@ -2,7 +2,7 @@
 
 A header comes from the call itself, else from the ambient ``cache.context(…)``, else from the task
 that makes the call. Celery drops custom headers in a chain's last step and in child tasks, so what
-a child may need travels in one header of ours.
+a child may need travels in one header of ours too, and tasks find it in ``request.headers``.
 """
 
 from __future__ import annotations
@@ -100,6 +100,11 @@ def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**handed_down(), **of_message(headers), **own}
 
 
+def visible(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that a task sees in ``request.headers``: all but names that Celery needs there."""
+    return {name: value for name, value in headers.items() if name not in _RESERVED}
+
+
 def handed_down() -> dict[str, Any]:
     """What a call made here inherits: the ambient context over that of the running task."""
     inherited: dict[str, Any] = {}
@@ -124,6 +129,7 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     inherited = {**handed_down(), **stamp.get("ctx", {})}
     if inherited:
         stamp["ctx"] = inherited
+        headers.update({**visible(inherited), **headers})
     if stamp:
         headers[HEADER] = stamp
     else:

@@ -36,7 +36,7 @@ def answer_or_run(
     headers = request.headers
     stamp = context.stamp_of(headers)
     mode: Mode = stamp.get("mode", "use")
-    recent = take_over(stamp, task.taskcache().runtime.settings.l1_max_staleness)
+    recent = take_over(stamp)
     own = context.of_new_call(headers) if request.is_eager else context.of_message(headers)
     seen = look(Asked(task, args, kwargs, own, mode), Site.POOL, recent)
     if isinstance(stamp, context.Stamp):

@@ -50,7 +50,7 @@ def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
             stamp["seen"] = noted
     if asked.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({seen.reason})")
-    options["headers"] = {**(options.get("headers") or {}), context.HEADER: stamp}
+    options["headers"] = _headers(asked, options, stamp)
     result = send(asked.args, asked.kwargs, **options)
     result.cache_status = stamp.status or seen.status(Site.PRODUCER)
     return result
@@ -85,6 +85,11 @@ def _stamp(asked: Asked) -> context.Stamp:
     return stamp
 
 
+def _headers(asked: Asked, options: Options, stamp: Mapping[str, Any]) -> dict[str, Any]:
+    own = options.get("headers") or {}
+    return {**context.visible(asked.context), **own, context.HEADER: stamp}
+
+
 def _may_answer(options: Mapping[str, Any]) -> bool:
     """Whether a call with these options may be answered at once (promise S5)."""
     if options.get("eta") or options.get("countdown") or options.get("retries"):
@@ -117,7 +122,7 @@ def _answer(
     task_id = options.get("task_id") or uuid()
     # What on_publish would have put on the message.
     stamp["ctx"] = {**context.handed_down(), **stamp.get("ctx", {})}
-    options["headers"] = {**(options.get("headers") or {}), context.HEADER: dict(stamp)}
+    options["headers"] = _headers(asked, options, dict(stamp))
     options.setdefault("ignore_result", task.ignore_result)
     request = request_for(task, task_id, asked.args, asked.kwargs, options)
     result: AsyncResult = task.AsyncResult(task_id)
