@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
@@ -22,7 +23,7 @@ from ..core.events import Filled, Invalidated, Lookup, Observe, Ran
 from ..core.policy import Policy
 from ..errors import EntryError, StoreUnavailable, UnserializableResult
 from ..observability.counters import Counters
-from ..stores.near import Near
+from ..stores.near import Held, Near
 from ..stores.protocol import Count, Fill, Found, Invalidate, Look, Looked, Poll, Scan
 from .plan import Plan
 
@@ -123,11 +124,8 @@ class Engine:
         if held is not None and not self.near.is_trusted(now):
             yield from self._poll(now)
             held = self.near.find(call.key, now) if self.near.is_trusted(now) else None
-        if held is not None:
-            hit = self._decode(call, held.entry, "l1", held.deadline - now)
-            if hit is not None:
-                return hit
-        return (yield from self._find_far(call))
+        hit = self._decode(call, held, now) if held is not None else None
+        return hit if hit is not None else (yield from self._find_far(call))
 
     def _find_far(self, call: Call) -> Plan[Hit | Miss]:
         now = self.clock()
@@ -154,11 +152,14 @@ class Engine:
         self.near.put(entry, now + remaining, looked.position.sequence)
         return Hit(entry, value, self.far_layer, remaining)
 
-    def _decode(self, call: Call, entry: Entry, layer: str, remaining: float) -> Hit | None:
+    def _decode(self, call: Call, held: Held, now: float) -> Hit | None:
+        entry, remaining = held.entry, held.deadline - now
         mine = (call.policy.serializer, call.policy.compression)
-        if (entry.serializer, entry.compression) != mine:
-            return None
-        return Hit(entry, self._value(entry), layer, remaining)
+        if (entry.serializer, entry.compression) == mine:
+            with suppress(EntryError):  # L2 will tell, and count it
+                return Hit(entry, self._value(entry), "l1", remaining)
+        self.near.entries.drop(call.key)
+        return None
 
     def _value(self, entry: Entry) -> Any:
         return self.codecs.decode(entry.payload, entry.serializer, entry.compression)

@@ -64,9 +64,9 @@ class Entry:
         return len(self.payload) + len(self.key) + 512
 
 
-def _sign(key: str, body: bytes, secret: bytes) -> bytes:
+def _sign(key: str, head_size: int, body: bytes, secret: bytes) -> bytes:
     digest = hashlib.blake2b(key=secret, digest_size=16)
-    digest.update(b"%d:%s" % (len(key), key.encode()))
+    digest.update(b"%d %d:%s" % (head_size, len(key), key.encode()))
     digest.update(body)
     return digest.digest()
 
@@ -89,7 +89,7 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
         separators=(",", ":"),
     ).encode("ascii")
     body = head + entry.payload
-    signature = _sign(entry.key, body, secret)
+    signature = _sign(entry.key, len(head), body, secret)
     return _HEADER.pack(MAGIC, FORMAT, signature, len(head)) + body
 
 
@@ -107,7 +107,7 @@ def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
     if version != FORMAT:
         raise EntryError("format", f"version {version}, this process reads {FORMAT}")
     body = frame[_HEADER.size :]
-    if not hmac.compare_digest(signature, _sign(key, body, secret)):
+    if not hmac.compare_digest(signature, _sign(key, head_size, body, secret)):
         raise EntryError("signature", "the bytes don't fit the key and the secret")
     return _read(key, body, head_size)
 

@@ -37,6 +37,7 @@ def is_valid(entry: Entry, marks: Mapping[str, int], now: Position) -> bool:
         marks: Sequence numbers by mark name; absent means never set.
         now: The log's current position.
     """
-    if entry.born.incarnation != now.incarnation:
-        return False
-    return all(marks.get(name, 0) <= entry.born.sequence for name in entry.marks)
+    born = entry.born
+    if born.incarnation != now.incarnation or born.sequence > now.sequence:
+        return False  # of a log that was lost, or of its part that was lost in a failover
+    return all(marks.get(name, 0) <= born.sequence for name in entry.marks)

@@ -34,6 +34,9 @@ from .protocol import (
 #: Records kept for readers that poll.
 LOG_LENGTH = 10_000
 
+#: With more marks than this, the store starts over.
+MAX_MARKS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class _Held:
@@ -113,6 +116,11 @@ class MemoryStore:
 
     def _invalidate(self, command: Invalidate) -> Position:
         with self._lock:
+            if len(self._marks) > MAX_MARKS:
+                self._entries.clear()
+                self._marks.clear()
+                self._log.clear()
+                self._position = Position(uuid.uuid4().hex, 0)
             sequence = self._position.sequence + 1
             self._marks.update(dict.fromkeys(command.marks, sequence))
             self._log.append(Record(sequence, command.marks))
@@ -123,10 +131,11 @@ class MemoryStore:
 
     def _scan(self, scan: Scan) -> Batch:
         now = self._clock()
+        pattern = scan.pattern.replace("[^", "[!")  # as Redis spells it
         found = []
         for key, held in self._entries.items():
             entry = peek(key, held.frame[:PEEK_BYTES])
-            live = held.deadline > now and fnmatchcase(key, scan.pattern)
+            live = held.deadline > now and fnmatchcase(key, pattern)
             if entry and live and is_valid(entry, self._marks, self._position):
                 found.append(Found(entry, held.size, held.deadline - now))
         return Batch(0, found)

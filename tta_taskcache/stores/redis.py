@@ -109,6 +109,10 @@ def _renew_clients() -> None:
 os.register_at_fork(after_in_child=_renew_clients)
 
 
+#: The reply when there is no log to go by: the next command opens a new one.
+LOST = Looked(None, None, 0.0, {}, None)
+
+
 class RedisStore:
     """Executes commands on Redis.
 
@@ -127,9 +131,10 @@ class RedisStore:
         self._control = f"{namespace}:{{log}}:control"
         self._stream = f"{namespace}:{{log}}:stream"
         self._counts = f"{namespace}:{{log}}:counts"
-        #: Longest lifetime (ms) that this process has told the log; None before the first command
-        #: and after the log was lost.
-        self._opened: int | None = None
+        #: Longest lifetime (ms) that the log is known to remember; None when that isn't known.
+        self._longest: int | None = None
+        #: An incarnation whose sequence went back: it must not go on (promise I5).
+        self._broken = ""
 
     def execute(self, command: Command) -> Reply:
         """Execute one command (see ``Store``).
@@ -153,13 +158,16 @@ class RedisStore:
                 case Count():
                     return self._count(command.counts)
         except redis.ResponseError as error:
-            self._opened = None
+            self._longest = None
             raise StoreRefused(f"{self.name}: {error}") from error
         except (redis.RedisError, OSError) as error:
-            self._opened = None
+            self._longest = None
             raise StoreUnavailable(f"{self.name}: {error}") from error
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            # Somebody else writes to our keys.
+            raise StoreRefused(f"{self.name}: unexpected reply: {error}") from error
         except BaseException:
-            self._opened = None
+            self._longest = None
             # A soft time limit may have struck between request and reply, or while a connection
             # changed hands: one may hold an unread reply, another be lost to the pool. Start anew.
             self.client = _copy(self.client)
@@ -171,16 +179,18 @@ class RedisStore:
     def _pipeline(self, counts: Counts = {}, longest_ms: int = 0) -> Any:  # noqa: B006 - only read
         """Start a pipeline; its first reply is the opening's, when there is one."""
         pipe = self.client.pipeline(transaction=False)
-        if self._opened is None or longest_ms > self._opened:
-            longest = max(longest_ms, self._opened or 0)
-            pipe.eval(_OPEN, 2, self._control, self._stream, uuid.uuid4().hex, longest)
-            self._opened = longest
+        if self._longest is None or longest_ms > self._longest or self._broken:
+            longest = max(longest_ms, self._longest or 0)
+            keys = (self._control, self._stream)
+            pipe.eval(_OPEN, 2, *keys, uuid.uuid4().hex, longest, self._broken)
+            self._longest, self._broken = longest, ""
         for name, amount in counts.items():
             pipe.hincrbyfloat(self._counts, name, amount)
         return pipe
 
     def _ask_state(self, pipe: Any, marks: Sequence[str], since: Position | None) -> None:
-        pipe.hmget(self._control, "incarnation", "sequence", *(f"m:{name}" for name in marks))
+        fields = ("incarnation", "sequence", "longest", *(f"m:{name}" for name in marks))
+        pipe.hmget(self._control, *fields)
         if since is not None:
             low = f"({since.sequence}-1"
             pipe.xrange(self._stream, min=low, max="+", count=MAX_RECORDS + 1)
@@ -190,11 +200,16 @@ class RedisStore:
     ) -> Looked:
         """Read the replies to ``_ask_state``, the last ones."""
         logged = replies.pop() if since is not None else None
-        incarnation, sequence, *values = replies.pop()
+        incarnation, sequence, longest, *values = replies.pop()
         if incarnation is None:
-            self._opened = None
-            return Looked(None, None, 0.0, {}, None)
+            self._longest = None
+            return LOST
+        self._longest = int(longest or 0)
         position = Position(incarnation.decode(), int(sequence or 0))
+        if since is not None and since.incarnation == position.incarnation:
+            if position.sequence < since.sequence:
+                self._broken = position.incarnation
+                return LOST
         records = None
         if since is not None and logged is not None:
             position, records = _join(since, position, logged)
@@ -214,6 +229,8 @@ class RedisStore:
         replies = pipe.execute()
         frame = replies.pop()
         state = self._read_state(replies, look.marks, look.since)
+        if state is LOST:
+            return state
         remaining = replies.pop() / 1000
         return Looked(state.position, frame, remaining, state.marks, state.records)
 
@@ -259,7 +276,7 @@ class RedisStore:
         found = []
         for i, name in enumerate(names):
             start, size, remaining = replies[3 * i : 3 * i + 3]
-            key = name.decode()[len(self._entry_prefix) + 1 : -1]
+            key = name.decode(errors="replace")[len(self._entry_prefix) + 1 : -1]
             entry = peek(key, start)
             if entry is not None and remaining > 0:
                 found.append(Found(entry, size, remaining / 1000))
@@ -293,7 +310,7 @@ def _join(
     sequences = [record.sequence for record in records]
     # An invalidation may have come between the two reads: then the stream knows more.
     last = max([position.sequence, *sequences[-1:]])
-    joined = Position(position.incarnation, last)
     whole = sequences == list(range(since.sequence + 1, last + 1))
-    same = since.incarnation == position.incarnation
-    return joined, records if whole and same else None
+    if not whole or since.incarnation != position.incarnation:
+        return position, None
+    return Position(position.incarnation, last), records
