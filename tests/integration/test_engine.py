@@ -19,9 +19,10 @@ from tta_taskcache.core.events import Event, Filled, Invalidated, Lookup, Ran
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.errors import EntryError, StoreUnavailable
 from tta_taskcache.observability.counters import Counters
+from tta_taskcache.stores.connection import connect
 from tta_taskcache.stores.near import Near
 from tta_taskcache.stores.protocol import Count, Fill, Invalidate, Look, Poll, Scan, Store
-from tta_taskcache.stores.redis import RedisStore, connect
+from tta_taskcache.stores.redis import RedisStore
 from tta_taskcache.testing import FakeClock, FaultyStore, make_entry
 
 DELTA = 0.25

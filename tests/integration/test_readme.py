@@ -16,7 +16,8 @@ def test_the_example_runs(server_factory, worker_factory, tmp_path: Path) -> Non
     url = server.url(0).rsplit("/", 1)[0]
     (tmp_path / "proj.py").write_text(code.replace("redis://localhost", url))
     environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    worker_factory("proj", env={**environment, "CELERY_BROKER_URL": server.url(0)})
+    urls = {"CELERY_BROKER_URL": server.url(0), "CELERY_RESULT_BACKEND": server.url(1)}
+    worker_factory("proj", env={**environment, **urls})
     done = subprocess.run(
         [sys.executable, "-m", "proj"],
         env=clean_environment({**environment, "PATH": ""}),

@@ -19,6 +19,7 @@ from tta_taskcache.core.entry import Position, pack
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
 from tta_taskcache.stores import redis as redis_module
 from tta_taskcache.stores.breaker import Breaker, GuardedStore
+from tta_taskcache.stores.connection import connect
 from tta_taskcache.stores.memory import MemoryStore
 from tta_taskcache.stores.protocol import (
     Command,
@@ -31,7 +32,7 @@ from tta_taskcache.stores.protocol import (
     Scan,
     Store,
 )
-from tta_taskcache.stores.redis import RedisStore, connect
+from tta_taskcache.stores.redis import RedisStore
 from tta_taskcache.testing import FakeClock, StoreContract, make_entry
 from tta_taskcache.testing.contract import (
     LONG,

@@ -16,10 +16,11 @@ from ..errors import ConfigurationError
 from ..observability.counters import Counters
 from ..observability.logs import LogObserver
 from ..stores.breaker import Breaker, GuardedStore
+from ..stores.connection import connect
 from ..stores.memory import MemoryStore
 from ..stores.near import Near
 from ..stores.protocol import Store
-from ..stores.redis import RedisStore, connect
+from ..stores.redis import RedisStore
 from .serializers import CODECS
 from .settings import Settings
 

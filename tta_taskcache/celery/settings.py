@@ -15,6 +15,9 @@ from ..errors import ConfigurationError
 
 PREFIX = "taskcache_"
 
+#: The longest key that BLAKE2b takes.
+MAX_SECRET_BYTES = 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -128,6 +131,12 @@ def _zero_or_seconds(value: Any) -> float:
     return 0.0 if value == 0 and not isinstance(value, bool) else seconds(value)
 
 
+def _secret(value: Any) -> str:
+    if not isinstance(value, str) or len(value.encode(errors="replace")) > MAX_SECRET_BYTES:
+        raise ValueError(f"must be a string of at most {MAX_SECRET_BYTES} bytes")
+    return value
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "url": _text(r"(redis|rediss|unix)://\S+", "a redis://, rediss:// or unix:// URL"),
     "namespace": _text(r"[A-Za-z0-9._-]+", "letters, digits, and any of . _ -"),
@@ -137,5 +146,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "l1_max_bytes": _count,
     "l1_max_staleness": _zero_or_seconds,
     "timeout": seconds,
-    "secret": _text(r".{0,64}", "a string of at most 64 characters"),
+    "secret": _secret,
 }

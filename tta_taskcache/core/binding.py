@@ -24,11 +24,12 @@ class Binder:
         names: The parameters in order; ``*args`` and ``**kwargs`` under their own names.
     """
 
-    __slots__ = ("_bind", "names")
+    __slots__ = ("_bind", "_kinds", "names")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         parameters = list(inspect.signature(function).parameters.values())
         self.names = tuple(p.name for p in parameters)
+        self._kinds = tuple(p.kind for p in parameters)
         self._bind = _generate(parameters)
 
     def values(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -38,6 +39,21 @@ class Binder:
             TypeError: The call doesn't fit the signature, as calling the task would say.
         """
         return self._bind(*args, **kwargs)
+
+    def call(self, function: Callable[..., Any], values: Sequence[Any]) -> Any:
+        """Call a function with bound values: every spelling of a call comes out the same."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for name, kind, value in zip(self.names, self._kinds, values, strict=True):
+            if kind is _KINDS.VAR_POSITIONAL:
+                args.extend(value)
+            elif kind is _KINDS.VAR_KEYWORD:
+                kwargs.update(value)
+            elif kind is _KINDS.KEYWORD_ONLY:
+                kwargs[name] = value
+            else:
+                args.append(value)
+        return function(*args, **kwargs)
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values by name."""

@@ -9,6 +9,7 @@ ISO text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -43,12 +44,17 @@ def canonical(value: Any, reduce: Reduce = _refuse) -> bytes:
     parts: list[str] = []
     try:
         _encode(value, parts.append, reduce)
+    except ValueError:  # more digits than Python, and so JSON, writes
+        raise UnkeyableArgument("an argument holds an integer of too many digits") from None
     except RecursionError:
         raise UnkeyableArgument("an argument refers to itself or is nested too deeply") from None
     return "".join(parts).encode("utf-8", "surrogatepass")
 
 
 def _text(value: str) -> str:
+    if not value.isascii():
+        # Two halves of a surrogate pair arrive as the character they make.
+        value = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     return f"s{len(value)}:{value}"
 
 
@@ -65,7 +71,7 @@ def _dict_key(key: Any) -> str:
     if isinstance(key, int):
         return int.__repr__(key)
     if isinstance(key, float):
-        return float.__repr__(key)
+        return json.dumps(float(key))  # NaN and Infinity have names of their own
     raise UnkeyableArgument(
         f"a dict key of type {type(key).__name__!r} can't be part of a key; "
         "allowed: str, int, float, bool, None"
@@ -98,7 +104,7 @@ def _encode_set(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:
 def _encode(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:
     kind = type(value)
     if kind is str:
-        put(f"s{len(value)}:{value}")
+        put(_text(value))
     elif value is None:
         put("n")
     elif value is True:
@@ -140,7 +146,7 @@ _SCALARS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
     (str, lambda value: _text(str.__str__(value))),
     (int, lambda value: f"i{int.__repr__(value)};"),
     ((bytes, bytearray), lambda value: f"b{bytes(value).hex()};"),
-    (datetime, lambda value: f"T{value.isoformat()};"),
+    (datetime, lambda value: f"T{datetime.isoformat(value)};"),
     (date, lambda value: f"D{value.isoformat()};"),
     (time, lambda value: f"H{value.isoformat()};"),
     (Decimal, lambda value: f"m{value};"),

@@ -127,11 +127,11 @@ class Codecs:
         """
         try:
             data = self.serializers[serializer].dumps(value)
+            return self.compressors[compression].compress(data) if compression else data
         except UnserializableResult:
             raise
         except Exception as error:  # whatever a serializer raises, it means the same
             raise UnserializableResult(f"{serializer}: {error}") from error
-        return self.compressors[compression].compress(data) if compression else data
 
     def decode(self, data: bytes, serializer: str, compression: str | None) -> Any:
         """Turn stored bytes into a new object: every reader gets its own (promise R2).

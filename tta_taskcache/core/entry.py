@@ -109,7 +109,10 @@ def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
     body = frame[_HEADER.size :]
     if not hmac.compare_digest(signature, _sign(key, head_size, body, secret)):
         raise EntryError("signature", "the bytes don't fit the key and the secret")
-    return _read(key, body, head_size)
+    try:
+        return _read(key, body, head_size)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise EntryError("corrupt", f"its head: {error}") from None
 
 
 #: As many bytes of a frame as ``peek`` needs, but for entries with very many marks.
@@ -126,7 +129,7 @@ def peek(key: str, start: bytes) -> Entry | None:
         magic, version, _, head_size = _HEADER.unpack_from(start)
         head = start[_HEADER.size : _HEADER.size + head_size]
         return _read(key, head, head_size) if (magic, version) == (MAGIC, FORMAT) else None
-    except (struct.error, ValueError, TypeError):
+    except (struct.error, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -91,7 +91,7 @@ class Keyer:
         vary = [self._header(name, headers) for name in self.policy.vary]
         digest = self._base.copy()
         digest.update(canonical([vary, [values[i] for i in self._kept]], self._reduce))
-        label = self._label(args, kwargs, values, vary)
+        label = self._label(values, vary)
         return labels.SEPARATOR.join(filter(None, (self._prefix, label, digest.hexdigest())))
 
     def _header(self, name: str, headers: Mapping[str, Any]) -> Any:
@@ -119,10 +119,13 @@ class Keyer:
         if key is None:
             return lambda *_: ""
         if callable(key):
-            return lambda args, kwargs, *_: labels.from_callable(key(*args, **kwargs))
-        names = (*self.binder.names, *self.policy.vary)
+            call = self.binder.call
+            return lambda values, _: labels.from_callable(call(key, values), self._reduce)
+        kept = (n for n in self.binder.names if n not in self.policy.ignore)
+        names = (*kept, *self.policy.vary)
         try:
-            label = labels.template(key, names, option="cache_key")
+            label = labels.template(key, names, option="cache_key", reduce=self._reduce)
         except ValueError as error:
             raise ConfigurationError(f"task {self.task!r}: {error}") from None
-        return lambda _, __, values, vary: label(dict(zip(names, (*values, *vary), strict=True)))
+        every = (*self.binder.names, *self.policy.vary)
+        return lambda values, vary: label(dict(zip(every, (*values, *vary), strict=True)))

@@ -19,6 +19,9 @@ from ..core.events import Event, Fault, Filled, Invalidated, Lookup, Ran
 #: Seconds between two hand-overs to the shared totals.
 FLUSH_INTERVAL = 1.0
 
+#: A thread that takes for longer than this was interrupted (s).
+MAX_CLAIM = 60.0
+
 _instances: weakref.WeakSet[Counters] = weakref.WeakSet()
 
 
@@ -32,9 +35,11 @@ class Counters:
     def _reset(self) -> None:
         self._local = threading.local()
         self._all: list[dict[str, float]] = []
-        self._flushed: Counter[str] = Counter()
+        #: How often was taken, and what had been then; replaced whole.
+        self._state: tuple[int, Counter[str]] = (0, Counter())
+        self._returned: list[Mapping[str, float]] = []
         self._flushed_at = 0.0
-        self._claims: dict[float, object] = {}
+        self._claims: dict[int, tuple[object, float]] = {}
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -78,30 +83,34 @@ class Counters:
 
         What can't be delivered is to be given back with ``put_back``.
         """
-        last = self._flushed_at
-        if now - last < interval:
+        if now - self._flushed_at < interval:
             return {}
-        # First the time, then the claim: whoever is interrupted in between leaves nothing locked.
         self._flushed_at = now
-        me = object()
-        if self._claims.setdefault(last, me) is not me:
+        state = self._state
+        number, flushed = state
+        me = (object(), now)
+        claim = self._claims.setdefault(number, me)
+        if claim is not me:
+            if now - claim[1] > MAX_CLAIM:  # interrupted between claim and end
+                self._state = (number + 1, flushed)
             return {}
-        self._claims.pop(last, None)
+        if self._state is not state:  # it was taken before we claimed
+            self._claims.pop(number, None)
+            return {}
         totals = self.totals()
-        new: dict[str, float] = {
-            name: amount - self._flushed[name]
-            for name, amount in totals.items()
-            if amount != self._flushed[name]
-        }
-        self._flushed = totals
-        return new
+        new = Counter({n: amount - flushed[n] for n, amount in totals.items()})
+        self._state = (number + 1, totals)
+        self._claims.pop(number, None)
+        while self._returned:
+            try:
+                new.update(self._returned.pop())
+            except IndexError:
+                break
+        return {name: amount for name, amount in new.items() if amount}
 
     def put_back(self, counts: Mapping[str, float]) -> None:
         """Hand over again later what could not be delivered."""
-        flushed = self._flushed.copy()
-        for name, amount in counts.items():
-            flushed[name] -= amount  # type: ignore[assignment]  # Counter adds floats as well
-        self._flushed = flushed
+        self._returned.append(counts)
 
 
 def _forget_in_child() -> None:

@@ -63,6 +63,8 @@ class Breaker:
     def failed(self, cause: str) -> None:
         """Open, or stay open for longer."""
         was_open = self._until is not None
+        if was_open and not self._probes:
+            return  # it was in flight when another failure opened the circuit
         self._pause = min(self._pause * 2, MAX_PAUSE) if was_open else FIRST_PAUSE
         self._until = self._next_pause()
         if not was_open:

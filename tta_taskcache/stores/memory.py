@@ -5,13 +5,15 @@ It has the same log as the Redis store, so it is also the model that tests compa
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from time import monotonic
+from weakref import WeakSet
 
 from ..core.entry import PEEK_BYTES, Position, peek
 from ..core.marks import is_valid
@@ -20,6 +22,7 @@ from .protocol import (
     Batch,
     Command,
     Count,
+    Counts,
     Fill,
     Found,
     Invalidate,
@@ -48,6 +51,17 @@ class _Held:
         return len(self.frame)
 
 
+_stores: WeakSet[MemoryStore] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for store in list(_stores):
+        store.renew_lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+
+
 class MemoryStore:
     """Executes commands on memory.
 
@@ -67,8 +81,12 @@ class MemoryStore:
         self._position = Position(uuid.uuid4().hex, 0)
         self._marks: dict[str, int] = {}
         self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
-        self._counts: Counter[str] = Counter()
-        # Only invalidations take it; they come from users' code, not from inside a task's call.
+        self._counts: dict[str, float] = {}
+        self.renew_lock()
+        _stores.add(self)
+
+    def renew_lock(self) -> None:
+        """Forget the lock, which a thread of the parent process may have held at a fork."""
         self._lock = threading.Lock()
 
     def execute(self, command: Command) -> Reply:
@@ -79,8 +97,9 @@ class MemoryStore:
                 return self._look(command)
             case Poll():
                 self._add(command.counts)
-                records = self._records(command.since)
-                return Looked(self._position, None, 0.0, {}, records)
+                position = self._position
+                records = self._records(command.since, position)
+                return Looked(position, None, 0.0, {}, records)
             case Fill():
                 self._add(command.counts)
                 deadline = self._clock() + command.lifetime
@@ -94,8 +113,11 @@ class MemoryStore:
                 self._add(command.counts)
                 return dict(self._counts)
 
-    def _add(self, counts: object) -> None:
-        self._counts.update(counts)  # type: ignore[call-overload]  # Counter.update adds floats too
+    def _add(self, counts: Counts) -> None:
+        if counts:
+            with self._lock:
+                for name, amount in counts.items():
+                    self._counts[name] = self._counts.get(name, 0.0) + amount
 
     def _look(self, look: Look) -> Looked:
         position = self._position
@@ -105,22 +127,26 @@ class MemoryStore:
             self._entries.drop(look.key)
             held = None
         marks = {name: self._marks[name] for name in look.marks if name in self._marks}
-        records = self._records(look.since) if look.since else None
+        records = self._records(look.since, position) if look.since else None
         return Looked(position, held.frame if held else None, remaining, marks, records)
 
-    def _records(self, since: Position) -> list[Record] | None:
-        missed = self._position.sequence - since.sequence
-        if since.incarnation != self._position.incarnation or not 0 <= missed <= len(self._log):
+    def _records(self, since: Position, until: Position) -> list[Record] | None:
+        missed = until.sequence - since.sequence
+        if since.incarnation != until.incarnation or missed < 0:
             return None
-        return list(self._log)[-missed:] if missed else []
+        # Another thread may add to the log meanwhile.
+        log = list(self._log) if missed else []
+        records = [r for r in log if since.sequence < r.sequence <= until.sequence]
+        return records if len(records) == missed else None
 
     def _invalidate(self, command: Invalidate) -> Position:
         with self._lock:
             if len(self._marks) > MAX_MARKS:
-                self._entries.clear()
-                self._marks.clear()
-                self._log.clear()
+                # The new incarnation comes first: it ends every entry, so no mark is missed.
                 self._position = Position(uuid.uuid4().hex, 0)
+                self._log.clear()
+                self._marks = {}
+                self._entries.clear()
             sequence = self._position.sequence + 1
             self._marks.update(dict.fromkeys(command.marks, sequence))
             self._log.append(Record(sequence, command.marks))

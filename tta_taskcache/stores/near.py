@@ -114,7 +114,13 @@ class Near:
             self.entries.clear()
             return
         view = self._view
-        if view is None or records is None or not _follows(view.position, position):
+        # Threads poll at once: another's reply may have changed the view since this poll was sent.
+        if (
+            view is None
+            or records is None
+            or not _follows(view.position, position)
+            or len(records) < position.sequence - view.position.sequence
+        ):
             self._restart(position, asked_at)
             return
         marks = view.marks

@@ -13,20 +13,17 @@ No clock but Redis' own is used: expiry is Redis', and what remains is asked for
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
-from weakref import WeakSet
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from ..core.entry import PEEK_BYTES, Position, peek
 from ..core.marks import is_valid
 from ..errors import StoreRefused, StoreUnavailable
+from .connection import renew_after_fork, unconnected
 from .protocol import (
     Batch,
     Command,
@@ -64,51 +61,6 @@ _OPEN = _script("open")
 _INVALIDATE = _script("invalidate")
 
 
-def connect(url: str, timeout: float) -> redis.Redis:
-    """A client that gives up after ``timeout`` seconds.
-
-    A connection that Redis has closed meanwhile is opened again once, at once; timeouts aren't
-    retried.
-
-    Raises:
-        ValueError: The URL isn't one that redis-py knows.
-    """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        protocol=2,
-        decode_responses=False,
-    )
-
-
-_stores: WeakSet[RedisStore] = WeakSet()
-
-#: Clients of parent processes, kept: closing one would take locks as well.
-_left_to_parents: list[redis.Redis] = []
-
-
-def _copy(client: redis.Redis) -> redis.Redis:
-    """The same client with no connections."""
-    pool = client.connection_pool
-    connections = redis.ConnectionPool(
-        connection_class=pool.connection_class, **pool.connection_kwargs
-    )
-    return redis.Redis(connection_pool=connections)
-
-
-def _renew_clients() -> None:
-    for store in list(_stores):
-        _left_to_parents.append(store.client)
-        store.client = _copy(store.client)
-
-
-# redis-py's pool notices a fork, but takes its lock to do so (8.1); when another thread held that
-# lock at the time of the fork, nobody ever releases it in the child.
-os.register_at_fork(after_in_child=_renew_clients)
-
-
 #: The reply when there is no log to go by: the next command opens a new one.
 LOST = Looked(None, None, 0.0, {}, None)
 
@@ -123,7 +75,7 @@ class RedisStore:
 
     def __init__(self, client: redis.Redis, namespace: str) -> None:
         self.client = client
-        _stores.add(self)
+        renew_after_fork(self)
         where = client.connection_pool.connection_kwargs
         place = where.get("path") or f"{where.get('host')}:{where.get('port')}"
         self.name = f"redis {place}/{where.get('db', 0)}"
@@ -143,22 +95,8 @@ class RedisStore:
             StoreUnavailable: Redis could not be reached, or refused.
         """
         try:
-            match command:
-                case Look():
-                    return self._look(command)
-                case Poll():
-                    return self._poll(command)
-                case Fill():
-                    self._fill(command)
-                    return None
-                case Invalidate():
-                    return self._invalidate(command)
-                case Scan():
-                    return self._scan(command)
-                case Count():
-                    return self._count(command.counts)
+            return self._execute(command)
         except redis.ResponseError as error:
-            self._longest = None
             raise StoreRefused(f"{self.name}: {error}") from error
         except (redis.RedisError, OSError) as error:
             self._longest = None
@@ -167,11 +105,27 @@ class RedisStore:
             # Somebody else writes to our keys.
             raise StoreRefused(f"{self.name}: unexpected reply: {error}") from error
         except BaseException:
-            self._longest = None
             # A soft time limit may have struck between request and reply, or while a connection
             # changed hands: one may hold an unread reply, another be lost to the pool. Start anew.
-            self.client = _copy(self.client)
+            self._longest = None
+            self.client = unconnected(self.client)
             raise
+
+    def _execute(self, command: Command) -> Reply:
+        match command:
+            case Look():
+                return self._look(command)
+            case Poll():
+                return self._poll(command)
+            case Fill():
+                self._fill(command)
+                return None
+            case Invalidate():
+                return self._invalidate(command)
+            case Scan():
+                return self._scan(command)
+            case Count():
+                return self._count(command.counts)
 
     def _entry(self, key: str) -> str:
         return f"{self._entry_prefix}{{{key}}}"
@@ -179,7 +133,8 @@ class RedisStore:
     def _pipeline(self, counts: Counts = {}, longest_ms: int = 0) -> Any:  # noqa: B006 - only read
         """Start a pipeline; its first reply is the opening's, when there is one."""
         pipe = self.client.pipeline(transaction=False)
-        if self._longest is None or longest_ms > self._longest or self._broken:
+        # A fill tells its lifetime each time: another process may have opened the log anew.
+        if self._longest is None or longest_ms or self._broken:
             longest = max(longest_ms, self._longest or 0)
             keys = (self._control, self._stream)
             pipe.eval(_OPEN, 2, *keys, uuid.uuid4().hex, longest, self._broken)
@@ -206,10 +161,9 @@ class RedisStore:
             return LOST
         self._longest = int(longest or 0)
         position = Position(incarnation.decode(), int(sequence or 0))
-        if since is not None and since.incarnation == position.incarnation:
-            if position.sequence < since.sequence:
-                self._broken = position.incarnation
-                return LOST
+        if since is not None and _went_back(since, position):
+            self._broken = position.incarnation
+            return LOST
         records = None
         if since is not None and logged is not None:
             position, records = _join(since, position, logged)
@@ -299,6 +253,10 @@ class RedisStore:
         return {name.decode(): float(value) for name, value in pipe.execute()[-1].items()}
 
 
+def _went_back(since: Position, position: Position) -> bool:
+    return since.incarnation == position.incarnation and position.sequence < since.sequence
+
+
 def _join(
     since: Position, position: Position, logged: list[Any]
 ) -> tuple[Position, list[Record] | None]:
@@ -310,7 +268,7 @@ def _join(
     sequences = [record.sequence for record in records]
     # An invalidation may have come between the two reads: then the stream knows more.
     last = max([position.sequence, *sequences[-1:]])
-    whole = sequences == list(range(since.sequence + 1, last + 1))
+    whole = len(sequences) == last - since.sequence  # stream ids only rise
     if not whole or since.incarnation != position.incarnation:
         return position, None
     return Position(position.incarnation, last), records
