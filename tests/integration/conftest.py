@@ -59,7 +59,7 @@ def make_bench(server: Server, cache: str | None = None, **conf: Any) -> Bench:
     return Bench(app, TaskCache(app), uuid4().hex[:12])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _shared_worker(server: Server) -> Iterator[Worker]:
     urls = {
         "CELERY_BROKER_URL": server.url(0),

@@ -559,11 +559,11 @@ def test_peek_and_scan_show_valid_entries_only(
     found = run(here.engine.peek("t:k"), here.store)
     assert found is not None
     assert found[0].payload == b'"v"'
-    assert [item.entry.key for item in run(here.engine.scan("t:2"), here.store)] == ["t:2"]
+    assert [item.entry.key for item in run(here.engine.scan("t:2"), here.store).found] == ["t:2"]
     here.invalidate("k:t:k")
     assert run(here.engine.peek("t:k"), here.store) is None
     assert run(here.engine.peek("t:none"), here.store) is None
-    assert [item.entry.key for item in run(here.engine.scan("*"), here.store)] == ["t:2"]
+    assert [item.entry.key for item in run(here.engine.scan("*"), here.store).found] == ["t:2"]
     write_garbage(client, b"garbage")
     with pytest.raises(EntryError):
         run(here.engine.peek("t:k"), here.store)

@@ -196,3 +196,14 @@ def test_r3_round_trips_of_ours(server_factory, own_worker) -> None:
         for _ in range(20):
             assert other.task("cached.add").delay(bench.tag, 1).cache_status.layer == "l1"
     assert trips.count == 0
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+@pytest.mark.parametrize("name", ["cached.add", "consumer.add", "pool.add"])
+def test_s3_other_pools(server_factory, own_worker, pool: str, name: str) -> None:
+    bench = make_bench(server_factory())
+    own_worker(bench, pool=pool)
+    task = bench.task(name)
+    assert [task.delay(bench.tag, 1).get(timeout=20) for _ in range(3)] == [1, 1, 1]
+    assert bench.app.send_task(name, (bench.tag, 1)).get(timeout=20) == 1
+    assert bench.runs("add", bench.tag, 1, 0) == 1

@@ -107,7 +107,11 @@ class Worker:
             def answers() -> bool:
                 if not self.running:
                     raise WorkerError(f"{self} ended with {self.exit_code}:\n{self.log}")
-                return bool(app.control.ping(destination=[self.hostname], timeout=0.2))
+                # A connection of our own: pooled ones are those of other tests, whose servers may
+                # have been restarted meanwhile.
+                with app.connection_for_write() as connection:
+                    ping = app.control.ping
+                    return bool(ping([self.hostname], timeout=0.2, connection=connection))
 
             try:
                 wait_until(answers, timeout=timeout)

@@ -24,7 +24,7 @@ from ..core.policy import Policy
 from ..errors import EntryError, StoreUnavailable, UnserializableResult
 from ..observability.counters import Counters
 from ..stores.near import Held, Near
-from ..stores.protocol import Count, Fill, Found, Invalidate, Look, Looked, Poll, Scan
+from ..stores.protocol import Batch, Count, Fill, Invalidate, Look, Looked, Poll, Scan
 from .plan import Plan
 
 #: A run longer than this is not stored: the log doesn't remember invalidations for longer (s).
@@ -280,20 +280,14 @@ class Engine:
             return None
         return entry, looked.remaining
 
-    def scan(self, pattern: str) -> Plan[list[Found]]:
-        """Return the valid entries whose keys match a glob, each once.
+    def scan(self, pattern: str, cursor: int = 0) -> Plan[Batch]:
+        """Return a batch of the valid entries whose keys match a glob (see ``Scan``).
 
         Raises:
             StoreUnavailable: The store can't be read.
         """
-        found: dict[str, Found] = {}
-        cursor = 0
-        while True:
-            batch = yield Scan(pattern, cursor)
-            found.update((item.entry.key, item) for item in batch.found)
-            cursor = batch.cursor
-            if not cursor:
-                return list(found.values())
+        batch: Batch = yield Scan(pattern, cursor)
+        return batch
 
     def totals(self) -> Plan[dict[str, float]]:
         """Hand over what was counted here, and return the counters of all processes.

@@ -139,8 +139,7 @@ class TaskCache:
         Raises:
             StoreUnavailable: Redis can't be read.
         """
-        found = self.runtime.run(self.runtime.engine.scan(pattern))
-        return sorted(item.entry.key for item in found)
+        return sorted(item.entry.key for item in self.runtime.entries(pattern))
 
     def stats(self) -> Stats:
         """What the cache did: totals of all processes, by task.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from ..stores.breaker import Breaker, GuardedStore
 from ..stores.connection import connect
 from ..stores.memory import MemoryStore
 from ..stores.near import Near
-from ..stores.protocol import Store
+from ..stores.protocol import Found, Store
 from ..stores.redis import RedisStore
 from .serializers import CODECS
 from .settings import Settings
@@ -42,6 +42,24 @@ class Runtime:
     def run(self, plan: Generator[Any, Any, T]) -> T:
         """Drive a plan of the engine."""
         return run_plan(plan, self.store)
+
+    def entries(self, pattern: str) -> Iterator[Found]:
+        """The valid entries whose keys match a glob, each once, read batch by batch.
+
+        Raises:
+            StoreUnavailable: The store can't be read.
+        """
+        seen: set[str] = set()
+        cursor = 0
+        while True:
+            batch = self.run(self.engine.scan(pattern, cursor))
+            for item in batch.found:
+                if item.entry.key not in seen:
+                    seen.add(item.entry.key)
+                    yield item
+            cursor = batch.cursor
+            if not cursor:
+                return
 
     def observe(self, event: Event) -> None:
         """Tell the observers what happened."""

@@ -21,7 +21,6 @@ from .session import (
     USAGE,
     CacheCommand,
     Failure,
-    entries,
     example,
     note,
     open_cache,
@@ -118,11 +117,11 @@ def _count(cache: TaskCache, target: Target) -> int:
     if target.keys:
         return sum(_is_stored(cache, key) for key in target.keys)
     if target.all:
-        return sum(1 for _ in entries(cache))
+        return sum(1 for _ in cache.runtime.entries("*"))
     return sum(
         item.entry.task == task
         for task in target.tasks
-        for item in entries(cache, f"{escape(task)}{SEPARATOR}*")
+        for item in cache.runtime.entries(f"{escape(task)}{SEPARATOR}*")
     )
 
 

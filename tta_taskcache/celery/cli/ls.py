@@ -11,7 +11,7 @@ import click
 
 from ...stores.protocol import Found
 from . import human
-from .session import NOTHING_FOUND, CacheCommand, entries, example, note, open_cache
+from .session import NOTHING_FOUND, CacheCommand, example, note, open_cache
 from .tables import Row, Sheet
 
 #: What comes first sorts lowest.
@@ -55,7 +55,7 @@ def ls(context: Any, *, pattern: str, limit: int, sort: str, as_json: bool) -> N
 
     def counted() -> Any:
         nonlocal count
-        for item in entries(open_cache(context), pattern):
+        for item in open_cache(context).runtime.entries(pattern):
             count += 1
             yield item
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from ...cache.plan import Plan
 from ...errors import ConfigurationError, StoreUnavailable
-from ...stores.protocol import Batch, Found, Scan
 from ..app import TaskCache, cache_of
-from ..runtime import Runtime
 
 #: Seconds that a command to Redis may take here, if the app's own timeout is shorter: nobody's
 #: task waits.
@@ -69,7 +65,7 @@ def open_cache(context: Any) -> TaskCache:
     app.loader.import_default_modules()
     app.finalize()
     cache = cache_of(app)
-    settings = _runtime(cache).settings
+    settings = cache.runtime.settings
     if settings.url is None:
         raise Failure(
             "this app has no taskcache_url and its result backend isn't Redis: each process "
@@ -84,40 +80,6 @@ def open_cache(context: Any) -> TaskCache:
     return cache if settings.timeout >= PATIENCE else TaskCache(app, timeout=PATIENCE)
 
 
-def _runtime(cache: TaskCache) -> Runtime:
-    try:
-        return cache.runtime
-    except ConfigurationError:
-        raise
-    except ValueError:
-        # Without its message: a URL that is cut in the wrong places shows parts of its password.
-        raise ConfigurationError("taskcache_url isn't a URL that redis-py understands") from None
-
-
 def where(cache: TaskCache) -> str:
     """Which cache this is, without a password."""
     return f"{cache.runtime.store.name}, namespace {cache.runtime.settings.namespace}"
-
-
-def entries(cache: TaskCache, pattern: str = "*") -> Iterator[Found]:
-    """The valid entries whose keys match a glob, each once; a batch of them is in memory at a time.
-
-    Raises:
-        StoreUnavailable: Redis can't be read.
-    """
-    seen: set[str] = set()
-    cursor = 0
-    while True:
-        batch = cache.runtime.run(_scan(pattern, cursor))
-        for item in batch.found:
-            if item.entry.key not in seen:
-                seen.add(item.entry.key)
-                yield item
-        cursor = batch.cursor
-        if not cursor:
-            return
-
-
-def _scan(pattern: str, cursor: int) -> Plan[Batch]:
-    batch: Batch = yield Scan(pattern, cursor)
-    return batch

@@ -13,7 +13,7 @@ from ...observability.counters import Stats, TaskStats, read_stats
 from ..app import TaskCache
 from ..task import CachedTask
 from . import human
-from .session import CacheCommand, entries, example, open_cache, where
+from .session import CacheCommand, example, open_cache, where
 from .tables import Row, Sheet
 
 
@@ -113,7 +113,7 @@ def stats(context: Any, as_json: bool) -> None:
 def _by_task(cache: TaskCache, counted: Stats) -> dict[str, Line]:
     stored: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
-    for item in entries(cache):
+    for item in cache.runtime.entries("*"):
         stored[item.entry.task] += 1
         sizes[item.entry.task] += item.size
     cached = (name for name, task in cache.app.tasks.items() if isinstance(task, CachedTask))
