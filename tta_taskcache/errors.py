@@ -7,6 +7,7 @@
     ├── CacheMiss (LookupError)           ``cache="only"`` found nothing
     ├── UncacheableCall                   this call can't have a key …
     │   ├── MissingContext (LookupError)  … a declared vary header has no value
+    │   ├── WrongArguments (TypeError)    … its arguments don't fit the task
     │   └── UnkeyableArgument (TypeError) … an argument has no canonical form
     ├── EntryError                        stored bytes that can't be used (a miss, counted)
     ├── UnserializableResult (TypeError)  the serializer can't carry it (not stored, counted)
@@ -47,6 +48,12 @@ class MissingContext(UncacheableCall, LookupError):
     """A header named in ``cache_vary`` has no value for this call."""
 
     reason = "missing-context"
+
+
+class WrongArguments(UncacheableCall, TypeError):
+    """The arguments don't fit the task's signature; calling the task says so, too."""
+
+    reason = "wrong-arguments"
 
 
 class UnkeyableArgument(UncacheableCall, TypeError):

@@ -88,10 +88,13 @@ def test_a_direct_call_is_a_function_call(bench: Bench) -> None:
     assert bench.runs("add", bench.tag, 1, 0) == 2
 
 
-def test_wrong_arguments_raise_as_without_a_cache(bench: Bench) -> None:
+def test_wrong_arguments_raise_as_without_a_cache(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     task = bench.task("cached.add")
     with pytest.raises(TypeError):
         task.delay()
+    assert "fault" not in caplog.text
     with pytest.raises(TypeError):
         task.cache.call(bench.tag)
     with pytest.raises(TypeError):

@@ -101,7 +101,7 @@ def identify(asked: Asked) -> Call:
     """Return the cacheable call.
 
     Raises:
-        TypeError: The arguments don't fit the task.
+        WrongArguments: The arguments don't fit the task.
         UncacheableCall: It can't have a key.
     """
     keyer = asked.task.taskcache_keyer()

@@ -96,7 +96,7 @@ class TaskHandle:
         """The key of a call.
 
         Raises:
-            TypeError: The arguments don't fit the task.
+            WrongArguments: The arguments don't fit the task.
             UncacheableCall: It can't have a key: a header is missing, or an argument has no
                 canonical form.
         """
@@ -114,7 +114,7 @@ class TaskHandle:
             Whether it was stored.
 
         Raises:
-            TypeError: The arguments don't fit the task.
+            WrongArguments: The arguments don't fit the task.
             UncacheableCall: The call can't have a key.
         """
         call = identify(self._asked(args, kwargs))
@@ -155,7 +155,7 @@ class TaskHandle:
         """Say whether the cache would answer a call, and why. Changes and runs nothing.
 
         Raises:
-            TypeError: The arguments don't fit the task.
+            WrongArguments: The arguments don't fit the task.
         """
         keyer, headers = self.task.taskcache_keyer(), context.of_new_call(None)
         about = Explanation(

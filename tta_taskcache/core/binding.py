@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..errors import WrongArguments
+
 _KINDS = inspect.Parameter
 _STARS: dict[object, str] = {_KINDS.VAR_POSITIONAL: "*", _KINDS.VAR_KEYWORD: "**"}
 
@@ -36,9 +38,12 @@ class Binder:
         """Return the values in the order of ``names``.
 
         Raises:
-            TypeError: The call doesn't fit the signature, as calling the task would say.
+            WrongArguments: The call doesn't fit the signature, as calling the task would say.
         """
-        return self._bind(*args, **kwargs)
+        try:
+            return self._bind(*args, **kwargs)
+        except TypeError as error:
+            raise WrongArguments(str(error).removeprefix("bind() ")) from None
 
     def call(self, function: Callable[..., Any], values: Sequence[Any]) -> Any:
         """Call a function with bound values: every spelling of a call comes out the same."""

@@ -83,7 +83,7 @@ class Keyer:
             headers: The context headers in force for the call.
 
         Raises:
-            TypeError: The arguments don't fit the task's signature.
+            WrongArguments: The arguments don't fit the task's signature.
             MissingContext: A declared vary header has no value.
             UnkeyableArgument: An argument or header has no canonical form.
         """
