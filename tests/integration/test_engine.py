@@ -10,7 +10,8 @@ import redis
 
 from tests.support.counting import round_trips
 from tests.support.servers import Server
-from tta_taskcache.cache.engine import Call, Engine, Hit, Miss
+from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.outcome import Call, Hit, Miss
 from tta_taskcache.cache.plan import run
 from tta_taskcache.core import marks
 from tta_taskcache.core.codec import Codecs, Serializer

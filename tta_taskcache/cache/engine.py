@@ -20,65 +20,15 @@ from ..core.codec import Codecs
 from ..core.decide import Verdict, decide
 from ..core.entry import Entry, Position, pack, unpack
 from ..core.events import Filled, Invalidated, Lookup, Observe, Ran
-from ..core.policy import Policy
 from ..errors import EntryError, StoreUnavailable, UnserializableResult
 from ..observability.counters import Counters
 from ..stores.near import Held, Near
 from ..stores.protocol import Batch, Count, Fill, Invalidate, Look, Looked, Poll, Scan
+from .outcome import Call, Hit, Miss
 from .plan import Plan
 
 #: A run longer than this is not stored: the log doesn't remember invalidations for longer (s).
 MAX_RUN = 23 * 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call that can be cached: its task's name and policy, and its key."""
-
-    task: str
-    key: str
-    policy: Policy
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """Names of the marks that can end its entry."""
-        return marks.of_call(self.task, self.key)
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A stored result.
-
-    Attributes:
-        entry: Its entry.
-        value: The result, an object of the caller's own.
-        layer: Where it was found.
-        remaining: Seconds until it expires.
-    """
-
-    entry: Entry
-    value: Any
-    layer: str
-    remaining: float
-
-    @property
-    def age(self) -> float:
-        """Seconds since it was stored."""
-        return max(0.0, self.entry.lifetime - self.remaining)
-
-
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """No stored result.
-
-    Attributes:
-        reason: Why.
-        position: The log's position at the time; a result computed from now on is stored with it.
-            None when nothing may be stored.
-    """
-
-    reason: str
-    position: Position | None
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ..cache.engine import Call, Hit, Miss
+from ..cache.outcome import Call, Hit, Miss
 from ..core.entry import Position
 from ..core.events import Fault, Lookup, Ran
 from ..core.policy import Site

@@ -17,7 +17,7 @@ from celery.app import trace
 from celery.utils.functional import maybe_list
 from kombu.exceptions import OperationalError
 
-from ..cache.engine import Hit
+from ..cache.outcome import Hit
 
 #: Where a request carries the answer to its own call. Never sent anywhere.
 ANSWER = "taskcache_answer"
@@ -96,14 +96,7 @@ def request_for(
         options: What ``apply_async`` was given, as in ``Celery.send_task``.
     """
     app = task.app
-    root_id, parent_id = options.get("root_id"), options.get("parent_id")
-    priority = options.get("priority", task.priority)
-    parent = app.current_worker_task
-    if parent is not None:
-        root_id = root_id or parent.request.root_id or parent.request.id
-        parent_id = parent_id or parent.request.id
-        if priority is None and app.conf.task_inherit_parent_priority:
-            priority = parent.request.delivery_info.get("priority")
+    root_id, parent_id, priority = _lineage(task, options)
     stamped = options.get("stamped_headers") or []
     message = app.amqp.as_task_v2(
         task_id,
@@ -147,3 +140,16 @@ def request_for(
         },
         "_children": [],
     }
+
+
+def _lineage(task: Task, options: Mapping[str, Any]) -> tuple[str | None, str | None, Any]:
+    """Root id, parent id and priority, as ``Celery.send_task`` finds them."""
+    root_id, parent_id = options.get("root_id"), options.get("parent_id")
+    priority = options.get("priority", task.priority)
+    parent = task.app.current_worker_task
+    if parent is not None:
+        root_id = root_id or parent.request.root_id or parent.request.id
+        parent_id = parent_id or parent.request.id
+        if priority is None and task.app.conf.task_inherit_parent_priority:
+            priority = parent.request.delivery_info.get("priority")
+    return root_id, parent_id, priority

@@ -19,7 +19,7 @@ from celery.concurrency.base import apply_target
 from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request
 
-from ..cache.engine import Hit
+from ..cache.outcome import Hit
 from ..core.events import CircuitChanged, Fault
 from ..core.policy import Site
 from ..stores.breaker import Breaker

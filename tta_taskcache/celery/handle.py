@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
-from ..cache.engine import Miss
+from ..cache.outcome import Miss
 from ..errors import UncacheableCall
 from . import context
 from .calls import Asked, identify, is_enabled, look, store

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery import states, uuid
 from celery.result import AsyncResult
 
-from ..cache.engine import Hit
+from ..cache.outcome import Hit
 from ..core.policy import Site
 from ..errors import CacheMiss
 from . import context

@@ -26,7 +26,7 @@ def play(
     size = stream.Size(modules=6, pairs=3, requests=150, busy=1.5) if quick else stream.Size()
     show.title("tta_taskcache: expensive analyses of the standard library's sources")
     show.say(f"Redis: {name}. Worker: prefork, 2 processes. All figures are of this run.")
-    modules = stream.library(size)
+    modules = stream.modules(size)
     first = _stream(size, environment, log, promises)
     cost = first.cost(tasks.examine.name)
     with worker(environment, cache, log):

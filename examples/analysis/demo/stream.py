@@ -59,7 +59,7 @@ class Answer:
     value: Any
 
 
-def library(size: Size) -> list[str]:
+def modules(size: Size) -> list[str]:
     """The modules that are asked for: the largest but for the very largest."""
     return measure.modules(150_000, 20_000)[: size.modules]
 
@@ -68,16 +68,16 @@ def requests(size: Size) -> list[Request]:
     """Zipf's law: the n-th most popular call is asked for 1/n times as often as the first."""
     # No secret, but the same in every run.
     draw = random.Random(7)  # noqa: S311
-    modules = library(size)
-    draw.shuffle(modules)
-    pairs = list(pairwise(modules))[: size.pairs]
+    names = modules(size)
+    draw.shuffle(names)
+    pairs = list(pairwise(names))[: size.pairs]
     drawn: list[Request] = []
     for _ in range(size.requests):
         if draw.random() < 1 / 5:
             drawn.append(Request(tasks.compare, _popular(draw, pairs), by_name=False))
         else:
             by_name = draw.random() < 1 / 4
-            drawn.append(Request(tasks.examine, (_popular(draw, modules),), by_name))
+            drawn.append(Request(tasks.examine, (_popular(draw, names),), by_name))
     return drawn
 
 

@@ -1,0 +1,60 @@
+"""What the engine is asked, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..core import marks
+from ..core.entry import Entry, Position
+from ..core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that can be cached: its task's name and policy, and its key."""
+
+    task: str
+    key: str
+    policy: Policy
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Names of the marks that can end its entry."""
+        return marks.of_call(self.task, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A stored result.
+
+    Attributes:
+        entry: Its entry.
+        value: The result, an object of the caller's own.
+        layer: Where it was found.
+        remaining: Seconds until it expires.
+    """
+
+    entry: Entry
+    value: Any
+    layer: str
+    remaining: float
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was stored."""
+        return max(0.0, self.entry.lifetime - self.remaining)
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """No stored result.
+
+    Attributes:
+        reason: Why.
+        position: The log's position at the time; a result computed from now on is stored with it.
+            None when nothing may be stored.
+    """
+
+    reason: str
+    position: Position | None
