@@ -8,7 +8,8 @@ import os
 from typing import Any
 
 import redis
-from celery import Celery, Task
+from celery import Celery, Task, signals
+from celery.exceptions import Reject
 
 from tta_taskcache import CachedTask
 
@@ -64,6 +65,7 @@ def _define(app: Celery, counts: redis.Redis) -> None:
     _define_canvas(tasks)
     _define_values(tasks)
     _define_context(tasks)
+    _define_handlers(tasks)
 
 
 def _define_canvas(tasks: Tasks) -> None:
@@ -122,6 +124,40 @@ def _define_values(tasks: Tasks) -> None:
         if self.request.retries < 2:
             raise self.retry(countdown=0)
         return int(self.request.retries)
+
+
+class Rejecting(CachedTask):
+    """Its handler refuses the message after the outcome is stored."""
+
+    abstract = True
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        if self.request.delivery_info:
+            raise Reject("not after all", requeue=False)
+
+
+def _define_handlers(tasks: Tasks) -> None:
+    @tasks.plain("rejecting", base=Rejecting, cache_sites=("consumer",))
+    def rejecting(tag: str) -> str:
+        tasks.ran("rejecting", tag)
+        return tag
+
+    @tasks.plain("asks", bind=True)
+    def asks(self: Task, tag: str) -> list[Any]:
+        """A plain task that makes a cached call: what receivers of signals saw in the meantime."""
+        seen: list[Any] = []
+
+        def see(sender: Any = None, **_: Any) -> None:
+            seen.append((sender.name, bool(sender.request.is_eager)))
+
+        signals.task_prerun.connect(see)
+        signals.task_postrun.connect(see)
+        try:
+            tasks.app.tasks["cached.add"].delay(tag, 1)
+        finally:
+            signals.task_prerun.disconnect(see)
+            signals.task_postrun.disconnect(see)
+        return seen
 
 
 def _define_context(tasks: Tasks) -> None:

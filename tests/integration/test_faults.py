@@ -105,7 +105,7 @@ def test_i4_an_invalidation_that_is_not_acknowledged_raises(
 
 
 def test_f1_a_redis_that_refuses_to_write_costs_nothing_but_the_cache(
-    redis_server: Server, server_factory
+    redis_server: Server, server_factory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caches = server_factory("--maxmemory", "1", "--maxmemory-policy", "noeviction")
     bench = make_bench(redis_server, caches.url(0))
@@ -114,6 +114,33 @@ def test_f1_a_redis_that_refuses_to_write_costs_nothing_but_the_cache(
         assert task.cache.call(bench.tag, 1) == 1
     assert bench.runs("add", bench.tag, 1, 0) == 3
     assert not bench.cache.runtime.store.breaker.is_open
+    said = [r for r in caplog.records if "refuses to" in r.getMessage()]
+    assert len(said) == len({r.getMessage() for r in said})
+    assert 1 <= len(said) <= 2, "once a command"
+    assert "memory" in said[0].getMessage()
+
+
+def test_f1_a_hung_result_backend_does_not_stop_the_workers_loop(
+    server_factory, own_worker
+) -> None:
+    """A hit completed in the main process stores its result there."""
+    server, results = server_factory(), server_factory()
+    bench = make_bench(server, result_backend=results.url(1))
+    bench.task("consumer.add").cache.set(1, bench.tag, 1)
+    worker = own_worker(bench)
+    results.pause()
+    sender = make_bench(server, result_backend=None)
+    sender.app.send_task("consumer.add", (bench.tag, 1), ignore_result=False)
+    wait_until(lambda: "consumer.add[" in worker.log, what="the message to arrive")
+
+    def answers() -> bool:
+        with sender.app.connection_for_write() as connection:
+            ping = sender.app.control.ping
+            return bool(ping([worker.hostname], timeout=0.5, connection=connection))
+
+    wait_until(answers, timeout=30, what="the main process to answer")
+    assert "hits go through the pool for a while" in worker.log
+    results.resume()
 
 
 class Bomb:

@@ -279,3 +279,48 @@ def test_another_secret_cant_read_or_make_entries(new_app: NewApp) -> None:
     explanation = tasks[1].cache.explain(1)
     assert explanation.status == "miss"
     assert "signature" in explanation.reason
+
+
+def test_r1_a_hit_is_what_the_run_returned_or_there_is_none(new_app: NewApp) -> None:
+    """With pickled results a tuple is a tuple; JSON would make a list of it."""
+    app = new_app(result_serializer="pickle", accept_content=["pickle", "json"])
+    runs = []
+
+    @app.task(shared=False, base=CachedTask)
+    def pair(x: int) -> Any:
+        runs.append(x)
+        return (x, x) if x else [x]
+
+    assert [pair.delay(1).get(), pair.delay(1).get()] == [(1, 1), (1, 1)]
+    assert runs == [1, 1]
+    assert TaskCache(app).stats().tasks[pair.name].fills == {"unserializable": 2}
+    assert [pair.delay(0).get(), pair.delay(0).get()] == [[0], [0]]
+    assert runs == [1, 1, 0]
+
+
+def test_no_site_at_all_is_refused(new_app: NewApp) -> None:
+    with pytest.raises(ConfigurationError, match=r"cache_sites=\(\).*cache_enabled=False"):
+        counted(new_app(), cache_sites=())
+
+
+def test_s4_a_hit_inside_another_ones_completion_has_its_value(new_app: NewApp) -> None:
+    """It is completed after that one; who asks for it in there doesn't wait for itself."""
+    app = new_app(task_always_eager=False)
+    task, _ = counted(app)
+    got = []
+
+    class Asking(CachedTask):
+        abstract = True
+
+        def on_success(self, *_: Any) -> None:
+            got.append(task.delay(1).get(timeout=5))
+
+    @app.task(shared=False, base=Asking)
+    def asking() -> int:
+        return 0
+
+    task.cache.set(2, 1)
+    asking.cache.set(0)
+    result = asking.delay()
+    assert result.get(timeout=5) == 0
+    assert got == [2]

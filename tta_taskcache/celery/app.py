@@ -18,6 +18,7 @@ from ..stores.breaker import GuardedStore
 from . import context
 from .options import read_keyer
 from .runtime import Runtime, build
+from .serializers import CODECS, EXACT_CODECS
 from .settings import check_names, read_settings
 
 _ATTRIBUTE = "_taskcache"
@@ -71,7 +72,9 @@ class TaskCache:
     def runtime(self) -> Runtime:
         """The cache of this process, made from the settings when it is first used."""
         if self._runtime is None:
-            self._runtime = build(read_settings(self.app, self._overrides))
+            exact = self.app.conf.result_serializer != "json"
+            settings = read_settings(self.app, self._overrides)
+            self._runtime = build(settings, EXACT_CODECS if exact else CODECS)
             # The settings may have changed since the tasks were bound.
             for task in self._tasks.values():
                 self.adopt(task)

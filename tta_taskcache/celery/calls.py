@@ -109,6 +109,16 @@ def identify(asked: Asked) -> Call:
     return Call(asked.task.name, key, keyer.policy)
 
 
+def as_sent(asked: Asked, serializer: str | None = None) -> Asked:
+    """The call as the worker gets it: Celery dumps pydantic models before it sends them."""
+    task = asked.task
+    dump = getattr(task, "_dump_pydantic_arguments", None)
+    if dump is None or (serializer or task.serializer) == "pickle":
+        return asked
+    args, kwargs = dump(asked.args, asked.kwargs)
+    return replace(asked, args=args, kwargs=kwargs)
+
+
 def look(asked: Asked, site: Site | None, handed_over: Seen | None = None) -> Seen:
     """Look for the answer to a call at a site. Faults of the cache become misses.
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Task
 from celery.app import trace
 from celery.utils.functional import maybe_list
@@ -19,19 +22,39 @@ from kombu.exceptions import OperationalError
 
 from ..cache.outcome import Hit
 
-#: Where a request carries the answer to its own call. Never sent anywhere.
-ANSWER = "taskcache_answer"
-
 Request = dict[str, Any]
 
 _running = threading.local()
 
+#: The call that is being completed here, and its answer. Not in the request: what Celery doesn't
+#: know there counts as a header, which retries and handlers send on.
+_answer: ContextVar[tuple[str, Hit] | None] = ContextVar("taskcache_answer", default=None)
 
-def in_a_loop(step: Callable[[], None]) -> None:
+
+@contextmanager
+def answering(task_id: str, hit: Hit) -> Iterator[None]:
+    """Inside, the body of this call isn't run: its answer is this hit."""
+    token = _answer.set((task_id, hit))
+    try:
+        yield
+    finally:
+        _answer.reset(token)
+
+
+def answer_to(task_id: str) -> Hit | None:
+    """The answer to a call, when it is being completed here."""
+    answer = _answer.get()
+    return answer[1] if answer is not None and answer[0] == task_id else None
+
+
+def in_a_loop(step: Callable[[], None]) -> bool:
     """Run a completion, and after it the ones that it leads to, one after the other.
 
     The next step of a chain may be a hit as well, and so on for a thousand steps: while one
     completion runs in this thread, further ones wait in a queue and don't recurse.
+
+    Returns:
+        Whether it has run; else it waits for the one that it was called from.
 
     Raises:
         Exception: The first error of any of them, after all have been tried.
@@ -39,7 +62,7 @@ def in_a_loop(step: Callable[[], None]) -> None:
     waiting: deque[Callable[[], None]] | None = getattr(_running, "waiting", None)
     if waiting is not None:
         waiting.append(step)
-        return
+        return False
     waiting = _running.waiting = deque([step])
     first_error: Exception | None = None
     try:
@@ -52,6 +75,7 @@ def in_a_loop(step: Callable[[], None]) -> None:
         _running.waiting = None
     if first_error is not None:
         raise first_error
+    return True
 
 
 def complete_here(task: Task, request: Request, hit: Hit) -> bool:
@@ -62,10 +86,14 @@ def complete_here(task: Task, request: Request, hit: Hit) -> bool:
 
     Raises:
         OperationalError: The broker didn't take the next step; a plain call would say so too.
+        SoftTimeLimitExceeded: It struck in here, and is the limit of the task that asks.
     """
-    request[ANSWER] = hit
-    outcome = _tracer(task)(request["id"], request["args"], request["kwargs"], request).info
-    if outcome is not None and isinstance(outcome.retval, OperationalError):
+    with answering(request["id"], hit):
+        trace_task = _tracer(task)
+        outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
+    if outcome is not None and isinstance(
+        outcome.retval, (OperationalError, SoftTimeLimitExceeded)
+    ):
         raise outcome.retval
     return outcome is None
 
@@ -130,7 +158,9 @@ def request_for(
         **message.properties,
         "args": body_args,
         "kwargs": body_kwargs,
-        "is_eager": False,
+        # As of an eager task: Celery's Django fixup closes the database connections, of the task
+        # or the request that asks, before and after any other.
+        "is_eager": True,
         "hostname": message.headers["origin"],
         "delivery_info": {
             "exchange": "",

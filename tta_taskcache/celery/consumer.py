@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
-from celery import bootsteps
+from billiard.einfo import ExceptionInfo
+from celery import bootsteps, signals
 from celery.concurrency.base import apply_target
+from celery.concurrency.solo import TaskPool as SoloPool
 from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request
 
@@ -25,7 +28,7 @@ from ..core.policy import Site
 from ..stores.breaker import Breaker
 from . import context
 from .calls import Asked, hand_over, look, take_over
-from .completion import ANSWER
+from .completion import answering
 from .task import CachedTask
 
 logger = logging.getLogger("tta_taskcache")
@@ -48,6 +51,11 @@ class ConsumerSite(bootsteps.StartStopStep):
         # Before the consumer's strategies are made: each keeps a reference to this.
         consumer.on_task_request = self.on_task_request
 
+    def start(self, consumer: Any) -> None:
+        """Let the result backend give up in time in this process, whose tasks run in others."""
+        if consumer.pool is not None and not isinstance(consumer.pool, SoloPool):
+            _be_impatient(consumer.app.backend)
+
     def on_task_request(self, request: Request) -> None:
         """Answer a request from the cache, or send it on to the pool."""
         task = request.task
@@ -65,7 +73,13 @@ class ConsumerSite(bootsteps.StartStopStep):
             # The pool meets the same trouble where Celery knows what to do about it.
             task.taskcache().runtime.observe(Fault(task.name, "complete", error))
             self._breaker.failed(f"completing a hit failed: {error!r}")
-            return False
+            if request.time_start is None:
+                return False
+            # It was accepted, and callbacks may have been sent: done again in the pool, they
+            # would be sent twice. A pool's process would report it like this.
+            with suppress(Exception):
+                request.on_failure(ExceptionInfo())
+            return True
         if monotonic() - started > SLOW:
             self._breaker.failed(f"completing a hit took more than {SLOW} s")
         else:
@@ -73,16 +87,34 @@ class ConsumerSite(bootsteps.StartStopStep):
         return True
 
 
+#: What Celery's Redis backend connects with, and what it was before this process changed it.
+_parameters: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+
+def _be_impatient(backend: Any) -> None:
+    """Bound the timeouts of a Redis backend (120 s by default): a hung one would stop this loop."""
+    parameters = getattr(backend, "connparams", None)
+    if not isinstance(parameters, dict):
+        return
+    _parameters.append((parameters, dict(parameters)))
+    for name in ("socket_timeout", "socket_connect_timeout"):
+        parameters[name] = min(parameters.get(name) or SLOW, SLOW)
+
+
+@signals.worker_process_init.connect
+def _be_patient_again(**_: Any) -> None:
+    """In a pool process, which was forked from this one, the user's timeouts count."""
+    while _parameters:
+        parameters, before = _parameters.pop()
+        parameters.clear()
+        parameters.update(before)
+
+
 def _complete(request: Request, hit: Hit) -> None:
-    request.request_dict[ANSWER] = hit
-    try:
+    # revoked() has acknowledged a revoked one and told everybody, as on its way to the pool.
+    with answering(request.id, hit), suppress(TaskRevokedError):
         # The base class' method: the one of this task's own class is bound to the real pool.
         Request.execute_using_pool(request, _INLINE)
-    except TaskRevokedError:
-        # revoked() has acknowledged it and told everybody, as on its way to the pool.
-        return
-    finally:
-        request.request_dict.pop(ANSWER, None)
 
 
 def _look(task: CachedTask, request: Request) -> Hit | None:

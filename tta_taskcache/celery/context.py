@@ -115,6 +115,13 @@ def handed_down() -> dict[str, Any]:
     return inherited
 
 
+def passed_on(headers: Mapping[str, Any], stamp: Mapping[str, Any]) -> dict[str, Any]:
+    """The context that goes with a message: the call's own headers, over all that it inherits."""
+    inherited = {**handed_down(), **stamp.get("ctx", {})}
+    own = {name: headers[name] for name in inherited.keys() - _RESERVED if name in headers}
+    return {**inherited, **own}
+
+
 def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     """Receiver of ``before_task_publish``: give every message the context its call inherits."""
     if headers is None:
@@ -125,8 +132,11 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     else:
         # A retry comes with the headers of its first message; what was seen then is old.
         old = stamp_of(headers)
-        stamp = {name: old[name] for name in ("mode", "ctx") if name in old}
-    inherited = {**handed_down(), **stamp.get("ctx", {})}
+        kept = ("mode", "ctx") if headers.get("retries") else ("ctx",)
+        stamp = {name: old[name] for name in kept if name in old}
+        if is_switched_off():  # sent by name, say: no CachedTask has read the mode
+            stamp["mode"] = "bypass"
+    inherited = passed_on(headers, stamp)
     if inherited:
         stamp["ctx"] = inherited
         headers.update({**visible(inherited), **headers})

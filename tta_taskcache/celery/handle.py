@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ..cache.outcome import Miss
 from ..errors import UncacheableCall
 from . import context
-from .calls import Asked, identify, is_enabled, look, store
+from .calls import Asked, as_sent, identify, is_enabled, look, store
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -90,7 +90,7 @@ class TaskHandle:
         return self.task.taskcache().runtime
 
     def _asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
-        return Asked(self.task, args, kwargs, context.of_new_call(None))
+        return as_sent(Asked(self.task, args, kwargs, context.of_new_call(None)))
 
     def key(self, *args: Any, **kwargs: Any) -> str:
         """The key of a call.

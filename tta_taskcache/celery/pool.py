@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.policy import Site
 from . import context
 from .calls import Asked, Mode, look, store, take_over
-from .completion import ANSWER
+from .completion import answer_to
 
 if TYPE_CHECKING:
     from .task import CachedTask
@@ -30,7 +30,7 @@ def answer_or_run(
         kwargs: Keyword arguments.
     """
     request = task.request
-    answer = request.__dict__.pop(ANSWER, None)
+    answer = answer_to(request.id)
     if answer is not None:
         return answer.value  # another site has found it and is completing the call
     headers = request.headers

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from ..cache.outcome import Hit
 from ..core.policy import Site
 from ..errors import CacheMiss
 from . import context
-from .calls import Asked, Mode, Seen, hand_over, look, read_mode
+from .calls import Asked, Mode, Seen, as_sent, hand_over, look, read_mode
 from .completion import Request, complete_here, in_a_loop, request_for
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
     # An eager call gets its answer at the pool site, in this process.
     eager = task.app.conf.task_always_eager and asked.mode != "only"
     if not eager and _may_answer(options):
-        asked = _as_sent(asked, options)
+        asked = as_sent(asked, options.get("serializer"))
         seen = look(asked, Site.PRODUCER)
         if seen.hit is not None:
             return _answer(asked, stamp, options, seen, seen.hit)
@@ -68,7 +67,9 @@ def read_asked(
         ValueError: An unknown mode.
     """
     headers = options.get("headers")
-    read = read_mode(mode or context.stamp_of(headers).get("mode", "use"))
+    # Only of a retry: a task may pass its own headers on to other calls.
+    kept = context.stamp_of(headers).get("mode") if options.get("retries") else None
+    read = read_mode(mode or kept or "use")
     if read != "only" and context.is_switched_off():
         read = "bypass"
     return Asked(task, args or (), kwargs or {}, context.of_new_call(headers), read)
@@ -105,23 +106,13 @@ def _may_answer(options: Mapping[str, Any]) -> bool:
     return False
 
 
-def _as_sent(asked: Asked, options: Options) -> Asked:
-    """The call as the worker gets it: Celery dumps pydantic models before it sends them."""
-    task = asked.task
-    dump = getattr(task, "_dump_pydantic_arguments", None)
-    if dump is None or options.get("serializer", task.serializer) == "pickle":
-        return asked
-    args, kwargs = dump(asked.args, asked.kwargs)
-    return replace(asked, args=args, kwargs=kwargs)
-
-
 def _answer(
     asked: Asked, stamp: context.Stamp, options: Options, seen: Seen, hit: Hit
 ) -> AsyncResult:
     task = asked.task
     task_id = options.get("task_id") or uuid()
     # What on_publish would have put on the message.
-    stamp["ctx"] = {**context.handed_down(), **stamp.get("ctx", {})}
+    stamp["ctx"] = context.passed_on(options.get("headers") or {}, stamp)
     options["headers"] = _headers(asked, options, dict(stamp))
     options.setdefault("ignore_result", task.ignore_result)
     request = request_for(task, task_id, asked.args, asked.kwargs, options)
@@ -131,18 +122,24 @@ def _answer(
     parent = task.app.current_worker_task
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
-    in_a_loop(lambda: _complete(task, request, hit, result))
+    if not in_a_loop(lambda: _complete(task, request, hit, result)):
+        # Whoever asks from inside another completion may want the value before it is its turn.
+        _preload(result, hit, ())
     return result
 
 
 def _complete(task: CachedTask, request: Request, hit: Hit, result: AsyncResult) -> None:
-    if not complete_here(task, request, hit):
-        return
+    if complete_here(task, request, hit):
+        _preload(result, hit, request["_children"])
+
+
+def _preload(result: AsyncResult, hit: Hit, children: Sequence[AsyncResult]) -> None:
+    """Let the result hold what the backend would tell."""
     result._maybe_set_cache(
         {
             "status": states.SUCCESS,
             "result": hit.value,
             "traceback": None,
-            "children": [child.as_tuple() for child in request["_children"]],
+            "children": [child.as_tuple() for child in children],
         }
     )

@@ -11,6 +11,7 @@ import redis
 
 from ..cache.engine import Engine
 from ..cache.plan import run as run_plan
+from ..core.codec import Codecs
 from ..core.events import Event
 from ..errors import ConfigurationError
 from ..observability.counters import Counters
@@ -67,8 +68,12 @@ class Runtime:
         self.log(event)
 
 
-def build(settings: Settings) -> Runtime:
-    """Put a runtime together. Connects to nothing yet."""
+def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
+    """Put a runtime together. Connects to nothing yet.
+
+    Raises:
+        ConfigurationError: The URL can't be read.
+    """
     counters, log = Counters(), LogObserver()
 
     def observe(event: Event) -> None:
@@ -89,7 +94,7 @@ def build(settings: Settings) -> Runtime:
         store = GuardedStore(redis_store, Breaker(observe))
     engine = Engine(
         near=near,
-        codecs=CODECS,
+        codecs=codecs,
         observe=observe,
         counters=counters,
         secret=settings.secret.encode(),

@@ -8,7 +8,7 @@ from typing import Any
 from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
-from ..core.codec import JSON, Codecs, Compressor, Serializer
+from ..core.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
 
 _encoder = kombu_json.JSONEncoder()
 
@@ -25,9 +25,12 @@ def reduce(value: Any) -> Any:
 class _Serializers(Mapping[str, Serializer]):
     """JSON is ours (promise R1); any other name is kombu's, when an application registered it."""
 
+    def __init__(self, json: Serializer) -> None:
+        self._json = json
+
     def __getitem__(self, name: str) -> Serializer:
-        if name == JSON.name:
-            return JSON
+        if name == self._json.name:
+            return self._json
         if name not in serialization.registry._encoders:
             raise KeyError(name)
 
@@ -71,4 +74,7 @@ class _Compressors(Mapping[str, Compressor]):
         return len(compression._aliases)
 
 
-CODECS = Codecs(_Serializers(), _Compressors())
+CODECS = Codecs(_Serializers(JSON), _Compressors())
+
+#: For apps whose result backend carries more than JSON: a hit is what the run returned, or none.
+EXACT_CODECS = Codecs(_Serializers(EXACT_JSON), _Compressors())

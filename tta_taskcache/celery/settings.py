@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from celery import Celery
 
@@ -94,8 +95,23 @@ def read_settings(app: Celery, overrides: Mapping[str, Any]) -> Settings:
 def _backend_url(app: Celery) -> str | None:
     url = app.conf.result_backend
     if isinstance(url, str) and re.match(r"(redis|rediss|unix|redis\+socket)://", url):
-        return url.replace("redis+socket://", "unix://", 1)
+        return _for_redis_py(url, app.conf.redis_backend_use_ssl)
     return None
+
+
+def _for_redis_py(url: str, use_ssl: Any) -> str:
+    """Celery's spelling of a URL, and ``redis_backend_use_ssl``, in redis-py's."""
+    where, _, text = url.replace("redis+socket://", "unix://", 1).partition("?")
+    query = dict(parse_qsl(text))
+    if isinstance(use_ssl, Mapping) and not where.startswith("unix:"):
+        where = re.sub("^redis:", "rediss:", where)
+        query = {**{name: value for name, value in use_ssl.items() if value is not None}, **query}
+    if "virtual_host" in query:
+        query["db"] = query.pop("virtual_host")
+    if "ssl_cert_reqs" in query:
+        name = getattr(query["ssl_cert_reqs"], "name", query["ssl_cert_reqs"])
+        query["ssl_cert_reqs"] = str(name).removeprefix("CERT_").lower()
+    return f"{where}?{urlencode(query)}" if query else where
 
 
 def _read(name: str, value: Any) -> Any:

@@ -108,7 +108,20 @@ def json_loads(data: bytes) -> Any:
     return json.loads(text, object_hook=_untag if _TAG_IN_TEXT in text else None)
 
 
+def exact_json_dumps(value: Any) -> bytes:
+    """``json_dumps``, for values only that come back as they were: no tuple, no integer key.
+
+    Raises:
+        UnserializableResult: JSON would change the value.
+    """
+    data = json_dumps(value)
+    if json_loads(data) != value:
+        raise UnserializableResult("JSON would change it (a tuple, or a key that is no string)")
+    return data
+
+
 JSON = Serializer("json", json_dumps, json_loads)
+EXACT_JSON = Serializer("json", exact_json_dumps, json_loads)
 ZLIB = Compressor("zlib", lambda data: zlib.compress(data, 1), zlib.decompress)
 
 

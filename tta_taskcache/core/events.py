@@ -68,6 +68,19 @@ class CircuitChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """The store answered a command with an error; it was done without the cache.
+
+    Attributes:
+        command: The command's name.
+        cause: What the store said.
+    """
+
+    command: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """Something in the cache itself went wrong; the task was not concerned."""
 
@@ -76,5 +89,5 @@ class Fault:
     error: BaseException
 
 
-Event = Lookup | Ran | Filled | Invalidated | CircuitChanged | Fault
+Event = Lookup | Ran | Filled | Invalidated | CircuitChanged | Refused | Fault
 Observe = Callable[[Event], None]

@@ -200,6 +200,8 @@ def _sites(value: Any, _: Choices) -> frozenset[Site]:
     wrong = [name for name in names if name not in ALL_SITES]
     if wrong:
         raise _Wrong(f"{wrong[0]!r} is no site; allowed: {', '.join(sorted(ALL_SITES))}")
+    if not names:
+        raise _Wrong("must name a site; cache_enabled=False turns caching off")
     return frozenset(Site(name) for name in names)
 
 

@@ -8,13 +8,13 @@ command that goes to Redis anyway: the fleet's totals cost no round trip.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import get_ident
 
-from ..core.events import Event, Fault, Filled, Invalidated, Lookup, Ran
+from ..core.events import Event, Fault, Filled, Invalidated, Lookup, Ran, Refused
 
 #: Seconds between two hand-overs to the shared totals.
 FLUSH_INTERVAL = 1.0
@@ -33,8 +33,8 @@ class Counters:
         _instances.add(self)
 
     def _reset(self) -> None:
-        self._local = threading.local()
-        self._all: list[dict[str, float]] = []
+        #: By thread (or greenlet): one that has ended leaves its dict to the next of its number.
+        self._threads: dict[int, dict[str, float]] = {}
         #: How often was taken, and what had been then; replaced whole.
         self._state: tuple[int, Counter[str]] = (0, Counter())
         self._returned: list[Mapping[str, float]] = []
@@ -58,21 +58,19 @@ class Counters:
                 self._add("invalidation|||")
             case Fault(task=task, operation=operation):
                 self._add(f"fault|{operation}||{task}")
+            case Refused(command=command):
+                self._add(f"fault|{command}||")
             case _:
                 pass
 
     def _add(self, name: str, amount: float = 1.0) -> None:
-        try:
-            mine: dict[str, float] = self._local.counts
-        except AttributeError:
-            mine = self._local.counts = {}
-            self._all.append(mine)
+        mine = self._threads.setdefault(get_ident(), {})
         mine[name] = mine.get(name, 0.0) + amount
 
     def totals(self) -> Counter[str]:
         """What this process has counted."""
         sums: Counter[str] = Counter()
-        for counts in list(self._all):
+        for counts in list(self._threads.values()):
             # copy() is one step: no other thread adds a name meanwhile.
             for name, amount in counts.copy().items():
                 sums[name] += amount  # type: ignore[assignment]  # Counter adds floats as well

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..core.events import CircuitChanged, Event, Fault, Filled, Invalidated, Lookup
+from ..core.events import CircuitChanged, Event, Fault, Filled, Invalidated, Lookup, Refused
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -31,6 +31,13 @@ class LogObserver:
                     event.operation,
                     event.task,
                     event.error,
+                )
+            case Refused():
+                self._once(
+                    ("refused", event.command),
+                    "the cache's store refuses to %s, tasks run uncached: %s",
+                    event.command,
+                    event.cause,
                 )
             case Filled(reason="unserializable"):
                 self._once(

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from time import monotonic
 
-from ..core.events import CircuitChanged, Observe
+from ..core.events import CircuitChanged, Observe, Refused
 from ..errors import StoreRefused, StoreUnavailable
 from .protocol import Command, Reply, Store
 
@@ -33,7 +33,7 @@ class Breaker:
         clock: Callable[[], float] = monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._observe = observe
+        self.observe = observe
         self._clock = clock
         self._draw = draw
         self._pause = 0.0
@@ -68,14 +68,14 @@ class Breaker:
         self._pause = min(self._pause * 2, MAX_PAUSE) if was_open else FIRST_PAUSE
         self._until = self._next_pause()
         if not was_open:
-            self._observe(CircuitChanged(open=True, cause=cause))
+            self.observe(CircuitChanged(open=True, cause=cause))
 
     def succeeded(self) -> None:
         """Close."""
         if self._until is not None:
             self._until = None
             self._probes.clear()
-            self._observe(CircuitChanged(open=False))
+            self.observe(CircuitChanged(open=False))
 
     def _next_pause(self) -> float:
         return self._clock() + self._pause * (0.5 + self._draw())
@@ -99,8 +99,9 @@ class GuardedStore:
             raise StoreUnavailable(f"{self.name}: the circuit is open after a failure")
         try:
             reply = self.store.execute(command)
-        except StoreRefused:
+        except StoreRefused as error:
             self.breaker.succeeded()
+            self.breaker.observe(Refused(type(command).__name__.lower(), str(error)))
             raise
         except StoreUnavailable as error:
             self.breaker.failed(str(error))
