@@ -24,7 +24,7 @@ def new_app(redis_server: Server) -> NewApp:
     def make(**conf: Any) -> Celery:
         app = Celery("install", set_as_current=False, task_cls=conf.pop("task_cls", None))
         app.conf.update(broker_url="memory://", result_backend=redis_server.url(1))
-        app.conf.update(task_always_eager=True, **conf)
+        app.conf.update({"task_always_eager": True, **conf})
         return app
 
     return make
