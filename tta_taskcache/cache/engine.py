@@ -61,8 +61,19 @@ class Engine:
         """Find a call's result. Never raises for a fault of the store."""
         found = yield from self.find(call)
         if isinstance(found, Hit):
-            saved = found.entry.run_seconds
-            self.observe(Lookup(call.task, call.key, site, found.layer, "", saved))
+            entry = found.entry
+            self.observe(
+                Lookup(
+                    call.task,
+                    call.key,
+                    site,
+                    found.layer,
+                    "",
+                    saved_seconds=entry.run_seconds,
+                    age=found.age,
+                    computed_by=entry.task_id,
+                )
+            )
         else:
             self.observe(Lookup(call.task, call.key, site, None, found.reason))
         return found

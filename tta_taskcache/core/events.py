@@ -17,6 +17,8 @@ class Lookup:
         layer: ``l1`` or ``l2`` for a hit, None for a miss.
         reason: Why it was a miss or a bypass; empty for a hit.
         saved_seconds: Run time of the computation that a hit stands for.
+        age: Seconds since that was stored.
+        computed_by: Id of the task that computed it, if it was a task.
     """
 
     task: str
@@ -25,6 +27,8 @@ class Lookup:
     layer: str | None
     reason: str
     saved_seconds: float = 0.0
+    age: float = 0.0
+    computed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

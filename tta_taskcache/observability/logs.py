@@ -46,7 +46,14 @@ class LogObserver:
                     event.task,
                 )
             case Lookup(layer=str()):
-                logger.debug("%s: hit in %s at %s", event.key, event.layer, event.site)
+                logger.debug(
+                    "%s: hit in %s at %s, %.1f s old, computed by task %s",
+                    event.key,
+                    event.layer,
+                    event.site,
+                    event.age,
+                    event.computed_by,
+                )
             case Lookup():
                 logger.debug("%s: %s at %s", event.key or event.task, event.reason, event.site)
             case Invalidated():
