@@ -97,9 +97,21 @@ def own_worker(worker_factory: Callable[..., Worker]) -> Callable[..., Worker]:
 
 
 @pytest.fixture
-def bench(redis_server: Server) -> Iterator[Bench]:
+def new_bench(redis_server: Server, server_factory: Callable[..., Server]) -> Iterator[Any]:
+    """`new_bench(server, cache=None, **conf)`: one more app. Ends before the servers do."""
+    made: list[Bench] = []
+
+    def make(*args: Any, **conf: Any) -> Bench:
+        made.append(make_bench(*args, **conf))
+        return made[-1]
+
+    yield make
+    gc.collect()  # results take leave of their server while it is there
+    for bench in made:
+        bench.app.close()
+
+
+@pytest.fixture
+def bench(redis_server: Server, new_bench: Callable[..., Bench]) -> Bench:
     """A producer: a new app, with an empty cache."""
-    made = make_bench(redis_server)
-    yield made
-    gc.collect()  # results take leave of the server while it is there
-    made.app.close()
+    return new_bench(redis_server)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
-from tests.integration.conftest import Bench, make_bench
+from tests.integration.conftest import Bench
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
@@ -37,9 +37,11 @@ def counted(bench: Bench) -> Iterator[list[Command]]:
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
-def test_f1_redis_dies_in_the_middle_of_500_calls(server_factory, own_worker, fault: str) -> None:
+def test_f1_redis_dies_in_the_middle_of_500_calls(
+    new_bench, server_factory, own_worker, fault: str
+) -> None:
     caches = server_factory()
-    bench = make_bench(server_factory(), caches.url(0), taskcache_timeout=0.25)
+    bench = new_bench(server_factory(), caches.url(0), taskcache_timeout=0.25)
     own_worker(bench)
     task = bench.task("cached.add")
     answers = []
@@ -71,10 +73,10 @@ def test_f1_redis_dies_in_the_middle_of_500_calls(server_factory, own_worker, fa
 
 
 def test_f2_each_change_of_state_is_logged_once(
-    redis_server: Server, server_factory, caplog: pytest.LogCaptureFixture
+    new_bench, redis_server: Server, server_factory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caches = server_factory()
-    bench = make_bench(redis_server, caches.url(0))
+    bench = new_bench(redis_server, caches.url(0))
     task = bench.task("cached.add")
     task.cache.call(bench.tag, 1)
     caches.kill()
@@ -93,10 +95,10 @@ def test_f2_each_change_of_state_is_logged_once(
 
 
 def test_i4_an_invalidation_that_is_not_acknowledged_raises(
-    redis_server: Server, server_factory
+    new_bench, redis_server: Server, server_factory
 ) -> None:
     caches = server_factory()
-    bench = make_bench(redis_server, caches.url(0))
+    bench = new_bench(redis_server, caches.url(0))
     caches.kill()
     with pytest.raises(StoreUnavailable, match=str(caches.port)):
         bench.cache.invalidate(task="cached.add")
@@ -105,10 +107,10 @@ def test_i4_an_invalidation_that_is_not_acknowledged_raises(
 
 
 def test_f1_a_redis_that_refuses_to_write_costs_nothing_but_the_cache(
-    redis_server: Server, server_factory, caplog: pytest.LogCaptureFixture
+    new_bench, redis_server: Server, server_factory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caches = server_factory("--maxmemory", "1", "--maxmemory-policy", "noeviction")
-    bench = make_bench(redis_server, caches.url(0))
+    bench = new_bench(redis_server, caches.url(0))
     task = bench.task("cached.add")
     for _ in range(3):
         assert task.cache.call(bench.tag, 1) == 1
@@ -121,15 +123,15 @@ def test_f1_a_redis_that_refuses_to_write_costs_nothing_but_the_cache(
 
 
 def test_f1_a_hung_result_backend_does_not_stop_the_workers_loop(
-    server_factory, own_worker
+    new_bench, server_factory, own_worker
 ) -> None:
     """A hit completed in the main process stores its result there."""
     server, results = server_factory(), server_factory()
-    bench = make_bench(server, result_backend=results.url(1))
+    bench = new_bench(server, result_backend=results.url(1))
     bench.task("consumer.add").cache.set(1, bench.tag, 1)
     worker = own_worker(bench)
     results.pause()
-    sender = make_bench(server, result_backend=None)
+    sender = new_bench(server, result_backend=None)
     sender.app.send_task("consumer.add", (bench.tag, 1), ignore_result=False)
     wait_until(lambda: "consumer.add[" in worker.log, what="the message to arrive")
 
@@ -150,10 +152,10 @@ class Bomb:
 
 @pytest.mark.parametrize("kind", ["garbage", "pickle", "cut", "another entry", "wrong type"])
 def test_r4_what_is_written_over_an_entry_is_a_miss_and_never_executed(
-    bench: Bench, redis_server: Server, worker: Worker, tmp_path, monkeypatch, kind: str
+    new_bench, bench: Bench, redis_server: Server, worker: Worker, tmp_path, monkeypatch, kind: str
 ) -> None:
     task = bench.task("cached.add")
-    other = make_bench(redis_server).task("cached.add")
+    other = new_bench(redis_server).task("cached.add")
     task.cache.set(1, bench.tag, 1)
     task.cache.set(2, bench.tag, 2)
     client = redis_server.client(2)

@@ -7,7 +7,7 @@ import pytest
 from celery.exceptions import TimeoutError as NotInTime
 
 from tests.integration.app import SITES
-from tests.integration.conftest import Bench, make_bench
+from tests.integration.conftest import Bench
 from tests.support.counting import commands, round_trips
 from tests.support.servers import Server
 from tests.support.workers import ROOT, Worker
@@ -168,11 +168,11 @@ def test_r2_a_caller_that_mutates_a_result_changes_nothing(bench: Bench, worker:
         direct.clear()
 
 
-def test_r3_round_trips_of_ours(server_factory, own_worker) -> None:
+def test_r3_round_trips_of_ours(new_bench, server_factory, own_worker) -> None:
     """L1 hit 0, L2 hit 1, a cold call through all three sites 2."""
     broker, caches = server_factory(), server_factory()
-    bench = make_bench(broker, caches.url(0))
-    other = make_bench(broker, caches.url(0))
+    bench = new_bench(broker, caches.url(0))
+    other = new_bench(broker, caches.url(0))
     own_worker(bench, concurrency=1)
     task = bench.task("cached.add")
     # Everybody has connected and opened the log.
@@ -200,8 +200,8 @@ def test_r3_round_trips_of_ours(server_factory, own_worker) -> None:
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])
 @pytest.mark.parametrize("name", ["cached.add", "consumer.add", "pool.add"])
-def test_s3_other_pools(server_factory, own_worker, pool: str, name: str) -> None:
-    bench = make_bench(server_factory())
+def test_s3_other_pools(new_bench, server_factory, own_worker, pool: str, name: str) -> None:
+    bench = new_bench(server_factory())
     own_worker(bench, pool=pool)
     task = bench.task(name)
     assert [task.delay(bench.tag, 1).get(timeout=20) for _ in range(3)] == [1, 1, 1]
