@@ -95,12 +95,20 @@ def test_k1_same_keys_with_other_hashes(here: tuple[list[str], str]) -> None:
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
 def test_k1_same_keys_on_python(here: tuple[list[str], str], version: str) -> None:
-    python = shutil.which(f"python{version}")
-    if python is None or not runs(python):
-        pytest.skip(f"no python{version} on PATH")
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"no python{version} on PATH or from pyenv")
     found, about = keys(python, "3")
     assert about.startswith(str(tuple(map(int, version.split(".")))))
     assert found == here[0]
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of that version, on PATH or installed by pyenv, whatever it has selected."""
+    installed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [shutil.which(f"python{version}")]
+    found += map(str, sorted(installed.glob(f"{version}.*/bin/python{version}")))
+    return next((python for python in found if python and runs(python)), None)
 
 
 def runs(python: str) -> bool:
