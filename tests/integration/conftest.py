@@ -24,11 +24,13 @@ class Bench:
     """An app in this process, and what its tasks did anywhere.
 
     Attributes:
+        server: Where its broker is.
         app: The app.
         cache: Its cache.
         tag: An argument that no other test uses.
     """
 
+    server: Server
     app: Celery
     cache: TaskCache
     tag: str
@@ -56,7 +58,7 @@ class Bench:
 
 def make_bench(server: Server, cache: str | None = None, **conf: Any) -> Bench:
     app = make_app(server.url(0), server.url(1), cache or server.url(2), **conf)
-    return Bench(app, TaskCache(app), uuid4().hex[:12])
+    return Bench(server, app, TaskCache(app), uuid4().hex[:12])
 
 
 @pytest.fixture(scope="package")

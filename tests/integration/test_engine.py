@@ -545,7 +545,9 @@ def test_f2_events_say_what_happened(here: Process) -> None:
     assert ran == Ran("t", "t:k", 2.0)
     assert isinstance(filled, Filled)
     assert (filled.reason, filled.size > 0) == ("", True)
-    assert hit == Lookup("t", "t:k", "pool", "l1", "", 2.0)
+    assert isinstance(hit, Lookup)
+    assert hit == Lookup("t", "t:k", "pool", "l1", "", 2.0, hit.age, "id")
+    assert 0 <= hit.age < 1
     assert invalidated == Invalidated(("t:t",), 1)
 
 

@@ -1,9 +1,12 @@
 """What a single call can ask for, and `task.cache`."""
 
+from typing import Any
+
 import pytest
 from celery import chain
 
 from tests.integration.conftest import Bench
+from tests.support.waiting import wait_until
 from tests.support.workers import Worker
 from tta_taskcache import MISSING, CacheMiss
 
@@ -15,10 +18,21 @@ def test_refresh_runs_and_replaces_what_is_stored(bench: Bench, worker: Worker) 
     fresh = task.apply_async((bench.tag, 1), cache="refresh")
     assert fresh.get(timeout=20) == 1
     assert fresh.cache_status.reason == "refresh"
-    assert task.cache.get(bench.tag, 1) in (1, -1), "L1 may be old within its staleness"
-    bench.cache.runtime.engine.near.entries.clear()
+    # This process' memory has the old value, and learns of the new one when it polls next.
+    wait_until(lambda: task.cache.get(bench.tag, 1) == 1, what="the new value")
     assert task.delay(bench.tag, 1).get(timeout=20) == 1
     assert bench.runs("add", bench.tag, 1, 0) == 1
+
+
+def test_set_replaces_what_other_processes_hold_in_memory(bench: Bench, new_bench: Any) -> None:
+    here, there = bench.task("cached.add"), new_bench(bench.server).task("cached.add")
+    here.cache.set(1, bench.tag, 1)
+    assert there.cache.get(bench.tag, 1) == 1
+    here.cache.set(2, bench.tag, 1)
+    assert here.cache.get(bench.tag, 1) == 2
+    wait_until(lambda: there.cache.get(bench.tag, 1) == 2, what="the new value")
+    # It is kept in memory like any other.
+    assert there.cache.explain(bench.tag, 1).layer == "l1"
 
 
 def test_bypass_runs_and_leaves_the_cache_alone(bench: Bench, worker: Worker) -> None:

@@ -153,6 +153,7 @@ class Engine:
         *,
         run_seconds: float,
         task_id: str | None,
+        replaces: bool = False,
     ) -> Plan[bool]:
         """Store the result of a run. Never raises for a fault of the store or of the result.
 
@@ -162,12 +163,20 @@ class Engine:
             value: The result.
             run_seconds: How long the run took.
             task_id: Id of the task that ran.
+            replaces: Whether there may be an entry that is still valid: then other processes are
+                told (one more round trip), whose memory would hold on to it.
 
         Returns:
-            Whether it was stored.
+            Whether it was stored, and others told if need be.
         """
         self.observe(Ran(call.task, call.key, run_seconds))
         reason, size = yield from self._fill(call, position, value, run_seconds, task_id)
+        if replaces and not reason:
+            try:
+                yield Invalidate((marks.replaced(call.key),))
+            except StoreUnavailable:
+                reason = "unannounced"
+            self.near.distrust()
         self.observe(Filled(call.task, call.key, size, reason))
         return not reason
 

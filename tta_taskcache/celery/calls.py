@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: from it or not at all.
 Mode = Literal["use", "refresh", "bypass", "only"]
 
+#: The reason of a miss that was asked for.
+REFRESH = "refresh"
+
 #: Seconds for which a site trusts what the site before has found. A message takes a few
 #: milliseconds to a free worker; one that had to wait is looked up again.
 HAND_OVER = 0.05
@@ -165,7 +168,7 @@ def _bypass(asked: Asked) -> str:
 def _pass_by(call: Call, site: Site | None, mode: Mode) -> str:
     """Why a cacheable call isn't answered at a site, or nothing."""
     if mode == "refresh":
-        return "refresh"
+        return REFRESH
     if site is not None and site not in call.policy.sites:
         return "site"
     return ""
@@ -186,7 +189,12 @@ def store(
         return False
     try:
         fill = runtime.engine.fill(
-            seen.call, seen.position, value, run_seconds=run_seconds, task_id=task_id
+            seen.call,
+            seen.position,
+            value,
+            run_seconds=run_seconds,
+            task_id=task_id,
+            replaces=seen.reason == REFRESH,
         )
         return runtime.run(fill)
     except Exception as error:  # noqa: BLE001 - the task has run: even its time limit comes too late

@@ -94,7 +94,7 @@ _parameters: list[tuple[dict[str, Any], dict[str, Any]]] = []
 def _be_impatient(backend: Any) -> None:
     """Bound the timeouts of a Redis backend (120 s by default): a hung one would stop this loop."""
     parameters = getattr(backend, "connparams", None)
-    if not isinstance(parameters, dict):
+    if not isinstance(parameters, dict) or any(parameters is known for known, _ in _parameters):
         return
     _parameters.append((parameters, dict(parameters)))
     for name in ("socket_timeout", "socket_connect_timeout"):

@@ -121,7 +121,9 @@ class TaskHandle:
         if not is_enabled(self.task):
             return False
         position = self._runtime.run(self._runtime.engine.position(call))
-        fill = self._runtime.engine.fill(call, position, value, run_seconds=0.0, task_id=None)
+        fill = self._runtime.engine.fill(
+            call, position, value, run_seconds=0.0, task_id=None, replaces=True
+        )
         return self._runtime.run(fill)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:

@@ -24,6 +24,11 @@ def of_key(key: str) -> str:
     return f"k:{key}"
 
 
+def replaced(key: str) -> str:
+    """What tells memories elsewhere that an entry was replaced. It ends nothing in the store."""
+    return f"r:{key}"
+
+
 def of_call(task: str, key: str) -> tuple[str, ...]:
     """All marks that can end the entry of a call."""
     return (EVERYTHING, of_task(task), of_key(key))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..core.entry import Entry, Position
-from ..core.marks import is_valid
+from ..core.marks import is_valid, replaced
 from .bounded import BoundedMap
 from .protocol import Record
 
@@ -81,7 +81,7 @@ class Near:
             return None
         current = (
             held.deadline > now
-            and held.checked_at >= view.floor
+            and held.checked_at >= max(view.floor, view.marks.get(replaced(key), 0))
             and is_valid(held.entry, view.marks, view.position)
         )
         if not current:
