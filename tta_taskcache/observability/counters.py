@@ -126,7 +126,8 @@ class TaskStats:
 
     Attributes:
         hits: By site and layer, as ``"producer/l1"``.
-        misses: By site and reason, as ``"pool/absent"``.
+        misses: By site and reason, as ``"pool/absent"``. One call may miss at each of the sites, so
+            a hit ratio is hits to hits and runs.
         runs: How often the task ran and returned.
         fills: What became of the results: ``"stored"``, or the reason why not.
         run_seconds: Time spent in runs.
