@@ -125,9 +125,11 @@ def test_a_wrong_setting_is_refused_when_the_task_is_bound(
         app.finalize()
 
 
-def test_an_unknown_keyword_is_refused_at_once(new_app: NewApp) -> None:
+def test_a_wrong_keyword_is_refused_at_once(new_app: NewApp) -> None:
     with pytest.raises(ConfigurationError, match=r"'defualt_ttl'.*did you mean 'default_ttl'"):
         TaskCache(new_app(), defualt_ttl=5)
+    with pytest.raises(ConfigurationError, match=r"taskcache_timeout=-1: must be more than 0"):
+        TaskCache(new_app(), timeout=-1)
 
 
 def test_annotations_change_options_and_are_checked(new_app: NewApp) -> None:

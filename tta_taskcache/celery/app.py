@@ -19,7 +19,7 @@ from . import context
 from .options import read_keyer
 from .runtime import Runtime, build
 from .serializers import CODECS, EXACT_CODECS
-from .settings import check_names, read_settings
+from .settings import check_keywords, read_settings
 
 _ATTRIBUTE = "_taskcache"
 
@@ -64,7 +64,7 @@ class TaskCache:
     def _configure(self, settings: Mapping[str, Any]) -> None:
         if not settings:
             return
-        check_names(settings, "TaskCache()")
+        check_keywords(settings)
         self._overrides.update(settings)
         self._runtime = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
@@ -53,7 +53,7 @@ class Settings:
 NAMES = tuple(f.name for f in fields(Settings))
 
 
-def check_names(names: Mapping[str, Any] | list[str], where: str) -> None:
+def check_names(names: Iterable[str], where: str) -> None:
     """Refuse unknown settings.
 
     Raises:
@@ -66,6 +66,18 @@ def check_names(names: Mapping[str, Any] | list[str], where: str) -> None:
             raise ConfigurationError(
                 f"{where}: unknown setting {name!r}{hint} (allowed: {', '.join(NAMES)})"
             )
+
+
+def check_keywords(given: Mapping[str, Any]) -> None:
+    """Validate the keywords of ``TaskCache``.
+
+    Raises:
+        ConfigurationError: Naming the setting and what is allowed.
+    """
+    check_names(given, "TaskCache()")
+    for name, value in given.items():
+        if value is not None:
+            _read(name, value)
 
 
 def read_settings(app: Celery, overrides: Mapping[str, Any]) -> Settings:
