@@ -93,7 +93,7 @@ class Outcome:
 
 
 def results(result: Any) -> Iterator[AsyncResult]:
-    """A result with all that came before it, and all that it led to."""
+    """A result, or those of a group, with all that came before."""
     if isinstance(result, GroupResult):
         for child in result.results:
             yield from results(child)

@@ -91,6 +91,8 @@ def test_task_cache_by_itself(bench: Bench) -> None:
     assert task.cache.get(bench.tag, 1, 2) is MISSING
     task.cache.set(9, bench.tag, 1)
     task.cache.set(9, bench.tag, 2)
+    stats = bench.cache.stats().tasks["cached.add"]
+    assert (stats.runs, stats.fills) == (1, {"stored": 3}), "what is set has not run"
     task.cache.clear()
     assert [task.cache.get(bench.tag, x) for x in (1, 2)] == [MISSING, MISSING]
     assert bench.cache.keys() == []

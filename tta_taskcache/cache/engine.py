@@ -19,7 +19,7 @@ from ..core import marks
 from ..core.codec import Codecs
 from ..core.decide import Verdict, decide
 from ..core.entry import Entry, Position, pack, unpack
-from ..core.events import Filled, Invalidated, Lookup, Observe, Ran
+from ..core.events import Filled, Invalidated, Lookup, Observe
 from ..errors import EntryError, StoreUnavailable, UnserializableResult
 from ..observability.counters import Counters
 from ..stores.near import Held, Near
@@ -169,7 +169,6 @@ class Engine:
         Returns:
             Whether it was stored, and others told if need be.
         """
-        self.observe(Ran(call.task, call.key, run_seconds))
         reason, size = yield from self._fill(call, position, value, run_seconds, task_id)
         if replaces and not reason:
             try:
@@ -212,7 +211,7 @@ class Engine:
             payload=payload,
         )
         frame = pack(entry, self.secret)
-        # Runs are rare and dear: each hands over what was counted, itself included.
+        # Runs are rare and dear: each hands over what was counted.
         counts = self.counters.take(now, interval=0.0)
         try:
             yield Fill(call.key, frame, entry.lifetime, counts)

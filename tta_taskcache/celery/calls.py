@@ -184,12 +184,13 @@ def store(
 ) -> bool:
     """Store the result of a run, if its call can be cached. Never raises."""
     runtime = task.taskcache().runtime
-    if seen.call is None:
-        runtime.observe(Ran(task.name, None, run_seconds))
+    call = seen.call
+    runtime.observe(Ran(task.name, call.key if call else None, run_seconds))
+    if call is None:
         return False
     try:
         fill = runtime.engine.fill(
-            seen.call,
+            call,
             seen.position,
             value,
             run_seconds=run_seconds,

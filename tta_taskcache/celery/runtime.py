@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import redis
 
 from ..cache.engine import Engine
+from ..cache.plan import Plan, T
 from ..cache.plan import run as run_plan
 from ..core.codec import Codecs
 from ..core.events import Event
-from ..errors import ConfigurationError
 from ..observability.counters import Counters
 from ..observability.logs import LogObserver
 from ..stores.breaker import Breaker, GuardedStore
@@ -27,20 +24,16 @@ from .settings import Settings
 
 logger = logging.getLogger("tta_taskcache")
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Settings, store, engine and observers."""
+    """Settings, store and engine."""
 
     settings: Settings
     store: Store
     engine: Engine
-    counters: Counters
-    log: LogObserver
 
-    def run(self, plan: Generator[Any, Any, T]) -> T:
+    def run(self, plan: Plan[T]) -> T:
         """Drive a plan of the engine."""
         return run_plan(plan, self.store)
 
@@ -64,8 +57,7 @@ class Runtime:
 
     def observe(self, event: Event) -> None:
         """Tell the observers what happened."""
-        self.counters(event)
-        self.log(event)
+        self.engine.observe(event)
 
 
 def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
@@ -90,7 +82,7 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
         store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes)
         near = Near(0, 0, 0.0)
     else:
-        redis_store = RedisStore(_client(settings), settings.namespace)
+        redis_store = RedisStore(connect(settings.url, settings.timeout), settings.namespace)
         store = GuardedStore(redis_store, Breaker(observe))
     engine = Engine(
         near=near,
@@ -100,15 +92,4 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
         secret=settings.secret.encode(),
         far_layer="l1" if settings.url is None else "l2",
     )
-    return Runtime(settings, store, engine, counters, log)
-
-
-def _client(settings: Settings) -> redis.Redis:
-    try:
-        return connect(settings.url or "", settings.timeout)
-    except ValueError:
-        # redis-py's message may quote a part of the password.
-        raise ConfigurationError(
-            "taskcache_url (or result_backend, which it defaults to): not a URL that redis-py can "
-            "read; special characters in the password must be percent-encoded"
-        ) from None
+    return Runtime(settings, store, engine)

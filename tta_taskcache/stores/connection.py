@@ -10,6 +10,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ..errors import ConfigurationError
+
 
 class HasClient(Protocol):
     """Whatever keeps a client."""
@@ -24,16 +26,23 @@ def connect(url: str, timeout: float) -> redis.Redis:
     retried.
 
     Raises:
-        ValueError: The URL isn't one that redis-py knows.
+        ConfigurationError: The URL isn't one that redis-py can read.
     """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        protocol=2,
-        decode_responses=False,
-    )
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+            protocol=2,
+            decode_responses=False,
+        )
+    except ValueError:
+        # redis-py's message may quote a part of the password.
+        raise ConfigurationError(
+            "taskcache_url (or result_backend, which it defaults to): not a URL that redis-py can "
+            "read; special characters in the password must be percent-encoded"
+        ) from None
 
 
 def unconnected(client: redis.Redis) -> redis.Redis:
