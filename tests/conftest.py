@@ -13,12 +13,15 @@ import pytest
 
 from tests.support import servers
 from tests.support.servers import Server, ServerKind
+from tests.support.topologies import ClusterServers, SentinelServers
 from tests.support.workers import Worker, clean_environment
 
 LOG_TAIL = 8_000
 
+Started = Server | Worker | ClusterServers | SentinelServers
+
 KINDS = pytest.StashKey[list[ServerKind]]()
-STARTED = pytest.StashKey[list[Server | Worker]]()
+STARTED = pytest.StashKey[list[Started]]()
 
 # Deadlines measure the machine.
 hypothesis.settings.register_profile("tests", deadline=None)
@@ -157,5 +160,35 @@ def free_port() -> int:
     return servers.free_port()
 
 
-def _started(request: pytest.FixtureRequest) -> list[Server | Worker]:
+@pytest.fixture(scope="session")
+def _cluster(redis_kind: ServerKind) -> Iterator[ClusterServers]:
+    with ClusterServers(redis_kind) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster_servers(_cluster: ClusterServers, request: pytest.FixtureRequest) -> ClusterServers:
+    """A Redis Cluster without keys or scripts, shared. Break it: the next test finds it well."""
+    _cluster.heal()
+    _started(request).append(_cluster)
+    return _cluster
+
+
+@pytest.fixture(scope="session")
+def _sentinels(redis_kind: ServerKind) -> Iterator[SentinelServers]:
+    with SentinelServers(redis_kind) as sentinels:
+        yield sentinels
+
+
+@pytest.fixture
+def sentinel_servers(
+    _sentinels: SentinelServers, request: pytest.FixtureRequest
+) -> SentinelServers:
+    """A master without keys or scripts, and its Sentinels, shared. Break them as well."""
+    _sentinels.heal()
+    _started(request).append(_sentinels)
+    return _sentinels
+
+
+def _started(request: pytest.FixtureRequest) -> list[Started]:
     return request.node.stash.setdefault(STARTED, [])

@@ -11,7 +11,8 @@
     │   └── UnkeyableArgument (TypeError) … an argument has no canonical form
     ├── EntryError                        stored bytes that can't be used (a miss, counted)
     ├── UnserializableResult (TypeError)  the serializer can't carry it (not stored, counted)
-    └── StoreUnavailable                  Redis did not answer in time, or the circuit is open
+    └── StoreUnavailable                  Redis did not answer in time …
+        ├── CircuitOpen                   … or wasn't asked, shortly after it didn't answer
         └── StoreRefused                  … or answered with an error (out of memory, read-only)
 
 Only ``ConfigurationError``, ``CacheMiss``, errors of direct calls to ``task.cache`` and
@@ -80,6 +81,10 @@ class UnserializableResult(TaskCacheError, TypeError):
 
 class StoreUnavailable(TaskCacheError):
     """The store did not answer within its timeout, or the circuit is open."""
+
+
+class CircuitOpen(StoreUnavailable):
+    """The store wasn't asked: it has just failed to answer."""
 
 
 class StoreRefused(StoreUnavailable):

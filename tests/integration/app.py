@@ -4,6 +4,7 @@ Each task counts its runs in Redis, wherever it runs. `gate` keeps a pool proces
 opens it.
 """
 
+import json
 import os
 from typing import Any
 
@@ -66,6 +67,27 @@ def _define(app: Celery, counts: redis.Redis) -> None:
     _define_values(tasks)
     _define_context(tasks)
     _define_handlers(tasks)
+    _define_steered(tasks)
+
+
+def _define_steered(tasks: Tasks) -> None:
+    counts = tasks.counts
+
+    @tasks.cached("steered", bind=True, max_retries=9, cache_tags=("tag:{tag}",))
+    def steered(self: Task, tag: str, which: int = 0) -> Any:
+        """Says that it has started, and does what a test then tells it to."""
+        tasks.ran("steered", tag, which)
+        counts.rpush(f"started:{tag}", f"{os.getpid()} {self.request.id}")
+        order = counts.blpop([f"order:{tag}"], timeout=60)
+        match order and order[1].decode():
+            case "fail":
+                raise ValueError(tag)
+            case "retry":
+                raise self.retry(countdown=0)
+            case "set":
+                return {1, 2}
+            case word:
+                return [word, self.request.id]
 
 
 def _define_canvas(tasks: Tasks) -> None:
@@ -188,4 +210,5 @@ if "CELERY_BROKER_URL" in os.environ:
         os.environ["CELERY_BROKER_URL"],
         os.environ["CELERY_RESULT_BACKEND"],
         os.environ["TASKCACHE_URL"],
+        **json.loads(os.environ.get("APP_CONF", "{}")),
     )

@@ -1,6 +1,7 @@
 """One worker a server, shared by the tests that don't harm it; and the app to talk to it."""
 
 import gc
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -81,19 +82,21 @@ def worker(_shared_worker: Worker, redis_server: Server, request: pytest.Fixture
 
 @pytest.fixture
 def own_worker(worker_factory: Callable[..., Worker]) -> Callable[..., Worker]:
-    """`own_worker(bench, **options)`: a worker for a bench on servers of its own.
+    """`own_worker(bench, conf, **options)`: a worker for a bench on servers of its own.
 
-    On the shared server it would share the queue with the shared worker.
+    On the shared server it would share the queue with the shared worker. `conf` is more of the
+    worker's configuration.
     """
 
-    def make(bench: Bench, **options: Any) -> Worker:
-        conf = bench.app.conf
-        urls = {
-            "CELERY_BROKER_URL": conf.broker_url,
-            "CELERY_RESULT_BACKEND": conf.result_backend,
-            "TASKCACHE_URL": conf.taskcache_url,
+    def make(bench: Bench, conf: dict[str, Any] | None = None, **options: Any) -> Worker:
+        here = bench.app.conf
+        env = {
+            "CELERY_BROKER_URL": here.broker_url,
+            "CELERY_RESULT_BACKEND": here.result_backend,
+            "TASKCACHE_URL": here.taskcache_url,
+            "APP_CONF": json.dumps(conf or {}),
         }
-        return worker_factory(MODULE, env=urls, **options)
+        return worker_factory(MODULE, env=env, **options)
 
     return make
 

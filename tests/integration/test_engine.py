@@ -20,7 +20,7 @@ from tta_taskcache.core.events import Event, Filled, Invalidated, Lookup
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.errors import EntryError, StoreUnavailable
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.connection import connect
+from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.near import Near
 from tta_taskcache.stores.protocol import Count, Fill, Invalidate, Look, Poll, Scan, Store
 from tta_taskcache.stores.redis import RedisStore
@@ -105,7 +105,7 @@ def start(redis_server: Server, clock: FakeClock) -> Start:
     """``start()``: one more process on the same Redis and the same time."""
 
     def start(**options: Any) -> Process:
-        store = RedisStore(connect(redis_server.url(), 10.0), "ns")
+        store = RedisStore(Link(redis_server.url(), 10.0), "ns")
         process = Process(options.pop("store", store), clock, **options)
         assert process.layer(call("t:warm")) == "absent"  # connected, the log open
         return process

@@ -55,7 +55,7 @@ for version in ("1", "source"):
     policy = read_policy("t", {**options, "version": version}, Choices(binder.names), default_ttl=1)
     keyer = Keyer("t", binder, policy, refuse, source=read_policy)
     for value in VALUES:
-        print(keyer.key(("u", value), {"x": value, "model": value}, {"tenant": "acmé"}))
+        print(keyer.identify(("u", value), {"x": value, "model": value}, {"tenant": "acmé"}).key)
 print(sys.version_info[:2], hash("x"), file=sys.stderr)
 """
 

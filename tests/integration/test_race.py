@@ -2,18 +2,28 @@
 
 import pytest
 
-from tests.integration.race import race_on
-from tests.support.servers import Server
+from tests.chaos.run import Outcome, run
+from tests.chaos.scenarios import Scenario
+from tests.chaos.world import Setting
+from tests.support.servers import ServerKind
 
 
-@pytest.mark.parametrize("staleness", [0.0, 0.05])
-def test_i1_i2_no_read_is_stale(redis_server: Server, staleness: float) -> None:
-    history = race_on(redis_server, staleness)
-    assert len(history.reads) > 100
-    assert len(history.invalidations) > 20
-    assert history.stale(staleness) == 0
+def race(kind: ServerKind, staleness: float, trusted: float | None = None) -> Outcome:
+    """`staleness` is the Δ that is promised, `trusted` the one that processes take, if not that."""
+    return run(Scenario(), Setting(seed=1, kind=kind, staleness=staleness, trusted=trusted))
 
 
-def test_the_race_finds_stale_reads_where_there_are(redis_server: Server) -> None:
+@pytest.mark.parametrize("staleness", [0.0, 0.25])
+def test_i1_i2_no_read_is_stale(redis_kind: ServerKind, staleness: float) -> None:
+    outcome = race(redis_kind, staleness)
+    assert outcome.good, outcome
+    assert len(outcome.history.reads) > 100
+    assert len(outcome.history.invalidations) > 20
+
+
+def test_the_race_finds_stale_reads_where_there_are(redis_kind: ServerKind) -> None:
     """The same with memories that are trusted for longer than the checker allows."""
-    assert race_on(redis_server, 5.0).stale(0.05) > 0
+    outcome = race(redis_kind, 0.05, trusted=5.0)
+    assert outcome.violations
+    assert not outcome.failures
+    assert f"{len(outcome.violations)} violations" in str(outcome)

@@ -18,8 +18,9 @@ from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position, pack
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
 from tta_taskcache.stores import redis as redis_module
+from tta_taskcache.stores import state as state_module
 from tta_taskcache.stores.breaker import Breaker, GuardedStore
-from tta_taskcache.stores.connection import connect
+from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.memory import MemoryStore
 from tta_taskcache.stores.protocol import (
     Command,
@@ -48,7 +49,7 @@ CONTROL, STREAM = "ns:{log}:control", "ns:{log}:stream"
 
 
 def redis_store(server: Server, namespace: str = "ns") -> RedisStore:
-    return RedisStore(connect(server.url(), 10.0), namespace)
+    return RedisStore(Link(server.url(), 10.0), namespace)
 
 
 def guarded(store: Store) -> GuardedStore:
@@ -341,11 +342,11 @@ def test_i5_a_sequence_that_went_back_starts_a_new_incarnation(
 def test_i1_a_gap_claims_no_more_than_was_read_with_the_marks() -> None:
     """An invalidation may come between the reading of the marks and of the stream."""
     state, since = Position("i", 5), Position("i", 1)
-    found, records = redis_module._join(since, state, [(b"6-1", {b"m": b""})])
+    found, records = state_module.join(since, state, [(b"6-1", {b"m": b""})])
     assert records is None
     assert found == state, "the marks of 6 were not read: nothing may count as checked up to it"
     logged = [(b"%d-1" % n, {b"m": b""}) for n in range(2, 7)]
-    found, records = redis_module._join(since, state, logged)
+    found, records = state_module.join(since, state, logged)
     assert found == Position("i", 6)
     assert [record.sequence for record in records or ()] == [2, 3, 4, 5, 6]
 
@@ -530,7 +531,7 @@ def test_f1_a_dead_server_is_unavailable_and_then_back(
 
 
 def test_f1_a_hanging_server_costs_one_timeout(redis_server: Server) -> None:
-    store = RedisStore(connect(redis_server.url(), 0.1), "ns")
+    store = RedisStore(Link(redis_server.url(), 0.1), "ns")
     look(store)
     redis_server.pause()
     with pytest.raises(StoreUnavailable, match=r"redis 127\.0\.0\.1"):
@@ -589,7 +590,7 @@ def test_f3_an_interrupted_command_leaves_no_reply_to_another(
 
 def test_f3_name_holds_no_password(redis_server: Server) -> None:
     url = redis_server.url().replace("//", "//user:hunter2@")
-    store = RedisStore(connect(url, 0.5), "ns")
+    store = RedisStore(Link(url, 0.5), "ns")
     assert "hunter2" not in store.name
     with pytest.raises(StoreUnavailable) as refused:
         look(store)

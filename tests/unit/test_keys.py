@@ -25,10 +25,15 @@ from tta_taskcache.core.policy import Choices, read_policy
 from tta_taskcache.errors import ConfigurationError, MissingContext, UnkeyableArgument
 
 
-def keyer(function: Callable[..., Any], task: str = "proj.task", **options: Any) -> Keyer:
+class KeysOnly(Keyer):
+    def key(self, args: Any, kwargs: Any, headers: Any) -> str:
+        return self.identify(args, kwargs, headers).key
+
+
+def keyer(function: Callable[..., Any], task: str = "proj.task", **options: Any) -> KeysOnly:
     binder = Binder(function)
     policy = read_policy(task, options, Choices(binder.names), default_ttl=60)
-    return Keyer(task, binder, policy, reduce, source=function)
+    return KeysOnly(task, binder, policy, reduce, source=function)
 
 
 def one(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Settings: where they come from, and what is said when they are wrong."""
 
+import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from tta_taskcache import TaskCache
 from tta_taskcache.celery.settings import NAMES, Settings, read_settings
 from tta_taskcache.core.entry import Position, pack, unpack
 from tta_taskcache.errors import ConfigurationError
+from tta_taskcache.stores.address import SCHEMES, read_url
+from tta_taskcache.stores.connection import Link
 from tta_taskcache.testing import make_entry
 
 
@@ -73,10 +76,80 @@ def test_url_is_the_result_backends(backend: str | None, url: str | None) -> Non
     assert read_settings(app, {"url": "redis://other"}).url == "redis://other"
 
 
+SENTINELS = "sentinel://:p%40ss@h1:1/3;sentinel://h2"
+
+
+@pytest.mark.parametrize(
+    ("conf", "url"),
+    [
+        ({}, "redis+sentinel://:p%40ss@h1:1,h2/my%20main/3"),
+        ({"result_backend": "sentinel://h"}, "redis+sentinel://h/my%20main/0"),
+        ({"result_backend": "sentinel://[::1]:1;"}, "redis+sentinel://[::1]:1/my%20main/0"),
+        (
+            {
+                "result_backend": "sentinel://h",
+                "redis_username": "u",
+                "redis_password": "p@",
+                "redis_db": 4,
+            },
+            "redis+sentinel://u:p%40@h/my%20main/4",
+        ),
+        (
+            {"redis_backend_use_ssl": {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_ca_certs": None}},
+            "rediss+sentinel://:p%40ss@h1:1,h2/my%20main/3?sentinel_ssl=False&ssl_cert_reqs=none",
+        ),
+    ],
+)
+def test_url_is_that_of_the_result_backends_sentinels(conf: dict[str, Any], url: str) -> None:
+    app = sentinel_app(**conf)
+    assert read_settings(app, {}).url == url
+    assert "p@" not in Link(url, 1.0).place
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"username": "a", "password": "b&c", "socket_timeout": 9, "retry": object()}, ("a", None)),
+        ({"ssl": True, "ssl_cert_reqs": ssl.CERT_OPTIONAL}, (None, "optional")),
+    ],
+)
+def test_what_is_for_the_sentinels_is_taken_over(given: dict[str, Any], expected: Any) -> None:
+    app = sentinel_app(master_name="m", sentinel_kwargs=given)
+    options = read_url(read_settings(app, {}).url or "").sentinel_options
+    assert (options.get("username"), options.get("ssl_cert_reqs")) == expected
+    assert options.get("password") == given.get("password")
+    assert bool(options.get("ssl")) == bool(given.get("ssl"))
+    assert not {"socket_timeout", "retry"} & set(options)
+
+
+def test_sentinels_without_the_name_of_the_master() -> None:
+    app = sentinel_app(master_name=None)
+    with pytest.raises(ConfigurationError, match="'master_name' is missing") as refused:
+        read_settings(app, {})
+    assert "p%40ss" not in str(refused.value)
+    assert read_settings(app, {"url": "redis://other"}).url == "redis://other"
+
+
+def sentinel_app(master_name: str | None = "my main", **conf: Any) -> Celery:
+    app = Celery(set_as_current=False)
+    transport = {"master_name": master_name, "sentinel_kwargs": conf.pop("sentinel_kwargs", {})}
+    app.conf.update({"result_backend": SENTINELS, "result_backend_transport_options": transport})
+    app.conf.update(conf)
+    return app
+
+
+def test_urls_of_every_layout_are_taken(app: Celery) -> None:
+    for scheme in SCHEMES:
+        url = f"{scheme}://h/main"
+        assert read_settings(app, {"url": url}).url == url
+
+
 SECONDS = "more than 0 and at most"
 COUNT = "whole number, 0 or more"
 WRONG = [
     ("url", "http://h", "redis://, rediss:// or unix://"),
+    ("url", "redis+socket://h", "redis\\+cluster://, rediss\\+cluster://, redis\\+sentinel://"),
+    ("url", "sentinel://h", "rediss\\+sentinel://"),
     ("url", "", "redis://, rediss:// or unix://"),
     ("url", 1, "redis://, rediss:// or unix://"),
     ("namespace", "", "letters, digits"),

@@ -9,9 +9,9 @@ every reader, so a late fill is harmless.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, time
 from typing import Any
 
@@ -20,15 +20,33 @@ from ..core.codec import Codecs
 from ..core.decide import Verdict, decide
 from ..core.entry import Entry, Position, pack, unpack
 from ..core.events import Filled, Invalidated, Lookup, Observe
-from ..errors import EntryError, StoreUnavailable, UnserializableResult
+from ..core.lease import Claim, Holding
+from ..core.marks import Ban
+from ..errors import CircuitOpen, EntryError, StoreUnavailable, UnserializableResult
 from ..observability.counters import Counters
 from ..stores.near import Held, Near
-from ..stores.protocol import Batch, Count, Fill, Invalidate, Look, Looked, Poll, Scan
+from ..stores.protocol import (
+    Bans,
+    Batch,
+    Count,
+    Fill,
+    Invalidate,
+    Look,
+    Looked,
+    Poll,
+    ReadBans,
+    Release,
+    Renew,
+    Scan,
+)
 from .outcome import Call, Hit, Miss
 from .plan import Plan
 
 #: A run longer than this is not stored: the log doesn't remember invalidations for longer (s).
 MAX_RUN = 23 * 3600.0
+
+#: Seconds for which equal calls don't wait for one another after a result that can't be stored.
+UNSHARED_FOR = 5.0
 
 
 @dataclass(slots=True)
@@ -42,6 +60,8 @@ class Engine:
         counters: What to hand over to the shared totals on the way.
         secret: Key of the entries' signatures; empty for a plain checksum.
         far_layer: Name of the layer behind L1.
+        abandon: Told the key and the owner of a lease that may be held without anybody's knowing:
+            the reply was lost.
         clock: Monotonic seconds.
         wall: Unix seconds, for display.
         draw: Jitter: a number from [0, 1).
@@ -53,13 +73,25 @@ class Engine:
     counters: Counters
     secret: bytes = b""
     far_layer: str = "l2"
+    abandon: Callable[[str, str], None] = lambda _key, _owner: None
     clock: Callable[[], float] = monotonic
     wall: Callable[[], float] = time
     draw: Callable[[], float] = field(default=random.random)
 
-    def look(self, call: Call, site: str) -> Plan[Hit | Miss]:
-        """Find a call's result. Never raises for a fault of the store."""
-        found = yield from self.find(call)
+    def look(self, call: Call, site: str, claim: Claim | None = None) -> Plan[Hit | Miss]:
+        """Find a call's result. Never raises for a fault of the store.
+
+        Args:
+            call: The call.
+            site: Where it is looked for.
+            claim: Take the lease on the way, when there is no result.
+        """
+        found = yield from self.find(call, claim)
+        self.tell(call, site, found)
+        return found
+
+    def tell(self, call: Call, site: str, found: Hit | Miss) -> None:
+        """Tell the observers what a look has found."""
         if isinstance(found, Hit):
             entry = found.entry
             self.observe(
@@ -76,9 +108,8 @@ class Engine:
             )
         else:
             self.observe(Lookup(call.task, call.key, site, None, found.reason))
-        return found
 
-    def find(self, call: Call) -> Plan[Hit | Miss]:
+    def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """``look`` without telling the observers."""
         now = self.clock()
         held = self.near.find(call.key, now)
@@ -86,32 +117,76 @@ class Engine:
             yield from self._poll(now)
             held = self.near.find(call.key, now) if self.near.is_trusted(now) else None
         hit = self._decode(call, held, now) if held is not None else None
-        return hit if hit is not None else (yield from self._find_far(call))
+        return hit if hit is not None else (yield from self._find_far(call, claim))
 
-    def _find_far(self, call: Call) -> Plan[Hit | Miss]:
+    def _find_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
+        try:
+            found = yield from self._look_far(call, claim)
+            lease = found.lease if isinstance(found, Miss) else None
+            if claim is not None and lease is not None and lease.stage is None:
+                # The store found the entry good, and this process can't use it; or it came late.
+                found = yield from self._look_far(call, replace(claim, regardless=True))
+        except StoreUnavailable as error:
+            if claim is not None and not isinstance(error, CircuitOpen):
+                self.abandon(call.key, claim.owner)
+            return Miss("unavailable", None)
+        return found
+
+    def _look_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
         now = self.clock()
         counts = self.counters.take(now)
+        if claim is not None:
+            claim = replace(claim, newest_ban=self.near.banned_at(call.key))
         try:
-            looked: Looked = yield Look(call.key, call.marks, self.near.position, counts)
-            if looked.position is None:  # the next command opens a new incarnation
-                looked = yield Look(call.key, call.marks)
+            looked: Looked = yield Look(call.key, call.marks, self.near.position, counts, claim)
         except StoreUnavailable:
             self.counters.put_back(counts)
-            return Miss("unavailable", None)
+            raise
+        if looked.position is None:  # the next command opens a new incarnation
+            looked = yield Look(call.key, call.marks, claim=claim)
         self.near.advance(looked.position, looked.records, now)
         if looked.position is None:
             return Miss("log-lost", None)
+        found = yield from self._judge(call, looked, looked.position, now)
+        lease = looked.lease
+        if isinstance(found, Miss):
+            # The lease was given after the marks were read, and notes when.
+            position = lease.position if lease and lease.position else found.position
+            return replace(found, position=position, lease=lease)
+        if lease is not None and lease.is_ours:
+            yield Release(call.key, lease.owner)  # it was given up a moment too early
+        return found
+
+    def _judge(self, call: Call, looked: Looked, at: Position, now: float) -> Plan[Hit | Miss]:
+        """What was found is a hit, or a miss for a reason."""
         try:
             entry = unpack(call.key, looked.frame, self.secret) if looked.frame else None
+            set_marks = looked.marks
+            if entry is not None and not set(entry.marks) <= set(call.marks):
+                # It was stored under other tags: their marks count, too.
+                again: Looked = yield Look(call.key, entry.marks)
+                set_marks = again.marks
+            bans = yield from self._bans(at, looked.banned)
             remaining = min(looked.remaining, entry.lifetime) if entry else 0.0
-            verdict = decide(entry, remaining, looked.marks, looked.position, call.policy)
+            verdict = decide(entry, remaining, set_marks, at, call.policy, bans=bans)
             if entry is None or verdict is not Verdict.FRESH:
-                return Miss(verdict.value, looked.position)
+                return Miss(verdict.value, at)
             value = self._value(entry)
         except EntryError as error:
-            return Miss(error.reason, looked.position)
-        self.near.put(entry, now + remaining, looked.position.sequence)
+            return Miss(error.reason, at)
+        self.near.put(entry, now + remaining, at.sequence)
         return Hit(entry, value, self.far_layer, remaining)
+
+    def _bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
+        """All pattern bans: this process's copy of them, or read anew after a gap."""
+        known = self.near.bans(at, newest)
+        if known is not None:
+            return known
+        read: Bans = yield ReadBans()
+        if read.position is None:
+            raise StoreUnavailable("the log was lost between two reads")
+        self.near.learn(read.bans, read.position)
+        return read.bans
 
     def _decode(self, call: Call, held: Held, now: float) -> Hit | None:
         entry, remaining = held.entry, held.deadline - now
@@ -124,6 +199,10 @@ class Engine:
 
     def _value(self, entry: Entry) -> Any:
         return self.codecs.decode(entry.payload, entry.serializer, entry.compression)
+
+    def again(self, hit: Hit) -> Hit:
+        """The same hit for another caller, with a value of its own (promise R2)."""
+        return replace(hit, value=self._value(hit.entry))
 
     def _poll(self, now: float) -> Plan[None]:
         position = self.near.position
@@ -153,6 +232,7 @@ class Engine:
         *,
         run_seconds: float,
         task_id: str | None,
+        owner: str = "",
         replaces: bool = False,
     ) -> Plan[bool]:
         """Store the result of a run. Never raises for a fault of the store or of the result.
@@ -163,13 +243,21 @@ class Engine:
             value: The result.
             run_seconds: How long the run took.
             task_id: Id of the task that ran.
+            owner: Of the lease that the run was led with. It ends with the fill; when it is
+                another's by now, nothing is stored.
             replaces: Whether there may be an entry that is still valid: then other processes are
                 told (one more round trip), whose memory would hold on to it.
 
         Returns:
             Whether it was stored, and others told if need be.
         """
-        reason, size = yield from self._fill(call, position, value, run_seconds, task_id)
+        entry, reason = self._entry(call, position, value, run_seconds, task_id)
+        size = 0
+        if entry is not None:
+            size, reason = yield from self._store(entry, owner)
+        elif owner:
+            with suppress(StoreUnavailable):  # it lapses
+                yield Release(call.key, owner, UNSHARED_FOR)
         if replaces and not reason:
             try:
                 yield Invalidate((marks.replaced(call.key),))
@@ -179,24 +267,24 @@ class Engine:
         self.observe(Filled(call.task, call.key, size, reason))
         return not reason
 
-    def _fill(
+    def _entry(
         self,
         call: Call,
         position: Position | None,
         value: Any,
         run_seconds: float,
         task_id: str | None,
-    ) -> Plan[tuple[str, int]]:
+    ) -> tuple[Entry | None, str]:
+        """The entry of a result, or why there is none."""
         if position is None:
-            return "unavailable", 0
+            return None, "unavailable"
         if run_seconds > MAX_RUN:
-            return "too-late", 0
+            return None, "too-late"
         policy = call.policy
         try:
             payload = self.codecs.encode(value, policy.serializer, policy.compression)
         except UnserializableResult:
-            return "unserializable", 0
-        now = self.clock()
+            return None, "unserializable"
         entry = Entry(
             key=call.key,
             task=call.task,
@@ -210,16 +298,42 @@ class Engine:
             compression=policy.compression,
             payload=payload,
         )
+        return entry, ""
+
+    def _store(self, entry: Entry, owner: str) -> Plan[tuple[int, str]]:
+        """Store an entry: its size, and why it wasn't stored."""
+        now = self.clock()
         frame = pack(entry, self.secret)
         # Runs are rare and dear: each hands over what was counted.
         counts = self.counters.take(now, interval=0.0)
         try:
-            yield Fill(call.key, frame, entry.lifetime, counts)
+            stored: bool = yield Fill(entry.key, frame, entry.lifetime, counts, owner)
         except StoreUnavailable:
             self.counters.put_back(counts)
-            return "unavailable", len(frame)
-        self.near.put(entry, now + entry.lifetime, position.sequence)
-        return "", len(frame)
+            if owner:
+                self.abandon(entry.key, owner)
+            return len(frame), "unavailable"
+        if not stored:
+            return len(frame), "lease-lost"
+        self.near.put(entry, now + entry.lifetime, entry.born.sequence)
+        return len(frame), ""
+
+    def release(self, key: str, owner: str) -> Plan[None]:
+        """End a lease, if it is still the owner's.
+
+        Raises:
+            StoreUnavailable: It isn't known whether it has ended.
+        """
+        yield Release(key, owner)
+
+    def renew(self, holdings: tuple[Holding, ...], ttl: float) -> Plan[list[bool]]:
+        """Renew leases; says which are still their owners'.
+
+        Raises:
+            StoreUnavailable: It isn't known.
+        """
+        renewed: list[bool] = yield Renew(holdings, ttl)
+        return renewed
 
     def invalidate(self, names: tuple[str, ...], keys: tuple[str, ...] = ()) -> Plan[None]:
         """Set marks, and drop the entries of keys.
@@ -245,11 +359,14 @@ class Engine:
             return None
         entry = unpack(key, looked.frame, self.secret)
         looked = yield Look(key, entry.marks)
-        if looked.position is None or not marks.is_valid(entry, looked.marks, looked.position):
+        if looked.position is None:
+            return None
+        bans = yield from self._bans(looked.position, looked.banned)
+        if not marks.is_valid(entry, looked.marks, looked.position, bans):
             return None
         return entry, looked.remaining
 
-    def scan(self, pattern: str, cursor: int = 0) -> Plan[Batch]:
+    def scan(self, pattern: str, cursor: str = "") -> Plan[Batch]:
         """Return a batch of the valid entries whose keys match a glob (see ``Scan``).
 
         Raises:

@@ -7,21 +7,23 @@ from typing import Any
 
 from ..core import marks
 from ..core.entry import Entry, Position
+from ..core.lease import Lease
 from ..core.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that can be cached: its task's name and policy, and its key."""
+    """A call that can be cached: its task's name and policy, its key and tags."""
 
     task: str
     key: str
     policy: Policy
+    tags: tuple[str, ...] = ()
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Names of the marks that can end its entry."""
-        return marks.of_call(self.task, self.key)
+        """Names of the marks that can end its entry; pattern bans aside."""
+        return marks.of_call(self.task, self.key, self.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ class Miss:
         reason: Why.
         position: The log's position at the time; a result computed from now on is stored with it.
             None when nothing may be stored.
+        lease: What came of the claim to lead; None when none was made, or the store didn't answer.
     """
 
     reason: str
     position: Position | None
+    lease: Lease | None = None

@@ -1,34 +1,64 @@
 """Plans: one engine for sync and asyncio.
 
-A plan is a generator that yields store commands and is sent the replies; it returns its result. It
-does no I/O itself, so the same plan is driven by ``run`` here or by an ``async`` driver.
+A plan is a generator that yields store commands and pauses, and is sent the replies; it returns its
+result. It does no I/O itself, so the same plan is driven by ``run`` here or by an ``async`` driver.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from time import sleep
+from typing import Any, Protocol, TypeVar
 
 from ..errors import StoreUnavailable
 from ..stores.protocol import Command, Store
 
 T = TypeVar("T")
 
-#: Yields commands, is sent replies, returns a ``T``. ``StoreUnavailable`` is thrown into it.
-Plan = Generator[Command, Any, T]
+
+class Bell(Protocol):
+    """What ends a pause early."""
+
+    def wait(self, seconds: float) -> None:
+        """Block until it rings, or that long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait this long, or until the bell rings."""
+
+    seconds: float
+    bell: Bell | None = None
+
+
+#: Yields commands and pauses, is sent replies, returns a ``T``. ``StoreUnavailable`` is thrown in.
+Plan = Generator[Command | Pause, Any, T]
 
 
 def run(plan: Plan[T], store: Store) -> T:
-    """Drive a plan to its end, blocking for each command."""
+    """Drive a plan to its end, blocking for each command and pause."""
     try:
-        command = next(plan)
+        step = next(plan)
         while True:
+            if isinstance(step, Pause):
+                _rest(step)
+                step = plan.send(None)
+                continue
             try:
-                reply = store.execute(command)
+                reply = store.execute(step)
             except StoreUnavailable as error:
-                command = plan.throw(error)
+                step = plan.throw(error)
             else:
-                command = plan.send(reply)
+                step = plan.send(reply)
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def _rest(pause: Pause) -> None:
+    if pause.bell is None:
+        sleep(pause.seconds)
+    else:
+        pause.bell.wait(pause.seconds)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Self
 from weakref import WeakSet
 
 from celery import Celery, Task, signals
+from celery.result import AsyncResult
+from kombu.exceptions import OperationalError
 
+from ..cache import sweeping
 from ..cache.plan import run
 from ..core import marks
 from ..errors import StoreUnavailable
 from ..observability.counters import Stats, read_stats
 from ..stores.breaker import GuardedStore
-from . import context
+from . import chores, context
 from .options import read_keyer
 from .runtime import Runtime, build
 from .serializers import CODECS, EXACT_CODECS
 from .settings import check_keywords, read_settings
+
+logger = logging.getLogger("tta_taskcache")
 
 _ATTRIBUTE = "_taskcache"
 
@@ -59,6 +65,7 @@ class TaskCache:
         # By name: a web process needs nothing of Celery's worker.
         self.app.steps["consumer"].add("tta_taskcache.celery.consumer:ConsumerSite")
         signals.before_task_publish.connect(context.on_publish, dispatch_uid="tta_taskcache")
+        chores.register(self.app, self.end, lambda: self.runtime)
         _caches.add(self)
 
     def _configure(self, settings: Mapping[str, Any]) -> None:
@@ -103,25 +110,42 @@ class TaskCache:
         """Let the calls made inside pass the cache by."""
         return context.switched_off()
 
-    def invalidate(self, *, key: str | None = None, task: str | Task | None = None) -> None:
-        """End entries, everywhere, now. Acknowledged when it returns.
+    def invalidate(
+        self,
+        *,
+        key: str | None = None,
+        task: str | Task | None = None,
+        tags: Collection[str] | None = None,
+        pattern: str | None = None,
+        queue: bool = False,
+    ) -> AsyncResult | None:
+        """End entries, everywhere, now: all that any of the arguments names.
+
+        Acknowledged when it returns, unless it is queued.
 
         Args:
             key: The entry of this key.
             task: All entries of this task, given itself or by name.
+            tags: All entries with any of these tags.
+            pattern: All entries whose keys (``task:label:digest``) match this glob, as Redis'
+                ``MATCH`` has it.
+            queue: Leave it to a Celery task, which is retried until Redis acknowledges it.
+
+        Returns:
+            None; the result of the task, when it is queued.
 
         Raises:
             ValueError: Nothing was named.
+            TypeError: ``tags`` isn't a collection of strings, or ``pattern`` no string.
             StoreUnavailable: It was not acknowledged: it may or may not have happened.
+            OperationalError: The broker didn't take the task.
         """
-        if key is None and task is None:
-            raise ValueError("invalidate() needs key= or task=; clear() invalidates everything")
-        names: list[str] = []
-        if task is not None:
-            names.append(marks.of_task(task if isinstance(task, str) else task.name))
-        if key is not None:
-            names.append(marks.of_key(key))
-        self._invalidate(tuple(names), () if key is None else (key,))
+        names = _marks(key, task, tags, pattern)
+        keys = () if key is None else (key,)
+        if queue:
+            return self.app.tasks[chores.INVALIDATE].apply_async((names, keys))
+        self.end(names, keys)
+        return None
 
     def clear(self) -> None:
         """End all entries of this namespace, everywhere, now.
@@ -129,10 +153,25 @@ class TaskCache:
         Raises:
             StoreUnavailable: It was not acknowledged.
         """
-        self._invalidate((marks.EVERYTHING,), ())
+        self.end((marks.EVERYTHING,), ())
 
-    def _invalidate(self, names: tuple[str, ...], keys: tuple[str, ...]) -> None:
+    def end(self, names: tuple[str, ...], keys: tuple[str, ...]) -> None:
+        """Set marks, and drop the entries of keys.
+
+        Raises:
+            StoreUnavailable: It was not acknowledged.
+        """
         self.runtime.run(self.runtime.engine.invalidate(names, keys))
+        if any(marks.is_wide(name) for name in names):
+            self._ask_for_sweep()
+
+    def _ask_for_sweep(self) -> None:
+        """Have the memory given back in the background. What was ended has ended without that."""
+        try:
+            if self.runtime.run(sweeping.ask()):
+                self.app.tasks[chores.SWEEP].apply_async(retry=False, ignore_result=True)
+        except (StoreUnavailable, OperationalError) as error:
+            logger.warning("what was invalidated keeps its memory until it expires: %s", error)
 
     def keys(self, pattern: str = "*") -> list[str]:
         """The keys (``task:label:digest``) of all valid entries that match a glob.
@@ -163,6 +202,34 @@ class TaskCache:
         # Past the breaker: that Redis is gone as well is no news now.
         with suppress(StoreUnavailable):
             run(self.runtime.engine.totals(), store.store)
+
+
+def _marks(key: str | None, task: str | Task | None, tags: Any, pattern: Any) -> tuple[str, ...]:
+    """The marks of an invalidation.
+
+    Raises:
+        ValueError: Nothing was named.
+        TypeError: What was named isn't what it has to be.
+    """
+    if key is None and task is None and tags is None and pattern is None:
+        raise ValueError(
+            "invalidate() needs key=, task=, tags= or pattern=; clear() invalidates everything"
+        )
+    if tags is not None and (isinstance(tags, str) or not all(isinstance(t, str) for t in tags)):
+        raise TypeError(f"invalidate(tags={tags!r}): must be a collection of strings")
+    if pattern is not None and (not isinstance(pattern, str) or not pattern):
+        raise TypeError(f"invalidate(pattern={pattern!r}): must be a glob such as 'report:*'")
+    names: list[str] = []
+    if task is not None:
+        names.append(marks.of_task(task if isinstance(task, str) else task.name))
+    if key is not None:
+        names.append(marks.of_key(key))
+    names.extend(map(marks.of_tag, tags or ()))
+    if pattern is not None:
+        names.append(marks.of_pattern(pattern))
+    if not names:
+        raise ValueError("invalidate(tags=[]): names no tag")
+    return tuple(names)
 
 
 #: The caches of all apps of this process.

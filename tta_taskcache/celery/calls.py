@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from ..cache.outcome import Call, Hit, Miss
+from ..cache.plan import Plan
 from ..core.entry import Position
 from ..core.events import Fault, Lookup, Ran
+from ..core.lease import Claim, Lease, Stage
 from ..core.policy import Site
 from ..errors import UncacheableCall
 from . import context
@@ -30,6 +32,14 @@ REFRESH = "refresh"
 #: Seconds for which a site trusts what the site before has found. A message takes a few
 #: milliseconds to a free worker; one that had to wait is looked up again.
 HAND_OVER = 0.05
+
+#: Seconds that a producer's reservation lasts, which nobody renews: the worker that trusts its look
+#: does so within ``HAND_OVER``, and renews it as its own soon after.
+RESERVED_FOR = 1.0
+
+#: A reservation with no more than this left (s) gives way to a call that a worker has in hand: its
+#: message waits in some queue, and may for long.
+OVERTAKEN_AT = 0.5
 
 #: The name under which lookups of ``task.cache`` are counted, which happen at no site.
 DIRECT = "direct"
@@ -76,6 +86,7 @@ class Seen:
         position: For a miss: the log's position to store a result with.
         at: For a miss in L2: when that was (Unix seconds).
         reason: For a miss or bypass: why.
+        lease: What came of the claim to lead, if one was made.
     """
 
     call: Call | None
@@ -83,6 +94,17 @@ class Seen:
     position: Position | None = None
     at: float = 0.0
     reason: str = ""
+    lease: Lease | None = None
+
+    @property
+    def owner(self) -> str:
+        """Owner of the lease when this call leads; else empty."""
+        return self.lease.owner if self.lease is not None else ""
+
+    @property
+    def follows(self) -> bool:
+        """Whether an equal call is in flight elsewhere."""
+        return self.lease is not None and self.lease.is_followed
 
     def status(self, site: Site | None) -> CacheStatus:
         """What a user sees of it."""
@@ -108,8 +130,8 @@ def identify(asked: Asked) -> Call:
         UncacheableCall: It can't have a key.
     """
     keyer = asked.task.taskcache_keyer()
-    key = keyer.key(asked.args, asked.kwargs, asked.context)
-    return Call(asked.task.name, key, keyer.policy)
+    identity = keyer.identify(asked.args, asked.kwargs, asked.context)
+    return Call(asked.task.name, identity.key, keyer.policy, identity.tags)
 
 
 def as_sent(asked: Asked, serializer: str | None = None) -> Asked:
@@ -122,13 +144,21 @@ def as_sent(asked: Asked, serializer: str | None = None) -> Asked:
     return replace(asked, args=args, kwargs=kwargs)
 
 
-def look(asked: Asked, site: Site | None, handed_over: Seen | None = None) -> Seen:
+def look(
+    asked: Asked,
+    site: Site | None,
+    handed_over: Seen | None = None,
+    claim: Claim | None = None,
+    plan: Callable[[Call, str, Claim], Plan[Hit | Miss]] | None = None,
+) -> Seen:
     """Look for the answer to a call at a site. Faults of the cache become misses.
 
     Args:
         asked: The call.
         site: Where; None for ``task.cache``, which needs no leave.
         handed_over: What the site before has just found out, if it was a miss.
+        claim: Take the lease on the way, if the task coalesces.
+        plan: How to look with a claim, if not with ``Engine.look``.
     """
     task = asked.task
     runtime = task.taskcache().runtime
@@ -142,7 +172,10 @@ def look(asked: Asked, site: Site | None, handed_over: Seen | None = None) -> Se
                 return replace(handed_over, call=call)
             reason = _pass_by(call, site, asked.mode)
             if not reason:
-                return _found(call, runtime.run(runtime.engine.look(call, site or DIRECT)))
+                if claim is not None and call.policy.coalesce:
+                    leading = (plan or runtime.engine.look)(call, site or DIRECT, claim)
+                    return found(call, runtime.run(leading))
+                return found(call, runtime.run(runtime.engine.look(call, site or DIRECT)))
             if site is Site.POOL:
                 position = runtime.run(runtime.engine.position(call))
     except SoftTimeLimitExceeded:
@@ -195,6 +228,7 @@ def store(
             value,
             run_seconds=run_seconds,
             task_id=task_id,
+            owner=seen.owner,
             replaces=seen.reason == REFRESH,
         )
         return runtime.run(fill)
@@ -203,28 +237,43 @@ def store(
         return False
 
 
-def _found(call: Call, found: Hit | Miss) -> Seen:
-    if isinstance(found, Hit):
-        return Seen(call, hit=found)
-    return Seen(call, position=found.position, at=time.time(), reason=found.reason)
+def found(call: Call, outcome: Hit | Miss) -> Seen:
+    """What a site has seen when it looked just now."""
+    if isinstance(outcome, Hit):
+        return Seen(call, hit=outcome)
+    return Seen(
+        call,
+        position=outcome.position,
+        at=time.time(),
+        reason=outcome.reason,
+        lease=outcome.lease,
+    )
 
 
 def hand_over(seen: Seen) -> list[Any] | None:
-    """A miss in the form that travels in our header: time, incarnation, sequence."""
-    if seen.position is None:
+    """A miss in the form that travels in our header: time, incarnation, sequence, owner.
+
+    Nothing when an equal call is in flight: the next site has to look whether it still is.
+    """
+    if seen.position is None or seen.follows:
         return None
-    return [seen.at, seen.position.incarnation, seen.position.sequence]
+    return [seen.at, seen.position.incarnation, seen.position.sequence, seen.owner]
 
 
 def take_over(stamp: Mapping[str, Any]) -> Seen | None:
     """Read what the site before found, while it is too young for much to have happened since.
 
-    It saves a round trip, and may miss what was stored in the meantime: then the call runs as it
-    would have, had it come a moment earlier. The log's position is older than the run, so storing
-    with it is safe. Where clocks differ, a site looks again, or trusts for longer than it should.
+    It saves a round trip. The log's position is older than the run, so storing with it is safe; and
+    the lease that came with it keeps equal calls waiting. A call without one may miss what was
+    stored in the meantime: then it runs as it would have, had it come a moment earlier. Where
+    clocks differ, a site looks again, or trusts for longer than it should.
     """
     match stamp.get("seen"):
-        case [int() | float() as at, str() as incarnation, int() as sequence]:
-            if 0 <= time.time() - at <= HAND_OVER:
-                return Seen(None, position=Position(incarnation, sequence), at=at, reason="recent")
+        case [int() | float() as at, str() as incarnation, int() as sequence, str() as owner]:
+            # A leader's main process renews its lease: it may have waited for the pool.
+            leads = bool(owner) and stamp.get("leads") is True
+            if leads or 0 <= time.time() - at <= HAND_OVER:
+                position = Position(incarnation, sequence)
+                lease = Lease(owner, position, Stage.RESERVED) if owner else None
+                return Seen(None, position=position, at=at, reason="recent", lease=lease)
     return None

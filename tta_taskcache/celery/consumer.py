@@ -1,44 +1,36 @@
-"""The consumer site (promise S2): hits are completed in the worker's main process.
+"""The consumer site (promises S2, C1 to C5): what the worker's main process does with a message.
 
 Every request passes ``consumer.on_task_request`` on its way to the pool, ETA tasks included. One
-that is cached by now takes no pool slot and doesn't wait for one. It is executed by Celery's own
-``Request``, as a solo pool would do it, with the answer in place of the body: acknowledgement,
-revocation, events and state are Celery's.
+that is cached by now is completed here; one whose call is in flight waits here; the others go to
+the pool, and those that lead are watched.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
-from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
-from billiard.einfo import ExceptionInfo
-from celery import bootsteps, signals
-from celery.concurrency.base import apply_target
+from celery import bootsteps
+from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.solo import TaskPool as SoloPool
-from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request
 
-from ..cache.outcome import Hit
-from ..core.events import CircuitChanged, Fault
+from ..cache.leases import RENEWALS
+from ..cache.outcome import Call, Hit, Miss
+from ..cache.plan import Plan
+from ..core.events import Coalesced, Fault
+from ..core.lease import Claim, Lease, Stage
 from ..core.policy import Site
-from ..stores.breaker import Breaker
 from . import context
-from .calls import Asked, hand_over, look, take_over
-from .completion import answering
+from .app import cache_of
+from .calls import OVERTAKEN_AT, RESERVED_FOR, Asked, Seen, found, hand_over, look, take_over
+from .followers import Follower, Followers
+from .inline import Inline, be_impatient
+from .leader import Leader
+from .runtime import Runtime
 from .task import CachedTask
-
-logger = logging.getLogger("tta_taskcache")
-
-#: A completion that takes longer than this (s) has met a result backend or broker in trouble. The
-#: main process has heartbeats to send: hits go through the pool for a while.
-SLOW = 1.0
-
-#: Runs what it is given at once, in this process.
-_INLINE = SimpleNamespace(apply_async=apply_target)
 
 
 class ConsumerSite(bootsteps.StartStopStep):
@@ -46,94 +38,132 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
+        self._consumer = consumer
         self._to_pool: Callable[[Request], None] = consumer.on_task_request
-        self._breaker = Breaker(_log_change)
+        self._inline = Inline()
+        self._followers: Followers | None = None
         # Before the consumer's strategies are made: each keeps a reference to this.
         consumer.on_task_request = self.on_task_request
 
     def start(self, consumer: Any) -> None:
         """Let the result backend give up in time in this process, whose tasks run in others."""
         if consumer.pool is not None and not isinstance(consumer.pool, SoloPool):
-            _be_impatient(consumer.app.backend)
+            be_impatient(consumer.app.backend)
+        runtime = cache_of(consumer.app).runtime
+        # With a memory of its own, a pool process can't fill for those who wait here.
+        if runtime.is_shared or not isinstance(consumer.pool, PreforkPool):
+            self._followers = Followers(self, consumer, runtime.settings.max_followers)
+
+    def stop(self, _: Any) -> None:
+        """Forget those that wait: with the connection gone, the broker delivers them again."""
+        if self._followers is not None:
+            self._followers.drop()
 
     def on_task_request(self, request: Request) -> None:
-        """Answer a request from the cache, or send it on to the pool."""
+        """Answer a request from the cache, let it wait, or send it on to the pool."""
         task = request.task
-        if not (isinstance(task, CachedTask) and self._answer(task, request)):
+        if not isinstance(task, CachedTask):
+            self._to_pool(request)
+            return
+        try:
+            seen = self._look(task, request)
+        except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
+            self._fault(request, "consume", error)
+            seen = Seen(None)
+        if seen.call is not None and seen.follows and self._followers is not None:
+            self._followers.park(request, seen.call)
+        elif seen.hit is None or not self._inline.complete(request, seen.hit):
+            self._send(request, seen)
+
+    def _look(self, task: CachedTask, request: Request) -> Seen:
+        """Look for the answer, and for the right to compute it."""
+        headers = request.request_dict
+        stamp = context.stamp_of(headers)
+        if stamp.get("mode", "use") != "use":
+            return Seen(None)
+        asked = Asked(task, request.args, request.kwargs, context.of_message(headers))
+        if self._followers is None:
+            return look(asked, Site.CONSUMER, take_over(stamp))
+        runtime, followers = task.taskcache().runtime, self._followers
+
+        def plan(call: Call, site: str, claim: Claim) -> Plan[Hit | Miss]:
+            return _join() if followers.has(call.key) else runtime.engine.look(call, site, claim)
+
+        return look(asked, Site.CONSUMER, take_over(stamp), _claim(runtime, request), plan)
+
+    def _send(self, request: Request, seen: Seen) -> None:
+        """Send a request to the pool, with what is known of it."""
+        headers = request.request_dict
+        if noted := hand_over(seen):
+            stamp = {**context.stamp_of(headers), "seen": noted, "leads": bool(seen.owner)}
+            headers[context.HEADER] = stamp
+        if seen.call is not None and seen.lease is not None and seen.owner:
+            self._watch(request, seen.call, seen.lease)
+        self._to_pool(request)
+
+    def _watch(self, request: Request, call: Call, lease: Lease) -> None:
+        """Renew the lease of a request for as long as that is on its way."""
+        leases = request.task.taskcache().runtime.leases
+
+        def ended(succeeded: bool) -> None:
+            # What has succeeded has filled, and ended the lease with that.
+            if succeeded:
+                leases.let_go(lease.owner)
+            else:
+                leases.end(call.key, lease.owner)
+            if self._followers is not None:
+                self._followers.hurry(call.key)
+
+        reserved = lease.stage is Stage.RESERVED
+        renew_in = RESERVED_FOR / 4 if reserved else leases.ttl / RENEWALS
+        leases.hold(call.key, lease.owner, Leader(request, ended).progress, renew_in=renew_in)
+
+    def poll(self, follower: Follower) -> Seen:
+        """Look again for what a follower waits for, or for the right to compute it."""
+        request, call = follower.request, follower.call
+        runtime = request.task.taskcache().runtime
+        try:
+            return found(call, runtime.run(runtime.engine.find(call, _claim(runtime, request))))
+        except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
+            self._fault(request, "follow", error)
+            return Seen(call)
+
+    def answer(self, follower: Follower, hit: Hit) -> None:
+        """Complete a follower with the leader's result."""
+        request, call = follower.request, follower.call
+        runtime = request.task.taskcache().runtime
+        try:
+            own = runtime.engine.again(hit)
+            runtime.engine.tell(call, Site.CONSUMER, own)
+            runtime.observe(
+                Coalesced(call.task, call.key, Site.CONSUMER, monotonic() - follower.since)
+            )
+            completed = self._inline.complete(request, own)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._fault(request, "follow", error)
+            completed = False
+        if not completed:
             self._to_pool(request)
 
-    def _answer(self, task: CachedTask, request: Request) -> bool:
-        started = monotonic()
-        try:
-            hit = _look(task, request)
-            if hit is None or not self._breaker.allows():
-                return False
-            _complete(request, hit)
-        except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
-            # The pool meets the same trouble where Celery knows what to do about it.
-            task.taskcache().runtime.observe(Fault(task.name, "complete", error))
-            self._breaker.failed(f"completing a hit failed: {error!r}")
-            if request.time_start is None:
-                return False
-            # It was accepted, and callbacks may have been sent: done again in the pool, they
-            # would be sent twice. A pool's process would report it like this.
-            with suppress(Exception):
-                request.on_failure(ExceptionInfo())
-            return True
-        if monotonic() - started > SLOW:
-            self._breaker.failed(f"completing a hit took more than {SLOW} s")
-        else:
-            self._breaker.succeeded()
-        return True
+    def send(self, follower: Follower, seen: Seen) -> None:
+        """Send a follower to the pool: it leads now, or runs for itself."""
+        self._send(follower.request, seen)
+
+    def _fault(self, request: Request, operation: str, error: Exception) -> None:
+        request.task.taskcache().runtime.observe(Fault(request.task.name, operation, error))
 
 
-#: What Celery's Redis backend connects with, and what it was before this process changed it.
-_parameters: list[tuple[dict[str, Any], dict[str, Any]]] = []
+def _claim(runtime: Runtime, request: Request) -> Claim:
+    return Claim(
+        owner=uuid4().hex,
+        stage=Stage.QUEUED,
+        ttl=runtime.leases.ttl,
+        reservation=request.id,
+        overtakes=OVERTAKEN_AT,
+    )
 
 
-def _be_impatient(backend: Any) -> None:
-    """Bound the timeouts of a Redis backend (120 s by default): a hung one would stop this loop."""
-    parameters = getattr(backend, "connparams", None)
-    if not isinstance(parameters, dict) or any(parameters is known for known, _ in _parameters):
-        return
-    _parameters.append((parameters, dict(parameters)))
-    for name in ("socket_timeout", "socket_connect_timeout"):
-        parameters[name] = min(parameters.get(name) or SLOW, SLOW)
-
-
-@signals.worker_process_init.connect
-def _be_patient_again(**_: Any) -> None:
-    """In a pool process, which was forked from this one, the user's timeouts count."""
-    while _parameters:
-        parameters, before = _parameters.pop()
-        parameters.clear()
-        parameters.update(before)
-
-
-def _complete(request: Request, hit: Hit) -> None:
-    # revoked() has acknowledged a revoked one and told everybody, as on its way to the pool.
-    with answering(request.id, hit), suppress(TaskRevokedError):
-        # The base class' method: the one of this task's own class is bound to the real pool.
-        Request.execute_using_pool(request, _INLINE)
-
-
-def _look(task: CachedTask, request: Request) -> Hit | None:
-    """Look for the answer; a miss is noted in the request, for the pool."""
-    headers = request.request_dict
-    stamp = context.stamp_of(headers)
-    if stamp.get("mode", "use") != "use":
-        return None
-    recent = take_over(stamp)
-    asked = Asked(task, request.args, request.kwargs, context.of_message(headers))
-    seen = look(asked, Site.CONSUMER, recent)
-    if noted := hand_over(seen):
-        headers[context.HEADER] = {**stamp, "seen": noted}
-    return seen.hit
-
-
-def _log_change(event: object) -> None:
-    match event:
-        case CircuitChanged(open=True, cause=cause):
-            logger.warning("hits go through the pool for a while: %s", cause)
-        case CircuitChanged():
-            logger.warning("hits are answered in the main process again")
+def _join() -> Plan[Hit | Miss]:
+    """What a call finds for which others wait here already: no look of its own."""
+    yield from ()
+    return Miss("following", None, Lease("", None, Stage.RUNNING))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ..cache.outcome import Miss
 from ..errors import UncacheableCall
-from . import context
-from .calls import Asked, as_sent, identify, is_enabled, look, store
+from . import context, direct
+from .calls import Asked, as_sent, identify, is_enabled, look
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -127,14 +126,12 @@ class TaskHandle:
         return self._runtime.run(fill)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Read through: the stored result, or run the task here and store what it returns."""
-        found = look(self._asked(args, kwargs), None)
-        if found.hit is not None:
-            return found.hit.value
-        started = monotonic()
-        value = self.task(*args, **kwargs)
-        store(self.task, found, value, monotonic() - started, None)
-        return value
+        """Read through: the stored result, or run the task here and store what it returns.
+
+        Equal calls in flight run once, in this process and others: the others wait here.
+        """
+        asked = self._asked(args, kwargs)
+        return direct.answer_or_run(asked, None, lambda: self.task(*args, **kwargs), None)[1]
 
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
         """End the entry of one call, everywhere, now.

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..core.policy import Site
-from . import context
+from . import context, direct
 from .calls import Asked, Mode, look, store, take_over
 from .completion import answer_to
 
@@ -36,11 +36,16 @@ def answer_or_run(
     headers = request.headers
     stamp = context.stamp_of(headers)
     mode: Mode = stamp.get("mode", "use")
-    recent = take_over(stamp)
-    own = context.of_new_call(headers) if request.is_eager else context.of_message(headers)
-    seen = look(Asked(task, args, kwargs, own, mode), Site.POOL, recent)
-    if isinstance(stamp, context.Stamp):
-        stamp.status = seen.status(Site.POOL)
+    if request.is_eager:
+        asked = Asked(task, args, kwargs, context.of_new_call(headers), mode)
+        seen, value = direct.answer_or_run(
+            asked, Site.POOL, lambda: run(*args, **kwargs), request.id
+        )
+        if isinstance(stamp, context.Stamp):
+            stamp.status = seen.status(Site.POOL)
+        return value
+    asked = Asked(task, args, kwargs, context.of_message(headers), mode)
+    seen = look(asked, Site.POOL, take_over(stamp))
     if seen.hit is not None:
         return seen.hit.value
     started = monotonic()

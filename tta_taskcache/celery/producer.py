@@ -10,10 +10,11 @@ from celery import states, uuid
 from celery.result import AsyncResult
 
 from ..cache.outcome import Hit
+from ..core.lease import Claim, Stage
 from ..core.policy import Site
 from ..errors import CacheMiss
 from . import context
-from .calls import Asked, Mode, Seen, as_sent, hand_over, look, read_mode
+from .calls import RESERVED_FOR, Asked, Mode, Seen, as_sent, hand_over, look, read_mode
 from .completion import Request, complete_here, in_a_loop, request_for
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
     eager = task.app.conf.task_always_eager and asked.mode != "only"
     if not eager and _may_answer(options):
         asked = as_sent(asked, options.get("serializer"))
-        seen = look(asked, Site.PRODUCER)
+        seen = look(asked, Site.PRODUCER, claim=_reserve(asked, options))
         if seen.hit is not None:
             return _answer(asked, stamp, options, seen, seen.hit)
         if noted := hand_over(seen):
@@ -73,6 +74,14 @@ def read_asked(
     if read != "only" and context.is_switched_off():
         read = "bypass"
     return Asked(task, args or (), kwargs or {}, context.of_new_call(headers), read)
+
+
+def _reserve(asked: Asked, options: Options) -> Claim | None:
+    """Ask for the lease on behalf of the message that is sent if there is no answer."""
+    if asked.mode == "only" or not asked.task.taskcache().runtime.is_shared:
+        return None
+    task_id = options["task_id"] = options.get("task_id") or uuid()
+    return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
 
 
 def _stamp(asked: Asked) -> context.Stamp:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..cache.engine import Engine
+from ..cache.flights import Flights
+from ..cache.leases import Leases
 from ..cache.plan import Plan, T
 from ..cache.plan import run as run_plan
 from ..core.codec import Codecs
@@ -14,7 +16,7 @@ from ..core.events import Event
 from ..observability.counters import Counters
 from ..observability.logs import LogObserver
 from ..stores.breaker import Breaker, GuardedStore
-from ..stores.connection import connect
+from ..stores.connection import Link
 from ..stores.memory import MemoryStore
 from ..stores.near import Near
 from ..stores.protocol import Found, Store
@@ -27,11 +29,18 @@ logger = logging.getLogger("tta_taskcache")
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Settings, store and engine."""
+    """Settings, store and engine, and the computations that this process leads."""
 
     settings: Settings
     store: Store
     engine: Engine
+    leases: Leases
+    flights: Flights
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes have the same entries and leases."""
+        return self.settings.url is not None
 
     def run(self, plan: Plan[T]) -> T:
         """Drive a plan of the engine."""
@@ -44,7 +53,7 @@ class Runtime:
             StoreUnavailable: The store can't be read.
         """
         seen: set[str] = set()
-        cursor = 0
+        cursor = ""
         while True:
             batch = self.run(self.engine.scan(pattern, cursor))
             for item in batch.found:
@@ -82,7 +91,12 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
         store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes)
         near = Near(0, 0, 0.0)
     else:
-        redis_store = RedisStore(connect(settings.url, settings.timeout), settings.namespace)
+        redis_store = RedisStore(
+            Link(settings.url, settings.timeout),
+            settings.namespace,
+            replicas=settings.wait_replicas,
+            patience=settings.timeout,
+        )
         store = GuardedStore(redis_store, Breaker(observe))
     engine = Engine(
         near=near,
@@ -92,4 +106,11 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
         secret=settings.secret.encode(),
         far_layer="l1" if settings.url is None else "l2",
     )
-    return Runtime(settings, store, engine)
+    leases = Leases(
+        lambda holdings: run_plan(engine.renew(holdings, settings.lease_ttl), store),
+        lambda key, owner: run_plan(engine.release(key, owner), store),
+        settings.lease_ttl,
+        observe,
+    )
+    engine.abandon = leases.end
+    return Runtime(settings, store, engine, leases, Flights())

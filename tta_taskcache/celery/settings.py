@@ -13,8 +13,14 @@ from celery import Celery
 
 from ..core.policy import seconds
 from ..errors import ConfigurationError
+from ..stores.address import ALLOWED, SCHEMES
+from .backend import sentinel_url, spell
 
 PREFIX = "taskcache_"
+
+#: A worker's main process has to be able to renew it in time; whoever waits for the dead waits for
+#: as long (s).
+MIN_LEASE_TTL, MAX_LEASE_TTL = 0.5, 60.0
 
 #: The longest key that BLAKE2b takes.
 MAX_SECRET_BYTES = 64
@@ -25,8 +31,11 @@ class Settings:
     """The settings of one app. Each field is the setting ``taskcache_<field>``.
 
     Attributes:
-        url: URL of the cache's Redis (``redis://``, ``rediss://`` or ``unix://``). None: the
-            result backend's, if that is Redis; else memory only.
+        url: URL of the cache's Redis: one server (``redis://``, ``rediss://`` or ``unix://``),
+            Redis Cluster (``redis+cluster://host:port,…``) or Sentinel
+            (``redis+sentinel://host:port,…/service/db``), these two with TLS as ``rediss+…``; see
+            ``stores.address``. None: the result backend's, if that is Redis or Sentinel; else
+            memory only.
         namespace: In front of all keys in Redis.
         enabled: False turns the cache off: every call runs.
         default_ttl: Seconds, for tasks without ``cache_ttl``.
@@ -35,6 +44,11 @@ class Settings:
         l1_max_staleness: Δ: seconds for which a process may answer from memory before it asks
             for invalidations again; 0 is strict: it asks every time.
         timeout: Seconds that a command to Redis may take.
+        lease_ttl: Seconds after which an equal call takes over from one whose worker has gone.
+            While the task runs, its lease is renewed.
+        max_followers: Messages that a worker holds beyond its prefetch count while equal calls
+            run; with more, it takes no further messages.
+        wait_replicas: How many replicas of Redis have to acknowledge an invalidation as well.
         secret: Key for the signatures of entries; with it, only processes that have it can make
             entries. Empty: a plain checksum.
     """
@@ -47,6 +61,9 @@ class Settings:
     l1_max_bytes: int = 64 * 1024 * 1024
     l1_max_staleness: float = 0.25
     timeout: float = 0.25
+    lease_ttl: float = 5.0
+    max_followers: int = 1_000
+    wait_replicas: int = 0
     secret: str = ""
 
 
@@ -108,6 +125,8 @@ def _backend_url(app: Celery) -> str | None:
     url = app.conf.result_backend
     if isinstance(url, str) and re.match(r"(redis|rediss|unix|redis\+socket)://", url):
         return _for_redis_py(url, app.conf.redis_backend_use_ssl)
+    if isinstance(url, str) and url.startswith("sentinel://"):
+        return sentinel_url(app.conf)
     return None
 
 
@@ -117,12 +136,10 @@ def _for_redis_py(url: str, use_ssl: Any) -> str:
     query = dict(parse_qsl(text))
     if isinstance(use_ssl, Mapping) and not where.startswith("unix:"):
         where = re.sub("^redis:", "rediss:", where)
-        query = {**{name: value for name, value in use_ssl.items() if value is not None}, **query}
+        query = {**use_ssl, **query}
     if "virtual_host" in query:
         query["db"] = query.pop("virtual_host")
-    if "ssl_cert_reqs" in query:
-        name = getattr(query["ssl_cert_reqs"], "name", query["ssl_cert_reqs"])
-        query["ssl_cert_reqs"] = str(name).removeprefix("CERT_").lower()
+    query = spell(query)
     return f"{where}?{urlencode(query)}" if query else where
 
 
@@ -159,6 +176,12 @@ def _zero_or_seconds(value: Any) -> float:
     return 0.0 if value == 0 and not isinstance(value, bool) else seconds(value)
 
 
+def _lease_ttl(value: Any) -> float:
+    if not MIN_LEASE_TTL <= (read := seconds(value)) <= MAX_LEASE_TTL:
+        raise ValueError(f"must be at least {MIN_LEASE_TTL} and at most {MAX_LEASE_TTL} seconds")
+    return read
+
+
 def _secret(value: Any) -> str:
     if not isinstance(value, str) or len(value.encode(errors="replace")) > MAX_SECRET_BYTES:
         raise ValueError(f"must be a string of at most {MAX_SECRET_BYTES} bytes")
@@ -166,7 +189,7 @@ def _secret(value: Any) -> str:
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "url": _text(r"(redis|rediss|unix)://\S+", "a redis://, rediss:// or unix:// URL"),
+    "url": _text(rf"({'|'.join(map(re.escape, SCHEMES))})://\S+", f"a URL with {ALLOWED}"),
     "namespace": _text(r"[A-Za-z0-9._-]+", "letters, digits, and any of . _ -"),
     "enabled": _flag,
     "default_ttl": seconds,
@@ -174,5 +197,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "l1_max_bytes": _count,
     "l1_max_staleness": _zero_or_seconds,
     "timeout": seconds,
+    "lease_ttl": _lease_ttl,
+    "max_followers": _count,
+    "wait_replicas": _count,
     "secret": _secret,
 }

@@ -36,6 +36,8 @@ class CachedTask(Task):
     cache_key: Any = None
     cache_ignore: Any = None
     cache_vary: Any = None
+    cache_tags: Any = None
+    cache_coalesce: Any = None
     cache_version: Any = None
     cache_serializer: Any = None
     cache_compression: Any = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from .entry import Entry, Position
-from .marks import is_valid
+from .marks import Ban, is_valid
 from .policy import Policy
 
 
@@ -25,6 +26,8 @@ def decide(
     marks: dict[str, int],
     now: Position,
     policy: Policy,
+    *,
+    bans: Iterable[Ban] = (),
 ) -> Verdict:
     """Judge an entry.
 
@@ -34,12 +37,13 @@ def decide(
         marks: The marks on it, as far as they are set.
         now: The log's position.
         policy: The task's policy.
+        bans: All bans, newest first.
     """
     if entry is None:
         return Verdict.ABSENT
     if remaining <= 0:
         return Verdict.EXPIRED
-    if not is_valid(entry, marks, now):
+    if not is_valid(entry, marks, now, bans):
         return Verdict.INVALIDATED
     if (entry.serializer, entry.compression) != (policy.serializer, policy.compression):
         return Verdict.SERIALIZER

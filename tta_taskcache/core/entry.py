@@ -1,6 +1,7 @@
 """Entries: stored results with what is known of them, and their bytes.
 
-A frame is ``magic, version, signature, length of the head, head (JSON), payload``. The signature
+A frame is ``magic, version, signature, length of the head, head (JSON), payload``. The head begins
+with the entry's birth, where ``take.lua`` reads it. The signature
 (keyed BLAKE2b, 128 bits) covers the key too: bytes that were cut, altered, copied to another key or
 read from a confused connection are never an entry (promise R4).
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from ..errors import EntryError
 
 MAGIC = b"\xc2TC"
-FORMAT = 1
+FORMAT = 2
 _HEADER = struct.Struct(">3sB16sI")
 
 
@@ -75,13 +76,13 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
     """Make the frame of an entry."""
     head = json.dumps(
         [
+            entry.born.incarnation,
+            entry.born.sequence,
             entry.task,
             entry.task_id,
             entry.created_at,
             entry.lifetime,
             entry.run_seconds,
-            entry.born.incarnation,
-            entry.born.sequence,
             entry.marks,
             entry.serializer,
             entry.compression,
@@ -118,6 +119,9 @@ def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
 #: As many bytes of a frame as ``peek`` needs, but for entries with very many marks.
 PEEK_BYTES = 4096
 
+#: A frame's first bytes: with the signature, they tell it from every other.
+HEADER_BYTES = _HEADER.size
+
 
 def peek(key: str, start: bytes) -> Entry | None:
     """Read the head of a frame from its first bytes, for listings: nothing is verified.
@@ -134,7 +138,7 @@ def peek(key: str, start: bytes) -> Entry | None:
 
 
 def _read(key: str, body: bytes, head_size: int) -> Entry:
-    task, task_id, at, lifetime, run, incarnation, sequence, marks, serializer, zipped = json.loads(
+    incarnation, sequence, task, task_id, at, lifetime, run, marks, serializer, zipped = json.loads(
         body[:head_size]
     )
     return Entry(

@@ -32,6 +32,23 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
+class Coalesced:
+    """A call has waited for an equal one that was already in flight, and got its result.
+
+    Attributes:
+        task: The task's name.
+        key: The call's key.
+        site: ``consumer``, ``pool`` (an eager call) or ``direct`` (``task.cache.call``).
+        waited: Seconds.
+    """
+
+    task: str
+    key: str
+    site: str
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ran:
     """A call was not answered, and its task has run and returned."""
 
@@ -93,5 +110,5 @@ class Fault:
     error: BaseException
 
 
-Event = Lookup | Ran | Filled | Invalidated | CircuitChanged | Refused | Fault
+Event = Lookup | Coalesced | Ran | Filled | Invalidated | CircuitChanged | Refused | Fault
 Observe = Callable[[Event], None]

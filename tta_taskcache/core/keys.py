@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigurationError, MissingContext
@@ -32,6 +33,14 @@ def source_version(function: Callable[..., Any]) -> str:
     """
     source = inspect.getsource(inspect.unwrap(function))
     return hashlib.blake2b(source.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What identifies a call, and the tags under which its entry can be invalidated."""
+
+    key: str
+    tags: tuple[str, ...]
 
 
 class Keyer:
@@ -66,16 +75,17 @@ class Keyer:
             return
         self.binder = binder
         self._label = self._compile_label()
+        self._tags = self._compile_tags()
         self._kept = tuple(i for i, n in enumerate(binder.names) if n not in policy.ignore)
         names = [binder.names[i] for i in self._kept]
         identity = [KEY_FORMAT, task, self._version(source), names, policy.vary]
         self._base = hashlib.blake2b(canonical(identity), digest_size=DIGEST_BYTES)
         self._prefix = labels.escape(task)
 
-    def key(
+    def identify(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, Any]
-    ) -> str:
-        """Return the key of a call.
+    ) -> Identity:
+        """Return the key and the tags of a call.
 
         Args:
             args: Positional arguments.
@@ -92,7 +102,8 @@ class Keyer:
         digest = self._base.copy()
         digest.update(canonical([vary, [values[i] for i in self._kept]], self._reduce))
         label = self._label(values, vary)
-        return labels.SEPARATOR.join(filter(None, (self._prefix, label, digest.hexdigest())))
+        key = labels.SEPARATOR.join(filter(None, (self._prefix, label, digest.hexdigest())))
+        return Identity(key, self._tags(values, vary))
 
     def _header(self, name: str, headers: Mapping[str, Any]) -> Any:
         value = headers.get(name)
@@ -121,11 +132,37 @@ class Keyer:
         if callable(key):
             call = self.binder.call
             return lambda values, _: labels.from_callable(call(key, values), self._reduce)
-        kept = (n for n in self.binder.names if n not in self.policy.ignore)
-        names = (*kept, *self.policy.vary)
         try:
-            label = labels.template(key, names, option="cache_key", reduce=self._reduce)
+            label = labels.template(key, self._names(), option="cache_key", reduce=self._reduce)
         except ValueError as error:
             raise ConfigurationError(f"task {self.task!r}: {error}") from None
-        every = (*self.binder.names, *self.policy.vary)
-        return lambda values, vary: label(dict(zip(every, (*values, *vary), strict=True)))
+        return lambda values, vary: label(self._by_name(values, vary))
+
+    def _compile_tags(self) -> Callable[..., tuple[str, ...]]:
+        tags = self.policy.tags
+        if callable(tags):
+            call = self.binder.call
+            return lambda values, _: labels.tags_of_callable(call(tags, values))
+        if not tags:
+            return lambda *_: ()
+        try:
+            allowed = (*self.binder.names, *self.policy.vary)
+            compiled = [
+                labels.tag(text, allowed, option="cache_tags", reduce=self._reduce) for text in tags
+            ]
+        except ValueError as error:
+            raise ConfigurationError(f"task {self.task!r}: {error}") from None
+
+        def tags_of(values: Sequence[Any], vary: Sequence[Any]) -> tuple[str, ...]:
+            by_name = self._by_name(values, vary)
+            return tuple(tag(by_name) for tag in compiled)
+
+        return tags_of
+
+    def _names(self) -> tuple[str, ...]:
+        """What a label may show: whatever is part of the call's identity."""
+        kept = (n for n in self.binder.names if n not in self.policy.ignore)
+        return (*kept, *self.policy.vary)
+
+    def _by_name(self, values: Sequence[Any], vary: Sequence[Any]) -> dict[str, Any]:
+        return dict(zip((*self.binder.names, *self.policy.vary), (*values, *vary), strict=True))

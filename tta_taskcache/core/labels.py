@@ -1,4 +1,4 @@
-"""Labels: the readable part of a key, from ``cache_key`` (promise K2)."""
+"""Templates over a call: the label of its key from ``cache_key`` (promise K2), and its tags."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ GLOB = frozenset("*?[]\\^")
 #: Longer values are cut in the label; the digest still tells them apart.
 MAX_FIELD = 80
 
-#: Turns bound arguments and vary values into a label.
-Label = Callable[[Mapping[str, Any]], str]
+#: Turns bound arguments and vary values into a text.
+Template = Callable[[Mapping[str, Any]], str]
 
 
 def escape(text: str) -> str:
@@ -46,20 +46,23 @@ def shown(value: Any, reduce: Reduce) -> str:
     return canonical(value, reduce).decode("utf-8", "replace")
 
 
-def template(text: str, allowed: Collection[str], *, option: str, reduce: Reduce) -> Label:
-    """Compile a template such as ``"{user_id}:{model}"``.
+#: The pieces of a template: literal text, and the name behind it, if any.
+Pieces = list[tuple[str, str | None]]
+
+
+def _parse(text: str, allowed: Collection[str], option: str) -> Pieces:
+    """Split a template.
 
     Raises:
-        ValueError: A field isn't one of ``allowed``, or the text holds a glob character.
+        ValueError: It can't be read, or a field isn't one of ``allowed``.
     """
     try:
         fields = list(string.Formatter().parse(text))
     except ValueError as error:
         raise ValueError(f"{option}={text!r}: {error}") from None
-    names = [name for _, name, _, _ in fields if name is not None]
     for literal, name, spec, conversion in fields:
-        if GLOB & set(literal) or "{" in literal or "}" in literal:
-            raise ValueError(f"{option}={text!r}: {literal!r} holds a brace or one of * ? [ ] \\ ^")
+        if "{" in literal or "}" in literal:
+            raise ValueError(f"{option}={text!r}: {literal!r} holds a brace")
         if name is not None and (spec or conversion):
             raise ValueError(f"{option}={text!r}: formats and conversions are not supported")
         if name is not None and name not in allowed:
@@ -67,7 +70,21 @@ def template(text: str, allowed: Collection[str], *, option: str, reduce: Reduce
                 f"{option}={text!r}: {name!r} is neither an argument nor a vary header; "
                 f"allowed: {', '.join(sorted(allowed)) or 'none'}"
             )
-    if not names:
+    return [(literal, name) for literal, name, _, _ in fields]
+
+
+def template(text: str, allowed: Collection[str], *, option: str, reduce: Reduce) -> Template:
+    """Compile a label such as ``"{user_id}:{model}"``.
+
+    Raises:
+        ValueError: It can't be read, a field isn't one of ``allowed``, it has none, or the text
+            holds a glob character.
+    """
+    pieces = _parse(text, allowed, option)
+    for literal, _ in pieces:
+        if GLOB & set(literal):
+            raise ValueError(f"{option}={text!r}: {literal!r} holds one of * ? [ ] \\ ^")
+    if not any(name is not None for _, name in pieces):
         raise ValueError(
             f"{option}={text!r} names no argument; "
             f"use at least one of: {', '.join(f'{{{n}}}' for n in sorted(allowed)) or 'none'}"
@@ -76,10 +93,23 @@ def template(text: str, allowed: Collection[str], *, option: str, reduce: Reduce
     def label(values: Mapping[str, Any]) -> str:
         return "".join(
             literal + (escape(shown(values[name], reduce)) if name is not None else "")
-            for literal, name, _, _ in fields
+            for literal, name in pieces
         )
 
     return label
+
+
+def tag(text: str, allowed: Collection[str], *, option: str, reduce: Reduce) -> Template:
+    """Compile a tag such as ``"user:{user_id}"``. Values are not escaped: tags match whole.
+
+    Raises:
+        ValueError: It can't be read, or a field isn't one of ``allowed``.
+    """
+    pieces = _parse(text, allowed, option)
+    return lambda values: "".join(
+        literal + (shown(values[name], reduce) if name is not None else "")
+        for literal, name in pieces
+    )
 
 
 def from_callable(produced: Any, reduce: Reduce) -> str:
@@ -87,3 +117,14 @@ def from_callable(produced: Any, reduce: Reduce) -> str:
     if isinstance(produced, (list, tuple)):
         return SEPARATOR.join(escape(shown(part, reduce)) for part in produced)
     return escape(shown(produced, reduce))
+
+
+def tags_of_callable(produced: Any) -> tuple[str, ...]:
+    """Check what a ``cache_tags`` callable returned.
+
+    Raises:
+        TypeError: It isn't a collection of strings.
+    """
+    if isinstance(produced, str) or not all(isinstance(name, str) for name in produced):
+        raise TypeError(f"cache_tags must return a collection of strings, not {produced!r}")
+    return tuple(produced)

@@ -7,11 +7,16 @@ I2) and while the log's incarnation is the one it was born in (I5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from . import glob
 from .entry import Entry, Position
 
 EVERYTHING = "*"
+
+#: In front of the names of marks that are patterns: bans.
+_BAN = "b:"
 
 
 def of_task(task: str) -> str:
@@ -29,20 +34,69 @@ def replaced(key: str) -> str:
     return f"r:{key}"
 
 
-def of_call(task: str, key: str) -> tuple[str, ...]:
-    """All marks that can end the entry of a call."""
-    return (EVERYTHING, of_task(task), of_key(key))
+def of_tag(tag: str) -> str:
+    """The mark that ends all entries with a tag."""
+    return f"g:{tag}"
 
 
-def is_valid(entry: Entry, marks: Mapping[str, int], now: Position) -> bool:
+def of_pattern(pattern: str) -> str:
+    """The mark that ends all entries whose keys match a glob: a ban."""
+    return f"{_BAN}{pattern}"
+
+
+def of_call(task: str, key: str, tags: Iterable[str] = ()) -> tuple[str, ...]:
+    """All marks that can end the entry of a call, but for bans."""
+    return (EVERYTHING, of_task(task), of_key(key), *map(of_tag, tags))
+
+
+def pattern_of(mark: str) -> str | None:
+    """The glob of a ban; None for every other mark."""
+    return mark.removeprefix(_BAN) if mark.startswith(_BAN) else None
+
+
+def is_wide(mark: str) -> bool:
+    """Whether a mark ends so many entries that giving back their memory is worth a sweep."""
+    return mark == EVERYTHING or mark.startswith(("t:", _BAN))
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A pattern whose entries were ended, and the sequence at which that happened."""
+
+    pattern: str
+    sequence: int
+
+
+def banned_at(key: str, bans: Iterable[Ban], after: int = 0) -> int:
+    """Sequence of the newest ban on a key, or 0.
+
+    Args:
+        key: The key.
+        bans: The bans, newest first.
+        after: Older ones don't matter.
+    """
+    for ban in bans:
+        if ban.sequence <= after:
+            break
+        if glob.matches(ban.pattern, key):
+            return ban.sequence
+    return 0
+
+
+def is_valid(
+    entry: Entry, marks: Mapping[str, int], now: Position, bans: Iterable[Ban] = ()
+) -> bool:
     """Whether no invalidation since the entry's birth concerns it.
 
     Args:
         entry: The entry.
         marks: Sequence numbers by mark name; absent means never set.
         now: The log's current position.
+        bans: All bans, newest first.
     """
     born = entry.born
     if born.incarnation != now.incarnation or born.sequence > now.sequence:
         return False  # of a log that was lost, or of its part that was lost in a failover
-    return all(marks.get(name, 0) <= born.sequence for name in entry.marks)
+    if any(marks.get(name, 0) > born.sequence for name in entry.marks):
+        return False
+    return not banned_at(entry.key, bans, born.sequence)

@@ -41,6 +41,8 @@ class Policy:
         key: Template or callable for the readable label in front of the digest, or None.
         ignore: Arguments that are no part of the call's identity.
         vary: Context headers that are part of the call's identity.
+        tags: Templates or a callable for the names under which entries are invalidated together.
+        coalesce: Whether equal calls in flight run once.
         version: Part of the identity; a new one never serves old entries. ``"source"`` follows
             the task's source code.
         serializer: Name of the serializer of stored results.
@@ -54,6 +56,8 @@ class Policy:
     key: str | Callable[..., Any] | None = None
     ignore: frozenset[str] = frozenset()
     vary: tuple[str, ...] = ()
+    tags: tuple[str, ...] | Callable[..., Any] = ()
+    coalesce: bool = True
     version: str = ""
     serializer: str = "json"
     compression: str | None = None
@@ -175,6 +179,13 @@ def _vary(value: Any, _: Choices) -> tuple[str, ...]:
     return _names(value, "header names")
 
 
+def _tags(value: Any, _: Choices) -> tuple[str, ...] | Callable[..., Any]:
+    if callable(value):
+        found: Callable[..., Any] = value
+        return found
+    return _names(value, "templates such as 'user:{user_id}', or a callable")
+
+
 def _version(value: Any, _: Choices) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise _Wrong("must be a string, or 'source' to follow the task's source code")
@@ -205,7 +216,7 @@ def _sites(value: Any, _: Choices) -> frozenset[Site]:
     return frozenset(Site(name) for name in names)
 
 
-def _enabled(value: Any, _: Choices) -> bool:
+def _flag(value: Any, _: Choices) -> bool:
     if not isinstance(value, bool):
         raise _Wrong("must be True or False")
     return value
@@ -217,9 +228,11 @@ _READERS: dict[str, Callable[[Any, Choices], Any]] = {
     "key": _key,
     "ignore": _ignore,
     "vary": _vary,
+    "tags": _tags,
+    "coalesce": _flag,
     "version": _version,
     "serializer": _serializer,
     "compression": _compression,
     "sites": _sites,
-    "enabled": _enabled,
+    "enabled": _flag,
 }

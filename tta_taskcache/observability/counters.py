@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import get_ident
 
-from ..core.events import Event, Fault, Filled, Invalidated, Lookup, Ran, Refused
+from ..core.events import Coalesced, Event, Fault, Filled, Invalidated, Lookup, Ran, Refused
 
 #: Seconds between two hand-overs to the shared totals.
 FLUSH_INTERVAL = 1.0
@@ -49,6 +49,8 @@ class Counters:
                 self._add(f"saved|seconds||{task}", event.saved_seconds)
             case Lookup(task=task, site=site, reason=reason):
                 self._add(f"miss|{site}|{reason}|{task}")
+            case Coalesced(task=task):
+                self._add(f"coalesced|||{task}")
             case Ran(task=task):
                 self._add(f"run|||{task}")
                 self._add(f"run|seconds||{task}", event.run_seconds)
@@ -128,6 +130,7 @@ class TaskStats:
         hits: By site and layer, as ``"producer/l1"``.
         misses: By site and reason, as ``"pool/absent"``. One call may miss at each of the sites, so
             a hit ratio is hits to hits and runs.
+        coalesced: How many of the hits waited for an equal call in flight.
         runs: How often the task ran and returned.
         fills: What became of the results: ``"stored"``, or the reason why not.
         run_seconds: Time spent in runs.
@@ -136,6 +139,7 @@ class TaskStats:
 
     hits: dict[str, int] = field(default_factory=dict)
     misses: dict[str, int] = field(default_factory=dict)
+    coalesced: int = 0
     runs: int = 0
     fills: dict[str, int] = field(default_factory=dict)
     run_seconds: float = 0.0
@@ -171,6 +175,7 @@ def read_stats(counts: Mapping[str, float]) -> Stats:
         task: TaskStats(
             hits=groups.get(task, {}).get("hit", {}),
             misses=groups.get(task, {}).get("miss", {}),
+            coalesced=groups.get(task, {}).get("coalesced", {}).get("", 0),
             runs=groups.get(task, {}).get("run", {}).get("", 0),
             fills=groups.get(task, {}).get("fill", {}),
             run_seconds=sums.get(task, {}).get("run", 0.0),

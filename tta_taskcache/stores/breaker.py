@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from ..core.events import CircuitChanged, Observe, Refused
-from ..errors import StoreRefused, StoreUnavailable
+from ..errors import CircuitOpen, StoreRefused, StoreUnavailable
 from .protocol import Command, Reply, Store
 
 #: Seconds that the circuit first stays open; doubled by each probe that fails, up to the maximum.
@@ -93,10 +93,11 @@ class GuardedStore:
         """Execute a command, unless the circuit is open.
 
         Raises:
-            StoreUnavailable: The store failed, or wasn't tried.
+            CircuitOpen: The store wasn't tried.
+            StoreUnavailable: It failed.
         """
         if not self.breaker.allows():
-            raise StoreUnavailable(f"{self.name}: the circuit is open after a failure")
+            raise CircuitOpen(f"{self.name}: the circuit is open after a failure")
         try:
             reply = self.store.execute(command)
         except StoreRefused as error:

@@ -3,14 +3,127 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 
-from ..errors import ConfigurationError
+from .address import Address, Kind, read_url, wrong_url
+from .cluster import Cluster, make_cluster, scout, unknown_options
+from .sentinel import make_sentinel
+
+
+class Link:
+    """The way to Redis: one server, a cluster, or the master that Sentinels know.
+
+    Safe for threads, forks and interruptions: a forked child begins without connections, and so
+    does everybody after ``renew``. A command gives up after about ``timeout`` seconds, or twice
+    that when it turns out that the layout has to be asked for again. A connection that was closed
+    meanwhile is opened again once, at once; timeouts aren't repeated.
+
+    Args:
+        url: See ``stores.address``.
+        timeout: Seconds that connecting, and each reply, may take. What the URL says
+            (``socket_timeout``, ``socket_connect_timeout``) goes before.
+
+    Attributes:
+        place: Where it leads, for messages; holds no password.
+        is_cluster: Whether keys are spread over servers. Then ``client`` is a ``Cluster``.
+
+    Raises:
+        ConfigurationError: The URL can't be read.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._address = read_url(url)
+        self._timeout = timeout
+        self.place = self._address.place
+        self.is_cluster = self._address.kind is Kind.CLUSTER
+        self._client: redis.Redis | Cluster | None = None
+        try:
+            self._check()
+        except (TypeError, ValueError, redis.RedisError):
+            # The message may quote a part of the password.
+            raise wrong_url("redis-py doesn't take its options") from None
+        _links.add(self)
+
+    @property
+    def client(self) -> redis.Redis | Cluster:
+        """A client, made when it is first needed. Ask for it anew for each command.
+
+        Raises:
+            redis.RedisError: The cluster can't be reached.
+            OSError: The same.
+        """
+        # Without a lock: in a forked child nobody could release it. If two threads make a client
+        # each, both work.
+        client = self._client
+        if client is None:
+            client = self._client = self._make()
+        return client
+
+    def renew(self) -> None:
+        """From now on have a client without connections.
+
+        An interrupted command may have left an unread reply in a connection, or lost one to its
+        pool. Commands of other threads end as they would have.
+        """
+        self._client = None
+
+    def _make(self) -> redis.Redis | Cluster:
+        address, options = self._address, self._options()
+        match address.kind:
+            case Kind.SERVER:
+                return _make_server(address, options)
+            case Kind.CLUSTER:
+                return make_cluster(address.hosts, options, self._timeout)
+            case Kind.SENTINEL:
+                return make_sentinel(
+                    address.hosts,
+                    address.service,
+                    options | {"retry": _retry()},
+                    {**address.sentinel_options, **_FIXED},
+                    self._timeout,
+                )
+
+    def _options(self) -> dict[str, Any]:
+        timeouts = {"socket_timeout": self._timeout, "socket_connect_timeout": self._timeout}
+        return {**timeouts, **self._address.options, **_FIXED}
+
+    def _check(self) -> None:
+        """Let redis-py see the options, which it does when it makes a connection."""
+        if self.is_cluster:
+            options = self._options()
+            if unknown_options(options):
+                raise ValueError
+            client: Any = scout("", 0, options, self._timeout)
+        else:
+            client = self._make()
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)
+
+
+#: What the rest of the code relies on.
+_FIXED = {"protocol": 2, "decode_responses": False}
+
+
+def _retry() -> Retry:
+    return Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+
+
+def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
+    kind: type = SSLConnection if options.pop("ssl", False) else Connection
+    if not address.hosts:
+        kind = UnixDomainSocketConnection
+    pool = redis.ConnectionPool(connection_class=kind, retry=_retry(), **options)
+    # A client that made its pool itself would close it under the hands of other threads.
+    return redis.Redis(connection_pool=pool)
+
+
+_links: WeakSet[Link] = WeakSet()
 
 
 class HasClient(Protocol):
@@ -20,29 +133,15 @@ class HasClient(Protocol):
 
 
 def connect(url: str, timeout: float) -> redis.Redis:
-    """A client that gives up after ``timeout`` seconds.
-
-    A connection that Redis has closed meanwhile is opened again once, at once; timeouts aren't
-    retried.
+    """A client of one server that gives up after ``timeout`` seconds (see ``Link``).
 
     Raises:
-        ConfigurationError: The URL isn't one that redis-py can read.
+        ConfigurationError: The URL can't be read, or isn't that of one server.
     """
-    try:
-        return redis.Redis.from_url(
-            url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-            protocol=2,
-            decode_responses=False,
-        )
-    except ValueError:
-        # redis-py's message may quote a part of the password.
-        raise ConfigurationError(
-            "taskcache_url (or result_backend, which it defaults to): not a URL that redis-py can "
-            "read; special characters in the password must be percent-encoded"
-        ) from None
+    link = Link(url, timeout)
+    if not isinstance(link.client, redis.Redis):
+        raise wrong_url("not the URL of one server")
+    return link.client
 
 
 def unconnected(client: redis.Redis) -> redis.Redis:
@@ -62,10 +161,14 @@ def renew_after_fork(owner: HasClient) -> None:
 _owners: WeakSet[HasClient] = WeakSet()
 
 #: Clients of parent processes, kept: closing one would take locks as well.
-_left_to_parents: list[redis.Redis] = []
+_left_to_parents: list[redis.Redis | Cluster] = []
 
 
 def _renew_clients() -> None:
+    for link in list(_links):
+        if link._client is not None:
+            _left_to_parents.append(link._client)
+        link.renew()
     for owner in list(_owners):
         _left_to_parents.append(owner.client)
         owner.client = unconnected(owner.client)

@@ -10,15 +10,17 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, replace
 from time import monotonic
 from weakref import WeakSet
 
-from ..core.entry import PEEK_BYTES, Position, peek
-from ..core.marks import is_valid
+from ..core import glob, marks
+from ..core.entry import PEEK_BYTES, Entry, Position, peek
+from ..core.lease import Claim, Held, Lease, Stage, may_take
 from .bounded import BoundedMap
 from .protocol import (
+    AskForSweep,
+    Bans,
     Batch,
     Command,
     Count,
@@ -28,17 +30,27 @@ from .protocol import (
     Invalidate,
     Look,
     Looked,
+    NoteSweep,
     Poll,
+    ReadBans,
+    ReadSweep,
     Record,
+    Release,
+    Renew,
     Reply,
     Scan,
+    Sweep,
+    Swept,
 )
 
 #: Records kept for readers that poll.
 LOG_LENGTH = 10_000
 
-#: With more marks than this, the store starts over.
+#: With more marks and bans than this, the store starts over.
 MAX_MARKS = 10_000
+
+#: With more leases than this, those that have lapsed are forgotten.
+MAX_LEASES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,14 @@ class _Held:
     @property
     def size(self) -> int:
         return len(self.frame)
+
+
+@dataclass(frozen=True, slots=True)
+class _Leased:
+    owner: str
+    stage: Stage
+    born: Position
+    deadline: float
 
 
 _stores: WeakSet[MemoryStore] = WeakSet()
@@ -80,6 +100,8 @@ class MemoryStore:
         self._entries: BoundedMap[_Held] = BoundedMap(max_entries, max_bytes)
         self._position = Position(uuid.uuid4().hex, 0)
         self._marks: dict[str, int] = {}
+        self._bans: tuple[marks.Ban, ...] = ()
+        self._leases: dict[str, _Leased] = {}
         self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
         self._counts: dict[str, float] = {}
         self.renew_lock()
@@ -89,29 +111,43 @@ class MemoryStore:
         """Forget the lock, which a thread of the parent process may have held at a fork."""
         self._lock = threading.Lock()
 
-    def execute(self, command: Command) -> Reply:
+    def execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
         """Execute one command (see ``Store``)."""
+        if isinstance(command, (Look, Poll, Fill, Count)):
+            self._add(command.counts)
         match command:
             case Look():
-                self._add(command.counts)
                 return self._look(command)
             case Poll():
-                self._add(command.counts)
                 position = self._position
                 records = self._records(command.since, position)
-                return Looked(position, None, 0.0, {}, records)
+                return Looked(position, None, 0.0, {}, records, self._banned)
+            case ReadBans():
+                return Bans(self._position, self._bans)
             case Fill():
-                self._add(command.counts)
-                deadline = self._clock() + command.lifetime
-                self._entries.put(command.key, _Held(command.frame, deadline))
-                return None
+                return self._fill(command)
+            case Renew():
+                return [self._renew(h.key, h.owner, h.stage, command.ttl) for h in command.holdings]
+            case Release():
+                return self._release(command)
             case Invalidate():
                 return self._invalidate(command)
             case Scan():
                 return self._scan(command)
+            case Sweep():
+                return self._sweep()
+            case AskForSweep():
+                return False  # what has ended goes out first as it is: nobody reads it
+            case ReadSweep():
+                return None
+            case NoteSweep():
+                return replace(command.sweeping, is_over=not command.sweeping.cursor)
             case Count():
-                self._add(command.counts)
                 return dict(self._counts)
+
+    @property
+    def _banned(self) -> int:
+        return self._bans[0].sequence if self._bans else 0
 
     def _add(self, counts: Counts) -> None:
         if counts:
@@ -126,9 +162,67 @@ class MemoryStore:
         if held and remaining <= 0:
             self._entries.drop(look.key)
             held = None
-        marks = {name: self._marks[name] for name in look.marks if name in self._marks}
+        found = {name: self._marks[name] for name in look.marks if name in self._marks}
         records = self._records(look.since, position) if look.since else None
-        return Looked(position, held.frame if held else None, remaining, marks, records)
+        lease = self._claim(look, look.claim) if look.claim is not None else None
+        frame = held.frame if held else None
+        return Looked(position, frame, remaining, found, records, self._banned, lease)
+
+    def _claim(self, look: Look, claim: Claim) -> Lease:
+        """What ``take.lua`` does."""
+        now = self._clock()
+        with self._lock:
+            position = self._position
+            newest = max((self._marks.get(name, 0) for name in look.marks), default=0)
+            stored = self._entries.get(look.key)
+            entry = peek(look.key, stored.frame) if stored and stored.deadline > now else None
+            if entry and not claim.regardless:
+                born = entry.born
+                if born.incarnation == position.incarnation and born.sequence >= max(
+                    newest, claim.newest_ban
+                ):
+                    return Lease("", None, None)
+            other = self._leases.get(look.key)
+            remaining = other.deadline - now if other else 0.0
+            if other is not None and remaining > 0:
+                held = Held(other.owner, other.stage, other.born, remaining)
+                if not may_take(claim, held, newest, position):
+                    return Lease("", None, other.stage, remaining)
+            if len(self._leases) > MAX_LEASES:
+                self._leases = {k: v for k, v in self._leases.items() if v.deadline > now}
+            self._leases[look.key] = _Leased(claim.owner, claim.stage, position, now + claim.ttl)
+            return Lease(claim.owner, position, claim.stage, claim.ttl)
+
+    def _owns(self, key: str, owner: str) -> bool:
+        held = self._leases.get(key)
+        return held is not None and held.owner == owner and held.deadline > self._clock()
+
+    def _fill(self, fill: Fill) -> bool:
+        with self._lock:
+            if fill.owner and not self._owns(fill.key, fill.owner):
+                return False
+            self._entries.put(fill.key, _Held(fill.frame, self._clock() + fill.lifetime))
+            self._leases.pop(fill.key, None)
+            return True
+
+    def _renew(self, key: str, owner: str, stage: Stage, ttl: float) -> bool:
+        with self._lock:
+            if not self._owns(key, owner):
+                return False
+            self._leases[key] = replace(
+                self._leases[key], stage=stage, deadline=self._clock() + ttl
+            )
+            return True
+
+    def _release(self, release: Release) -> bool:
+        with self._lock:
+            if not self._owns(release.key, release.owner):
+                return False
+            lease = self._leases.pop(release.key)
+            if release.unshared:
+                deadline = self._clock() + release.unshared
+                self._leases[release.key] = _Leased("", Stage.UNSHARED, lease.born, deadline)
+            return True
 
     def _records(self, since: Position, until: Position) -> list[Record] | None:
         missed = until.sequence - since.sequence
@@ -141,27 +235,46 @@ class MemoryStore:
 
     def _invalidate(self, command: Invalidate) -> Position:
         with self._lock:
-            if len(self._marks) > MAX_MARKS:
+            if len(self._marks) + len(self._bans) > MAX_MARKS:
                 # The new incarnation comes first: it ends every entry, so no mark is missed.
                 self._position = Position(uuid.uuid4().hex, 0)
                 self._log.clear()
-                self._marks = {}
+                self._marks, self._bans = {}, ()
                 self._entries.clear()
             sequence = self._position.sequence + 1
-            self._marks.update(dict.fromkeys(command.marks, sequence))
+            patterns = [p for p in map(marks.pattern_of, command.marks) if p is not None]
+            if patterns:
+                others = (ban for ban in self._bans if ban.pattern not in patterns)
+                self._bans = (*(marks.Ban(p, sequence) for p in patterns), *others)
+            plain = (name for name in command.marks if marks.pattern_of(name) is None)
+            self._marks.update(dict.fromkeys(plain, sequence))
             self._log.append(Record(sequence, command.marks))
             self._position = Position(self._position.incarnation, sequence)
         for key in command.keys:
             self._entries.drop(key)
         return self._position
 
-    def _scan(self, scan: Scan) -> Batch:
+    def _live(self) -> list[tuple[Entry, _Held, float]]:
+        """The entries that haven't expired, valid or not, and the seconds that remain."""
         now = self._clock()
-        pattern = scan.pattern.replace("[^", "[!")  # as Redis spells it
-        found = []
-        for key, held in self._entries.items():
-            entry = peek(key, held.frame[:PEEK_BYTES])
-            live = held.deadline > now and fnmatchcase(key, pattern)
-            if entry and live and is_valid(entry, self._marks, self._position):
-                found.append(Found(entry, held.size, held.deadline - now))
-        return Batch(0, found)
+        peeked = [(peek(k, h.frame[:PEEK_BYTES]), h) for k, h in self._entries.items()]
+        return [(e, h, h.deadline - now) for e, h in peeked if e and h.deadline > now]
+
+    def _is_valid(self, entry: Entry) -> bool:
+        return marks.is_valid(entry, self._marks, self._position, self._bans)
+
+    def _scan(self, scan: Scan) -> Batch:
+        found = [
+            Found(entry, held.size, remaining)
+            for entry, held, remaining in self._live()
+            if glob.matches(scan.pattern, entry.key) and self._is_valid(entry)
+        ]
+        return Batch("", found)
+
+    def _sweep(self) -> Swept:
+        live = self._live()
+        ended = [(entry, held) for entry, held, _ in live if not self._is_valid(entry)]
+        for entry, _ in ended:
+            self._entries.drop(entry.key)
+        total = len(live)
+        return Swept("", total, total, len(ended), sum(held.size for _, held in ended))

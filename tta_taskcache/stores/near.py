@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..core.entry import Entry, Position
-from ..core.marks import is_valid, replaced
+from ..core.marks import Ban, banned_at, is_valid, pattern_of, replaced
 from .bounded import BoundedMap
 from .protocol import Record
 
 #: More marks than this aren't worth copying: forget everything and start over.
 MAX_MARKS = 10_000
+
+#: The same of pattern bans, each of which is matched with every entry older than it.
+MAX_BANS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,17 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What is known of the log. Replaced whole, so no thread sees half of it."""
+    """What is known of the log. Replaced whole, so no thread sees half of it.
+
+    ``bans``, newest first, are those since ``floor``; all there are when ``bans_complete``.
+    """
 
     position: Position
     floor: int
     polled_at: float
     marks: dict[str, int]
+    bans: tuple[Ban, ...] = ()
+    bans_complete: bool = False
 
 
 class Near:
@@ -82,7 +90,8 @@ class Near:
         current = (
             held.deadline > now
             and held.checked_at >= max(view.floor, view.marks.get(replaced(key), 0))
-            and is_valid(held.entry, view.marks, view.position)
+            # Older bans than the floor were checked before it was put here.
+            and is_valid(held.entry, view.marks, view.position, view.bans)
         )
         if not current:
             self.entries.drop(key)
@@ -93,6 +102,32 @@ class Near:
         """Keep an entry. One that a mark already ends is kept too, and never found."""
         if self.entries.max_entries and self._view is not None:
             self.entries.put(entry.key, Held(entry, deadline, checked_at))
+
+    def bans(self, at: Position, newest: int) -> tuple[Ban, ...] | None:
+        """All pattern bans, newest first; None when this copy may lack one.
+
+        Args:
+            at: The log's position.
+            newest: Sequence of the newest ban; 0 when there is none.
+        """
+        if not newest:
+            return ()
+        view = self._view
+        if view is None or not view.bans_complete or view.position.incarnation != at.incarnation:
+            return None
+        return view.bans if view.position.sequence >= newest else None
+
+    def banned_at(self, key: str) -> int:
+        """Sequence of the newest ban on a key that is known here, or 0."""
+        view = self._view
+        return banned_at(key, view.bans) if view is not None else 0
+
+    def learn(self, bans: Sequence[Ban], at: Position) -> None:
+        """Take in all bans, as they were at a position."""
+        view = self._view
+        # A newer view may have seen a ban that these lack.
+        if view is not None and _follows(view.position, at):
+            self._view = replace(view, bans=tuple(bans), bans_complete=True)
 
     def distrust(self) -> None:
         """Answer nothing before the next poll: this process has just invalidated something."""
@@ -123,15 +158,16 @@ class Near:
         ):
             self._restart(position, asked_at)
             return
-        marks = view.marks
+        marks, bans = view.marks, view.bans
         if records:
             marks = dict(marks)
             for record in records:
                 marks.update(dict.fromkeys(record.marks, record.sequence))
-        if len(marks) > MAX_MARKS:
+                bans = _with_bans(bans, record)
+        if len(marks) > MAX_MARKS or len(bans) > MAX_BANS:
             self._restart(position, asked_at)
             return
-        self._view = _View(position, view.floor, asked_at, marks)
+        self._view = _View(position, view.floor, asked_at, marks, bans, view.bans_complete)
 
     def _restart(self, position: Position, asked_at: float) -> None:
         # Entries that another thread still adds were checked before the floor: never found.
@@ -141,3 +177,11 @@ class Near:
 
 def _follows(before: Position, after: Position) -> bool:
     return before.incarnation == after.incarnation and before.sequence <= after.sequence
+
+
+def _with_bans(bans: tuple[Ban, ...], record: Record) -> tuple[Ban, ...]:
+    patterns = [pattern for name in record.marks if (pattern := pattern_of(name)) is not None]
+    if not patterns or (bans and bans[0].sequence >= record.sequence):
+        return bans  # what was learnt whole may be ahead of the records
+    new = (Ban(pattern, record.sequence) for pattern in patterns)
+    return (*new, *(ban for ban in bans if ban.pattern not in patterns))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..core.entry import Entry, Position
+from ..core.lease import Claim, Holding, Lease
+from ..core.marks import Ban
 
 #: Increments to the shared counters, by field name; they ride on other commands.
 Counts = Mapping[str, float]
@@ -33,12 +35,14 @@ class Look:
         marks: Names of the marks that can end it.
         since: Also read the log from here, when given.
         counts: Counters to add on the way.
+        claim: Take the lease, when there is no valid entry and nobody leads.
     """
 
     key: str
     marks: tuple[str, ...]
     since: Position | None = None
     counts: Counts = field(default_factory=dict)
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Looked:
         remaining: Seconds until they expire.
         marks: Sequences of the marks that are set.
         records: The log since ``Look.since``; None when it wasn't asked for or has a gap.
+        banned: Sequence of the newest pattern ban; 0 when there is none.
+        lease: What came of the claim; None when none was made.
     """
 
     position: Position | None
@@ -59,6 +65,8 @@ class Looked:
     remaining: float
     marks: dict[str, int]
     records: Sequence[Record] | None
+    banned: int = 0
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +78,59 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadBans:
+    """Read all pattern bans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bans:
+    """All pattern bans, newest first, as of a position; None when the log was lost."""
+
+    position: Position | None
+    bans: tuple[Ban, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fill:
-    """Store a frame for ``lifetime`` seconds."""
+    """Store a frame for ``lifetime`` seconds, and end the key's lease.
+
+    Attributes:
+        key: The call's key.
+        frame: The bytes.
+        lifetime: Seconds.
+        counts: Counters to add on the way.
+        owner: Only while the lease is this owner's; empty stores whoever leads.
+    """
 
     key: str
     frame: bytes
     lifetime: float
     counts: Counts = field(default_factory=dict)
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Let leases last for another ``ttl`` seconds, as far as they are still their owners'."""
+
+    holdings: tuple[Holding, ...]
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """End a lease, if it is the owner's.
+
+    Attributes:
+        key: The call's key.
+        owner: Its owner.
+        unshared: Seconds for which equal calls then run each for itself: the result exists and
+            can't be stored. 0 lets the next one lead at once.
+    """
+
+    key: str
+    owner: str
+    unshared: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +143,14 @@ class Invalidate:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Find the keys that match a glob, from a cursor on; 0 starts and ends a scan.
+    """Find the keys that match a glob, from a cursor on; an empty one starts and ends a scan.
 
     A batch may be empty, and a key may come twice, as Redis' SCAN has it. Entries that an
     invalidation ended are left out.
     """
 
     pattern: str
-    cursor: int = 0
+    cursor: str = ""
     count: int = 500
 
 
@@ -119,8 +173,75 @@ class Found:
 class Batch:
     """One batch of a scan."""
 
-    cursor: int
+    cursor: str
     found: list[Found]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Drop the entries of one batch that an invalidation ended, from a cursor on (see ``Scan``)."""
+
+    cursor: str = ""
+    count: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a batch of a sweep did.
+
+    Attributes:
+        cursor: Where the next batch starts; empty at the end.
+        visited: Keys that were looked at, of whatever kind.
+        total: Keys that there are, about.
+        dropped: Entries that were dropped.
+        freed: Their bytes.
+    """
+
+    cursor: str
+    visited: int
+    total: int
+    dropped: int
+    freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeping:
+    """How far a sweep through all entries has come.
+
+    Attributes:
+        request: Number of the newest request for a sweep that this round answers.
+        cursor: Where the next batch starts; empty at the start, and at the end of a round.
+        visited: Keys that were looked at in this round, of whatever kind.
+        total: Keys that there are, about.
+        dropped: Entries that were dropped in this round.
+        freed: Their bytes.
+        is_over: Whether it is done, with no later request waiting.
+    """
+
+    request: int = 0
+    cursor: str = ""
+    visited: int = 0
+    total: int = 0
+    dropped: int = 0
+    freed: int = 0
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskForSweep:
+    """Ask for a sweep; one that is under way goes round again for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSweep:
+    """Read how far the sweep under way has come, or how the last one ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSweep:
+    """Note how far a sweep has come. At the end of a round, learn whether it is over."""
+
+    sweeping: Sweeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +251,52 @@ class Count:
     counts: Counts = field(default_factory=dict)
 
 
-Command = Look | Poll | Fill | Invalidate | Scan | Count
-Reply = Looked | Position | Batch | dict[str, float] | None
+Command = (
+    Look
+    | Poll
+    | ReadBans
+    | Fill
+    | Renew
+    | Release
+    | Invalidate
+    | Scan
+    | Sweep
+    | AskForSweep
+    | ReadSweep
+    | NoteSweep
+    | Count
+)
+Reply = (
+    Looked
+    | Bans
+    | bool
+    | list[bool]
+    | Position
+    | Batch
+    | Swept
+    | Sweeping
+    | dict[str, float]
+    | None
+)
 
 
 class Store(Protocol):
     """Executes commands.
 
-    ``Look`` and ``Poll`` reply ``Looked``, ``Invalidate`` replies the new ``Position``, ``Scan``
-    replies a ``Batch``, ``Count`` replies the totals, ``Fill`` replies None.
+    ==================== ==============================================================
+    ``Look``, ``Poll``   ``Looked``
+    ``ReadBans``         ``Bans``
+    ``Fill``             bool: whether it was stored
+    ``Renew``            list of bool: which leases are still their owners'
+    ``Release``          bool: whether it was the owner's
+    ``Invalidate``       the new ``Position``
+    ``Scan``             ``Batch``
+    ``Sweep``            ``Swept``
+    ``AskForSweep``      bool: whether none is under way, and the caller is to start one
+    ``ReadSweep``        ``Sweeping``, or None when there was none of late
+    ``NoteSweep``        ``Sweeping``: as noted, the next round begun if need be
+    ``Count``            the totals
+    ==================== ==============================================================
 
     Raises:
         StoreUnavailable: The store could not do it in time.

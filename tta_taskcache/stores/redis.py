@@ -1,50 +1,61 @@
-"""L2: Redis 6.2 or newer, or Valkey. One round trip a command.
+"""L2: Redis 6.2 or newer, or Valkey; one, behind Sentinel, or a cluster. One round trip a command.
 
 Layout, for namespace ``ns``::
 
     ns:e:{key}          string: the frame of an entry, with the entry's lifetime as its expiry
-    ns:{log}:control    hash: incarnation, sequence, longest lifetime, and the marks (``m:name``)
+    ns:l:{key}          hash: the lease of a key: owner, stage, and the log's position
+    ns:{log}:control    hash: incarnation, sequence, longest lifetime, the marks (``m:name``), bans
     ns:{log}:stream     stream: one record an invalidation; its id is ``sequence-1``
     ns:{log}:counts     hash: counters of all processes
+    ns:{log}:sweep      hash: how far the sweep under way has come
 
-An entry's keys share one slot and the log's another; nothing needs both at once, for Redis Cluster.
+What belongs to a key shares one slot and the log's another. Nothing needs both at once; but the
+position that a lease notes is read on the log's node first: in a cluster a claim takes two trips.
 No clock but Redis' own is used: expiry is Redis', and what remains is asked for (PTTL).
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 import redis
 
-from ..core.entry import PEEK_BYTES, Position, peek
-from ..core.marks import is_valid
+from ..core.entry import Position
+from ..core.lease import Claim, Lease, Stage
 from ..errors import StoreRefused, StoreUnavailable
-from .connection import renew_after_fork, unconnected
+from . import state as log
+from .connection import Link
+from .nodes import holder
 from .protocol import (
-    Batch,
+    AskForSweep,
+    Bans,
     Command,
     Count,
     Counts,
     Fill,
-    Found,
     Invalidate,
     Look,
     Looked,
+    NoteSweep,
     Poll,
-    Record,
+    ReadBans,
+    ReadSweep,
+    Release,
+    Renew,
     Reply,
     Scan,
+    Sweep,
 )
+from .scanning import Scanner
+from .state import State
 
 #: Records kept for processes that poll (Redis trims in steps, so a few more).
 LOG_LENGTH = 10_000
 
-#: More records than this in one poll are taken as a gap: forgetting L1 is cheaper than reading on.
-MAX_RECORDS = 1_000
+#: Pattern bans kept apart; with more, the oldest become one that ends everything older.
+MAX_BANS = 256
 
 #: Computations that run for longer than this may not fill any more (ms).
 GRACE_MS = 24 * 3600 * 1000
@@ -53,13 +64,17 @@ GRACE_MS = 24 * 3600 * 1000
 MARKS_A_CALL = 1_000
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """The text of a script."""
     return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text()
 
 
-_OPEN = _script("open")
-_INVALIDATE = _script("invalidate")
-
+_OPEN = script("open")
+_INVALIDATE = script("invalidate")
+_TAKE = script("take")
+_FILL = script("fill")
+_RENEW = script("renew")
+_RELEASE = script("release")
 
 #: The reply when there is no log to go by: the next command opens a new one.
 LOST = Looked(None, None, 0.0, {}, None)
@@ -69,24 +84,36 @@ class RedisStore:
     """Executes commands on Redis.
 
     Args:
-        client: A client with timeouts; safe for threads and forks, as redis-py's are.
+        link: How Redis is reached.
         namespace: Put in front of all keys.
+        replicas: How many replicas have to acknowledge an invalidation, too (``WAIT``).
+        patience: Seconds to wait for them.
     """
 
-    def __init__(self, client: redis.Redis, namespace: str) -> None:
-        self.client = client
-        renew_after_fork(self)
-        where = client.connection_pool.connection_kwargs
-        place = where.get("path") or f"{where.get('host')}:{where.get('port')}"
-        self.name = f"redis {place}/{where.get('db', 0)}"
+    def __init__(
+        self, link: Link, namespace: str, *, replicas: int = 0, patience: float = 1.0
+    ) -> None:
+        self.link = link
+        self.name = f"redis {link.place}"
+        self._replicas = replicas
+        self._patience = patience
         self._entry_prefix = f"{namespace}:e:"
+        self._lease_prefix = f"{namespace}:l:"
         self._control = f"{namespace}:{{log}}:control"
         self._stream = f"{namespace}:{{log}}:stream"
         self._counts = f"{namespace}:{{log}}:counts"
+        self._scanner = Scanner(
+            link, self._entry_prefix, self._control, f"{namespace}:{{log}}:sweep"
+        )
         #: Longest lifetime (ms) that the log is known to remember; None when that isn't known.
         self._longest: int | None = None
         #: An incarnation whose sequence went back: it must not go on (promise I5).
         self._broken = ""
+
+    @property
+    def client(self) -> Any:
+        """The client in use."""
+        return self.link.client
 
     def execute(self, command: Command) -> Reply:
         """Execute one command (see ``Store``).
@@ -108,27 +135,45 @@ class RedisStore:
             # A soft time limit may have struck between request and reply, or while a connection
             # changed hands: one may hold an unread reply, another be lost to the pool. Start anew.
             self._longest = None
-            self.client = unconnected(self.client)
+            self.link.renew()
             raise
 
-    def _execute(self, command: Command) -> Reply:
+    def _execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
         match command:
             case Look():
                 return self._look(command)
             case Poll():
                 return self._poll(command)
+            case ReadBans():
+                return self._read_bans()
             case Fill():
-                self._fill(command)
-                return None
+                return self._fill(command)
+            case Renew():
+                return self._renew(command)
+            case Release():
+                ms = int(command.unshared * 1000)
+                reply = self.client.eval(_RELEASE, 1, self._lease(command.key), command.owner, ms)
+                return bool(reply)
             case Invalidate():
                 return self._invalidate(command)
             case Scan():
-                return self._scan(command)
+                return self._scanner.scan(command)
+            case Sweep():
+                return self._scanner.sweep(command)
+            case AskForSweep():
+                return self._scanner.ask_for_sweep()
+            case ReadSweep():
+                return self._scanner.read_sweep()
+            case NoteSweep():
+                return self._scanner.note_sweep(command)
             case Count():
                 return self._count(command.counts)
 
     def _entry(self, key: str) -> str:
         return f"{self._entry_prefix}{{{key}}}"
+
+    def _lease(self, key: str) -> str:
+        return f"{self._lease_prefix}{{{key}}}"
 
     def _pipeline(self, counts: Counts = {}, longest_ms: int = 0) -> Any:  # noqa: B006 - only read
         """Start a pipeline; its first reply is the opening's, when there is one."""
@@ -143,109 +188,129 @@ class RedisStore:
             pipe.hincrbyfloat(self._counts, name, amount)
         return pipe
 
-    def _ask_state(self, pipe: Any, marks: Sequence[str], since: Position | None) -> None:
-        fields = ("incarnation", "sequence", "longest", *(f"m:{name}" for name in marks))
-        pipe.hmget(self._control, *fields)
-        if since is not None:
-            low = f"({since.sequence}-1"
-            pipe.xrange(self._stream, min=low, max="+", count=MAX_RECORDS + 1)
+    def _ask(self, pipe: Any, command: Look | Poll) -> None:
+        marks = command.marks if isinstance(command, Look) else ()
+        log.ask(pipe, self._control, self._stream, marks, command.since)
 
-    def _read_state(
-        self, replies: list[Any], marks: Sequence[str], since: Position | None
-    ) -> Looked:
-        """Read the replies to ``_ask_state``, the last ones."""
-        logged = replies.pop() if since is not None else None
-        incarnation, sequence, longest, *values = replies.pop()
-        if incarnation is None:
+    def _read(self, replies: list[Any], command: Look | Poll) -> State | None:
+        """Read the replies to ``_ask``, the last ones; None when the log can't be gone by."""
+        marks = command.marks if isinstance(command, Look) else ()
+        state = log.read(replies, marks, command.since)
+        if state is None:
             self._longest = None
-            return LOST
-        self._longest = int(longest or 0)
-        position = Position(incarnation.decode(), int(sequence or 0))
-        if since is not None and _went_back(since, position):
-            self._broken = position.incarnation
-            return LOST
-        records = None
-        if since is not None and logged is not None:
-            position, records = _join(since, position, logged)
-        found = {
-            name: int(value.split()[0])
-            for name, value in zip(marks, values, strict=True)
-            if value is not None
-        }
-        return Looked(position, None, 0.0, found, records)
+            return None
+        self._longest = state.longest
+        if log.went_back(command.since, state.position):
+            self._broken = state.position.incarnation
+            return None
+        return state
 
     def _look(self, look: Look) -> Looked:
         pipe = self._pipeline(look.counts)
+        state: State | None = None
+        apart = look.claim is not None and self.link.is_cluster
+        if apart:
+            self._ask(pipe, look)
+            state = self._read(pipe.execute(), look)
+            if state is None:
+                return LOST
+            pipe = self.client.pipeline(transaction=False)
         # What remains is asked for before the entry: a newer entry only gets less time this way.
         pipe.pttl(self._entry(look.key))
-        self._ask_state(pipe, look.marks, look.since)
+        if not apart:
+            self._ask(pipe, look)
         pipe.get(self._entry(look.key))
+        if look.claim is not None:
+            self._claim(pipe, look, look.claim, state)
         replies = pipe.execute()
+        lease = _read_lease(replies.pop(), look.claim) if look.claim is not None else None
         frame = replies.pop()
-        state = self._read_state(replies, look.marks, look.since)
-        if state is LOST:
-            return state
+        if state is None:
+            state = self._read(replies, look)
+        if state is None:
+            return LOST
         remaining = replies.pop() / 1000
-        return Looked(state.position, frame, remaining, state.marks, state.records)
+        return Looked(
+            state.position, frame, remaining, state.marks, state.records, state.banned, lease
+        )
+
+    def _claim(self, pipe: Any, look: Look, claim: Claim, state: State | None) -> None:
+        arguments: list[Any] = [
+            claim.owner,
+            claim.stage.value,
+            _ms(claim.ttl),
+            claim.reservation,
+            _ms(claim.overtakes) if claim.overtakes else -1,
+            claim.newest_ban,
+            "1" if claim.regardless else "",
+        ]
+        keys = [self._entry(look.key), self._lease(look.key)]
+        if state is None:
+            keys.append(self._control)
+            arguments += look.marks
+        else:
+            newest = max(state.marks.values(), default=0)
+            arguments += [state.position.incarnation, state.position.sequence, newest]
+        pipe.eval(_TAKE, len(keys), *keys, *arguments)
 
     def _poll(self, poll: Poll) -> Looked:
         pipe = self._pipeline(poll.counts)
-        self._ask_state(pipe, (), poll.since)
-        return self._read_state(pipe.execute(), (), poll.since)
+        self._ask(pipe, poll)
+        state = self._read(pipe.execute(), poll)
+        return LOST if state is None else state.looked()
 
-    def _fill(self, fill: Fill) -> None:
-        lifetime_ms = max(1, int(fill.lifetime * 1000))
-        pipe = self._pipeline(fill.counts, lifetime_ms)
-        pipe.set(self._entry(fill.key), fill.frame, px=lifetime_ms)
+    def _read_bans(self) -> Bans:
+        fields = ("incarnation", "sequence", "bans")
+        incarnation, sequence, bans = self.client.hmget(self._control, *fields)
+        if incarnation is None:
+            self._longest = None
+            return Bans(None, ())
+        return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(bans))
+
+    def _fill(self, fill: Fill) -> bool:
+        lifetime = _ms(fill.lifetime)
+        pipe = self._pipeline(fill.counts, lifetime)
+        entry, lease = self._entry(fill.key), self._lease(fill.key)
+        if fill.owner:
+            pipe.eval(_FILL, 2, entry, lease, fill.owner, lifetime, fill.frame)
+            return bool(pipe.execute()[-1])
+        pipe.set(entry, fill.frame, px=lifetime).delete(lease)
         pipe.execute()
+        return True
+
+    def _renew(self, renew: Renew) -> list[bool]:
+        pipe = self.client.pipeline(transaction=False)
+        for held in renew.holdings:
+            stage = held.stage.value
+            pipe.eval(_RENEW, 1, self._lease(held.key), held.owner, stage, _ms(renew.ttl))
+        return [bool(reply) for reply in pipe.execute()]
 
     def _invalidate(self, command: Invalidate) -> Position:
         reply: Any = None
         for start in range(0, len(command.marks), MARKS_A_CALL):
-            marks = command.marks[start : start + MARKS_A_CALL]
-            reply = self.client.eval(
-                _INVALIDATE,
-                2,
-                self._control,
-                self._stream,
-                uuid.uuid4().hex,
-                str(LOG_LENGTH),
-                str(GRACE_MS),
-                *marks,
-            )
+            reply = self._log(command.marks[start : start + MARKS_A_CALL])
         # The marks are what counts; this only gives the memory back.
         for key in command.keys:
             self.client.unlink(self._entry(key))
         return Position(reply[0].decode(), int(reply[1]))
 
-    def _scan(self, scan: Scan) -> Batch:
-        match = self._entry(scan.pattern)
-        reply: Any = self.client.scan(scan.cursor, match=match, count=scan.count, _type="STRING")
-        cursor, names = reply
-        pipe = self._pipeline()
-        opening = len(pipe)
-        for name in names:
-            pipe.getrange(name, 0, PEEK_BYTES - 1).strlen(name).pttl(name)
-        replies = pipe.execute()[opening:]
-        found = []
-        for i, name in enumerate(names):
-            start, size, remaining = replies[3 * i : 3 * i + 3]
-            key = name.decode(errors="replace")[len(self._entry_prefix) + 1 : -1]
-            entry = peek(key, start)
-            if entry is not None and remaining > 0:
-                found.append(Found(entry, size, remaining / 1000))
-        return Batch(cursor, self._only_valid(found))
-
-    def _only_valid(self, found: list[Found]) -> list[Found]:
-        marks = sorted({name for item in found for name in item.entry.marks})
-        pipe = self._pipeline()
-        opening = len(pipe)
-        self._ask_state(pipe, marks, None)
-        state = self._read_state(pipe.execute()[opening:], marks, None)
-        position = state.position
-        if position is None:
-            return []
-        return [item for item in found if is_valid(item.entry, state.marks, position)]
+    def _log(self, marks: tuple[str, ...]) -> Any:
+        """Append to the log, and wait for replicas if that is asked for."""
+        keys = (self._control, self._stream)
+        bounds = (LOG_LENGTH, GRACE_MS, MAX_BANS)
+        arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
+        if not self._replicas:
+            return self.client.eval(*arguments)
+        # WAIT counts what this very connection has written.
+        pipe = holder(self.link, self._control).pipeline(transaction=False)
+        pipe.eval(*arguments)
+        pipe.execute_command("WAIT", self._replicas, _ms(self._patience))
+        reply, acknowledged = pipe.execute()
+        if acknowledged < self._replicas:
+            raise redis.ConnectionError(
+                f"{acknowledged} of {self._replicas} replicas acknowledged the invalidation"
+            )
+        return reply
 
     def _count(self, counts: Counts) -> dict[str, float]:
         pipe = self._pipeline(counts)
@@ -253,22 +318,16 @@ class RedisStore:
         return {name.decode(): float(value) for name, value in pipe.execute()[-1].items()}
 
 
-def _went_back(since: Position, position: Position) -> bool:
-    return since.incarnation == position.incarnation and position.sequence < since.sequence
+def _ms(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
 
 
-def _join(
-    since: Position, position: Position, logged: list[Any]
-) -> tuple[Position, list[Record] | None]:
-    """Fit what the stream gave to the state read before it; no records when there is a gap."""
-    records = [
-        Record(int(item_id.split(b"-")[0]), tuple(name.decode() for name in marks))
-        for item_id, marks in logged
-    ]
-    sequences = [record.sequence for record in records]
-    # An invalidation may have come between the two reads: then the stream knows more.
-    last = max([position.sequence, *sequences[-1:]])
-    whole = len(sequences) == last - since.sequence  # stream ids only rise
-    if not whole or since.incarnation != position.incarnation:
-        return position, None
-    return Position(position.incarnation, last), records
+def _read_lease(reply: list[Any], claim: Claim) -> Lease:
+    """Read what ``take.lua`` returned."""
+    match reply:
+        case [b"ours", incarnation, sequence]:
+            position = Position(incarnation.decode(), int(sequence))
+            return Lease(claim.owner, position, claim.stage, claim.ttl)
+        case [b"held", stage, remaining]:
+            return Lease("", None, Stage(stage.decode()), remaining / 1000)
+    return Lease("", None, None)

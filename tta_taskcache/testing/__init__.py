@@ -1,4 +1,7 @@
-"""For tests of stores and of code that uses the cache: clock, faults, and the stores' contract."""
+"""For tests of stores and of code that uses the cache.
+
+A clock, faults, the stores' contract, and a checker of what processes read (``history``).
+"""
 
 import pytest
 
@@ -7,5 +10,28 @@ pytest.register_assert_rewrite(f"{__name__}.contract")
 from .clock import FakeClock  # noqa: E402 - asserts are rewritten from here on
 from .contract import StoreContract, make_entry  # noqa: E402 - likewise
 from .faults import FaultyStore  # noqa: E402 - likewise
+from .history import (  # noqa: E402 - likewise
+    History,
+    Invalidation,
+    Read,
+    Recorder,
+    Run,
+    Violation,
+    check,
+    surplus_runs,
+)
 
-__all__ = ["FakeClock", "FaultyStore", "StoreContract", "make_entry"]
+__all__ = [
+    "FakeClock",
+    "FaultyStore",
+    "History",
+    "Invalidation",
+    "Read",
+    "Recorder",
+    "Run",
+    "StoreContract",
+    "Violation",
+    "check",
+    "make_entry",
+    "surplus_runs",
+]

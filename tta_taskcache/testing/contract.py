@@ -93,7 +93,7 @@ def invalidate(store: Store, *names: str, keys: tuple[str, ...] = ()) -> Positio
 def scan(store: Store, pattern: str = "*", count: int = 500) -> list[Found]:
     """Read all batches."""
     found: list[Found] = []
-    cursor = 0
+    cursor = ""
     while True:
         batch = store.execute(Scan(pattern, cursor, count))
         assert isinstance(batch, Batch)
@@ -169,7 +169,7 @@ class StoreContract:
         assert looked.position is not None
 
     def test_finds_what_was_stored(self, store: Store, other: Store) -> None:
-        assert store.execute(Fill("k", b"frame", LONG)) is None
+        assert store.execute(Fill("k", b"frame", LONG)) is True
         for reader in (store, other):
             looked = look(reader)
             assert looked.frame == b"frame"

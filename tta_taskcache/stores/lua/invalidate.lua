@@ -1,24 +1,68 @@
 -- Take the next sequence number, set marks to it, and append to the log.
--- KEYS: control, stream   ARGV: a new incarnation, the log's length, grace (ms), marks ...
+-- KEYS: control, stream
+-- ARGV: a new incarnation, the log's length, grace (ms), most bans, marks ...
 if redis.call('HSETNX', KEYS[1], 'incarnation', ARGV[1]) == 1 then
   redis.call('DEL', KEYS[2])
 end
 local sequence = redis.call('HINCRBY', KEYS[1], 'sequence', 1)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local stamp = string.format('%d %.0f', sequence, now)
-local fields = {}
-for i = 4, #ARGV do
-  redis.call('HSET', KEYS[1], 'm:' .. ARGV[i], stamp)
-  fields[#fields + 1] = ARGV[i]
+local longest = tonumber(redis.call('HGET', KEYS[1], 'longest') or '0')
+-- Older marks have outlived every entry that they could end: the longest lifetime is over, and the
+-- grace for computations that are still running.
+local oldest = now - longest - tonumber(ARGV[3])
+
+local function stamp(at)
+  return string.format('%d %.0f', at, now)
+end
+
+-- Bans are matched by the readers: all of them in one field, oldest first.
+local function add_bans(patterns)
+  local bans = {}
+  for _, ban in ipairs(cjson.decode(redis.call('HGET', KEYS[1], 'bans') or '[]')) do
+    if ban[3] >= oldest and not patterns[ban[1]] then
+      bans[#bans + 1] = ban
+    end
+  end
+  for pattern in pairs(patterns) do
+    bans[#bans + 1] = {pattern, sequence, now}
+  end
+  -- Too many to match: the oldest become one that ends everything older.
+  local most = tonumber(ARGV[4])
+  if #bans > most then
+    local kept = {}
+    for i = #bans - most + 1, #bans do
+      kept[#kept + 1] = bans[i]
+    end
+    local folded = bans[#bans - most][2]
+    local everything = redis.call('HGET', KEYS[1], 'm:*') or '0'
+    if folded > tonumber(string.match(everything, '^%d+')) then
+      redis.call('HSET', KEYS[1], 'm:*', stamp(folded))
+    end
+    bans = kept
+  end
+  redis.call('HSET', KEYS[1], 'bans', cjson.encode(bans), 'banned', sequence)
+end
+
+local fields, patterns, banned = {}, {}, false
+for i = 5, #ARGV do
+  local mark = ARGV[i]
+  if string.sub(mark, 1, 2) == 'b:' then
+    patterns[string.sub(mark, 3)] = true
+    banned = true
+  else
+    redis.call('HSET', KEYS[1], 'm:' .. mark, stamp(sequence))
+  end
+  fields[#fields + 1] = mark
   fields[#fields + 1] = ''
 end
+if banned then
+  add_bans(patterns)
+end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], sequence .. '-1', unpack(fields))
--- Forget marks that have outlived every entry they could end: those older than the longest lifetime,
--- and the grace for computations that are still running. A few random ones each time, so the hash
--- stays in proportion to what is needed without a sweep of its own.
-local longest = tonumber(redis.call('HGET', KEYS[1], 'longest') or '0')
-local oldest = now - longest - tonumber(ARGV[3])
+
+-- Forget useless marks, a few random ones each time, so that the hash stays in proportion to what is
+-- needed without a sweep of its own.
 local sample = redis.call('HRANDFIELD', KEYS[1], 8, 'WITHVALUES')
 for i = 1, #sample, 2 do
   if string.sub(sample[i], 1, 2) == 'm:' then

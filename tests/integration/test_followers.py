@@ -1,0 +1,233 @@
+"""One run per key (C1 to C5): equal calls in flight, on real workers.
+
+The task `steered` says when it has started, and ends as a test tells it to; so nothing here depends
+on how fast the machine is.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import pytest
+from celery.exceptions import TaskRevokedError, TimeLimitExceeded
+from celery.result import AsyncResult
+
+from tests.integration.conftest import Bench
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
+from tests.support.workers import Worker
+
+#: Short, so that takeovers don't take long.
+LEASE = 1.0
+CONF = {"taskcache_lease_ttl": LEASE}
+
+#: What a test waits at most (s); how long things take isn't tested here.
+PATIENCE = 30
+
+
+@dataclass
+class Flight:
+    """Equal calls, and the runs that they lead to."""
+
+    bench: Bench
+
+    @property
+    def task(self) -> Any:
+        return self.bench.task("steered")
+
+    @property
+    def runs(self) -> int:
+        return self.bench.runs("steered", self.bench.tag, 0)
+
+    def ask(self, times: int = 1, **options: Any) -> list[AsyncResult]:
+        return [self.task.apply_async((self.bench.tag,), **options) for _ in range(times)]
+
+    def started(self) -> tuple[int, str]:
+        """Wait for a run: its process and its task's id."""
+        popped = self.bench.counts.blpop([f"started:{self.bench.tag}"], timeout=PATIENCE)
+        assert popped is not None, "nobody leads"
+        pid, _, task_id = popped[1].decode().partition(" ")
+        return int(pid), task_id
+
+    def order(self, *words: str) -> None:
+        self.bench.counts.rpush(f"order:{self.bench.tag}", *words)
+
+    def values(self, results: list[AsyncResult]) -> list[Any]:
+        return [result.get(timeout=PATIENCE) for result in results]
+
+
+@pytest.fixture
+def own(server_factory: Callable[..., Server], new_bench: Callable[..., Bench]) -> Bench:
+    """An app on a server of its own, for workers that come to harm."""
+    return new_bench(server_factory(), **CONF)
+
+
+@pytest.fixture
+def flight(own: Bench) -> Flight:
+    return Flight(own)
+
+
+def parked(worker: Worker, bench: Bench) -> int:
+    """How many messages the worker holds without running them."""
+    replies = bench.app.control.inspect([worker.hostname], timeout=1).reserved() or {}
+    return len(replies.get(worker.hostname, ()))
+
+
+@pytest.mark.parametrize(("pool", "concurrency"), [("prefork", 2), ("threads", 2), ("solo", 1)])
+def test_c1_c2_equal_calls_run_once_and_hold_no_slot(
+    flight: Flight, own_worker: Any, pool: str, concurrency: int
+) -> None:
+    own_worker(flight.bench, CONF, pool=pool, concurrency=concurrency)
+    results = flight.ask(20)
+    _, leader = flight.started()
+    if pool != "solo":  # it does one thing at a time
+        other = flight.bench.task("plain.add").delay(flight.bench.tag, 1, 2)
+        assert other.get(timeout=PATIENCE) == 3, "the second slot is free"
+    flight.order("done")
+    assert flight.values(results) == [["done", leader]] * 20
+    assert flight.runs == 1
+
+
+def test_c1_a_follower_is_answered_as_if_it_had_run(flight: Flight, own_worker: Any) -> None:
+    own_worker(flight.bench, CONF)
+    note = flight.bench.task("note")
+    tag = flight.bench.tag
+    results = flight.ask(3, link=note.si("linked", tag))
+    flight.started()
+    flight.order("done")
+    values = flight.values(results)
+    assert len({tuple(value) for value in values}) == 1
+    wait_until(lambda: flight.bench.counts.llen(f"notes:{tag}") == 3, what="each one's callback")
+    assert flight.runs == 1
+
+
+@pytest.mark.parametrize("end", ["fail", "retry"])
+def test_c1_when_the_leader_fails_or_retries_the_next_leads(
+    flight: Flight, own_worker: Any, end: str
+) -> None:
+    own_worker(flight.bench, CONF)
+    results = flight.ask(5)
+    _, first = flight.started()
+    flight.order(end)
+    _, second = flight.started()
+    assert second != first
+    flight.order("done")
+    values = {r.id: r.get(timeout=PATIENCE, propagate=False) for r in results}
+    failed = {task_id for task_id, value in values.items() if isinstance(value, ValueError)}
+    assert failed == ({first} if end == "fail" else set()), "one task's failure is no other's"
+    assert all(value == ["done", second] for i, value in values.items() if i not in failed)
+    assert flight.runs == 2
+
+
+def kill_child(pid: int, _: Flight, __: str) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def stop_child(pid: int, _: Flight, __: str) -> None:
+    os.kill(pid, signal.SIGSTOP)
+
+
+def revoke(_: int, flight: Flight, leader: str) -> None:
+    flight.bench.app.control.revoke(leader, terminate=True, signal="SIGKILL")
+
+
+@pytest.mark.parametrize("end", [kill_child, stop_child, revoke])
+def test_c3_when_the_leader_is_gone_a_follower_leads(
+    flight: Flight, own_worker: Any, end: Callable[[int, Flight, str], None]
+) -> None:
+    own_worker(flight.bench, CONF)
+    results = flight.ask(5)
+    pid, first = flight.started()
+    end(pid, flight, first)
+    _, second = flight.started()
+    assert second != first
+    # Redis serves the one first that has waited for longest, stopped or not.
+    flight.order(*(("late", "done") if end is stop_child else ("done",)))
+    others = [result for result in results if result.id != first]
+    assert flight.values(others) == [["done", second]] * 4
+    assert flight.runs == 2
+    if end is not stop_child:
+        (lost,) = (result for result in results if result.id == first)
+        with pytest.raises((TaskRevokedError, Exception)):
+            lost.get(timeout=PATIENCE)
+        return
+    # The one that was stopped wakes up: its call ends, and it fills over nobody.
+    os.kill(pid, signal.SIGCONT)
+    (late,) = (result for result in results if result.id == first)
+    assert late.get(timeout=PATIENCE) == ["late", first]
+    assert flight.task.cache.get(flight.bench.tag) == ["done", second]
+
+
+def test_c3_when_the_leader_times_out_a_follower_leads(flight: Flight, own_worker: Any) -> None:
+    own_worker(flight.bench, CONF)
+    (limited,) = flight.ask(time_limit=2)
+    _, first = flight.started()
+    assert first == limited.id
+    others = flight.ask(4)
+    _, second = flight.started()
+    flight.order("done")
+    assert flight.values(others) == [["done", second]] * 4
+    with pytest.raises(TimeLimitExceeded):
+        limited.get(timeout=PATIENCE)
+    assert flight.runs == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_c3_c4_when_a_whole_worker_is_gone_one_of_another_leads(
+    flight: Flight, own_worker: Any, number: signal.Signals
+) -> None:
+    lost = own_worker(flight.bench, CONF)
+    (leader,) = flight.ask()
+    _, first = flight.started()
+    assert first == leader.id
+    kept = own_worker(flight.bench, CONF)
+    processes = [lost.main_pid, *lost.pool_pids()]
+    lost_control(flight.bench, lost)
+    results = flight.ask(4)
+    wait_until(lambda: parked(kept, flight.bench) == 4, timeout=PATIENCE, what="followers")
+    for pid in processes:
+        os.kill(pid, number)
+    _, second = flight.started()
+    flight.order(*(("late", "done") if number is signal.SIGSTOP else ("done",)))
+    assert flight.values(results) == [["done", second]] * 4
+    assert flight.runs == 2
+    for pid in processes:
+        if number is signal.SIGSTOP and psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+def lost_control(bench: Bench, worker: Worker) -> None:
+    """Let a worker take no further messages."""
+    bench.app.control.cancel_consumer("celery", destination=[worker.hostname], reply=True)
+
+
+def test_i2_a_call_after_an_invalidation_does_not_join(flight: Flight, own_worker: Any) -> None:
+    own_worker(flight.bench, CONF)
+    (before,) = flight.ask()
+    _, first = flight.started()
+    flight.bench.cache.invalidate(tags=[f"tag:{flight.bench.tag}"])
+    (after,) = flight.ask()
+    _, second = flight.started()
+    flight.order("one")
+    flight.order("two")
+    assert {first, second} == {before.id, after.id}
+    flight.values([before, after])
+    assert flight.runs == 2
+    assert flight.task.cache.get(flight.bench.tag)[1] == second, "the older one doesn't fill"
+
+
+def test_r1b_what_cant_be_stored_makes_nobody_wait(flight: Flight, own_worker: Any) -> None:
+    """Else each would run after the other, where without the cache they ran side by side."""
+    own_worker(flight.bench, CONF, concurrency=2)
+    results = flight.ask(3)
+    flight.started()
+    flight.order("set")
+    flight.started()
+    flight.started()
+    flight.order("set", "set")
+    for result in results:
+        result.get(timeout=PATIENCE, propagate=False)
+    assert flight.runs == 3

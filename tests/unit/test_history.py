@@ -1,0 +1,448 @@
+"""The checker of histories: it finds what breaks I1 and I2, and nothing else."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tta_taskcache.testing import (
+    History,
+    Invalidation,
+    Read,
+    Recorder,
+    Run,
+    Violation,
+    check,
+    surplus_runs,
+)
+from tta_taskcache.testing.history import HistoryError, Note, unexplained_reads
+from tta_taskcache.testing.history.__main__ import main
+from tta_taskcache.testing.history.records import BUFFERED_READS
+
+DELTA = 0.25
+
+
+def history(*records: Read | Run | Invalidation | Note) -> History:
+    made = History()
+    for record in records:
+        made.add(record)
+    return made
+
+
+def promises(*records: Read | Run | Invalidation) -> list[str]:
+    return [violation.promise for violation in check(history(*records), DELTA)]
+
+
+class TestByVersion:
+    """What can be told without runs (I1)."""
+
+    ENDED = Invalidation("a", 9.0, 10.0, 5)
+
+    @pytest.mark.parametrize(("version", "expected"), [(4, ["I1"]), (5, []), (6, [])])
+    def test_i1_only_older_versions_are_stale(self, version: int, expected: list[str]) -> None:
+        assert promises(self.ENDED, Read("a", 11.0, 11.1, version)) == expected
+
+    @pytest.mark.parametrize(
+        ("begin", "expected"), [(9.5, []), (10.0, []), (10.25, []), (10.26, ["I1"])]
+    )
+    def test_i1_from_delta_after_the_acknowledgement_on(
+        self, begin: float, expected: list[str]
+    ) -> None:
+        # However long they take.
+        assert promises(self.ENDED, Read("a", begin, 99.0, 4)) == expected
+
+    def test_i1_strict_allows_nothing_after_the_acknowledgement(self) -> None:
+        begin = math.nextafter(10.0, 11.0)
+        assert check(history(self.ENDED, Read("a", begin, 11.0, 4)), staleness=0)
+        assert not check(history(self.ENDED, Read("a", 10.0, 11.0, 4)), staleness=0)
+
+    def test_things_are_apart(self) -> None:
+        assert promises(self.ENDED, Read("b", 11.0, 11.1, 4)) == []
+
+    @pytest.mark.parametrize("end", [None, math.inf])
+    def test_i4_what_raised_forbids_nothing(self, end: float | None) -> None:
+        assert promises(Invalidation("a", 9.0, end, 5), Read("a", 99.0, 99.1, 4)) == []
+
+    def test_i1_one_that_began_late_and_was_acknowledged_early_counts(self) -> None:
+        slow, quick = Invalidation("a", 1.0, 20.0, 5), Invalidation("a", 8.0, 9.0, 7)
+        (violation,) = check(history(slow, quick, Read("a", 10.0, 10.1, 6)), DELTA)
+        assert violation.invalidation == quick
+
+    def test_names_the_first_invalidation_that_was_broken(self) -> None:
+        ended = [Invalidation("a", at, at + 0.5, at) for at in range(1, 9)]
+        (violation,) = check(history(*ended, Read("a", 20.0, 20.1, 3)), DELTA)
+        assert violation.invalidation == ended[3]
+
+    def test_in_the_order_of_their_beginning(self) -> None:
+        reads = [Read("a", at, at, 4) for at in (13.0, 11.0, 12.0)]
+        found = check(history(self.ENDED, *reads), DELTA)
+        assert [violation.read.begin for violation in found] == [11.0, 12.0, 13.0]
+
+    def test_delta_is_not_negative(self) -> None:
+        with pytest.raises(ValueError, match="staleness=-1"):
+            check(History(), staleness=-1)
+
+
+class TestByRun:
+    """What only the runs tell: versions are new enough (I1, I2)."""
+
+    ENDED = Invalidation("a", 9.0, 10.0, 5)
+    LATE = Read("a", 11.0, 11.1, 6)
+
+    def test_i2_a_run_that_filled_over_an_invalidation(self) -> None:
+        assert promises(self.ENDED, Run("a", 8.9, 9.1, 6), self.LATE) == ["I2"]
+
+    def test_i2_a_run_that_was_joined_after_an_invalidation(self) -> None:
+        assert promises(self.ENDED, Run("a", 8.9, 11.05, 6), self.LATE) == ["I2"]
+
+    def test_i1_a_run_that_was_over_before_the_invalidation(self) -> None:
+        assert promises(self.ENDED, Run("a", 8.0, 8.9, 6), self.LATE) == ["I1"]
+
+    def test_i1_a_source_that_was_late_itself(self) -> None:
+        stale = Read("a", 11.0, 11.1, 4)
+        (violation,) = check(history(self.ENDED, Run("a", 10.5, 10.6, 4), stale), DELTA)
+        assert violation.promise == "I1"
+        assert "saw what is older" in str(violation)
+
+    @pytest.mark.parametrize("begin", [9.0, 9.5, 10.5])
+    def test_i2_runs_from_then_on_are_good(self, begin: float) -> None:
+        assert promises(self.ENDED, Run("a", begin, 10.9, 6), self.LATE) == []
+
+    def test_i2_within_delta_it_is_allowed(self) -> None:
+        assert promises(self.ENDED, Run("a", 8.9, 9.1, 6), Read("a", 10.2, 11.1, 6)) == []
+
+    def test_of_equal_versions_the_last_run_may_have_been_it(self) -> None:
+        old, new = Run("a", 8.0, 8.9, 6), Run("a", 9.5, 9.6, 6)
+        assert promises(self.ENDED, old, new, self.LATE) == []
+        assert promises(self.ENDED, new, old, self.LATE) == []
+
+    def test_runs_of_other_things_say_nothing(self) -> None:
+        assert promises(self.ENDED, Run("b", 8.9, 9.1, 6), self.LATE) == []
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([], "version 4, which is older"),
+        ([Run("a", 8.5, 9.5, 4)], "whose run began 0.500000 s before it and was still going on"),
+        ([Run("a", 8.0, 8.5, 4)], "whose run began 1.000000 s before it and was over"),
+    ],
+)
+def test_a_violation_is_a_sentence(runs: list[Run], expected: str) -> None:
+    records = [Invalidation(("a", 1), 9.0, 10.0, 5), Read(("a", 1), 11.0, 11.1, 4)]
+    moved = [run._replace(thing=("a", 1)) for run in runs]
+    (violation,) = check(history(*records, *moved), DELTA)
+    assert expected in str(violation)
+    assert "a read of ('a', 1) began 1.000000 s after an invalidation" in str(violation)
+
+
+class TestSurplus:
+    def test_each_thing_once(self) -> None:
+        assert surplus_runs(history(Run("a", 1, 2, 1), Run("b", 1, 2, 1))) == 0
+
+    def test_once_more_for_each_invalidation_sure_or_not(self) -> None:
+        ended = [Invalidation("a", 3, 4, 1), Invalidation("a", 5, None, 2)]
+        runs = [Run("a", at, at, at) for at in range(4)]
+        assert surplus_runs(history(*ended, *runs[:3])) == 0
+        assert surplus_runs(history(*ended, *runs)) == 1
+
+    def test_what_others_saved_counts_for_nothing(self) -> None:
+        runs = [Run("a", 1, 2, 1), Run("a", 3, 4, 2), Run("a", 5, 6, 3)]
+        assert surplus_runs(history(Invalidation("b", 3, 4, 1), *runs)) == 2
+
+
+def test_r1_reads_that_no_run_explains() -> None:
+    known, unknown = Read("a", 1, 2, 1), [Read("a", 1, 2, 2), Read("b", 1, 2, 1)]
+    made = history(Run("a", 0, 1, 1), known, *unknown)
+    assert unexplained_reads(made) == unknown
+
+
+# Against an oracle
+
+MOMENTS = st.integers(0, 20).map(lambda n: n / 4)
+THINGS = st.sampled_from("ab")
+VERSIONS = st.integers(0, 5)
+
+
+def spans(kind: Callable[..., object]) -> st.SearchStrategy[object]:
+    def make(thing: str, times: list[float], version: int) -> object:
+        return kind(thing, *sorted(times), version)
+
+    return st.builds(make, THINGS, st.lists(MOMENTS, min_size=2, max_size=2), VERSIONS)
+
+
+INVALIDATIONS = spans(Invalidation) | spans(Invalidation).map(lambda i: i._replace(end=None))
+
+
+def forbids(ended: Invalidation, read: Read, runs: list[Run], staleness: float) -> bool:
+    if ended.thing != read.thing or ended.end is None or read.begin <= ended.end + staleness:
+        return False
+    mine = [run.begin for run in runs if (run.thing, run.version) == (read.thing, read.version)]
+    return read.version < ended.version or (bool(mine) and max(mine) < ended.begin)
+
+
+def oracle(made: History, staleness: float) -> Counter[Read]:
+    return Counter(
+        read
+        for read in made.reads
+        if any(forbids(ended, read, made.runs, staleness) for ended in made.invalidations)
+    )
+
+
+@given(
+    st.lists(spans(Read)),
+    st.lists(INVALIDATIONS, max_size=12),
+    st.lists(spans(Run), max_size=12),
+    MOMENTS,
+)
+def test_finds_what_a_naive_check_finds(
+    reads: list[Read], ended: list[Invalidation], runs: list[Run], staleness: float
+) -> None:
+    made = History(reads, runs, ended)
+    found = check(made, staleness)
+    assert Counter(violation.read for violation in found) == oracle(made, staleness)
+    for violation in found:
+        assert_is_explained(violation, made, staleness)
+
+
+def assert_is_explained(violation: Violation, made: History, staleness: float) -> None:
+    guilty = [
+        item for item in made.invalidations if forbids(item, violation.read, made.runs, staleness)
+    ]
+    assert violation.invalidation in guilty
+    assert violation.invalidation.end == min(item.end for item in guilty)
+    run = violation.run
+    overlaps = run is not None and run.begin < violation.invalidation.begin < run.end
+    assert violation.promise == ("I2" if overlaps else "I1")
+    assert str(violation).startswith(violation.promise)
+
+
+# With a cache that keeps its promises
+
+
+@dataclass
+class GoodCache:
+    """What processes see of a cache that keeps its promises, with memories that lag behind by Δ."""
+
+    dice: random.Random
+    now: float = 0.0
+    counter: int = 0
+    stored: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    made: History = field(default_factory=History)
+
+    def pass_time(self) -> float:
+        self.now += self.dice.uniform(0.001, 0.2)
+        return self.now
+
+    def count_up(self) -> int:
+        self.counter += 1
+        return self.counter
+
+    def invalidate(self, thing: str) -> None:
+        version, begin = self.count_up(), self.pass_time()
+        at = self.pass_time()
+        if thing in self.stored:
+            self.ended.setdefault(thing, []).append((at, self.stored.pop(thing)))
+        end = self.pass_time() if self.dice.random() < 0.8 else None
+        self.made.add(Invalidation(thing, begin, end, version))
+
+    def read(self, thing: str) -> None:
+        begin = self.pass_time()
+        recent = [version for at, version in self.ended.get(thing, ()) if begin - at <= DELTA]
+        if recent and self.dice.random() < 0.5:
+            version = self.dice.choice(recent)
+        elif thing in self.stored:
+            version = self.stored[thing]
+        else:
+            started, version = self.pass_time(), self.count_up()
+            self.made.add(Run(thing, started, self.pass_time(), version))
+            self.stored[thing] = version
+        self.made.add(Read(thing, begin, self.pass_time(), version))
+
+    def work(self, steps: int) -> History:
+        for _ in range(steps):
+            act = self.read if self.dice.random() < 0.7 else self.invalidate
+            act(self.dice.choice("ab"))
+        return self.made
+
+
+@given(st.integers(0, 2**32), st.data())
+def test_a_good_history_is_good_until_a_violation_is_planted(
+    seed: int, data: st.DataObject
+) -> None:
+    made = GoodCache(random.Random(seed)).work(60)
+    assert check(made, DELTA) == []
+    assert surplus_runs(made) == 0
+    assert unexplained_reads(made) == []
+    acknowledged = [item for item in made.invalidations if item.end is not None]
+    if not acknowledged:
+        return
+    ended = data.draw(st.sampled_from(acknowledged))
+    begin = ended.end + DELTA + data.draw(st.floats(0.001, 100))
+    planted = Read(ended.thing, begin, begin + 0.01, ended.version - data.draw(st.integers(1, 9)))
+    made.reads.insert(data.draw(st.integers(0, len(made.reads))), planted)
+    assert [violation.read for violation in check(made, DELTA)] == [planted]
+
+
+# Files
+
+RECORDS = [
+    Note(0.5, "a fault, in “words”"),
+    Invalidation("a", 1.0, 2.0, 3),
+    Invalidation("a", 1.5, None, 4),
+    Run(7, 1.25, 1.75, 1),
+    Read(("a", (1, "ü")), 1.0, 1.0 + 2**-40, 3),
+]
+
+
+def test_a_file_holds_it_all(tmp_path: Path) -> None:
+    file = tmp_path / "history"
+    made = history(*RECORDS)
+    made.dump(file)
+    assert History.load(file) == made
+    assert len(file.read_text().splitlines()) == len(RECORDS)
+
+
+def test_merges(tmp_path: Path) -> None:
+    parts = [history(*RECORDS[:2]), history(*RECORDS[2:])]
+    files = [tmp_path / "1", tmp_path / "2"]
+    for part, file in zip(parts, files, strict=True):
+        part.dump(file)
+    assert History.merge(*parts) == history(*RECORDS) == History.load(*files)
+    assert History.merge() == History()
+
+
+def test_a_line_that_a_killed_process_began_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "history"
+    history(*RECORDS).dump(file)
+    whole = file.read_bytes()
+    last = whole.splitlines()[-1] + b"\n"
+    for cut in range(1, len(last) + 1):
+        file.write_bytes(whole[:-cut])
+        assert History.load(file) == history(*RECORDS[:-1])
+
+
+@pytest.mark.parametrize(
+    "line", ["", "x", "[]", "{}", "7", '["read", 1]', '["other", 1, 2, 3, 4]', '["note", 1, 2, 3]']
+)
+def test_anything_else_is_refused(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "history"
+    file.write_text(f'["read", 1, 2, 3, 4]\n{line}\n')
+    with pytest.raises(HistoryError, match=f"{file}:2"):
+        History.load(file)
+
+
+def test_a_thing_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        history(Read(frozenset("a"), 1, 2, 3)).dump(tmp_path / "history")
+
+
+class TestRecorder:
+    def test_runs_and_invalidations_are_on_file_at_once(self, tmp_path: Path) -> None:
+        file = tmp_path / "history"
+        recorder = Recorder(file)
+        for number, record in enumerate(RECORDS[:-1], 1):
+            recorder.add(record)
+            assert History.load(file) == history(*RECORDS[:number])
+        recorder.close()
+
+    def test_reads_are_by_and_by(self, tmp_path: Path) -> None:
+        file = tmp_path / "history"
+        recorder = Recorder(file)
+        reads = [Read("a", number, number, 1) for number in range(BUFFERED_READS + 5)]
+        for read in reads[:-1]:
+            recorder.add(read)
+        assert History.load(file).reads == reads[:BUFFERED_READS]
+        recorder.add(reads[-1])
+        recorder.close()
+        assert History.load(file).reads == reads
+
+    def test_goes_on_where_another_ended(self, tmp_path: Path) -> None:
+        file = tmp_path / "history"
+        for record in RECORDS:
+            recorder = Recorder(file)
+            recorder.add(record)
+            recorder.close()
+        assert History.load(file) == history(*RECORDS)
+
+    def test_threads_share_it(self, tmp_path: Path) -> None:
+        file = tmp_path / "history"
+        recorder = Recorder(file)
+
+        def work(thing: int) -> None:
+            for number in range(1_000):
+                recorder.add((Read, Run)[number % 2](thing, number, number, number))
+
+        threads = [Thread(target=work, args=(thing,)) for thing in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        recorder.close()
+        found = History.load(file)
+        assert len(found.reads) == len(found.runs) == len(set(found.runs)) == 2_000
+
+    def test_keeps_what_a_killed_process_had_recorded(self, tmp_path: Path) -> None:
+        file = tmp_path / "history"
+        context = get_context("spawn")
+        process = context.Process(target=record_until_killed, args=(file,))
+        process.start()
+        while not file.exists() or len(History.load(file).runs) < 50:
+            assert process.is_alive()
+        process.kill()
+        process.join()
+        runs = History.load(file).runs
+        assert [run.version for run in runs] == list(range(len(runs)))
+
+
+def record_until_killed(file: Path) -> None:
+    recorder = Recorder(file)
+    number = 0
+    while True:
+        recorder.add(Run("a", 0, 0, number))
+        number += 1
+
+
+class TestCommand:
+    def run(self, *arguments: str | Path) -> tuple[int, str]:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        return result.exit_code, result.output
+
+    def test_says_that_all_is_well(self, tmp_path: Path) -> None:
+        files = [tmp_path / "1", tmp_path / "2"]
+        for file, record in zip(files, [Run("a", 0, 1, 1), Read("a", 1, 2, 1)], strict=True):
+            history(record).dump(file)
+        code, output = self.run(*files)
+        assert code == 0
+        assert "1 reads, 0 invalidations (0 not acknowledged), 1 runs (0 more" in output
+        assert output.endswith(": 0 violations\n")
+
+    def test_prints_violations(self, tmp_path: Path) -> None:
+        file = tmp_path / "history"
+        reads = [Read("a", 10 + number, 11 + number, 4) for number in range(30)]
+        history(Invalidation("a", 9, 9.5, 5), *reads).dump(file)
+        code, output = self.run(file)
+        assert code == 1
+        assert output.count("I1: a read of 'a'") == 20
+        assert "… and 10 more" in output
+        assert output.endswith(": 30 violations\n")
+        assert self.run(file, "--staleness", "60")[0] == 0
+
+    def test_refuses_what_is_no_history(self, tmp_path: Path) -> None:
+        file = tmp_path / "history"
+        file.write_text("{}\n")
+        code, output = self.run(file)
+        assert code == 2
+        assert f"{file}:1" in output
+        assert self.run(tmp_path / "absent")[0] == 2
+        assert self.run()[0] == 2

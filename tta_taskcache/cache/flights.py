@@ -1,0 +1,107 @@
+"""Leading and following in one process: calls that wait for the result that they ask for.
+
+Within a process followers wait for a bell that the leader rings; leaders elsewhere are polled.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+from weakref import WeakSet
+
+from ..core.events import Coalesced
+from ..core.lease import Claim, Stage
+from .engine import Engine
+from .outcome import Call, Hit, Miss
+from .plan import Pause, Plan
+
+#: Seconds between two looks of a follower: at first, and at most.
+FIRST_PAUSE = 0.005
+MAX_PAUSE = 0.1
+
+#: Seconds between two looks while a leader in this process is to ring.
+BELL_PAUSE = 1.0
+
+#: Seconds that a caller waits for a leader that isn't running yet: it may be in a long queue, even
+#: behind this very caller.
+PATIENCE = 1.0
+
+
+class LockBell:
+    """A bell made of a bare lock: one C call each to hang it up, to wait and to ring."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def wait(self, seconds: float) -> None:
+        """Block until it rings, or that long."""
+        if self._lock.acquire(timeout=seconds):
+            self._lock.release()
+
+    def ring(self) -> None:
+        """Let all who wait go on, and all who come later."""
+        if self._lock.locked():
+            self._lock.release()
+
+
+class Flights:
+    """The computations that are led by callers in this process, by key."""
+
+    def __init__(self) -> None:
+        self._bells: dict[str, LockBell] = {}
+        _all.add(self)
+
+    def begin(self, key: str) -> LockBell:
+        """Announce that this caller leads."""
+        bell = self._bells[key] = LockBell()
+        return bell
+
+    def end(self, key: str, bell: LockBell) -> None:
+        """Let the followers look again."""
+        if self._bells.get(key) is bell:
+            self._bells.pop(key, None)
+        bell.ring()
+
+    def lead_or_follow(
+        self, engine: Engine, call: Call, site: str, claim: Claim
+    ) -> Plan[Hit | Miss]:
+        """Look until there is a result, or until it is on the caller to compute it.
+
+        Returns:
+            A hit; or a miss, whose lease is the caller's unless equal calls aren't to wait for one
+            another just now.
+        """
+        asked_at = engine.clock()
+        pause = FIRST_PAUSE
+        waited = False
+        while True:
+            found = yield from engine.find(call, claim)
+            lease = found.lease if isinstance(found, Miss) else None
+            if lease is None or not lease.is_followed:
+                break
+            patient = engine.clock() - asked_at < PATIENCE
+            if lease.stage is not Stage.RUNNING and not patient:
+                found = Miss("queued-elsewhere", found.position)  # type: ignore[union-attr]  # a miss
+                break
+            bell = self._bells.get(call.key)
+            yield Pause(BELL_PAUSE if bell else pause, bell)
+            pause = min(pause * 2, MAX_PAUSE)
+            waited = True
+        if waited and isinstance(found, Hit):
+            engine.observe(Coalesced(call.task, call.key, site, engine.clock() - asked_at))
+        engine.tell(call, site, found)
+        return found
+
+
+_all: WeakSet[Flights] = WeakSet()
+
+
+def _forget_in_child() -> None:
+    for flights in list(_all):
+        flights._bells.clear()  # their leaders are threads of the parent
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,86 @@
+"""Calls that are computed by whoever asks: ``task.cache.call`` and eager tasks.
+
+They coalesce (promise C1): of equal ones, in this process and others, one computes and the others
+wait for its result, as they would have for their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from ..cache.leases import RENEWALS, running
+from ..cache.outcome import Call, Hit, Miss
+from ..cache.plan import Plan
+from ..core.lease import Claim, Stage
+from ..core.policy import Site
+from .calls import Asked, Seen, look, store
+
+#: Keys that are being computed further up: a computation that asks for itself doesn't wait.
+_leading: ContextVar[frozenset[str]] = ContextVar("taskcache_leading", default=frozenset())
+
+
+def answer_or_run(
+    asked: Asked, site: Site | None, run: Callable[[], Any], task_id: str | None
+) -> tuple[Seen, Any]:
+    """Return the stored result of a call, or run it here and store what it returns.
+
+    Args:
+        asked: The call.
+        site: Where; None for ``task.cache``.
+        run: Its body.
+        task_id: Id of the task that runs, if one does.
+    """
+    runtime = asked.task.taskcache().runtime
+    claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=runtime.leases.ttl)
+    key = ""
+
+    def plan(call: Call, where: str, claim: Claim) -> Plan[Hit | Miss]:
+        nonlocal key
+        if call.key in _leading.get():
+            return runtime.engine.look(call, where)
+        key = call.key
+        return runtime.flights.lead_or_follow(runtime.engine, call, where, claim)
+
+    try:
+        seen = look(asked, site, claim=claim, plan=plan)
+    except BaseException:
+        # A time limit struck: whether the lease was given isn't known.
+        runtime.leases.end(key, claim.owner)
+        raise
+    if seen.hit is not None:
+        return seen, seen.hit.value
+    if not seen.owner:
+        return seen, _run(asked, seen, run, task_id)
+    return seen, _lead(asked, seen, run, task_id)
+
+
+def _run(asked: Asked, seen: Seen, run: Callable[[], Any], task_id: str | None) -> Any:
+    started = monotonic()
+    value = run()
+    store(asked.task, seen, value, monotonic() - started, task_id)
+    return value
+
+
+def _lead(asked: Asked, seen: Seen, run: Callable[[], Any], task_id: str | None) -> Any:
+    """Compute while equal calls wait. Whatever comes of it, they don't wait for longer."""
+    runtime = asked.task.taskcache().runtime
+    key = seen.call.key if seen.call else ""
+    filled = False
+    bell = runtime.flights.begin(key)
+    token = _leading.set(_leading.get() | {key})
+    try:
+        runtime.leases.hold(key, seen.owner, running, renew_in=runtime.leases.ttl / RENEWALS)
+        value = _run(asked, seen, run, task_id)
+        filled = True
+        return value
+    finally:
+        if filled:
+            runtime.leases.let_go(seen.owner)
+        else:
+            runtime.leases.end(key, seen.owner)
+        _leading.reset(token)
+        runtime.flights.end(key, bell)

@@ -1,0 +1,57 @@
+r"""Globs over keys, as Redis matches them: ``*``, ``?``, ``[ab]``, ``[a-c]``, ``[^a]``, ``\x``."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+
+@lru_cache(maxsize=1024)
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression whose ``fullmatch`` says what Redis' MATCH would."""
+    parts: list[str] = []
+    i = 0
+    while i < len(pattern):
+        character = pattern[i]
+        i += 1
+        if character == "*":
+            parts.append(".*")
+        elif character == "?":
+            parts.append(".")
+        elif character == "[":
+            form, i = _class(pattern, i)
+            parts.append(form)
+        else:
+            if character == "\\" and i < len(pattern):
+                character = pattern[i]
+                i += 1
+            parts.append(re.escape(character))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether the whole text matches the glob."""
+    return compile_glob(pattern).fullmatch(text) is not None
+
+
+def _class(pattern: str, start: int) -> tuple[str, int]:
+    """A set of characters, from behind its bracket; one that isn't closed ends with the pattern."""
+    i = start
+    negated = pattern[i : i + 1] == "^"
+    i += negated
+    ranges: list[tuple[str, str]] = []
+    while i < len(pattern) and pattern[i] != "]":
+        if pattern[i] == "\\" and i + 1 < len(pattern):
+            ranges.append((pattern[i + 1], pattern[i + 1]))
+            i += 2
+        elif pattern[i + 1 : i + 2] == "-" and i + 2 < len(pattern):
+            first, last = sorted((pattern[i], pattern[i + 2]))
+            ranges.append((first, last))
+            i += 3
+        else:
+            ranges.append((pattern[i], pattern[i]))
+            i += 1
+    inside = "".join(f"{re.escape(first)}-{re.escape(last)}" for first, last in ranges)
+    if not inside:  # nothing is in an empty set, and everything outside of it
+        return ("." if negated else "(?!)"), i + 1
+    return f"[{'^' if negated else ''}{inside}]", i + 1

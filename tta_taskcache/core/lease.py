@@ -1,0 +1,115 @@
+"""Leases: the right to compute one key now (promises C1 to C5).
+
+Who holds the lease of a key *leads*, others *follow*. A lease is owned, so nobody renews or ends
+another's; it is short and renewed, so nobody waits for the dead; and it knows the log's position
+from before its computation, so that calls made after an invalidation don't join it (promise I2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .entry import Position
+
+
+class Stage(StrEnum):
+    """How far the holder of a lease has come."""
+
+    #: A producer has found nothing and sends a message. Short, and not renewed.
+    RESERVED = "reserved"
+    #: A worker has the message; it waits for the pool.
+    QUEUED = "queued"
+    #: The computation runs.
+    RUNNING = "running"
+    #: The last computation's result could not be stored: equal calls run, each for itself.
+    UNSHARED = "unshared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The wish to lead, sent along with a look.
+
+    Attributes:
+        owner: Who wants the lease: a token that nobody else has.
+        stage: What it wants it for.
+        ttl: Seconds that it lasts without being renewed.
+        reservation: Owner of a reservation that was made for this very call.
+        overtakes: A reservation of another call with at most this many seconds left is taken over:
+            its message hasn't been seen, and this call is ready to run.
+        newest_ban: Sequence of the newest pattern ban on the key that the caller knows of.
+        regardless: Also when there is a valid entry: the caller can't use it.
+    """
+
+    owner: str
+    stage: Stage
+    ttl: float
+    reservation: str = ""
+    overtakes: float = 0.0
+    newest_ban: int = 0
+    regardless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What came of a claim.
+
+    Attributes:
+        owner: The claim's owner when the lease is ours; else empty.
+        position: The log's position when the lease was given, for the entry.
+        stage: Of the lease in force; None when there was no need for one: an entry is there.
+        remaining: Seconds until that lapses, unless it is renewed.
+    """
+
+    owner: str
+    position: Position | None
+    stage: Stage | None
+    remaining: float = 0.0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the caller leads."""
+        return bool(self.owner)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether somebody else leads."""
+        return not self.owner and self.stage not in (None, Stage.UNSHARED)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A lease that this process holds, as it is to be renewed."""
+
+    key: str
+    owner: str
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease in force, as a store has it."""
+
+    owner: str
+    stage: Stage
+    born: Position
+    remaining: float
+
+
+def may_take(claim: Claim, held: Held, newest_mark: int, now: Position) -> bool:
+    """Whether a claim beats the lease in force. The rule of ``take.lua``, for other stores.
+
+    Args:
+        claim: The claim.
+        held: The lease.
+        newest_mark: The highest mark on the key.
+        now: The log's position.
+    """
+    if held.owner == claim.owner:
+        return True
+    newest = max(newest_mark, claim.newest_ban)
+    if held.born.incarnation != now.incarnation or held.born.sequence < newest:
+        return True  # what it computes is outdated: later calls don't join it
+    if held.stage is not Stage.RESERVED:
+        return False
+    return held.owner == claim.reservation or held.remaining <= claim.overtakes

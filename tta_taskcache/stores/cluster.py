@@ -1,0 +1,210 @@
+"""redis-py's client for Redis Cluster, held to the time that a command may take (F1).
+
+What redis-py 8.1 does by itself, and why it doesn't do here:
+
+- It waits for each node of a pipeline, and repeats each command of one that failed by itself, with
+  a timeout each.
+- It asks all nodes that it knows for the layout of the cluster, with a timeout each, and one thread
+  after the other.
+- It asks a server where the keys of an EVAL in a pipeline are: a round trip more.
+- What it raises while the cluster changes is no ``RedisError`` or looks like a refusal.
+"""
+
+# redis-py is typed in part: calling what isn't yet is no error of ours.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from random import sample
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode, ClusterPipeline
+from redis.exceptions import AskError, ClusterDownError, RedisClusterException, TryAgainError
+from redis.retry import Retry
+
+#: Nodes, chosen at random, that are asked for the layout of the cluster before that is given up.
+NODES_ASKED = 3
+
+#: The cluster is changing, or can't be reached: no fault of the command. MOVED is an AskError.
+_CHANGING = (RedisClusterException, ClusterDownError, AskError, TryAgainError)
+
+_ONCE = Retry(NoBackoff(), 1)
+_NEVER = Retry(NoBackoff(), 0)
+
+
+def make_cluster(
+    hosts: Sequence[tuple[str, int]], options: Mapping[str, Any], timeout: float
+) -> Cluster:
+    """Connect to a cluster.
+
+    Args:
+        hosts: Some of its nodes, to ask for the others.
+        options: Options of the connections.
+        timeout: Seconds that asking for the layout of the cluster may take.
+
+    Raises:
+        redis.RedisError: It can't be reached.
+        OSError: A name can't be resolved.
+    """
+    try:
+        return Cluster(hosts, options, timeout)
+    except _CHANGING as error:
+        raise redis.ConnectionError(str(error)) from error
+
+
+def scout(host: str, port: int, options: Mapping[str, Any], timeout: float) -> redis.Redis:
+    """A client of one node or Sentinel, to ask what there is; it isn't connected yet.
+
+    Raises:
+        TypeError: An option is unknown.
+    """
+    impatient = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    return redis.Redis(host, port, retry=_NEVER, **{**options, **impatient})
+
+
+def unknown_options(options: Mapping[str, Any]) -> bool:
+    """Whether redis-py would leave out some of the options, without a word."""
+    return bool(set(options) - set(REDIS_ALLOWED_KEYS))
+
+
+class Cluster(redis.RedisCluster):
+    """A cluster; made by ``make_cluster``.
+
+    Args:
+        hosts: Some of its nodes, to ask for the others.
+        options: Options of the connections.
+        timeout: Seconds that asking for the layout of the cluster may take.
+    """
+
+    # A closed connection is opened again once. A timeout is final.
+    ERRORS_ALLOW_RETRY = (redis.ConnectionError,)  # type: ignore[assignment]
+
+    def __init__(
+        self, hosts: Sequence[tuple[str, int]], options: Mapping[str, Any], timeout: float
+    ) -> None:
+        self._hosts = tuple(hosts)
+        self._options = options
+        self._timeout = timeout
+        super().__init__(
+            startup_nodes=self._scouts(hosts),
+            dynamic_startup_nodes=False,
+            require_full_coverage=False,
+            retry=_ONCE,
+            **options,
+        )
+        self._ask = self.nodes_manager.initialize
+        self._asking = threading.Lock()
+        self.nodes_manager.initialize = self._learn  # type: ignore[method-assign]
+
+    def _learn(self, *args: Any, **options: Any) -> None:
+        """Ask for the layout. While one thread does, the others go on with what is known."""
+        if self._asking.acquire(blocking=False):
+            try:
+                known = {(node.host, node.port) for node in self.get_nodes()}
+                scouts = self._scouts([*known.union(self._hosts)])
+                self.nodes_manager.startup_nodes = {node.name: node for node in scouts}
+                self._ask(*args, **options)
+            finally:
+                self._asking.release()
+
+    def _scouts(self, hosts: Sequence[tuple[str, int]]) -> list[ClusterNode]:
+        """Some nodes to ask, which share the time between them."""
+        asked = sample(hosts, min(len(hosts), NODES_ASKED))
+        share = self._timeout / len(asked)
+        return [
+            ClusterNode(host, port, redis_connection=scout(host, port, self._options, share))
+            for host, port in asked
+        ]
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)
+        except _CHANGING as error:
+            raise redis.ConnectionError(str(error)) from error
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Pipeline:  # noqa: ARG002
+        """A pipeline; always without a transaction."""
+        return Pipeline(self)
+
+
+class Pipeline(ClusterPipeline):
+    """A pipeline that takes one timeout, and in the worst case a second one to ask for the layout.
+
+    Commands that were redirected, or whose connection had been closed, are sent again one by one,
+    as redis-py does. Once a reply didn't come in time, no other is waited for.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(
+            nodes_manager=cluster.nodes_manager,
+            commands_parser=cluster.commands_parser,
+            cluster_response_callbacks=cluster.cluster_response_callbacks,
+            result_callbacks=cluster.result_callbacks,
+            event_dispatcher=cluster._event_dispatcher,
+            lock=cluster._lock,
+            retry=_NEVER,
+        )
+        self._again = self.parent_execute_command
+        self.parent_execute_command = self._repeat
+        self.late = False
+        self._asked = False
+
+    def _repeat(self, *args: Any, **options: Any) -> Any:
+        if not self.late:
+            try:
+                return self._again(*args, **options)
+            except redis.TimeoutError:
+                self.late = self._asked = True
+                raise
+        if not self._asked:
+            self._asked = True
+            # The node may have been replaced: the next command should know, not find another
+            # connection to it in the pool.
+            self.nodes_manager.initialize()
+        raise redis.TimeoutError("not sent again after a timeout")
+
+    def get_redis_connection(self, node: ClusterNode) -> Any:
+        return _Node(super().get_redis_connection(node), self)
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:  # type: ignore[override]
+        return self.execute_command("EVAL", script, numkeys, *keys_and_args)
+
+    def _get_command_keys(self, *args: Any) -> Any:
+        if args[0] == "EVAL":
+            return args[3 : 3 + int(args[2])]
+        return super()._get_command_keys(*args)
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        try:
+            return super().execute(raise_on_error)
+        except _CHANGING as error:
+            raise redis.ConnectionError(str(error)) from error
+
+
+class _Node:
+    """What a pipeline needs of the client of a node; it doesn't wait when another was late.
+
+    Otherwise each node that hangs would take a timeout of its own, one after the other.
+    """
+
+    __slots__ = ("_client", "_pipeline", "connection", "connection_pool")
+
+    def __init__(self, client: redis.Redis, pipeline: Pipeline) -> None:
+        self._client = client
+        self._pipeline = pipeline
+        self.connection = client.connection
+        self.connection_pool = client.connection_pool
+
+    def parse_response(self, connection: Any, name: str, **options: Any) -> Any:
+        if self._pipeline.late:
+            connection.disconnect()  # its replies are still to come
+            raise redis.TimeoutError("not waited for after a timeout")
+        try:
+            return self._client.parse_response(connection, name, **options)
+        except redis.TimeoutError:
+            self._pipeline.late = True
+            raise

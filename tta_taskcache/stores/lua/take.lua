@@ -1,0 +1,51 @@
+-- Give the lease of a key to the first who asks, unless there is a valid entry or somebody leads.
+-- KEYS: entry, lease[, control]
+-- ARGV: owner, stage, ttl (ms), reservation, overtakes (ms), newest ban, '1' for regardless, then
+--       the names of the marks; or, where control is on another node of a cluster: incarnation,
+--       sequence, newest mark
+-- Returns {'ours', incarnation, sequence}, {'held', stage, remaining (ms)} or {'needless'}.
+local incarnation, sequence, newest
+if KEYS[3] then
+  local fields = {'incarnation', 'sequence'}
+  for i = 8, #ARGV do
+    fields[#fields + 1] = 'm:' .. ARGV[i]
+  end
+  local values = redis.call('HMGET', KEYS[3], unpack(fields))
+  incarnation, sequence, newest = values[1], tonumber(values[2]) or 0, 0
+  for i = 3, #values do
+    if values[i] then
+      newest = math.max(newest, tonumber(string.match(values[i], '^%d+')) or 0)
+    end
+  end
+else
+  incarnation, sequence, newest = ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+end
+if not incarnation then
+  return {'needless'}
+end
+newest = math.max(newest, tonumber(ARGV[6]))
+
+local function is_current(born_in, born_at)
+  local born = tonumber(born_at) or -1
+  return born_in == incarnation and born >= newest and born <= sequence
+end
+
+if ARGV[7] ~= '1' and redis.call('PTTL', KEYS[1]) > 0 then
+  -- Behind the header (entry.py) its head begins: ["incarnation",sequence,
+  local born_in, born_at = string.match(redis.call('GETRANGE', KEYS[1], 24, 99), '^%["([^"]*)",(%d+)')
+  if is_current(born_in, born_at) then
+    return {'needless'}
+  end
+end
+
+local held = redis.call('HMGET', KEYS[2], 'owner', 'stage', 'incarnation', 'sequence')
+local remaining = redis.call('PTTL', KEYS[2])
+if held[1] and remaining > 0 and held[1] ~= ARGV[1] and is_current(held[3], held[4]) then
+  local mine = held[1] == ARGV[4] or remaining <= tonumber(ARGV[5])
+  if held[2] ~= 'reserved' or not mine then
+    return {'held', held[2], remaining}
+  end
+end
+redis.call('HSET', KEYS[2], 'owner', ARGV[1], 'stage', ARGV[2], 'incarnation', incarnation, 'sequence', sequence)
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return {'ours', incarnation, sequence}
