@@ -29,7 +29,9 @@ def make_app(broker: str, backend: str, cache: str, **conf: Any) -> Celery:
         taskcache_timeout=2.0,  # the machines of CI are slow; tests of the timeout set their own
     )
     app.conf.update(conf)
-    url = broker.rsplit("/", 1)[0] + f"/{RUNS_DATABASE}"
+    # Not beside the broker, to which a test may cut the way.
+    server = backend if backend.startswith("redis://") else broker
+    url = server.rsplit("/", 1)[0] + f"/{RUNS_DATABASE}"
     counts = redis.Redis.from_url(url, socket_timeout=None)  # gates wait for long
     app.run_counts = counts
     _define(app, counts)

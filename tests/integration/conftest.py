@@ -85,13 +85,18 @@ def own_worker(worker_factory: Callable[..., Worker]) -> Callable[..., Worker]:
     """`own_worker(bench, conf, **options)`: a worker for a bench on servers of its own.
 
     On the shared server it would share the queue with the shared worker. `conf` is more of the
-    worker's configuration.
+    worker's configuration, `broker` another way to the broker.
     """
 
-    def make(bench: Bench, conf: dict[str, Any] | None = None, **options: Any) -> Worker:
+    def make(
+        bench: Bench,
+        conf: dict[str, Any] | None = None,
+        broker: str | None = None,
+        **options: Any,
+    ) -> Worker:
         here = bench.app.conf
         env = {
-            "CELERY_BROKER_URL": here.broker_url,
+            "CELERY_BROKER_URL": broker or here.broker_url,
             "CELERY_RESULT_BACKEND": here.result_backend,
             "TASKCACHE_URL": here.taskcache_url,
             "APP_CONF": json.dumps(conf or {}),

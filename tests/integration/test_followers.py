@@ -16,6 +16,7 @@ from celery.exceptions import TaskRevokedError, TimeLimitExceeded
 from celery.result import AsyncResult
 
 from tests.integration.conftest import Bench
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
@@ -76,7 +77,9 @@ def parked(worker: Worker, bench: Bench) -> int:
     return len(replies.get(worker.hostname, ()))
 
 
-@pytest.mark.parametrize(("pool", "concurrency"), [("prefork", 2), ("threads", 2), ("solo", 1)])
+@pytest.mark.parametrize(
+    ("pool", "concurrency"), [("prefork", 2), ("threads", 2), ("gevent", 2), ("solo", 1)]
+)
 def test_c1_c2_equal_calls_run_once_and_hold_no_slot(
     flight: Flight, own_worker: Any, pool: str, concurrency: int
 ) -> None:
@@ -231,3 +234,40 @@ def test_r1b_what_cant_be_stored_makes_nobody_wait(flight: Flight, own_worker: A
     for result in results:
         result.get(timeout=PATIENCE, propagate=False)
     assert flight.runs == 3
+
+
+def test_c5_past_the_bound_no_further_messages_are_pulled(flight: Flight, own_worker: Any) -> None:
+    conf = {**CONF, "taskcache_max_followers": 3, "worker_prefetch_multiplier": 2}
+    worker = own_worker(flight.bench, conf, concurrency=1)
+    results = flight.ask(20)
+    flight.started()
+    queue = flight.bench.server.client(0)
+    # The leader was acknowledged when it started: two are prefetched, and three more held.
+    wait_until(lambda: queue.llen("celery") == 14, what="messages that stay in the queue")
+    assert parked(worker, flight.bench) == 5
+    assert queue.llen("celery") == 14
+    flight.order("done")
+    assert len({tuple(value) for value in flight.values(results)}) == 1
+    assert flight.runs == 1
+
+
+def test_c5_followers_survive_a_cut_of_the_brokers_connection(
+    flight: Flight, own_worker: Any
+) -> None:
+    server = flight.bench.server
+    tag = flight.bench.tag
+    conf = {**CONF, "broker_transport_options": {"visibility_timeout": 2}}
+    with Proxy(server.port) as proxy:
+        worker = own_worker(flight.bench, conf, broker=proxy.url(0))
+        note = flight.bench.task("note")
+        results = flight.ask(6, link=note.si("linked", tag))
+        flight.started()
+        wait_until(lambda: parked(worker, flight.bench) == 5, what="followers")
+        proxy.cut()
+        wait_until(lambda: "Connection to broker lost" in worker.log, what="the loss")
+        flight.order("done")
+        values = flight.values(results)
+        wait_until(lambda: flight.bench.counts.llen(f"notes:{tag}") >= 6, what="callbacks")
+    assert len({tuple(value) for value in values}) == 1
+    assert flight.bench.counts.llen(f"notes:{tag}") == 6
+    assert flight.runs == 1

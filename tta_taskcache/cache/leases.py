@@ -48,11 +48,6 @@ class _Held:
     until: float
 
 
-def running() -> Stage:
-    """The progress of a computation that runs for as long as its lease is held."""
-    return Stage.RUNNING
-
-
 class Leases:
     """Renews what is held until it is let go of, and ends what is to be ended.
 

@@ -11,8 +11,9 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import Any
 from uuid import uuid4
+from weakref import ref
 
-from ..cache.leases import RENEWALS, running
+from ..cache.leases import RENEWALS, Progress
 from ..cache.outcome import Call, Hit, Miss
 from ..cache.plan import Plan
 from ..core.lease import Claim, Stage
@@ -69,18 +70,29 @@ def _lead(asked: Asked, seen: Seen, run: Callable[[], Any], task_id: str | None)
     """Compute while equal calls wait. Whatever comes of it, they don't wait for longer."""
     runtime = asked.task.taskcache().runtime
     key = seen.call.key if seen.call else ""
-    filled = False
-    bell = runtime.flights.begin(key)
-    token = _leading.set(_leading.get() | {key})
+    computation = _Computation()
+    bell, returned, outer = None, False, _leading.get()
     try:
-        runtime.leases.hold(key, seen.owner, running, renew_in=runtime.leases.ttl / RENEWALS)
+        bell = runtime.flights.begin(key)
+        _leading.set(outer | {key})
+        renew_in = runtime.leases.ttl / RENEWALS
+        runtime.leases.hold(key, seen.owner, computation.progress(), renew_in=renew_in)
         value = _run(asked, seen, run, task_id)
-        filled = True
+        returned = True
         return value
     finally:
-        if filled:
+        if returned:
             runtime.leases.let_go(seen.owner)
         else:
             runtime.leases.end(key, seen.owner)
-        _leading.reset(token)
-        runtime.flights.end(key, bell)
+        _leading.set(outer)
+        if bell is not None:
+            runtime.flights.end(key, bell)
+
+
+class _Computation:
+    """Is there for as long as the frame that computes: a time limit may strike in its end, too."""
+
+    def progress(self) -> Progress:
+        me = ref(self)
+        return lambda: Stage.RUNNING if me() is not None else None

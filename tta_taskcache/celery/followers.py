@@ -22,8 +22,10 @@ from .calls import Seen
 FIRST_PAUSE = 0.05
 MAX_PAUSE = 0.25
 
-#: Seconds that one slice of work may take before the worker's loop has its turn.
-SLICE = 0.01
+#: Seconds that one slice of work may take, and after which the next one follows: the worker's loop
+#: has its turn in between. It runs what is due at once ten times over before that.
+SLICE = 0.005
+BREATH = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Followers:
             finally:
                 if self._groups:
                     busy = any(g.outcome is not None for g in self._groups.values())
-                    self._arm(0.0 if busy else FIRST_PAUSE)
+                    self._arm(BREATH if busy else FIRST_PAUSE)
 
     def _work(self) -> None:
         end = monotonic() + SLICE

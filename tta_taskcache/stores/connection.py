@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakSet
 
 import redis
@@ -126,40 +126,6 @@ def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
 _links: WeakSet[Link] = WeakSet()
 
 
-class HasClient(Protocol):
-    """Whatever keeps a client."""
-
-    client: redis.Redis
-
-
-def connect(url: str, timeout: float) -> redis.Redis:
-    """A client of one server that gives up after ``timeout`` seconds (see ``Link``).
-
-    Raises:
-        ConfigurationError: The URL can't be read, or isn't that of one server.
-    """
-    link = Link(url, timeout)
-    if not isinstance(link.client, redis.Redis):
-        raise wrong_url("not the URL of one server")
-    return link.client
-
-
-def unconnected(client: redis.Redis) -> redis.Redis:
-    """The same client with no connections."""
-    pool = client.connection_pool
-    connections = redis.ConnectionPool(
-        connection_class=pool.connection_class, **pool.connection_kwargs
-    )
-    return redis.Redis(connection_pool=connections)
-
-
-def renew_after_fork(owner: HasClient) -> None:
-    """From now on, give the owner a client without connections in each forked child."""
-    _owners.add(owner)
-
-
-_owners: WeakSet[HasClient] = WeakSet()
-
 #: Clients of parent processes, kept: closing one would take locks as well.
 _left_to_parents: list[redis.Redis | Cluster] = []
 
@@ -169,9 +135,6 @@ def _renew_clients() -> None:
         if link._client is not None:
             _left_to_parents.append(link._client)
         link.renew()
-    for owner in list(_owners):
-        _left_to_parents.append(owner.client)
-        owner.client = unconnected(owner.client)
 
 
 # redis-py's pool notices a fork, but takes its lock to do so (8.1); when another thread held that

@@ -21,6 +21,7 @@ from importlib import resources
 from typing import Any
 
 import redis
+from redis.exceptions import RedisClusterException
 
 from ..core.entry import Position
 from ..core.lease import Claim, Lease, Stage
@@ -125,7 +126,8 @@ class RedisStore:
             return self._execute(command)
         except redis.ResponseError as error:
             raise StoreRefused(f"{self.name}: {error}") from error
-        except (redis.RedisError, OSError) as error:
+        # A cluster without a node for a slot raises the last, which is no RedisError.
+        except (redis.RedisError, OSError, RedisClusterException) as error:
             self._longest = None
             raise StoreUnavailable(f"{self.name}: {error}") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
