@@ -42,6 +42,7 @@ class Job:
         seed: Of its dice.
         writes: Whether it invalidates, too. One that does trusts its memory less.
         threads: How many do the same at once.
+        replicas: How many replicas have to acknowledge an invalidation.
     """
 
     cache: str
@@ -52,6 +53,7 @@ class Job:
     seed: str
     writes: bool
     threads: int = 2
+    replicas: int = 0
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -71,6 +73,7 @@ class Workload:
             namespace=NAMESPACE,
             l1_max_staleness=job.staleness,
             timeout=job.timeout,
+            wait_replicas=job.replicas,
         )
 
         @app.task(base=CachedTask, shared=False, name="version", cache_ttl=60)

@@ -4,6 +4,7 @@
 # mypy: allow-untyped-calls
 
 import signal
+import socket
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -122,9 +123,20 @@ def start_node(kind: ServerKind) -> Server:
     # A replica may take over however long it has been out of touch.
     options += ["--cluster-replica-validity-factor", "0"]
     node = Server(kind, *options, *REPLICATION)
-    while node.port + BUS_OFFSET > 65_535:
+    while not _has_bus(node.port):
         node.port = free_port()
     return node.start()
+
+
+def _has_bus(port: int) -> bool:
+    bus = port + BUS_OFFSET
+    # Below, Linux gives ports to whoever connects.
+    if not 61_000 <= bus <= 65_535:
+        return False
+    with socket.socket() as probe, suppress(OSError):
+        probe.bind(("127.0.0.1", bus))
+        return True
+    return False
 
 
 def role(server: Server) -> str:

@@ -132,10 +132,10 @@ class Cluster(redis.RedisCluster):
 
 
 class Pipeline(ClusterPipeline):
-    """A pipeline that takes one timeout, and in the worst case a second one to ask for the layout.
+    """A pipeline of which, once a reply didn't come in time, no other is waited for.
 
     Commands that were redirected, or whose connection had been closed, are sent again one by one,
-    as redis-py does. Once a reply didn't come in time, no other is waited for.
+    as redis-py does. Whoever fails to connect to a node asks for the layout.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -151,21 +151,15 @@ class Pipeline(ClusterPipeline):
         self._again = self.parent_execute_command
         self.parent_execute_command = self._repeat
         self.late = False
-        self._asked = False
 
     def _repeat(self, *args: Any, **options: Any) -> Any:
-        if not self.late:
-            try:
-                return self._again(*args, **options)
-            except redis.TimeoutError:
-                self.late = self._asked = True
-                raise
-        if not self._asked:
-            self._asked = True
-            # The node may have been replaced: the next command should know, not find another
-            # connection to it in the pool.
-            self.nodes_manager.initialize()
-        raise redis.TimeoutError("not sent again after a timeout")
+        if self.late:
+            raise redis.TimeoutError("not sent again after a timeout")
+        try:
+            return self._again(*args, **options)
+        except redis.TimeoutError:
+            self.late = True
+            raise
 
     def get_redis_connection(self, node: ClusterNode) -> Any:
         return _Node(super().get_redis_connection(node), self)
