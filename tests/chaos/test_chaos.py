@@ -16,6 +16,8 @@ from tests.chaos.world import Setting, World
 from tests.support.servers import ServerKind
 from tta_taskcache.testing.history.__main__ import main as check_again
 
+pytestmark = pytest.mark.one_server_kind
+
 HARMFUL = [name for name in SCENARIOS if name != Scenario.name]
 
 

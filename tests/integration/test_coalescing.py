@@ -18,6 +18,8 @@ from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache
 
+pytestmark = pytest.mark.one_server_kind
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
 

@@ -16,6 +16,8 @@ from tests.support.topologies import ClusterServers, SentinelServers
 from tests.support.waiting import wait_until
 from tta_taskcache.stores.connection import Link
 
+pytestmark = pytest.mark.one_server_kind
+
 #: Seconds for a command, where nothing hangs: this machine may be busy.
 PATIENT = 5.0
 

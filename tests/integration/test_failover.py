@@ -23,6 +23,8 @@ from tests.support.workers import ROOT
 from tta_taskcache.testing import History, check
 from tta_taskcache.testing.history import unexplained_reads
 
+pytestmark = pytest.mark.one_server_kind
+
 STALENESS = 0.05
 PATIENCE = 60
 

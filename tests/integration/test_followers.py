@@ -21,6 +21,8 @@ from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
 
+pytestmark = pytest.mark.one_server_kind
+
 #: Short, so that takeovers don't take long.
 LEASE = 1.0
 CONF = {"taskcache_lease_ttl": LEASE}

@@ -15,6 +15,8 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.one_server_kind
+
 Connect = Callable[..., redis.Redis]
 
 

@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.servers import Server
+
+pytestmark = pytest.mark.one_server_kind
 
 ROOT = Path(__file__).parents[2]
 STRIKES = 10_000

@@ -1,46 +1,37 @@
-"""The two levels as one cache.
+"""The two levels as one cache: look, fill, invalidate.
 
-A read takes L1 when its last poll of the log is recent enough, polls when only that is missing, and
-otherwise looks into L2, whose answer brings the newest log records along. A fill carries the log's
-position from before the computation; whether an invalidation came in between is checked by
-every reader, so a late fill is harmless.
+A fill carries the log's position from before the computation; whether an invalidation came in
+between is checked by every reader, so a late fill is harmless.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from time import monotonic, time
+from dataclasses import dataclass, field
+from time import time
 from typing import Any
 
 from ..core import marks
-from ..core.codec import Codecs
-from ..core.decide import Verdict, decide
-from ..core.entry import Entry, Position, pack, unpack
+from ..core.entry import Entry, Position, pack
 from ..core.events import Filled, Invalidated, Lookup, Observe
 from ..core.lease import Claim, Holding
-from ..core.marks import Ban
-from ..errors import CircuitOpen, EntryError, StoreUnavailable, UnserializableResult
-from ..observability.counters import Counters
-from ..stores.near import Held, Near
+from ..errors import StoreUnavailable, UnserializableResult
 from ..stores.protocol import (
-    Bans,
     Batch,
     Count,
     Fill,
     Invalidate,
     Look,
     Looked,
-    Poll,
-    ReadBans,
     Release,
     Renew,
     Scan,
 )
 from .outcome import Call, Hit, Miss
 from .plan import Plan
+from .reading import Reader
 
 #: A run longer than this is not stored: the log doesn't remember invalidations for longer (s).
 MAX_RUN = 23 * 3600.0
@@ -49,32 +40,17 @@ MAX_RUN = 23 * 3600.0
 UNSHARED_FOR = 5.0
 
 
-@dataclass(slots=True)
-class Engine:
+@dataclass(slots=True, kw_only=True)
+class Engine(Reader):
     """The cache of one process. Its methods return plans.
 
     Attributes:
-        near: L1.
-        codecs: Serializers and compressors.
         observe: Told what happens.
-        counters: What to hand over to the shared totals on the way.
-        secret: Key of the entries' signatures; empty for a plain checksum.
-        far_layer: Name of the layer behind L1.
-        abandon: Told the key and the owner of a lease that may be held without anybody's knowing:
-            the reply was lost.
-        clock: Monotonic seconds.
         wall: Unix seconds, for display.
         draw: Jitter: a number from [0, 1).
     """
 
-    near: Near
-    codecs: Codecs
     observe: Observe
-    counters: Counters
-    secret: bytes = b""
-    far_layer: str = "l2"
-    abandon: Callable[[str, str], None] = lambda _key, _owner: None
-    clock: Callable[[], float] = monotonic
     wall: Callable[[], float] = time
     draw: Callable[[], float] = field(default=random.random)
 
@@ -108,113 +84,6 @@ class Engine:
             )
         else:
             self.observe(Lookup(call.task, call.key, site, None, found.reason))
-
-    def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
-        """``look`` without telling the observers."""
-        now = self.clock()
-        held = self.near.find(call.key, now)
-        if held is not None and not self.near.is_trusted(now):
-            yield from self._poll(now)
-            held = self.near.find(call.key, now) if self.near.is_trusted(now) else None
-        hit = self._decode(call, held, now) if held is not None else None
-        return hit if hit is not None else (yield from self._find_far(call, claim))
-
-    def _find_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
-        try:
-            found = yield from self._look_far(call, claim)
-            lease = found.lease if isinstance(found, Miss) else None
-            if claim is not None and lease is not None and lease.stage is None:
-                # The store found the entry good, and this process can't use it; or it came late.
-                found = yield from self._look_far(call, replace(claim, regardless=True))
-        except StoreUnavailable as error:
-            if claim is not None and not isinstance(error, CircuitOpen):
-                self.abandon(call.key, claim.owner)
-            return Miss("unavailable", None)
-        return found
-
-    def _look_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
-        now = self.clock()
-        counts = self.counters.take(now)
-        if claim is not None:
-            claim = replace(claim, newest_ban=self.near.banned_at(call.key))
-        try:
-            looked: Looked = yield Look(call.key, call.marks, self.near.position, counts, claim)
-        except StoreUnavailable:
-            self.counters.put_back(counts)
-            raise
-        if looked.position is None:  # the next command opens a new incarnation
-            looked = yield Look(call.key, call.marks, claim=claim)
-        self.near.advance(looked.position, looked.records, now)
-        if looked.position is None:
-            return Miss("log-lost", None)
-        found = yield from self._judge(call, looked, looked.position, now)
-        lease = looked.lease
-        if isinstance(found, Miss):
-            # The lease was given after the marks were read, and notes when.
-            position = lease.position if lease and lease.position else found.position
-            return replace(found, position=position, lease=lease)
-        if lease is not None and lease.is_ours:
-            yield Release(call.key, lease.owner)  # it was given up a moment too early
-        return found
-
-    def _judge(self, call: Call, looked: Looked, at: Position, now: float) -> Plan[Hit | Miss]:
-        """What was found is a hit, or a miss for a reason."""
-        try:
-            entry = unpack(call.key, looked.frame, self.secret) if looked.frame else None
-            set_marks = looked.marks
-            if entry is not None and not set(entry.marks) <= set(call.marks):
-                # It was stored under other tags: their marks count, too.
-                again: Looked = yield Look(call.key, entry.marks)
-                set_marks = again.marks
-            bans = yield from self._bans(at, looked.banned)
-            remaining = min(looked.remaining, entry.lifetime) if entry else 0.0
-            verdict = decide(entry, remaining, set_marks, at, call.policy, bans=bans)
-            if entry is None or verdict is not Verdict.FRESH:
-                return Miss(verdict.value, at)
-            value = self._value(entry)
-        except EntryError as error:
-            return Miss(error.reason, at)
-        self.near.put(entry, now + remaining, at.sequence)
-        return Hit(entry, value, self.far_layer, remaining)
-
-    def _bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
-        """All pattern bans: this process's copy of them, or read anew after a gap."""
-        known = self.near.bans(at, newest)
-        if known is not None:
-            return known
-        read: Bans = yield ReadBans()
-        if read.position is None:
-            raise StoreUnavailable("the log was lost between two reads")
-        self.near.learn(read.bans, read.position)
-        return read.bans
-
-    def _decode(self, call: Call, held: Held, now: float) -> Hit | None:
-        entry, remaining = held.entry, held.deadline - now
-        mine = (call.policy.serializer, call.policy.compression)
-        if (entry.serializer, entry.compression) == mine:
-            with suppress(EntryError):  # L2 will tell, and count it
-                return Hit(entry, self._value(entry), "l1", remaining)
-        self.near.entries.drop(call.key)
-        return None
-
-    def _value(self, entry: Entry) -> Any:
-        return self.codecs.decode(entry.payload, entry.serializer, entry.compression)
-
-    def again(self, hit: Hit) -> Hit:
-        """The same hit for another caller, with a value of its own (promise R2)."""
-        return replace(hit, value=self._value(hit.entry))
-
-    def _poll(self, now: float) -> Plan[None]:
-        position = self.near.position
-        if position is None:
-            return
-        counts = self.counters.take(now)
-        try:
-            looked: Looked = yield Poll(position, counts)
-        except StoreUnavailable:
-            self.counters.put_back(counts)
-        else:
-            self.near.advance(looked.position, looked.records, now)
 
     def position(self, call: Call) -> Plan[Position | None]:
         """The log's position now, to store a result with; None when there is none to be had."""
@@ -346,25 +215,6 @@ class Engine:
         for key in keys:
             self.near.entries.drop(key)
         self.observe(Invalidated(names, position.sequence))
-
-    def peek(self, key: str) -> Plan[tuple[Entry, float] | None]:
-        """Return what is stored under a key and valid, with the seconds that remain.
-
-        Raises:
-            StoreUnavailable: The store can't be read.
-            EntryError: The bytes there aren't an entry.
-        """
-        looked: Looked = yield Look(key, ())
-        if looked.frame is None or looked.position is None:
-            return None
-        entry = unpack(key, looked.frame, self.secret)
-        looked = yield Look(key, entry.marks)
-        if looked.position is None:
-            return None
-        bans = yield from self._bans(looked.position, looked.banned)
-        if not marks.is_valid(entry, looked.marks, looked.position, bans):
-            return None
-        return entry, looked.remaining
 
     def scan(self, pattern: str, cursor: str = "") -> Plan[Batch]:
         """Return a batch of the valid entries whose keys match a glob (see ``Scan``).

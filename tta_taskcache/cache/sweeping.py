@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..stores.protocol import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
+from ..stores.sweeps import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
 from .engine import Engine
 from .plan import Pause, Plan
 

@@ -11,7 +11,7 @@ from celery import Celery, Task
 
 from ..cache import sweeping
 from ..errors import StoreUnavailable
-from ..stores.protocol import Sweeping
+from ..stores.sweeps import Sweeping
 from .runtime import Runtime
 
 INVALIDATE = "tta_taskcache.invalidate"

@@ -146,9 +146,9 @@ class Keyer:
         if not tags:
             return lambda *_: ()
         try:
-            allowed = (*self.binder.names, *self.policy.vary)
             compiled = [
-                labels.tag(text, allowed, option="cache_tags", reduce=self._reduce) for text in tags
+                labels.tag(text, self._names(), option="cache_tags", reduce=self._reduce)
+                for text in tags
             ]
         except ValueError as error:
             raise ConfigurationError(f"task {self.task!r}: {error}") from None
@@ -160,7 +160,7 @@ class Keyer:
         return tags_of
 
     def _names(self) -> tuple[str, ...]:
-        """What a label may show: whatever is part of the call's identity."""
+        """What labels and tags may show: whatever is part of the call's identity."""
         kept = (n for n in self.binder.names if n not in self.policy.ignore)
         return (*kept, *self.policy.vary)
 

@@ -19,7 +19,6 @@ from ..core.entry import PEEK_BYTES, Entry, Position, peek
 from ..core.lease import Claim, Held, Lease, Stage, may_take
 from .bounded import BoundedMap
 from .protocol import (
-    AskForSweep,
     Bans,
     Batch,
     Command,
@@ -30,18 +29,15 @@ from .protocol import (
     Invalidate,
     Look,
     Looked,
-    NoteSweep,
     Poll,
     ReadBans,
-    ReadSweep,
     Record,
     Release,
     Renew,
     Reply,
     Scan,
-    Sweep,
-    Swept,
 )
+from .sweeps import AskForSweep, NoteSweep, ReadSweep, Sweep, Swept
 
 #: Records kept for readers that poll.
 LOG_LENGTH = 10_000

@@ -13,6 +13,7 @@ from typing import Protocol
 from ..core.entry import Entry, Position
 from ..core.lease import Claim, Holding, Lease
 from ..core.marks import Ban
+from .sweeps import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
 
 #: Increments to the shared counters, by field name; they ride on other commands.
 Counts = Mapping[str, float]
@@ -175,73 +176,6 @@ class Batch:
 
     cursor: str
     found: list[Found]
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """Drop the entries of one batch that an invalidation ended, from a cursor on (see ``Scan``)."""
-
-    cursor: str = ""
-    count: int = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What a batch of a sweep did.
-
-    Attributes:
-        cursor: Where the next batch starts; empty at the end.
-        visited: Keys that were looked at, of whatever kind.
-        total: Keys that there are, about.
-        dropped: Entries that were dropped.
-        freed: Their bytes.
-    """
-
-    cursor: str
-    visited: int
-    total: int
-    dropped: int
-    freed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sweeping:
-    """How far a sweep through all entries has come.
-
-    Attributes:
-        request: Number of the newest request for a sweep that this round answers.
-        cursor: Where the next batch starts; empty at the start, and at the end of a round.
-        visited: Keys that were looked at in this round, of whatever kind.
-        total: Keys that there are, about.
-        dropped: Entries that were dropped in this round.
-        freed: Their bytes.
-        is_over: Whether it is done, with no later request waiting.
-    """
-
-    request: int = 0
-    cursor: str = ""
-    visited: int = 0
-    total: int = 0
-    dropped: int = 0
-    freed: int = 0
-    is_over: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AskForSweep:
-    """Ask for a sweep; one that is under way goes round again for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadSweep:
-    """Read how far the sweep under way has come, or how the last one ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoteSweep:
-    """Note how far a sweep has come. At the end of a round, learn whether it is over."""
-
-    sweeping: Sweeping
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,6 @@
 """L2: Redis 6.2 or newer, or Valkey; one, behind Sentinel, or a cluster. One round trip a command.
 
-Layout, for namespace ``ns``::
-
-    ns:e:{key}          string: the frame of an entry, with the entry's lifetime as its expiry
-    ns:l:{key}          hash: the lease of a key: owner, stage, and the log's position
-    ns:{log}:control    hash: incarnation, sequence, longest lifetime, the marks (``m:name``), bans
-    ns:{log}:stream     stream: one record an invalidation; its id is ``sequence-1``
-    ns:{log}:counts     hash: counters of all processes
-    ns:{log}:sweep      hash: how far the sweep under way has come
-
-What belongs to a key shares one slot and the log's another. Nothing needs both at once; but the
-position that a lease notes is read on the log's node first: in a cluster a claim takes two trips.
+In a cluster a claim takes two trips: the position that a lease notes is read first.
 No clock but Redis' own is used: expiry is Redis', and what remains is asked for (PTTL).
 """
 
@@ -28,9 +18,9 @@ from ..core.lease import Claim, Lease, Stage
 from ..errors import StoreRefused, StoreUnavailable
 from . import state as log
 from .connection import Link
+from .layout import Layout
 from .nodes import holder
 from .protocol import (
-    AskForSweep,
     Bans,
     Command,
     Count,
@@ -39,18 +29,16 @@ from .protocol import (
     Invalidate,
     Look,
     Looked,
-    NoteSweep,
     Poll,
     ReadBans,
-    ReadSweep,
     Release,
     Renew,
     Reply,
     Scan,
-    Sweep,
 )
 from .scanning import Scanner
 from .state import State
+from .sweeps import AskForSweep, NoteSweep, ReadSweep, Sweep
 
 #: Records kept for processes that poll (Redis trims in steps, so a few more).
 LOG_LENGTH = 10_000
@@ -98,14 +86,8 @@ class RedisStore:
         self.name = f"redis {link.place}"
         self._replicas = replicas
         self._patience = patience
-        self._entry_prefix = f"{namespace}:e:"
-        self._lease_prefix = f"{namespace}:l:"
-        self._control = f"{namespace}:{{log}}:control"
-        self._stream = f"{namespace}:{{log}}:stream"
-        self._counts = f"{namespace}:{{log}}:counts"
-        self._scanner = Scanner(
-            link, self._entry_prefix, self._control, f"{namespace}:{{log}}:sweep"
-        )
+        self._at = Layout(namespace)
+        self._scanner = Scanner(link, self._at)
         #: Longest lifetime (ms) that the log is known to remember; None when that isn't known.
         self._longest: int | None = None
         #: An incarnation whose sequence went back: it must not go on (promise I5).
@@ -154,7 +136,9 @@ class RedisStore:
                 return self._renew(command)
             case Release():
                 ms = int(command.unshared * 1000)
-                reply = self.client.eval(_RELEASE, 1, self._lease(command.key), command.owner, ms)
+                reply = self.client.eval(
+                    _RELEASE, 1, self._at.lease(command.key), command.owner, ms
+                )
                 return bool(reply)
             case Invalidate():
                 return self._invalidate(command)
@@ -171,28 +155,22 @@ class RedisStore:
             case Count():
                 return self._count(command.counts)
 
-    def _entry(self, key: str) -> str:
-        return f"{self._entry_prefix}{{{key}}}"
-
-    def _lease(self, key: str) -> str:
-        return f"{self._lease_prefix}{{{key}}}"
-
     def _pipeline(self, counts: Counts = {}, longest_ms: int = 0) -> Any:  # noqa: B006 - only read
         """Start a pipeline; its first reply is the opening's, when there is one."""
         pipe = self.client.pipeline(transaction=False)
         # A fill tells its lifetime each time: another process may have opened the log anew.
         if self._longest is None or longest_ms or self._broken:
             longest = max(longest_ms, self._longest or 0)
-            keys = (self._control, self._stream)
+            keys = (self._at.control, self._at.stream)
             pipe.eval(_OPEN, 2, *keys, uuid.uuid4().hex, longest, self._broken)
             self._longest, self._broken = longest, ""
         for name, amount in counts.items():
-            pipe.hincrbyfloat(self._counts, name, amount)
+            pipe.hincrbyfloat(self._at.counts, name, amount)
         return pipe
 
     def _ask(self, pipe: Any, command: Look | Poll) -> None:
         marks = command.marks if isinstance(command, Look) else ()
-        log.ask(pipe, self._control, self._stream, marks, command.since)
+        log.ask(pipe, self._at.control, self._at.stream, marks, command.since)
 
     def _read(self, replies: list[Any], command: Look | Poll) -> State | None:
         """Read the replies to ``_ask``, the last ones; None when the log can't be gone by."""
@@ -218,10 +196,10 @@ class RedisStore:
                 return LOST
             pipe = self.client.pipeline(transaction=False)
         # What remains is asked for before the entry: a newer entry only gets less time this way.
-        pipe.pttl(self._entry(look.key))
+        pipe.pttl(self._at.entry(look.key))
         if not apart:
             self._ask(pipe, look)
-        pipe.get(self._entry(look.key))
+        pipe.get(self._at.entry(look.key))
         if look.claim is not None:
             self._claim(pipe, look, look.claim, state)
         replies = pipe.execute()
@@ -246,9 +224,9 @@ class RedisStore:
             claim.newest_ban,
             "1" if claim.regardless else "",
         ]
-        keys = [self._entry(look.key), self._lease(look.key)]
+        keys = [self._at.entry(look.key), self._at.lease(look.key)]
         if state is None:
-            keys.append(self._control)
+            keys.append(self._at.control)
             arguments += look.marks
         else:
             newest = max(state.marks.values(), default=0)
@@ -263,7 +241,7 @@ class RedisStore:
 
     def _read_bans(self) -> Bans:
         fields = ("incarnation", "sequence", "bans")
-        incarnation, sequence, bans = self.client.hmget(self._control, *fields)
+        incarnation, sequence, bans = self.client.hmget(self._at.control, *fields)
         if incarnation is None:
             self._longest = None
             return Bans(None, ())
@@ -272,7 +250,7 @@ class RedisStore:
     def _fill(self, fill: Fill) -> bool:
         lifetime = _ms(fill.lifetime)
         pipe = self._pipeline(fill.counts, lifetime)
-        entry, lease = self._entry(fill.key), self._lease(fill.key)
+        entry, lease = self._at.entry(fill.key), self._at.lease(fill.key)
         if fill.owner:
             pipe.eval(_FILL, 2, entry, lease, fill.owner, lifetime, fill.frame)
             return bool(pipe.execute()[-1])
@@ -284,8 +262,12 @@ class RedisStore:
         pipe = self.client.pipeline(transaction=False)
         for held in renew.holdings:
             stage = held.stage.value
-            pipe.eval(_RENEW, 1, self._lease(held.key), held.owner, stage, _ms(renew.ttl))
+            pipe.eval(_RENEW, 1, self._at.lease(held.key), held.owner, stage, _ms(renew.ttl))
         return [bool(reply) for reply in pipe.execute()]
+
+    def _release(self, release: Release) -> bool:
+        arguments = (self._at.lease(release.key), release.owner, int(release.unshared * 1000))
+        return bool(self.client.eval(_RELEASE, 1, *arguments))
 
     def _invalidate(self, command: Invalidate) -> Position:
         reply: Any = None
@@ -293,18 +275,18 @@ class RedisStore:
             reply = self._log(command.marks[start : start + MARKS_A_CALL])
         # The marks are what counts; this only gives the memory back.
         for key in command.keys:
-            self.client.unlink(self._entry(key))
+            self.client.unlink(self._at.entry(key))
         return Position(reply[0].decode(), int(reply[1]))
 
     def _log(self, marks: tuple[str, ...]) -> Any:
         """Append to the log, and wait for replicas if that is asked for."""
-        keys = (self._control, self._stream)
+        keys = (self._at.control, self._at.stream)
         bounds = (LOG_LENGTH, GRACE_MS, MAX_BANS)
         arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
         if not self._replicas:
             return self.client.eval(*arguments)
         # WAIT counts what this very connection has written.
-        pipe = holder(self.link, self._control).pipeline(transaction=False)
+        pipe = holder(self.link, self._at.control).pipeline(transaction=False)
         pipe.eval(*arguments)
         pipe.execute_command("WAIT", self._replicas, _ms(self._patience))
         reply, acknowledged = pipe.execute()
@@ -316,7 +298,7 @@ class RedisStore:
 
     def _count(self, counts: Counts) -> dict[str, float]:
         pipe = self._pipeline(counts)
-        pipe.hgetall(self._counts)
+        pipe.hgetall(self._at.counts)
         return {name.decode(): float(value) for name, value in pipe.execute()[-1].items()}
 
 

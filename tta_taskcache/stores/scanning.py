@@ -14,8 +14,10 @@ from ..core.entry import HEADER_BYTES, PEEK_BYTES, Entry, peek
 from ..core.marks import is_valid
 from . import state as log
 from .connection import Link
+from .layout import Layout
 from .nodes import primaries
-from .protocol import Batch, Found, NoteSweep, Scan, Sweep, Sweeping, Swept
+from .protocol import Batch, Found, Scan
+from .sweeps import NoteSweep, Sweep, Sweeping, Swept
 
 _LUA = resources.files(__package__).joinpath("lua")
 _DROP = _LUA.joinpath("drop.lua").read_text()
@@ -32,25 +34,22 @@ class Scanner:
 
     Args:
         link: How Redis is reached.
-        prefix: In front of the entries' names.
-        control: Name of the log's hash.
-        progress: Name of the hash that says how far a sweep has come.
+        layout: What its keys are called.
     """
 
-    def __init__(self, link: Link, prefix: str, control: str, progress: str) -> None:
+    def __init__(self, link: Link, layout: Layout) -> None:
         self._link = link
-        self._prefix = prefix
-        self._control = control
-        self._progress = progress
+        self._at = layout
 
     def scan(self, scan: Scan) -> Batch:
         """Find the valid entries of one batch whose keys match a glob."""
-        match = f"{self._prefix}{{{scan.pattern}}}"
+        match = self._at.entry(scan.pattern)
         cursor, names, _ = self._batch(scan.cursor, match=match, count=scan.count, _type="STRING")
         heads = self._heads(names)
         found: list[Found] = []
         for name, (start, size, remaining) in heads.items():
-            entry = peek(self._key(name), start)
+            key = self._at.key(name)
+            entry = peek(key, start) if key is not None else None
             if entry is not None and remaining > 0:
                 found.append(Found(entry, size, remaining / 1000))
         valid = self._valid([item.entry for item in found])
@@ -59,9 +58,9 @@ class Scanner:
     def sweep(self, sweep: Sweep) -> Swept:
         """Drop what an invalidation has ended from one batch."""
         cursor, names, total = self._batch(sweep.cursor, count=sweep.count)
-        prefix = f"{self._prefix}{{".encode()
-        heads = self._heads([name for name in names if name.startswith(prefix)])
-        entries = {name: peek(self._key(name), head[0]) for name, head in heads.items()}
+        keys = {name: key for name in names if (key := self._at.key(name)) is not None}
+        heads = self._heads(list(keys))
+        entries = {name: peek(keys[name], head[0]) for name, head in heads.items()}
         valid = self._valid([entry for entry in entries.values() if entry is not None])
         ended = [name for name, entry in entries.items() if entry and entry.key not in valid]
         pipe = self._link.client.pipeline(transaction=False)
@@ -74,15 +73,15 @@ class Scanner:
     def ask_for_sweep(self) -> bool:
         """Ask for a sweep: whether the caller is to start one."""
         pipe = self._link.client.pipeline(transaction=False)
-        pipe.hincrby(self._progress, "asked", 1)
-        pipe.hsetnx(self._progress, "active", 1)
-        pipe.pexpire(self._progress, REMEMBERED_MS)
+        pipe.hincrby(self._at.sweep, "asked", 1)
+        pipe.hsetnx(self._at.sweep, "active", 1)
+        pipe.pexpire(self._at.sweep, REMEMBERED_MS)
         return bool(pipe.execute()[1])
 
     def read_sweep(self) -> Sweeping | None:
         """How far it has come."""
         client: Any = self._link.client
-        fields = {k.decode(): v.decode() for k, v in client.hgetall(self._progress).items()}
+        fields = {k.decode(): v.decode() for k, v in client.hgetall(self._at.sweep).items()}
         if not fields:
             return None
         figures = {name: int(fields.get(name, 0)) for name in _FIGURES}
@@ -95,13 +94,10 @@ class Scanner:
         now = note.sweeping
         figures = (now.visited, now.total, now.dropped, now.freed)
         arguments = (REMEMBERED_MS, now.request, now.cursor, *figures)
-        request = int(client.eval(_NOTE, 1, self._progress, *arguments))
+        request = int(client.eval(_NOTE, 1, self._at.sweep, *arguments))
         if request < 0:
             return replace(now, is_over=True)
         return now if request == now.request else Sweeping(request=request)
-
-    def _key(self, name: bytes) -> str:
-        return name.decode(errors="replace")[len(self._prefix) + 1 : -1]
 
     def _batch(self, cursor: str, **options: Any) -> tuple[str, list[bytes], int]:
         """One SCAN: the next cursor, the names, and how many keys there are in all."""
@@ -133,8 +129,8 @@ class Scanner:
         """Keys of those that no invalidation has ended; none of them when the log is lost."""
         marks = sorted({name for entry in entries for name in entry.marks})
         pipe = self._link.client.pipeline(transaction=False)
-        pipe.hget(self._control, "bans")
-        log.ask(pipe, self._control, "", marks, None)
+        pipe.hget(self._at.control, "bans")
+        log.ask(pipe, self._at.control, "", marks, None)
         replies = pipe.execute()
         state = log.read(replies, marks, None)
         if state is None:
