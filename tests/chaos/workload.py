@@ -20,6 +20,7 @@ from typing import Any
 import redis
 from celery import Celery
 
+from tests.chaos.sabotage import SABOTAGE
 from tta_taskcache import CachedTask, TaskCache
 from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.testing import Invalidation, Read, Recorder, Run
@@ -43,6 +44,7 @@ class Job:
         writes: Whether it invalidates, too. One that does trusts its memory less.
         threads: How many do the same at once.
         replicas: How many replicas have to acknowledge an invalidation.
+        sabotage: What of the scheme to take out, if anything.
     """
 
     cache: str
@@ -54,6 +56,7 @@ class Job:
     writes: bool
     threads: int = 2
     replicas: int = 0
+    sabotage: str = ""
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -83,6 +86,8 @@ class Workload:
         app.finalize()
         self._task: Any = version
         self._stopping = False
+        if job.sabotage:
+            SABOTAGE[job.sabotage](self._cache)
 
     def run(self) -> None:
         """Work in threads until SIGTERM, or until one of them fails.

@@ -38,6 +38,7 @@ class Setting:
         staleness: Δ that is promised (s).
         trusted: Δ that the processes are configured with, when it is another: to see whether the
             check finds that.
+        sabotage: What of the scheme the processes take out: likewise.
         timeout: Socket timeout of the processes (s).
         processes: How many work at a time.
         kind: Kind of server.
@@ -47,6 +48,7 @@ class Setting:
     seconds: float = 2.0
     staleness: float = 0.05
     trusted: float | None = None
+    sabotage: str = ""
     timeout: float = 0.25
     processes: int = 3
     kind: ServerKind
@@ -130,6 +132,7 @@ class World:
             timeout=setting.timeout,
             seed=f"{setting.seed}:{number}",
             writes=writes,
+            sabotage=setting.sabotage,
         )
         command = [sys.executable, "-m", MODULE] if not clock else skewed(clock, MODULE)
         member = Member(Process([*command, job.dump()], cwd=ROOT), file, writes)

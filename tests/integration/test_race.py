@@ -1,5 +1,7 @@
 """I1 and I2 under fire: no stale read among processes that race."""
 
+from typing import Any
+
 import pytest
 
 from tests.chaos.run import Outcome, run
@@ -8,9 +10,9 @@ from tests.chaos.world import Setting
 from tests.support.servers import ServerKind
 
 
-def race(kind: ServerKind, staleness: float, trusted: float | None = None) -> Outcome:
-    """`staleness` is the Δ that is promised, `trusted` the one that processes take, if not that."""
-    return run(Scenario(), Setting(seed=1, kind=kind, staleness=staleness, trusted=trusted))
+def race(kind: ServerKind, staleness: float, **options: Any) -> Outcome:
+    """Processes that read, compute and invalidate; see `Setting`."""
+    return run(Scenario(), Setting(seed=1, kind=kind, staleness=staleness, **options))
 
 
 @pytest.mark.parametrize("staleness", [0.0, 0.25])
@@ -19,6 +21,16 @@ def test_i1_i2_no_read_is_stale(redis_kind: ServerKind, staleness: float) -> Non
     assert outcome.good, outcome
     assert len(outcome.history.reads) > 100
     assert len(outcome.history.invalidations) > 20
+    assert outcome.surplus_runs == 0, "C1, C4: an invalidation costs one run, whoever reads"
+
+
+@pytest.mark.parametrize("sabotage", ["fence", "del"])
+def test_without_the_scheme_the_race_finds_stale_reads(
+    redis_kind: ServerKind, sabotage: str
+) -> None:
+    outcome = race(redis_kind, 0.05, sabotage=sabotage)
+    assert outcome.violations
+    assert not outcome.failures
 
 
 def test_the_race_finds_stale_reads_where_there_are(redis_kind: ServerKind) -> None:

@@ -1,0 +1,39 @@
+"""What the scheme is made of, taken out: a check that finds nothing then would prove nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tta_taskcache import TaskCache
+from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.outcome import Call
+from tta_taskcache.cache.plan import Plan
+from tta_taskcache.core.entry import Position
+
+
+def without_fence(_: TaskCache) -> None:
+    """Results are stored with the log's position from after the run, whoever leads by then."""
+    fill = Engine.fill
+
+    def unfenced(
+        self: Engine, call: Call, position: Position | None, value: Any, **about: Any
+    ) -> Plan[bool]:
+        now = yield from self.position(call)
+        return (yield from fill(self, call, now, value, **{**about, "owner": ""}))
+
+    Engine.fill = unfenced  # type: ignore[method-assign]
+
+
+def with_del(cache: TaskCache) -> None:
+    """Invalidations delete entries, as caches without a log do."""
+
+    def end(_: tuple[str, ...], keys: tuple[str, ...]) -> None:
+        for key in keys or cache.keys():
+            cache.runtime.store.store.client.unlink(f"chaos:e:{{{key}}}")  # type: ignore[attr-defined]
+
+    cache.end = end  # type: ignore[method-assign]
+
+
+SABOTAGE: dict[str, Callable[[TaskCache], None]] = {
+    "fence": without_fence,
+    "del": with_del,
+}
