@@ -1,6 +1,7 @@
 # Everything happens in a virtual environment made from the lock; python and make is all it takes.
 #   make test PYTHON=python3.13 VENV=.venv-3.13     the same on another Python
 #   make test ARGS="-k lease -x"                    arguments for pytest
+#   make chaos ARGS="--scenario kill --seed 7"      arguments for python -m tests.chaos
 
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 VENV ?= .venv
@@ -11,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test chaos bench lint format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,13 @@ demo: $(VENV)/.installed ## see the cache at work on an example application
 
 test: $(VENV)/.installed ## run the tests on every Redis-compatible server there is
 	$(PY) -m pytest --redis=all $(ARGS)
+
+chaos: $(VENV)/.installed ## let things go wrong for longer, and check what was read (ARGS="--seed 7")
+	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-500} $(PY) -m pytest tests/integration/test_engine_model.py -q
+	$(PY) -m tests.chaos --seconds 20 $(ARGS)
+
+bench: $(VENV)/.installed ## measure what things cost (ARGS="coalescing" for one of them)
+	@$(PY) -m benchmarks $(ARGS)
 
 lint: $(VENV)/.installed ## check style, formatting, types and the direction of imports
 	$(PY) -m ruff check .

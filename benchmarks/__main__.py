@@ -1,0 +1,18 @@
+"""`python -m benchmarks`: run all of them, or those that are named."""
+
+import click
+
+from benchmarks import coalescing, invalidation
+
+BENCHMARKS = {"coalescing": coalescing.run, "invalidation": invalidation.run}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+def main(names: tuple[str, ...]) -> None:
+    """Run benchmarks on an embedded server, and print what they found."""
+    for name in names or BENCHMARKS:
+        BENCHMARKS[name]()
+
+
+main()

@@ -1,0 +1,73 @@
+"""C1, C2: a thousand equal calls on two workers, next to a thousand that differ."""
+
+import threading
+import time
+from collections.abc import Callable
+from statistics import median
+
+from benchmarks.show import console, ms, percentile, table
+from tests.integration.conftest import MODULE, Bench, make_bench
+from tests.support.servers import Server, available
+from tests.support.workers import Worker
+
+CALLS = 1_000
+PROCESSES = 4
+PATIENCE = 120
+
+
+def run() -> None:
+    """Measure it on two workers of four processes."""
+    rows = [_measure("equal", equal=True), _measure("all different", equal=False)]
+    table(
+        f"{CALLS:,} calls of a task, and an unrelated one sent again and again meanwhile",
+        ("calls", "runs", "all done", "unrelated: median", "p99"),
+        rows,
+    )
+    console.print("2 workers of 4 processes, both on this machine\n")
+
+
+def _measure(name: str, *, equal: bool) -> tuple[str, ...]:
+    with Server(available()[0]) as server:
+        bench = make_bench(server)
+        env = {
+            "CELERY_BROKER_URL": server.url(0),
+            "CELERY_RESULT_BACKEND": server.url(1),
+            "TASKCACHE_URL": server.url(2),
+        }
+        workers = [Worker(MODULE, env=env, concurrency=PROCESSES) for _ in range(2)]
+        try:
+            taken, others = _calls(bench, equal=equal)
+        finally:
+            for worker in workers:
+                worker.stop()
+            bench.app.close()
+        runs = sum(int(bench.counts.get(key) or 0) for key in bench.counts.scan_iter("more:*"))
+    return name, f"{runs:,}", f"{taken:.2f} s", ms(median(others)), ms(percentile(others, 0.99))
+
+
+def _calls(bench: Bench, *, equal: bool) -> tuple[float, list[float]]:
+    """Send them all, and time the unrelated task until the last is done."""
+    task, tag = bench.task("cached.more"), bench.tag
+    over = threading.Event()
+    others: list[float] = []
+    thread = threading.Thread(target=_probe, args=(bench, others, over.is_set))
+    started = time.perf_counter()
+    # By name: nothing is answered at the producer.
+    results = [
+        bench.app.send_task(task.name, (1, tag), {"by": 1 if equal else number})
+        for number in range(CALLS)
+    ]
+    thread.start()
+    for result in results:
+        result.get(timeout=PATIENCE)
+    taken = time.perf_counter() - started
+    over.set()
+    thread.join()
+    return taken, others
+
+
+def _probe(bench: Bench, times: list[float], is_over: Callable[[], bool]) -> None:
+    while not is_over():
+        started = time.perf_counter()
+        bench.task("plain.add").delay(bench.tag, len(times)).get(timeout=PATIENCE)
+        times.append(time.perf_counter() - started)
