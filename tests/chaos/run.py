@@ -64,7 +64,7 @@ def run(scenario: Scenario, setting: Setting) -> Outcome:
     dice = random.Random(setting.seed)
     with (
         tempfile.TemporaryDirectory(prefix="tests-chaos-") as folder,
-        new_world(setting, Path(folder)) as world,
+        new_world(setting, Path(folder), scenario.layout) as world,
     ):
         scenario.gather(world, dice)
         world.wait_until_all_work()

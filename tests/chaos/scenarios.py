@@ -6,7 +6,8 @@ import signal
 import time
 from typing import ClassVar
 
-from tests.chaos.world import World
+from tests.chaos.world import Layout, World
+from tests.support.topologies import ClusterServers, SentinelServers
 
 
 class Scenario:
@@ -18,6 +19,9 @@ class Scenario:
 
     name: ClassVar[str] = "calm"
     pause: ClassVar[float] = 0.3
+
+    #: What the cache is on, if not on one server.
+    layout: ClassVar[type[Layout] | None] = None
 
     def gather(self, world: World, dice: random.Random) -> None:
         """Start the processes."""
@@ -196,6 +200,37 @@ class Clock(Scenario):
         return f"started {heir.pid} with a clock that is {clock:+.1f} s off"
 
 
+class ClusterFailover(Scenario):
+    """On a cluster, a primary and its replica swap places. Nothing is lost."""
+
+    name = "cluster-failover"
+    layout = ClusterServers
+    pause = 1.0
+
+    def strike(self, world: World, dice: random.Random) -> str:
+        cluster = world.layout
+        assert isinstance(cluster, ClusterServers)
+        primary = dice.choice(cluster.primaries)
+        cluster.failover(primary)
+        return f"swapped {primary}"
+
+
+class SentinelFailover(Scenario):
+    """Behind Sentinels, the master crashes; once, for there are two replicas."""
+
+    name = "sentinel-failover"
+    layout = SentinelServers
+    pause = 1.0
+
+    def strike(self, world: World, dice: random.Random) -> str:
+        sentinels = world.layout
+        assert isinstance(sentinels, SentinelServers)
+        if len([server for server in sentinels.servers if server.running]) < len(sentinels.servers):
+            return ""
+        sentinels.kill_master()
+        return "killed the master"
+
+
 class Everything(Scenario):
     """All of it, in turn."""
 
@@ -203,7 +238,8 @@ class Everything(Scenario):
     pause = 0.2
 
     def strike(self, world: World, dice: random.Random) -> str:
-        kinds = [kind for kind in SCENARIOS.values() if kind not in {Scenario, Everything}]
+        others = {Scenario, Everything}
+        kinds = [k for k in SCENARIOS.values() if k not in others and k.layout is None]
         return dice.choice(kinds)().strike(world, dice)
 
 

@@ -23,7 +23,9 @@ HARMFUL = [name for name in SCENARIOS if name != Scenario.name]
 
 @pytest.mark.parametrize("name", HARMFUL)
 def test_i1_i2_i5_f1_whatever_happens(name: str, redis_kind: ServerKind) -> None:
-    outcome = run(SCENARIOS[name](), Setting(seed=1, kind=redis_kind))
+    scenario = SCENARIOS[name]()
+    seconds = 2.0 if scenario.layout is None else 5.0
+    outcome = run(scenario, Setting(seed=1, kind=redis_kind, seconds=seconds))
     assert outcome.good, outcome
     assert outcome.history.notes, "no harm was done"
     assert len(outcome.history.reads) > 100

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,13 @@ from tests.support.clocks import skewed
 from tests.support.processes import Process
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, ServerKind
+from tests.support.topologies import ClusterServers, SentinelServers
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 from tta_taskcache.testing import History
 from tta_taskcache.testing.history import Note
+
+Layout = ClusterServers | SentinelServers
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
@@ -82,6 +85,7 @@ class World:
         source: The one with the counters. No harm is done to it.
         proxy: The network between the processes and `server`.
         members: The processes that work.
+        layout: What the cache is on instead of `server`, if it is.
         failures: What mustn't happen, as text.
         notes: What was done.
     """
@@ -92,6 +96,7 @@ class World:
     source: Server
     proxy: Proxy
     members: list[Member] = field(default_factory=list)
+    layout: Layout | None = None
     failures: list[str] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     _files: list[Path] = field(default_factory=list)
@@ -125,7 +130,9 @@ class World:
         file = self.folder / f"{number}.jsonl"
         file.touch()
         job = Job(
-            cache=self.proxy.url(),
+            cache=self.layout.url if self.layout is not None else self.proxy.url(),
+            # An asynchronous failover may lose what one server alone has acknowledged.
+            replicas=0 if self.layout is None else 1,
             source=self.source.url(),
             history=str(file),
             staleness=setting.staleness if setting.trusted is None else setting.trusted,
@@ -194,14 +201,17 @@ def _is_over(member: Member) -> bool:
 
 
 @contextmanager
-def new_world(setting: Setting, folder: Path) -> Iterator[World]:
+def new_world(
+    setting: Setting, folder: Path, layout: type[Layout] | None = None
+) -> Iterator[World]:
     """Servers and a network; nobody works yet. All of it ends with the block."""
     with (
         Server(setting.kind) as server,
         Server(setting.kind) as source,
         Proxy(server.port) as proxy,
+        nullcontext() if layout is None else layout(setting.kind) as servers,
     ):
-        world = World(setting, folder, server, source, proxy)
+        world = World(setting, folder, server, source, proxy, layout=servers)
         try:
             yield world
         finally:

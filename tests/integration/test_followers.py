@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import psutil
@@ -125,6 +126,32 @@ def test_c1_when_the_leader_fails_or_retries_the_next_leads(
     assert failed == ({first} if end == "fail" else set()), "one task's failure is no other's"
     assert all(value == ["done", second] for i, value in values.items() if i not in failed)
     assert flight.runs == 2
+
+
+@pytest.mark.parametrize(
+    ("pool", "concurrency"), [("prefork", 2), ("threads", 2), ("gevent", 2), ("solo", 1)]
+)
+def test_c3_a_lease_is_renewed_for_as_long_as_the_task_runs(
+    flight: Flight, own_worker: Any, pool: str, concurrency: int
+) -> None:
+    own_worker(flight.bench, CONF, pool=pool, concurrency=concurrency)
+    results = flight.ask(3)
+    _, leader = flight.started()
+    client = flight.bench.server.client(2)
+    (name,) = client.keys("taskcache:l:*")
+    remaining = [client.pttl(name)]
+
+    def was_renewed_often() -> bool:
+        remaining.append(client.pttl(name))
+        rises = sum(b - a for a, b in pairwise(remaining) if b > a)
+        return rises > 3_000 * LEASE
+
+    wait_until(was_renewed_often, timeout=PATIENCE, what="renewals for three times its ttl")
+    assert min(remaining) > 0, "it never lapsed"
+    assert client.hget(name, "stage") == b"running"
+    flight.order("done")
+    assert flight.values(results) == [["done", leader]] * 3
+    assert flight.runs == 1
 
 
 def kill_child(pid: int, _: Flight, __: str) -> None:

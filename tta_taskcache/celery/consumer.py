@@ -39,6 +39,7 @@ class ConsumerSite(bootsteps.StartStopStep):
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._consumer = consumer
+        self._has_processes = isinstance(consumer.pool, PreforkPool)
         self._to_pool: Callable[[Request], None] = consumer.on_task_request
         self._inline = Inline()
         self._followers: Followers | None = None
@@ -51,7 +52,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             be_impatient(consumer.app.backend)
         runtime = cache_of(consumer.app).runtime
         # With a memory of its own, a pool process can't fill for those who wait here.
-        if runtime.is_shared or not isinstance(consumer.pool, PreforkPool):
+        if runtime.is_shared or not self._has_processes:
             self._followers = Followers(self, consumer, runtime.settings.max_followers)
 
     def stop(self, _: Any) -> None:
@@ -116,7 +117,8 @@ class ConsumerSite(bootsteps.StartStopStep):
 
         reserved = lease.stage is Stage.RESERVED
         renew_in = RESERVED_FOR / 4 if reserved else leases.ttl / RENEWALS
-        leases.hold(call.key, lease.owner, Leader(request, ended).progress, renew_in=renew_in)
+        leader = Leader(request, ended, in_process=self._has_processes)
+        leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
 
     def poll(self, follower: Follower) -> Seen:
         """Look again for what a follower waits for, or for the right to compute it."""

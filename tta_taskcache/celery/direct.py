@@ -18,7 +18,7 @@ from ..cache.outcome import Call, Hit, Miss
 from ..cache.plan import Plan
 from ..core.lease import Claim, Stage
 from ..core.policy import Site
-from .calls import Asked, Seen, look, store
+from .calls import OVERTAKEN_AT, Asked, Seen, look, store
 
 #: Keys that are being computed further up: a computation that asks for itself doesn't wait.
 _leading: ContextVar[frozenset[str]] = ContextVar("taskcache_leading", default=frozenset())
@@ -36,7 +36,9 @@ def answer_or_run(
         task_id: Id of the task that runs, if one does.
     """
     runtime = asked.task.taskcache().runtime
-    claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=runtime.leases.ttl)
+    claim = Claim(
+        owner=uuid4().hex, stage=Stage.RUNNING, ttl=runtime.leases.ttl, overtakes=OVERTAKEN_AT
+    )
     key = ""
 
     def plan(call: Call, where: str, claim: Claim) -> Plan[Hit | Miss]:

@@ -19,11 +19,18 @@ class Leader:
     """A request on its way through the pool, whose callbacks tell when it ends.
 
     Celery overrides ``Request`` per task, so the callbacks are wrapped on the request itself.
+
+    Args:
+        request: The request.
+        ended: Told when it has ended.
+        in_process: Whether a process of the pool runs it, whose number the request will have. With
+            other pools that is a thread's or a greenlet's.
     """
 
-    def __init__(self, request: Request, ended: Ended) -> None:
+    def __init__(self, request: Request, ended: Ended, *, in_process: bool) -> None:
         self._request: Request | None = request
         self._ended = ended
+        self._in_process = in_process
         for name in ("on_success", "on_failure", "on_timeout"):
             setattr(request, name, getattr(self, f"_{name}")(getattr(request, name)))
 
@@ -35,7 +42,9 @@ class Leader:
             return None
         if request.time_start is None:
             return Stage.QUEUED
-        return Stage.RUNNING if _runs(request.worker_pid) else None
+        if self._in_process and not _runs(request.worker_pid):
+            return None
+        return Stage.RUNNING
 
     def end(self, succeeded: bool) -> None:
         """Tell that it has ended, the first time."""
@@ -75,8 +84,8 @@ class Leader:
 
 
 def _runs(pid: int | None) -> bool:
-    """Whether a process of the pool is there and not stopped; for a thread's, it is ours."""
-    if pid is None or pid == os.getpid() or not hasattr(os, "waitid"):
+    """Whether a process of the pool is there and not stopped."""
+    if pid is None or not hasattr(os, "waitid"):
         return True
     try:
         # WNOWAIT: the pool is told, too.
