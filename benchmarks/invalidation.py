@@ -1,4 +1,4 @@
-"""I3: an invalidation costs the same for a thousand entries or a million, and a sweep hurts nobody."""
+"""I3: an invalidation costs the same for a thousand or a million, and a sweep hurts nobody."""
 
 import multiprocessing
 import time

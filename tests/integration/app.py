@@ -80,7 +80,7 @@ def _define_steered(tasks: Tasks) -> None:
         """Says that it has started, and does what a test then tells it to."""
         tasks.ran("steered", tag, which)
         counts.rpush(f"started:{tag}", f"{os.getpid()} {self.request.id}")
-        order = counts.blpop([f"order:{tag}"], timeout=60)
+        order = counts.blpop([f"order:{self.request.id}", f"order:{tag}"], timeout=60)
         match order and order[1].decode():
             case "fail":
                 raise ValueError(tag)

@@ -23,7 +23,7 @@ app.conf.update(
 cached = partial(app.task, base=CachedTask, shared=False)
 
 
-@cached(cache_ttl=3600, cache_key="{user}:{city}")
+@cached(cache_ttl=3600, cache_key="{user}:{city}", cache_tags=("user:{user}", "city:{city}"))
 def forecast(user: str, city: str) -> dict[str, Any]:
     return {"user": user, "city": city, "outlook": "Schön ☀"}
 

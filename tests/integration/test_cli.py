@@ -1,12 +1,18 @@
 """`celery -A … cache`, run as people run it."""
 
+import fcntl
 import json
 import os
 import pickle
 import pty
+import re
+import signal
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,17 +21,20 @@ from typing import Any
 import pytest
 
 from tests.integration import cli_app
+from tests.support.proxy import Proxy
 from tests.support.servers import Server, free_port
 from tests.support.workers import ROOT, clean_environment
 from tta_taskcache import TaskCache
+from tta_taskcache.cache import sweeping
 from tta_taskcache.celery.cli import human
 from tta_taskcache.core.entry import Entry, Position, pack
-from tta_taskcache.core.marks import of_call
+from tta_taskcache.core.marks import of_call, of_task
+from tta_taskcache.stores.sweeps import Sweeping
 
 MODULE = "tests.integration.cli_app"
 FORECAST, TOTAL = f"{MODULE}.forecast", f"{MODULE}.total"
 Done = subprocess.CompletedProcess[str]
-COMMANDS = ("stats", "ls", "show", "invalidate")
+COMMANDS = ("stats", "ls", "show", "invalidate", "sweep")
 
 
 @dataclass
@@ -144,6 +153,20 @@ def test_stats(filled: Cli) -> None:
     assert report["total"]["size_bytes"] == forecast["size_bytes"] + total["size_bytes"] > 0
     assert report["total"]["hit_ratio"] == 0.5
     assert report["namespace"] == "taskcache"
+    assert report["total"]["coalesced"] == forecast["coalesced"] == 0
+
+
+def test_stats_tells_which_hits_waited_for_a_call_in_flight(filled: Cli) -> None:
+    runtime = filled.cache.runtime
+    runtime.run(runtime.engine.totals())
+    runtime.engine.counters.put_back({f"coalesced|||{FORECAST}": 1})
+    filled.cache.stats()
+    report = filled.json("stats")
+    assert report["tasks"][FORECAST]["coalesced"] == report["total"]["coalesced"] == 1
+    wide, narrow = (lines(filled("stats", COLUMNS=columns)) for columns in ("200", "80"))
+    assert "COALESCED" in wide[0]
+    assert sum("1 of 2 hits" in line for line in wide) == 2
+    assert sum(line.split()[:1] == ["coalesced"] for line in narrow) == 2
 
 
 def test_stats_names_cached_tasks_that_were_never_called(cli: Cli) -> None:
@@ -189,7 +212,9 @@ def test_ls(filled: Cli) -> None:
     found = {entry["key"]: entry for entry in map(json.loads, output)}
     assert found.keys() == keys(filled)
     entry = found[filled.task(TOTAL).cache.key([1, 2, 3])]
-    assert entry["task"] == TOTAL
+    assert (entry["task"], entry["tags"]) == (TOTAL, [])
+    berlin = found[filled.task(FORECAST).cache.key("u42", "Berlin")]
+    assert berlin["tags"] == ["city:Berlin", "user:u42"]
     assert entry["lifetime_seconds"] == 7200
     assert 0 <= entry["age_seconds"] < 60
     assert entry["age_seconds"] + entry["expires_in_seconds"] == pytest.approx(7200, abs=0.01)
@@ -255,11 +280,13 @@ def test_show(filled: Cli) -> None:
     assert shown["value"] == {"user": "u42", "city": "Berlin", "outlook": "Schön ☀"}
     assert (shown["key"], shown["task"], shown["task_id"]) == (key, FORECAST, None)
     assert (shown["serializer"], shown["compression"]) == ("json", None)
-    assert shown["marks"] == list(of_call(FORECAST, key))
+    assert shown["tags"] == ["city:Berlin", "user:u42"]
+    assert shown["marks"] == list(of_call(FORECAST, key, shown["tags"]))
     (listed,) = (e for e in map(json.loads, lines(filled("ls", "--json"))) if e["key"] == key)
     assert shown["size_bytes"] == listed["size_bytes"]
     output = "\n".join(lines(filled("show", key)))
     assert key in output
+    assert "\nTags         city:Berlin, user:u42\n" in output
     assert '"outlook": "Schön ☀"' in output
 
 
@@ -275,8 +302,11 @@ def test_show_an_empty_value(cli: Cli, value: Any) -> None:
 def test_show_never_hands_control_characters_to_the_terminal(cli: Cli) -> None:
     task = cli.task(TOTAL)
     task.cache.set("\x1b[31mred\x9b2J\x07", [1])
-    done = cli("show", task.cache.key([1]))
-    assert not {character for character in done.stdout if not character.isprintable()} - {"\n"}
+    tagged = cli.task(FORECAST)
+    tagged.cache.set(1, "\x1b[31m", "\x9b")
+    shown = [cli("show", key).stdout for key in keys(cli)]
+    assert any("\\u001b[31m" in text for text in shown)
+    assert not {character for character in "".join(shown) if not character.isprintable()} - {"\n"}
 
 
 def test_show_a_number_that_json_has_not(cli: Cli) -> None:
@@ -363,7 +393,16 @@ def test_invalidate_tasks(filled: Cli) -> None:
 
 def test_invalidate_all(filled: Cli) -> None:
     done = filled.json("invalidate", "--all", "--yes")
-    assert done == {"dry_run": False, "entries": None, "keys": [], "tasks": [], "all": True}
+    assert done == {
+        "dry_run": False,
+        "entries": None,
+        "queued_as": None,
+        "keys": [],
+        "tasks": [],
+        "tags": [],
+        "patterns": [],
+        "all": True,
+    }
     assert not keys(filled)
 
 
@@ -416,16 +455,231 @@ def test_invalidate_warns_of_a_task_that_is_not_cached(filled: Cli, name: str) -
     assert (f"did you mean '{FORECAST}'" in done.stderr) == (name == "forcast")
 
 
-@pytest.mark.parametrize("args", [(), ("--all", "--key", "k"), ("--task", "t", "--key", "k")])
+@pytest.mark.parametrize("args", [(), ("--all", "--key", "k"), ("--task", "t", "--tag", "g")])
 def test_invalidate_wants_one_kind(cli: Cli, args: tuple[str, ...]) -> None:
     done = cli("invalidate", *args)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--key, --task or --all" in done.stderr
+    assert "--key, --task, --tag, --pattern or --all" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "left"),
+    [("--tag", "city:Berlin", 2), ("--tag", "user:u42", 1), ("--pattern", f"{FORECAST}:*", 1)],
+)
+def test_invalidate_tags_and_patterns(filled: Cli, kind: str, name: str, left: int) -> None:
+    before = len(keys(filled))
+    dry = filled.json("invalidate", kind, name, "--dry-run")
+    assert (dry["entries"], len(keys(filled))) == (before - left, before)
+    done = filled.json("invalidate", kind, name)
+    assert done["entries"] == before - left
+    assert done[f"{kind[2:]}s"] == [name]
+    assert len(keys(filled)) == left
+
+
+@pytest.mark.parametrize("kind", ["--tag", "--pattern"])
+def test_invalidate_several_counts_each_entry_once(filled: Cli, kind: str) -> None:
+    names = {"--tag": ("user:u42", "city:Berlin"), "--pattern": (f"{FORECAST}:*", "*:*Berlin*")}
+    first, second = names[kind]
+    done = filled("invalidate", kind, first, kind, second, kind, first)
+    assert lines(done) == [f"Invalidated {kind[2:]}s {first}, {second}: 2 entries ended."]
+    assert len(keys(filled)) == 1
+
+
+def test_invalidate_wants_a_pattern_that_is_one(filled: Cli) -> None:
+    done = filled("invalidate", "--pattern", "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "must be a glob" in done.stderr
+    assert len(keys(filled)) == 3
+
+
+@pytest.mark.parametrize("args", [("--tag", "user:u1"), ("--pattern", "*forecast:*")])
+def test_invalidate_asks_for_tags_and_patterns_with_many(cli: Cli, args: tuple[str, str]) -> None:
+    for number in range(101):
+        cli.task(FORECAST).cache.set(number, "u1", str(number))
+    done = cli("invalidate", *args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "101 entries" in done.stderr
+    assert lines(cli("invalidate", *args, "--yes"))
+    assert not keys(cli)
+
+
+def test_invalidate_queues(filled: Cli, redis_server: Server) -> None:
+    done = filled.json("invalidate", "--tag", "city:Berlin", "--queue")
+    assert (done["entries"], len(keys(filled))) == (1, 3)
+    (message,) = redis_server.client(0).lrange("celery", 0, -1)
+    headers = json.loads(message)["headers"]
+    assert (headers["task"], headers["id"]) == ("tta_taskcache.invalidate", done["queued_as"])
+    told = filled("invalidate", "--tag", "city:Berlin", "--queue", "--yes")
+    assert re.match(r"Queued as task [0-9a-f-]{36}: invalidate tag city:Berlin\.", told.stdout)
+
+
+def test_invalidate_queues_while_redis_is_down(cli: Cli, redis_server: Server) -> None:
+    down = f"redis://127.0.0.1:{free_port()}"
+    urls = {"TASKCACHE_URL": down, "CELERY_RESULT_BACKEND": down}
+    done = cli("invalidate", "--key", "a:b", "--queue", "--yes", **urls)
+    assert lines(done)[0].startswith("Queued as task ")
+    assert redis_server.client(0).llen("celery") == 1
+
+
+def test_invalidate_without_a_broker(filled: Cli) -> None:
+    broker = {"CELERY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    queued = filled("invalidate", "--tag", "city:Berlin", "--queue", **broker)
+    assert (queued.returncode, queued.stdout) == (3, "")
+    assert queued.stderr.startswith("Error: not queued")
+    assert len(keys(filled)) == 3
+    done = filled("invalidate", "--pattern", "*", **broker)
+    assert lines(done) == ["Invalidated pattern *: 3 entries ended."]
+    assert done.stderr.startswith("Warning: what was invalidated keeps its memory")
+    assert not keys(filled)
+
+
+# sweep
+
+
+def entries(server: Server) -> int:
+    return sum(1 for _ in server.client(2).scan_iter(match="taskcache:e:*"))
+
+
+def swept(cli: Cli, batches: int = 0) -> Sweeping:
+    """Ask for a sweep, and do so much of it."""
+    runtime, now = cli.cache.runtime, Sweeping()
+    runtime.run(sweeping.ask())
+    for _ in range(batches):
+        now = runtime.run(sweeping.batch(runtime.engine, now))
+    return now
+
+
+@pytest.fixture
+def ended(cli: Cli) -> Cli:
+    """300 entries that have ended, and one that hasn't; no sweep was asked for."""
+    for number in range(300):
+        cli.task(TOTAL).cache.set(number, [number])
+    runtime = cli.cache.runtime
+    runtime.run(runtime.engine.invalidate((of_task(TOTAL),)))
+    cli.task(FORECAST).cache.set(1, "u42", "Berlin")
+    return cli
+
+
+def test_sweep(ended: Cli, redis_server: Server) -> None:
+    done = ended("sweep")
+    assert re.fullmatch(r"Swept \d+ keys: 300 entries dropped, [\d.]+kB freed\.\n", done.stdout)
+    assert re.search(r"^100% (\d+)/\1 keys, 300 dropped, ", done.stderr, re.MULTILINE)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert entries(redis_server) == len(keys(ended)) == 1
+    again = ended.json("sweep")
+    assert (again["dropped"], again["freed_bytes"]) == (0, 0)
+    assert again["keys"] > 0
+
+
+def test_sweep_takes_over_where_one_stands_still(ended: Cli, redis_server: Server) -> None:
+    left = swept(ended, 1)
+    assert left.cursor
+    done = ended("sweep")
+    assert done.returncode == 0, done.stderr
+    assert "following it" in done.stderr
+    assert "going on with it from here" in done.stderr
+    assert "300 entries dropped" in done.stdout, "what was dropped before is counted"
+    assert entries(redis_server) == 1
+
+
+def test_sweep_takes_over_one_that_never_began(ended: Cli, redis_server: Server) -> None:
+    swept(ended)
+    assert ended.json("sweep")["dropped"] == 300
+    assert entries(redis_server) == 1
+
+
+def test_sweep_follows_another(ended: Cli, redis_server: Server) -> None:
+    now, runtime = swept(ended, 1), ended.cache.runtime
+    with started(ended, "sweep") as (process, told):
+        told("following it")
+        while not now.is_over:
+            now = runtime.run(sweeping.batch(runtime.engine, now))
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "300 entries dropped" in output
+    assert "going on with it" not in errors
+    assert entries(redis_server) == 1
+
+
+def test_sweep_interrupted_leaves_the_rest_to_the_next(ended: Cli, redis_server: Server) -> None:
+    with Proxy(redis_server.port) as proxy, started(ended, "sweep", url=proxy.url(2)) as sweeps:
+        proxy.delay(0.1)  # a batch then takes far longer than a signal
+        process, told = sweeps
+        told("/")
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (1, "")
+    assert re.search(r"^Error: interrupted at \d\d%; the next sweep goes on", errors, re.MULTILINE)
+    assert "Traceback" not in errors
+    left = entries(redis_server)
+    assert 1 < left < 301
+    done = ended("sweep")
+    assert "going on with it from here" in done.stderr
+    assert "300 entries dropped" in done.stdout
+    assert entries(redis_server) == 1
+
+
+def test_sweep_on_a_terminal(ended: Cli, redis_server: Server) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with started(ended, "sweep", stderr=theirs) as (process, _):
+        os.close(theirs)
+        drawn = b""
+        with suppress(OSError):  # its other end is closed
+            while part := os.read(ours, 4096):
+                drawn += part
+        output, _ = process.communicate(timeout=60)
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode())
+    assert re.search(r"━ +100% (\d+)/\1 keys, 300 dropped, [\d.]+kB freed", text)
+    assert all(len(line) < 80 for line in re.split(r"[\r\n]+", text))
+    assert output.startswith("Swept ")
+    assert entries(redis_server) == 1
+
+
+def test_sweep_interrupted_while_it_follows(ended: Cli, redis_server: Server) -> None:
+    swept(ended, 1)
+    with started(ended, "sweep") as (process, told):
+        told("following it")
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (1, "")
+    assert re.search(r"^Error: interrupted at \d+%; it goes on without us$", errors, re.MULTILINE)
+    assert "Traceback" not in errors
+    assert ended.json("sweep")["dropped"] == 300
+    assert entries(redis_server) == 1
+
+
+@contextmanager
+def started(
+    cli: Cli, *args: str, url: str = "", stderr: int = subprocess.PIPE
+) -> Iterator[tuple[subprocess.Popen[str], Callable[[str], None]]]:
+    """The command, running; and what waits until it says something on stderr."""
+    env = clean_environment(os.environ) | {"TERM": "xterm"} | cli.env
+    process = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", MODULE, "cache", *args],
+        env=env | ({"TASKCACHE_URL": url} if url else {}),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+
+    def told(words: str) -> None:
+        assert process.stderr is not None
+        assert any(words in line for line in process.stderr), words
+
+    try:
+        yield process, told
+    finally:
+        process.kill()
+        process.communicate()
 
 
 # What goes wrong
 
-EACH = [("stats",), ("ls",), ("show", "k"), ("invalidate", "--all", "--yes")]
+EACH = [("stats",), ("ls",), ("show", "k"), ("invalidate", "--all", "--yes"), ("sweep",)]
 
 
 @pytest.mark.parametrize("args", EACH, ids=lambda args: args[0])
@@ -483,6 +737,6 @@ def test_help(cli: Cli) -> None:
 @pytest.mark.parametrize("columns", ["80", "200"])
 def test_help_of_each_command(cli: Cli, command: str, columns: str) -> None:
     text = "\n".join(lines(cli(command, "--help", COLUMNS=columns)))
-    assert f"Example:\n    celery -A proj cache {command}" in text
+    assert re.search(f"Examples?:\n    celery -A proj cache {command}", text)
     assert "--json" in text
     assert "\\b" not in text

@@ -10,6 +10,7 @@ import redis
 
 from tests.support.counting import round_trips
 from tests.support.servers import Server
+from tta_taskcache.cache import engine as engine_module
 from tta_taskcache.cache.engine import Engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
 from tta_taskcache.cache.plan import run
@@ -17,12 +18,26 @@ from tta_taskcache.core import marks
 from tta_taskcache.core.codec import Codecs, Serializer
 from tta_taskcache.core.entry import Position, pack
 from tta_taskcache.core.events import Event, Filled, Invalidated, Lookup
+from tta_taskcache.core.lease import Claim, Holding, Lease, Stage
 from tta_taskcache.core.policy import Policy
-from tta_taskcache.errors import EntryError, StoreUnavailable
+from tta_taskcache.errors import CircuitOpen, EntryError, StoreUnavailable
 from tta_taskcache.observability.counters import Counters
+from tta_taskcache.stores import redis as redis_module
 from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.near import Near
-from tta_taskcache.stores.protocol import Count, Fill, Invalidate, Look, Poll, Scan, Store
+from tta_taskcache.stores.protocol import (
+    Command,
+    Count,
+    Fill,
+    Invalidate,
+    Look,
+    Poll,
+    ReadBans,
+    Release,
+    Reply,
+    Scan,
+    Store,
+)
 from tta_taskcache.stores.redis import RedisStore
 from tta_taskcache.testing import FakeClock, FaultyStore, make_entry
 
@@ -30,8 +45,12 @@ DELTA = 0.25
 ENTRY = "ns:e:{t:k}"
 
 
-def call(key: str = "t:k", task: str = "t", **options: Any) -> Call:
-    return Call(task, key, Policy(**{"ttl": 60.0, **options}))
+def call(key: str = "t:k", task: str = "t", tags: tuple[str, ...] = (), **options: Any) -> Call:
+    return Call(task, key, Policy(**{"ttl": 60.0, **options}), tags)
+
+
+def claim(owner: str = "a", **options: Any) -> Claim:
+    return Claim(**{"owner": owner, "stage": Stage.RUNNING, "ttl": 60.0, **options})
 
 
 def pickled(data: bytes) -> Any:
@@ -54,6 +73,7 @@ class Process:
     secret: bytes = b""
     codecs: Codecs = CODECS
     events: list[Event] = field(default_factory=list)
+    abandoned: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.engine = Engine(
@@ -62,20 +82,34 @@ class Process:
             observe=self.events.append,
             counters=Counters(),
             secret=self.secret,
+            abandon=lambda key, owner: self.abandoned.append((key, owner)),
             clock=self.clock,
             wall=lambda: 1.0,
             draw=lambda: self.draw,
         )
 
-    def look(self, which: Call | None = None) -> Hit | Miss:
-        return run(self.engine.look(which or call(), "pool"), self.store)
+    def look(self, which: Call | None = None, claim: Claim | None = None) -> Hit | Miss:
+        return run(self.engine.look(which or call(), "pool", claim), self.store)
 
-    def fill(self, value: Any, miss: Hit | Miss, which: Call | None = None) -> bool:
+    def claim(self, owner: str, which: Call | None = None) -> Lease:
+        """Look, with the wish to lead; there must be no result."""
+        found = self.look(which, claim(owner))
+        assert isinstance(found, Miss)
+        assert found.lease is not None
+        return found.lease
+
+    def fill(
+        self, value: Any, miss: Hit | Miss, which: Call | None = None, owner: str = ""
+    ) -> bool:
         assert isinstance(miss, Miss)
         plan = self.engine.fill(
-            which or call(), miss.position, value, run_seconds=2.0, task_id="id"
+            which or call(), miss.position, value, run_seconds=2.0, task_id="id", owner=owner
         )
         return run(plan, self.store)
+
+    def filled(self) -> Filled:
+        """The last fill, as observers were told."""
+        return [event for event in self.events if isinstance(event, Filled)][-1]
 
     def store_value(self, value: Any, which: Call | None = None) -> None:
         assert self.fill(value, self.look(which), which)
@@ -333,10 +367,152 @@ def test_r5_redis_may_not_lengthen_a_lifetime(
     assert start().layer() == "expired"
 
 
+# Leases
+
+
+def test_r3_round_trips_with_leases(redis_server: Server, start: Start, here: Process) -> None:
+    other = start()
+    with round_trips(redis_server) as looking:
+        miss = here.look(claim=claim("a"))
+    assert isinstance(miss, Miss)
+    assert miss.lease == Lease("a", miss.position, Stage.RUNNING, 60.0)
+    with round_trips(redis_server) as following:
+        assert other.claim("b").is_followed
+    with round_trips(redis_server) as filling:
+        assert here.fill("v", miss, owner="a")
+    with round_trips(redis_server) as near:
+        assert here.look(claim=claim("a")).layer == "l1"  # type: ignore[union-attr]
+    with round_trips(redis_server) as far:
+        assert other.look(claim=claim("b")).layer == "l2"  # type: ignore[union-attr]
+    trips = [t.count for t in (looking, following, filling, near, far)]
+    assert trips == [1, 1, 1, 0, 1]
+
+
+def test_r3_many_leases_are_renewed_in_one_round_trip(redis_server: Server, here: Process) -> None:
+    keys = [f"t:{i}" for i in range(10)]
+    for key in keys:
+        assert here.claim(key, call(key)).is_ours
+    holdings = tuple(Holding(key, key, Stage.RUNNING) for key in keys)
+    with round_trips(redis_server) as trips:
+        assert run(here.engine.renew(holdings, 60.0), here.store) == [True] * 10
+    assert trips.count == 1
+
+
+def test_c3_a_lost_lease_fills_nothing_in_either_layer(start: Start, here: Process) -> None:
+    other, late = start(), here.look(claim=claim("a"))
+    other.invalidate("k:t:k")
+    in_time = other.look(claim=claim("b"))
+    assert not here.fill("late", late, owner="a")
+    assert here.filled() == Filled("t", "t:k", here.filled().size, "lease-lost")
+    assert isinstance(here.look(), Miss)
+    assert other.fill("good", in_time, owner="b")
+    assert [process.value() for process in (here, other, start())] == ["good"] * 3
+
+
+def test_c3_a_released_lease_is_the_next_ones(start: Start, here: Process) -> None:
+    other = start()
+    assert here.claim("a").is_ours
+    run(other.engine.release("t:k", "b"), other.store)
+    assert other.claim("b").is_followed
+    run(here.engine.release("t:k", "a"), here.store)
+    assert other.claim("b").is_ours
+
+
+def test_r1b_nobody_waits_for_a_result_that_cant_be_stored(start: Start, here: Process) -> None:
+    other, miss = start(), here.look(claim=claim("a"))
+    assert not here.fill({1, 2}, miss, owner="a")
+    assert here.filled() == Filled("t", "t:k", 0, "unserializable")
+    lease = other.claim("b")
+    assert (lease.is_ours, lease.is_followed, lease.stage) == (False, False, Stage.UNSHARED)
+    assert 0 < lease.remaining <= engine_module.UNSHARED_FOR
+    other.invalidate("t:t")
+    assert other.claim("b").is_ours, "the next results may be others"
+
+
+def test_r1b_what_took_too_long_to_be_stored_is_not_waited_for(here: Process) -> None:
+    miss = here.look(claim=claim("a"))
+    assert isinstance(miss, Miss)
+    long = engine_module.MAX_RUN + 1
+    plan = here.engine.fill(call(), miss.position, "v", run_seconds=long, task_id="id", owner="a")
+    assert not run(plan, here.store)
+    assert here.filled().reason == "too-late"
+    assert here.claim("b").stage is Stage.UNSHARED
+
+
+@pytest.mark.parametrize("other", [call(serializer="pickle"), call(compression="zlib")])
+def test_c1_who_cant_use_a_good_entry_leads(here: Process, start: Start, other: Call) -> None:
+    here.store_value("v")
+    process = start()
+    assert process.claim("a", other).is_ours
+    assert start().claim("b", other).is_followed, "one of them is enough"
+    assert start().value() == "v"
+
+
+def test_c1_garbage_is_replaced_by_one(here: Process, start: Start, client: redis.Redis) -> None:
+    """The store sees its head only: a good one, so it takes two looks."""
+    here.store_value("v")
+    good = client.get(ENTRY)
+    assert isinstance(good, bytes)
+    write_garbage(client, good[:-1] + bytes([good[-1] ^ 1]))
+    assert start().claim("a").is_ours
+    assert start().claim("b").is_followed
+
+
+def test_i2_the_lease_notes_when_it_was_given(here: Process, start: Start) -> None:
+    start().invalidate("m")
+    miss = here.look(claim=claim("a"))
+    assert isinstance(miss, Miss)
+    assert miss.position is not None
+    assert miss.position.sequence == 1
+    assert here.fill("v", miss, owner="a")
+    assert start().value() == "v"
+
+
+@pytest.mark.parametrize("executed", [False, True])
+def test_c3_a_lost_reply_tells_abandon(start: Start, here: Process, *, executed: bool) -> None:
+    """It isn't known whether the lease was given: somebody has to end it."""
+    faulty = FaultyStore(here.store)
+    here.store = faulty
+    faulty.fail(Look, times=1, executed=executed)
+    assert here.look(claim=claim("a")) == Miss("unavailable", None)
+    assert here.abandoned == [("t:k", "a")]
+    other = start()
+    assert other.claim("b").is_ours is not executed
+    run(here.engine.release(*here.abandoned[0]), here.store)
+    assert other.claim("b").is_ours
+
+
+def test_c3_a_lost_reply_to_a_fill_tells_abandon(here: Process) -> None:
+    miss = here.look(claim=claim("a"))
+    faulty = FaultyStore(here.store)
+    here.store = faulty
+    faulty.fail(Fill, times=1)
+    assert not here.fill("v", miss, owner="a")
+    assert (here.filled().reason, here.abandoned) == ("unavailable", [("t:k", "a")])
+
+
+def test_c3_a_claim_that_was_not_sent_is_not_abandoned(here: Process) -> None:
+    faulty = FaultyStore(here.store)
+    here.store = faulty
+    faulty.fail(Look, error=CircuitOpen("open"))
+    assert here.look(claim=claim("a")) == Miss("unavailable", None)
+    assert here.look() == Miss("unavailable", None)
+    assert here.abandoned == []
+
+
+def test_f1_a_release_that_fails_after_a_fill_that_cant_be_is_no_fault(here: Process) -> None:
+    miss = here.look(claim=claim("a"))
+    faulty = FaultyStore(here.store)
+    here.store = faulty
+    faulty.fail(Release)
+    assert not here.fill({1, 2}, miss, owner="a")
+    assert here.filled().reason == "unserializable"
+
+
 # Invalidation
 
 
-MARKS = marks.of_call("t", "t:k")
+MARKS = (*marks.of_call("t", "t:k"), marks.of_pattern("t:*"), marks.of_pattern("*k"))
 
 
 @pytest.mark.parametrize("mark", MARKS)
@@ -417,6 +593,131 @@ def test_i2_a_late_fill_does_not_hide_that_the_next_is_good(start: Start, here: 
     here.clock.advance(1.0)
     here.store_value("newer")
     assert start().value() == "newer"
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_i2_later_calls_do_not_join_what_began_before(
+    start: Start, here: Process, mark: str
+) -> None:
+    other, old = start(), here.look(claim=claim("a"))
+    other.invalidate(mark)
+    new = start()
+    miss = new.look(claim=claim("b"))
+    assert isinstance(miss, Miss)
+    assert miss.lease is not None
+    assert miss.lease.is_ours
+    assert other.claim("c").is_followed, "of the new one there is one"
+    assert not here.fill("old", old, owner="a")
+    assert new.fill("new", miss, owner="b")
+    here.clock.advance(DELTA + 0.001)
+    assert [process.value() for process in (here, other, new)] == ["new"] * 3
+
+
+def test_i1_i2_by_tag(start: Start, here: Process) -> None:
+    tagged, other_tag = call(tags=("x", "y")), call("t:other", tags=("z",))
+    far, late, another = start(), start(), start()
+    missed = late.look(tagged)
+    for which in (tagged, other_tag):
+        here.store_value("old", which)
+        assert far.value(which) == "old"
+    another.invalidate(marks.of_tag("y"))
+    assert start().layer(tagged) == "invalidated"
+    here.clock.advance(DELTA + 0.001)
+    assert [here.layer(tagged), far.layer(tagged)] == ["invalidated"] * 2
+    assert [here.layer(other_tag), far.layer(other_tag)] == ["l1"] * 2
+    late.fill("old", missed, tagged)
+    assert [process.layer(tagged) for process in (start(), late)] == ["invalidated"] * 2
+    here.store_value("new", tagged)
+    assert start().value(tagged) == "new"
+
+
+@pytest.mark.parametrize("looked_up", [(), ("new",), ("old", "new")])
+def test_i1_an_entry_stored_under_other_tags_is_ended_by_those(
+    start: Start, here: Process, looked_up: tuple[str, ...]
+) -> None:
+    """The task's ``cache_tags`` have changed, and the entry is from before."""
+    here.store_value("v", call(tags=("old",)))
+    before, mine = start(), call(tags=looked_up)
+    assert (before.value(mine), before.layer(mine)) == ("v", "l1")
+    start().invalidate(marks.of_tag("old"))
+    after = start()
+    assert after.layer(mine) == "invalidated"
+    before.clock.advance(DELTA + 0.001)
+    assert before.layer(mine) == "invalidated"
+    assert after.claim("a", mine).is_ours
+
+
+def test_i3_a_ban_ends_what_matches_and_costs_one_more_trip_once(
+    redis_server: Server, start: Start, here: Process
+) -> None:
+    others = [call("u:k", "u"), call("t:other")]
+    for which in (call(), *others):
+        here.store_value("v", which)
+    here.invalidate(marks.of_pattern("t:?"))
+    new = start()  # looked once, and has read all bans for it
+    trips = []
+    for which in (call(), *others):
+        with round_trips(redis_server) as counted:
+            new.look(which)
+        trips.append(counted.count)
+    assert trips == [1, 1, 1]
+    assert [new.layer(which) for which in (call(), *others)] == ["invalidated", "l1", "l1"]
+
+
+def test_i1_a_process_that_has_just_started_knows_of_a_ban(start: Start, here: Process) -> None:
+    here.store_value("old")
+    start().invalidate(marks.of_pattern("t:*"))
+    new = Process(RedisStore(here.store.link, "ns"), here.clock)  # type: ignore[attr-defined]
+    assert new.layer() == "invalidated", "with its very first command"
+    assert new.claim("a").is_ours
+
+
+@pytest.mark.parametrize("executed", [False, True])
+def test_i1_without_the_bans_nothing_is_served(
+    start: Start, here: Process, *, executed: bool
+) -> None:
+    here.store_value("old")
+    here.invalidate(marks.of_pattern("u:*"))
+    faulty = FaultyStore(here.store)
+    new = Process(faulty, here.clock)
+    faulty.fail(ReadBans, times=2, executed=executed)
+    assert new.look() == Miss("unavailable", None)
+    assert new.look(claim=claim("a")) == Miss("unavailable", None)
+    assert new.abandoned == [("t:k", "a")]
+    assert new.layer() == "l2"
+
+
+def test_i1_after_a_gap_the_bans_are_read_anew(
+    start: Start, here: Process, client: redis.Redis
+) -> None:
+    here.store_value("old")
+    reader = start()
+    another = start()
+    another.invalidate(marks.of_pattern("t:*"))
+    another.invalidate("m")
+    client.xtrim("ns:{log}:stream", maxlen=0)
+    reader.clock.advance(DELTA + 0.001)
+    assert [reader.layer(), here.layer()] == ["invalidated", "invalidated"]
+
+
+def test_i1_a_ban_that_was_folded_while_bans_are_read(
+    start: Start, here: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the oldest has ended stays ended, when one too many comes behind the look."""
+    monkeypatch.setattr(redis_module, "MAX_BANS", 2)
+    here.store_value("old")
+    another = start()
+    for pattern in ("t:*", "a*"):
+        another.invalidate(marks.of_pattern(pattern))
+
+    class Between(FaultyStore):
+        def execute(self, command: Command) -> Reply:
+            if isinstance(command, ReadBans):
+                another.invalidate(marks.of_pattern("b*"))
+            return super().execute(command)
+
+    new = Process(Between(here.store), here.clock)
+    assert new.layer() == "invalidated"
 
 
 def test_i5_a_flushed_redis_means_misses(start: Start, here: Process, client: redis.Redis) -> None:

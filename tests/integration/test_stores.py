@@ -13,9 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from tests.support.counting import commands, round_trips
 from tests.support.servers import Server
+from tests.support.topologies import ClusterServers, SentinelServers
 from tests.support.waiting import wait_until
 from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position, pack
+from tta_taskcache.core.lease import Claim, Holding, Stage
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
 from tta_taskcache.stores import redis as redis_module
 from tta_taskcache.stores import state as state_module
@@ -29,12 +31,15 @@ from tta_taskcache.stores.protocol import (
     Invalidate,
     Look,
     Poll,
+    ReadBans,
     Record,
+    Release,
+    Renew,
     Scan,
     Store,
 )
 from tta_taskcache.stores.redis import RedisStore
-from tta_taskcache.testing import FakeClock, StoreContract, make_entry
+from tta_taskcache.testing import FakeClock, FaultyStore, StoreContract, make_entry
 from tta_taskcache.testing.contract import (
     LONG,
     invalidate,
@@ -42,6 +47,7 @@ from tta_taskcache.testing.contract import (
     poll,
     position,
     scan,
+    sweep,
     totals,
 )
 
@@ -56,6 +62,20 @@ def guarded(store: Store) -> GuardedStore:
     return GuardedStore(store, Breaker(lambda _: None))
 
 
+def waiting(client: redis.Redis) -> Callable[[float], None]:
+    """Waits, by the clock of a server."""
+
+    def now() -> float:
+        seconds, micros = client.time()
+        return float(seconds + micros / 1e6)
+
+    def advance(seconds: float) -> None:
+        end = now() + seconds
+        wait_until(lambda: now() > end)
+
+    return advance
+
+
 class TestMemoryStore(StoreContract):
     @pytest.fixture
     def store(self, clock: FakeClock) -> Store:
@@ -66,6 +86,12 @@ class TestGuardedMemoryStore(TestMemoryStore):
     @pytest.fixture
     def store(self, clock: FakeClock) -> Store:
         return guarded(MemoryStore(10_000, 10_000_000, clock))
+
+
+class TestFaultyMemoryStore(TestMemoryStore):
+    @pytest.fixture
+    def store(self, clock: FakeClock) -> Store:
+        return FaultyStore(MemoryStore(10_000, 10_000_000, clock))
 
 
 class TestRedisStore(StoreContract):
@@ -79,23 +105,45 @@ class TestRedisStore(StoreContract):
 
     @pytest.fixture
     def advance(self, redis_server: Server) -> Callable[[float], None]:
-        client = redis_server.client()
-
-        def now() -> float:
-            seconds, micros = client.time()
-            return float(seconds + micros / 1e6)
-
-        def advance(seconds: float) -> None:
-            end = now() + seconds
-            wait_until(lambda: now() > end)
-
-        return advance
+        return waiting(redis_server.client())
 
 
 class TestGuardedRedisStore(TestRedisStore):
+    """With both wrappers."""
+
     @pytest.fixture
     def store(self, redis_server: Server) -> Store:
-        return guarded(redis_store(redis_server))
+        return guarded(FaultyStore(redis_store(redis_server)))
+
+
+@pytest.mark.one_server_kind
+class TestClusterStore(StoreContract):
+    @pytest.fixture
+    def store(self, cluster_servers: ClusterServers) -> Store:
+        return RedisStore(Link(cluster_servers.url, 10.0), "ns")
+
+    @pytest.fixture
+    def other(self, cluster_servers: ClusterServers) -> Store:
+        return RedisStore(Link(cluster_servers.url, 10.0), "ns")
+
+    @pytest.fixture
+    def advance(self, cluster_servers: ClusterServers) -> Callable[[float], None]:
+        return waiting(cluster_servers.primaries[0].client())
+
+
+@pytest.mark.one_server_kind
+class TestSentinelStore(StoreContract):
+    @pytest.fixture
+    def store(self, sentinel_servers: SentinelServers) -> Store:
+        return RedisStore(Link(sentinel_servers.url, 10.0), "ns")
+
+    @pytest.fixture
+    def other(self, sentinel_servers: SentinelServers) -> Store:
+        return RedisStore(Link(sentinel_servers.url, 10.0), "ns")
+
+    @pytest.fixture
+    def advance(self, sentinel_servers: SentinelServers) -> Callable[[float], None]:
+        return waiting(sentinel_servers.master.client())
 
 
 # Redis against memory
@@ -106,7 +154,8 @@ class Comparison(RuleBasedStateMachine):
 
     server: Server
     keys = st.sampled_from(["t:a:0", "t:b:1", "u::2"])
-    names = st.sampled_from(["*", "t:t", "t:u", "k:t:a:0", "k:u::2"])
+    names = st.sampled_from(["*", "t:t", "t:u", "k:t:a:0", "k:u::2", "b:t:*", "b:*[02]", "b:?::2"])
+    owners = st.sampled_from("abc")
 
     @initialize()
     def start(self) -> None:
@@ -143,6 +192,7 @@ class Comparison(RuleBasedStateMachine):
         assert mine.position.sequence == model.position.sequence
         assert mine.marks == model.marks
         assert mine.records == model.records
+        assert mine.banned == model.banned
         frames = [looked.frame and looked.frame[-10:] for looked in (mine, model)]
         assert frames[0] == frames[1]
 
@@ -150,6 +200,69 @@ class Comparison(RuleBasedStateMachine):
     def fill(self, key: str, payload: bytes, data: st.DataObject) -> None:
         born = data.draw(st.sampled_from(self.seen))
         self.both(lambda i: Fill(key, self.frame(key, born[i], payload), LONG))
+
+    @rule(
+        key=keys,
+        owner=owners,
+        stage=st.sampled_from([Stage.RESERVED, Stage.QUEUED, Stage.RUNNING]),
+        reservation=st.sampled_from(["", "a", "b"]),
+        overtakes=st.sampled_from([0.0, 2 * LONG]),
+        knows_bans=st.booleans(),
+        regardless=st.booleans(),
+    )
+    def claim(self, key: str, knows_bans: bool, **fields: Any) -> None:
+        newest = 0
+        if knows_bans:
+            read: Any = self.memory.execute(ReadBans())
+            newest = marks.banned_at(key, read.bans)
+        claim = Claim(ttl=LONG, newest_ban=newest, **fields)
+        names = marks.of_call(key[0], key)
+        mine, model = self.both(lambda _: Look(key, names, claim=claim))
+        self.compare(mine, model)
+        found = [
+            (lease.owner, lease.stage, lease.position and lease.position.sequence)
+            for lease in (mine.lease, model.lease)
+        ]
+        assert found[0] == found[1]
+
+    @rule(key=keys, owner=owners, stage=st.sampled_from(list(Stage)[:3]))
+    def renew(self, key: str, owner: str, stage: Stage) -> None:
+        mine, model = self.both(lambda _: Renew((Holding(key, owner, stage),), LONG))
+        assert mine == model
+
+    @rule(key=keys, owner=owners, unshared=st.sampled_from([0.0, LONG]))
+    def release(self, key: str, owner: str, unshared: float) -> None:
+        mine, model = self.both(lambda _: Release(key, owner, unshared))
+        assert mine == model
+
+    @rule(key=keys, owner=owners, data=st.data())
+    def fill_as_owner(self, key: str, owner: str, data: st.DataObject) -> None:
+        born = data.draw(st.sampled_from(self.seen))
+        mine, model = self.both(
+            lambda i: Fill(key, self.frame(key, born[i], b"0123456789"), LONG, owner=owner)
+        )
+        assert mine == model
+
+    @rule(key=keys)
+    def a_lease_lapses(self, key: str) -> None:
+        self.server.client().delete(f"ns:l:{{{key}}}")
+        self.memory._leases.pop(key, None)
+
+    @rule()
+    def bans(self) -> None:
+        mine, model = self.both(lambda _: ReadBans())
+        assert mine.position.sequence == model.position.sequence
+        # Of those with one sequence, any may come first.
+        assert set(mine.bans) == set(model.bans)
+        assert [ban.sequence for ban in mine.bans] == [ban.sequence for ban in model.bans]
+
+    @rule(count=st.sampled_from([1, 500]))
+    def sweep(self, count: int) -> None:
+        mine, model = (
+            [sum(batch.dropped for batch in batches), sum(batch.freed for batch in batches)]
+            for batches in (sweep(self.redis, count), sweep(self.memory, count))
+        )
+        assert mine == model
 
     def frame(self, key: str, born: Position, payload: bytes) -> bytes:
         return pack(make_entry(key, born, payload, task=key[0]))
@@ -194,7 +307,7 @@ class Comparison(RuleBasedStateMachine):
 
 def test_i5_redis_does_what_memory_does(redis_server: Server) -> None:
     machine = type("Machine", (Comparison,), {"server": redis_server})
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30))
+    run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=30))
 
 
 # What only Redis has

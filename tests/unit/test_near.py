@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position
+from tta_taskcache.core.marks import Ban
 from tta_taskcache.stores import near as near_module
 from tta_taskcache.stores.near import Near
 from tta_taskcache.stores.protocol import Record
@@ -184,9 +185,120 @@ def test_too_many_marks_start_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert near.find("k", 1.0) is None, "its marks are forgotten, too"
 
 
+# Bans
+
+
+def ban(*patterns: str) -> tuple[str, ...]:
+    return tuple(marks.of_pattern(pattern) for pattern in patterns)
+
+
+def test_i1_a_ban_read_ends_what_matches() -> None:
+    near = new()
+    for key in ("a:1", "a:2", "b:1"):
+        put(near, key)
+    near.advance(Position("i", 6), [Record(6, ban("a:*"))], 1.0)
+    assert [near.find(key, 1.0) is not None for key in ("a:1", "a:2", "b:1")] == [
+        False,
+        False,
+        True,
+    ]
+    assert len(near.entries) == 1, "they are forgotten, not only hidden"
+
+
+def test_i2_a_fill_from_before_a_ban_is_never_found() -> None:
+    near = new()
+    near.advance(Position("i", 6), [Record(6, ban("*"))], 1.0)
+    put(near, born=HERE)
+    assert near.find("k", 1.0) is None
+    put(near, born=Position("i", 6))
+    assert near.find("k", 1.0) is not None
+
+
+def test_i1_without_any_ban_there_is_nothing_to_know() -> None:
+    assert new(None).bans(HERE, 0) == new().bans(HERE, 0) == ()
+
+
+def test_i1_a_view_that_may_lack_a_ban_never_answers() -> None:
+    assert new(None).bans(HERE, 3) is None, "it has read nothing"
+    near = new()
+    assert near.bans(HERE, 3) is None, "it began to read behind it"
+    six = Position("i", 6)
+    near.advance(six, [Record(6, ban("a*"))], 1.0)
+    assert near.bans(six, 6) is None, "it knows the newest, and not all of them"
+    near.learn([Ban("a*", 6), Ban("b*", 3)], six)
+    assert near.bans(six, 6) == (Ban("a*", 6), Ban("b*", 3))
+    assert near.bans(Position("i", 7), 7) is None, "it hasn't read so far"
+    assert near.bans(Position("j", 6), 6) is None, "it is of another log"
+    assert near.bans(Position("i", 9), 6) == (Ban("a*", 6), Ban("b*", 3)), "none came since"
+
+
+@pytest.mark.parametrize(
+    ("position", "records"),
+    [
+        (Position("i", 9), None),
+        (Position("i", 9), [Record(9, ())]),
+        (Position("j", 5), None),
+        (Position("i", 4), []),
+        (None, None),
+    ],
+)
+def test_i5_after_a_gap_it_doesnt_know_the_bans_any_more(
+    position: Position | None, records: list[Record] | None
+) -> None:
+    near = new()
+    near.learn([Ban("b*", 3)], HERE)
+    assert near.bans(HERE, 3) is not None
+    near.advance(position, records, 1.0)
+    assert near.bans(position or HERE, 3) is None
+    assert near.banned_at("bx") == 0
+
+
+def test_i1_what_was_read_before_isnt_learnt() -> None:
+    """Another thread has read on meanwhile, perhaps past a ban that these lack."""
+    near = new()
+    near.advance(Position("i", 6), [Record(6, ban("a*"))], 1.0)
+    for stale in (HERE, Position("j", 6), Position("j", 9)):
+        near.learn([], stale)
+        assert near.bans(Position("i", 6), 6) is None
+    new(None).learn([], HERE)
+
+
+def test_i1_records_that_come_after_what_they_led_to_take_nothing_back() -> None:
+    near = new()
+    near.learn([Ban("a*", 7), Ban("b*", 6)], Position("i", 7))
+    eight = Position("i", 8)
+    near.advance(eight, [Record(6, ban("a*", "b*")), Record(7, ban("a*")), Record(8, ())], 1.0)
+    assert near.bans(eight, 7) == (Ban("a*", 7), Ban("b*", 6))
+    near.advance(Position("i", 9), [Record(9, ban("b*"))], 1.0)
+    assert near.bans(Position("i", 9), 9) == (Ban("b*", 9), Ban("a*", 7))
+
+
+def test_i2_says_the_newest_ban_on_a_key_for_claims() -> None:
+    near = new()
+    assert near.banned_at("ab") == new(None).banned_at("ab") == 0
+    near.advance(Position("i", 6), [Record(6, ban("a*"))], 1.0)
+    near.advance(Position("i", 8), [Record(7, ban("*b")), Record(8, ban("c*"))], 1.0)
+    assert [near.banned_at(key) for key in ("ab", "ax", "cb", "x")] == [7, 6, 8, 0]
+
+
+def test_too_many_bans_start_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_module, "MAX_BANS", 2)
+    near = new()
+    put(near)
+    near.advance(Position("i", 7), [Record(6, ban("a*")), Record(7, ban("b*"))], 1.0)
+    near.advance(Position("i", 8), [Record(8, ban("a*"))], 1.0)
+    assert near.find("k", 1.0) is not None, "the same again takes its place"
+    near.advance(Position("i", 9), [Record(9, ban("c*"))], 1.0)
+    assert len(near.entries) == 0
+    put(near, born=Position("i", 8))
+    assert near.find("k", 1.0) is None
+    assert near.bans(Position("i", 9), 9) is None
+
+
 KEYS = st.sampled_from(["a", "b", "c"])
 TASKS = st.sampled_from(["t", "u"])
-MARKS = st.sampled_from(["*", "t:t", "t:u", "k:a", "k:b", "k:c"])
+MARKS = st.sampled_from(["*", "t:t", "t:u", "k:a", "k:b", "k:c", "b:*", "b:[ab]", "b:c"])
+MATCHES = {"b:*": "abc", "b:[ab]": "ab", "b:c": "c"}
 
 
 class Log:
@@ -200,11 +312,19 @@ class Log:
     def position(self) -> Position:
         return Position(self.incarnation, len(self.records))
 
-    def ends(self, born: Position, names: tuple[str, ...]) -> bool:
-        later = self.records[born.sequence :]
-        return born.incarnation != self.incarnation or any(
-            set(names) & set(record.marks) for record in later
+    def ends(self, born: Position, key: str, names: tuple[str, ...]) -> bool:
+        later = {name for record in self.records[born.sequence :] for name in record.marks}
+        return (
+            born.incarnation != self.incarnation
+            or bool(later & set(names))
+            or any(key in MATCHES.get(name, "") for name in later)
         )
+
+    def bans(self) -> list[Ban]:
+        """What the store answers: the newest of each pattern, newest first."""
+        newest = {name: r.sequence for r in self.records for name in r.marks if name in MATCHES}
+        found = [Ban(name.removeprefix("b:"), sequence) for name, sequence in newest.items()]
+        return sorted(found, key=lambda ban: -ban.sequence)
 
 
 class NearMachine(RuleBasedStateMachine):
@@ -218,6 +338,7 @@ class NearMachine(RuleBasedStateMachine):
         self.incarnations = 1
         self.polled: tuple[float, Position] | None = None
         self.asked: list[tuple[float, Position | None, Position, list[Record]]] = []
+        self.reading_bans: list[tuple[Position, list[Ban]]] = []
         self.deadlines: dict[str, float] = {}
 
     @rule(seconds=st.sampled_from([0.01, 0.1, DELTA, 1.0]))
@@ -256,6 +377,31 @@ class NearMachine(RuleBasedStateMachine):
         self.near.advance(position, records, at)
         self.polled = (at, position)
 
+    @rule()
+    def read_bans(self) -> None:
+        """The bans are read: that may be learnt later, too."""
+        self.reading_bans.append((self.log.position, self.log.bans()))
+
+    @precondition(lambda self: self.reading_bans)
+    @rule(data=st.data())
+    def learn_bans(self, data: st.DataObject) -> None:
+        which = data.draw(st.integers(0, len(self.reading_bans) - 1))
+        position, bans = self.reading_bans.pop(which)
+        self.near.learn(bans, position)
+
+    @rule(key=KEYS)
+    def judge(self, key: str) -> None:
+        """An entry from Redis is judged by the bans known here, or they are read anew."""
+        truth = self.log.bans()
+        newest = truth[0].sequence if truth else 0
+        known = self.near.bans(self.log.position, newest)
+        if known is not None:
+            assert marks.banned_at(key, known) == marks.banned_at(key, truth), "I1"
+        assert self.near.banned_at(key) <= marks.banned_at(key, truth) or (
+            self.near.position is not None
+            and self.near.position.incarnation != self.log.incarnation
+        ), "a claim takes no lease that is good"
+
     @rule(key=KEYS, task=TASKS, age=st.integers(0, 3), lifetime=st.sampled_from([0.1, 5.0]))
     def fill(self, key: str, task: str, age: int, lifetime: float) -> None:
         """The result of a computation that began some invalidations ago."""
@@ -281,7 +427,7 @@ class NearMachine(RuleBasedStateMachine):
             log = Log(0)
             log.incarnation = seen.incarnation
             log.records = self.log.records[: seen.sequence]
-            assert not log.ends(held.entry.born, held.entry.marks), "I1, I2"
+            assert not log.ends(held.entry.born, key, held.entry.marks), "I1, I2"
 
     @invariant()
     def bounds_hold(self) -> None:

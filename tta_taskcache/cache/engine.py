@@ -89,6 +89,8 @@ class Engine(Reader):
         """The log's position now, to store a result with; None when there is none to be had."""
         try:
             looked: Looked = yield Look(call.key, ())
+            if looked.position is None:  # the next command opens a new incarnation
+                looked = yield Look(call.key, ())
         except StoreUnavailable:
             return None
         return looked.position

@@ -27,7 +27,7 @@ RENEWALS = 3
 #: What couldn't be ended is tried again after this share of its ttl.
 RETRY = 0.05
 
-#: Says how far a computation is, or None when its lease isn't to be renewed any more.
+#: Says how far a computation is, or None when it will not come to its end: then others lead.
 Progress = Callable[[], Stage | None]
 
 #: Renews leases and says which are still their owners'.
@@ -102,9 +102,11 @@ class Leases:
         self._held[held.owner] = held
         self._alarm.put(None)
         if not self._started:
-            # Two threads may come of this; they share the work.
-            self._started = True
-            _thread.start_new_thread(self._work, (self._alarm,))
+            with suppress(RuntimeError):  # this process may have no more threads: leases lapse
+                # Whoever is struck in between, or is here at once with another, leaves two threads
+                # behind; they share the work.
+                _thread.start_new_thread(self._work, (self._alarm,))
+                self._started = True
 
     def _work(self, alarm: SimpleQueue[None]) -> None:
         while True:
@@ -120,21 +122,31 @@ class Leases:
             self._observe(Fault("", "renew", error))
 
     def work_due(self) -> None:
-        """Do what is due, and drop what is over or lost."""
+        """Renew what is due, and end what is over."""
         now = self._clock()
-        renewals: dict[str, Holding] = {}
-        for held in [held for held in list(self._held.values()) if held.due <= now]:
-            held.due = now + self.ttl / RENEWALS
+        due = [held for held in list(self._held.values()) if held.due <= now]
+        renewals: list[tuple[_Held, Holding]] = []
+        for held in due:
             if held.progress is None:
-                self._end(held, now)
                 continue
-            stage = held.progress() if now < held.until else None
-            if stage is None:
-                self._held.pop(held.owner, None)
+            held.due = now + self.ttl / RENEWALS
+            stage = self._stage(held.progress) if now < held.until else None
+            if stage is None:  # whoever computed is gone, or stands still: others shall lead
+                held.progress, held.until = None, now + self.ttl
             else:
-                renewals[held.owner] = Holding(held.key, held.owner, stage)
+                renewals.append((held, Holding(held.key, held.owner, stage)))
         if renewals:
             self._renew_all(renewals)
+        for held in due:
+            if held.progress is None:
+                self._end(held, now)
+
+    def _stage(self, progress: Progress) -> Stage | None:
+        try:
+            return progress()
+        except Exception as error:  # noqa: BLE001 - one that can't tell mustn't cost the others theirs
+            self._observe(Fault("", "renew", error))
+            return None
 
     def _end(self, held: _Held, now: float) -> None:
         if now < held.until:
@@ -143,16 +155,22 @@ class Leases:
                 self._release(held.key, held.owner)
             except StoreUnavailable:
                 return
-        self._held.pop(held.owner, None)
+        self._drop(held)
 
-    def _renew_all(self, renewals: dict[str, Holding]) -> None:
+    def _renew_all(self, renewals: list[tuple[_Held, Holding]]) -> None:
         try:
-            kept = self._renew(tuple(renewals.values()))
+            kept = self._renew(tuple(holding for _, holding in renewals))
         except StoreUnavailable:
             return  # it lapses, unless the next renewal comes through
-        for owner, is_kept in zip(renewals, kept, strict=True):
+        for (held, _), is_kept in zip(renewals, kept, strict=True):
             if not is_kept:
-                self._held.pop(owner, None)
+                self._drop(held)
+
+    def _drop(self, held: _Held) -> None:
+        """Forget a lease, unless it is to be ended since a moment ago."""
+        newer = self._held.pop(held.owner, None)
+        if newer is not None and newer is not held:
+            self._held.setdefault(held.owner, newer)
 
 
 _all: WeakSet[Leases] = WeakSet()

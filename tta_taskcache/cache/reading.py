@@ -60,14 +60,20 @@ class Reader:
         return hit if hit is not None else (yield from self._find_far(call, claim))
 
     def _find_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
+        known = self.near.banned_at(call.key)
         try:
             found = yield from self._look_far(call, claim)
             lease = found.lease if isinstance(found, Miss) else None
-            if claim is not None and lease is not None and lease.stage is None:
+            if claim is None or lease is None or lease.is_ours:
+                return found
+            if lease.stage is None:
                 # The store found the entry good, and this process can't use it; or it came late.
                 found = yield from self._look_far(call, replace(claim, regardless=True))
-        except StoreUnavailable as error:
-            if claim is not None and not isinstance(error, CircuitOpen):
+            elif self.near.banned_at(call.key) > known:
+                # The claim didn't know of a ban, which may have ended what is in flight.
+                found = yield from self._look_far(call, claim)
+        except StoreUnavailable:
+            if claim is not None:
                 self.abandon(call.key, claim.owner)
             return Miss("unavailable", None)
         return found
@@ -79,6 +85,9 @@ class Reader:
             claim = replace(claim, newest_ban=self.near.banned_at(call.key))
         try:
             looked: Looked = yield Look(call.key, call.marks, self.near.position, counts, claim)
+        except CircuitOpen:
+            self.counters.put_back(counts)
+            return Miss("unavailable", None)  # the claim wasn't sent: nothing to abandon
         except StoreUnavailable:
             self.counters.put_back(counts)
             raise
@@ -93,8 +102,11 @@ class Reader:
             # The lease was given after the marks were read, and notes when.
             position = lease.position if lease and lease.position else found.position
             return replace(found, position=position, lease=lease)
-        if lease is not None and lease.is_ours:
-            yield Release(call.key, lease.owner)  # it was given up a moment too early
+        if lease is not None and lease.is_ours:  # the entry was given up a moment too early
+            try:
+                yield Release(call.key, lease.owner)
+            except StoreUnavailable:
+                self.abandon(call.key, lease.owner)
         return found
 
     def _judge(self, call: Call, looked: Looked, at: Position, now: float) -> Plan[Hit | Miss]:
@@ -105,6 +117,7 @@ class Reader:
             if entry is not None and not set(entry.marks) <= set(call.marks):
                 # It was stored under other tags: their marks count, too.
                 again: Looked = yield Look(call.key, entry.marks)
+                _check_same_log(again.position, at)
                 set_marks = again.marks
             bans = yield from self._bans(at, looked.banned)
             remaining = min(looked.remaining, entry.lifetime) if entry else 0.0
@@ -123,9 +136,7 @@ class Reader:
         if known is not None:
             return known
         read: Bans = yield ReadBans()
-        if read.position is None:
-            raise StoreUnavailable("the log was lost between two reads")
-        self.near.learn(read.bans, read.position)
+        self.near.learn(read.bans, _check_same_log(read.position, at))
         return read.bans
 
     def _decode(self, call: Call, held: Held, now: float) -> Hit | None:
@@ -174,3 +185,14 @@ class Reader:
         if not marks.is_valid(entry, looked.marks, looked.position, bans):
             return None
         return entry, looked.remaining
+
+
+def _check_same_log(position: Position | None, before: Position) -> Position:
+    """Refuse a second read that may lack what the log held at the first one."""
+    if (
+        position is None
+        or position.incarnation != before.incarnation
+        or position.sequence < before.sequence
+    ):
+        raise StoreUnavailable("the log was lost between two reads")
+    return position

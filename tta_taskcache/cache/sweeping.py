@@ -8,11 +8,19 @@ on with it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..stores.sweeps import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
 from .engine import Engine
 from .plan import Pause, Plan
+
+#: Seconds between two looks at a sweep that others are at.
+LOOK_EVERY = 0.2
+
+#: A sweep that stands still for this long has lost whoever was at it, or waits for a worker that
+#: is busy (s).
+STALLED_AFTER = 5.0
 
 
 def ask() -> Plan[bool]:
@@ -31,28 +39,68 @@ def progress() -> Plan[Sweeping | None]:
     Raises:
         StoreUnavailable: The store can't be reached.
     """
-    sweeping: Sweeping | None = yield ReadSweep()
-    return sweeping
+    found: Sweeping | None = yield ReadSweep()
+    if found is None or found.is_over or found.cursor:
+        return found
+    return Sweeping(found.request)  # the next round hasn't begun: the figures are the last one's
+
+
+def follow(engine: Engine, found: Sweeping, tell: Callable[[Sweeping], None]) -> Plan[Sweeping]:
+    """Look on at a sweep that others are at, until it is over or stands still.
+
+    Args:
+        engine: The engine.
+        found: How far it had come.
+        tell: Told how far it has come, whenever that has changed.
+
+    Raises:
+        StoreUnavailable: The store can't be reached.
+    """
+    moved = engine.clock()
+    while not found.is_over and engine.clock() - moved < STALLED_AFTER:
+        yield Pause(LOOK_EVERY)
+        now = yield from progress()
+        if now is None:  # Redis has lost its keys, those of the entries with it
+            now = replace(found, is_over=True)
+        if now != found:
+            tell(now)
+            found, moved = now, engine.clock()
+    return found
+
+
+def resume(found: Sweeping) -> Plan[Sweeping]:
+    """Where to go on with a sweep that nobody is at: in its round, or at the start of another.
+
+    Raises:
+        StoreUnavailable: The store can't be reached.
+    """
+    if found.cursor:
+        return found
+    # To end a round in which nothing was done tells the newest request, for a round to answer.
+    begun: Sweeping = yield NoteSweep(Sweeping())
+    return replace(begun, is_over=False)
 
 
 def batch(engine: Engine, sweeping: Sweeping) -> Plan[Sweeping]:
-    """Do one more batch, note it, and rest.
+    """Do one more batch, note it, and rest. What was dropped is counted over all rounds.
 
     Raises:
         StoreUnavailable: The store can't be reached.
     """
     started = engine.clock()
+    if sweeping == Sweeping():
+        sweeping = yield from resume(sweeping)
     swept: Swept = yield Sweep(sweeping.cursor)
-    noted: Sweeping = yield NoteSweep(
-        replace(
-            sweeping,
-            cursor=swept.cursor,
-            visited=sweeping.visited + swept.visited,
-            total=swept.total,
-            dropped=sweeping.dropped + swept.dropped,
-            freed=sweeping.freed + swept.freed,
-        )
+    done = replace(
+        sweeping,
+        cursor=swept.cursor,
+        visited=sweeping.visited + swept.visited,
+        # Every drop makes it less: what counts is how many there were.
+        total=max(sweeping.total, swept.total),
+        dropped=sweeping.dropped + swept.dropped,
+        freed=sweeping.freed + swept.freed,
     )
+    noted: Sweeping = yield NoteSweep(done)
     if not noted.is_over:
         yield Pause(engine.clock() - started)
-    return noted
+    return replace(noted, dropped=done.dropped, freed=done.freed)

@@ -215,7 +215,7 @@ def _marks(key: str | None, task: str | Task | None, tags: Any, pattern: Any) ->
         raise ValueError(
             "invalidate() needs key=, task=, tags= or pattern=; clear() invalidates everything"
         )
-    if tags is not None and (isinstance(tags, str) or not all(isinstance(t, str) for t in tags)):
+    if tags is not None and not _is_names(tags):
         raise TypeError(f"invalidate(tags={tags!r}): must be a collection of strings")
     if pattern is not None and (not isinstance(pattern, str) or not pattern):
         raise TypeError(f"invalidate(pattern={pattern!r}): must be a glob such as 'report:*'")
@@ -230,6 +230,14 @@ def _marks(key: str | None, task: str | Task | None, tags: Any, pattern: Any) ->
     if not names:
         raise ValueError("invalidate(tags=[]): names no tag")
     return tuple(names)
+
+
+def _is_names(tags: object) -> bool:
+    return (
+        isinstance(tags, Collection)
+        and not isinstance(tags, str)
+        and all(isinstance(tag, str) for tag in tags)
+    )
 
 
 #: The caches of all apps of this process.

@@ -38,7 +38,6 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
-        self._consumer = consumer
         self._has_processes = isinstance(consumer.pool, PreforkPool)
         self._to_pool: Callable[[Request], None] = consumer.on_task_request
         self._inline = Inline()

@@ -9,24 +9,29 @@ from functools import lru_cache
 @lru_cache(maxsize=1024)
 def compile_glob(pattern: str) -> re.Pattern[str]:
     """Return a regular expression whose ``fullmatch`` says what Redis' MATCH would."""
-    parts: list[str] = []
+    pieces = [""]  # what stands between the stars
     i = 0
     while i < len(pattern):
         character = pattern[i]
         i += 1
         if character == "*":
-            parts.append(".*")
+            pieces.append("")
         elif character == "?":
-            parts.append(".")
+            pieces[-1] += "."
         elif character == "[":
             form, i = _class(pattern, i)
-            parts.append(form)
+            pieces[-1] += form
         else:
             if character == "\\" and i < len(pattern):
                 character = pattern[i]
                 i += 1
-            parts.append(re.escape(character))
-    return re.compile("".join(parts), re.DOTALL)
+            pieces[-1] += re.escape(character)
+    first, *others = pieces
+    # Where a piece is found first is as good as anywhere: without going back, many stars take no
+    # longer than one.
+    between = "".join(f"(?>.*?{piece})" for piece in others[:-1] if piece)
+    last = f".*{others[-1]}" if others else ""
+    return re.compile(first + between + last, re.DOTALL)
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -108,7 +108,7 @@ def may_take(claim: Claim, held: Held, newest_mark: int, now: Position) -> bool:
     if held.owner == claim.owner:
         return True
     newest = max(newest_mark, claim.newest_ban)
-    if held.born.incarnation != now.incarnation or held.born.sequence < newest:
+    if held.born.incarnation != now.incarnation or not newest <= held.born.sequence <= now.sequence:
         return True  # what it computes is outdated: later calls don't join it
     if held.stage is not Stage.RESERVED:
         return False

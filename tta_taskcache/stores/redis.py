@@ -135,11 +135,7 @@ class RedisStore:
             case Renew():
                 return self._renew(command)
             case Release():
-                ms = int(command.unshared * 1000)
-                reply = self.client.eval(
-                    _RELEASE, 1, self._at.lease(command.key), command.owner, ms
-                )
-                return bool(reply)
+                return self._release(command)
             case Invalidate():
                 return self._invalidate(command)
             case Scan():

@@ -20,6 +20,7 @@ from .protocol import Batch, Found, Scan
 from .sweeps import NoteSweep, Sweep, Sweeping, Swept
 
 _LUA = resources.files(__package__).joinpath("lua")
+_ASK = _LUA.joinpath("ask_for_sweep.lua").read_text()
 _DROP = _LUA.joinpath("drop.lua").read_text()
 _NOTE = _LUA.joinpath("note_sweep.lua").read_text()
 
@@ -72,11 +73,8 @@ class Scanner:
 
     def ask_for_sweep(self) -> bool:
         """Ask for a sweep: whether the caller is to start one."""
-        pipe = self._link.client.pipeline(transaction=False)
-        pipe.hincrby(self._at.sweep, "asked", 1)
-        pipe.hsetnx(self._at.sweep, "active", 1)
-        pipe.pexpire(self._at.sweep, REMEMBERED_MS)
-        return bool(pipe.execute()[1])
+        client: Any = self._link.client
+        return bool(client.eval(_ASK, 1, self._at.sweep, REMEMBERED_MS))
 
     def read_sweep(self) -> Sweeping | None:
         """How far it has come."""
@@ -103,9 +101,11 @@ class Scanner:
         """One SCAN: the next cursor, the names, and how many keys there are in all."""
         nodes = primaries(self._link)
         number, _, at = cursor.partition("@")
-        here = next(name for name in sorted(nodes) if name >= at)
-        following = next((name for name in sorted(nodes) if name > here), None)
         # A node that has gone since is begun anew as the next one.
+        here = next((name for name in sorted(nodes) if name >= at), None)
+        if here is None:
+            return "", [], 0
+        following = next((name for name in sorted(nodes) if name > here), None)
         after, names = nodes[here].scan(int(number or 0) if here == at else 0, **options)
         total = sum(node.dbsize() for node in nodes.values()) if "match" not in options else 0
         if after:
@@ -113,17 +113,21 @@ class Scanner:
         return (f"0@{following}" if following is not None else ""), names, total
 
     def _heads(self, names: list[bytes]) -> dict[bytes, tuple[bytes, int, int]]:
-        """Of each name: the first bytes, the size, and the milliseconds that remain."""
+        """Of each string: the first bytes, the size, and the milliseconds that remain."""
         pipe = self._link.client.pipeline(transaction=False)
         for name in names:
             pipe.getrange(name, 0, PEEK_BYTES - 1)
             pipe.strlen(name)
             pipe.pttl(name)
-        replies = pipe.execute()
-        return {
-            name: (replies[3 * i], replies[3 * i + 1], replies[3 * i + 2])
-            for i, name in enumerate(names)
-        }
+        replies = pipe.execute(raise_on_error=False)
+        heads: dict[bytes, tuple[bytes, int, int]] = {}
+        for i, name in enumerate(names):
+            start, size, remaining = replies[3 * i : 3 * i + 3]
+            if isinstance(start, bytes):
+                heads[name] = (start, size, remaining)
+            elif "WRONGTYPE" not in str(start):  # somebody else's, which is passed over
+                raise start
+        return heads
 
     def _valid(self, entries: list[Entry]) -> set[str]:
         """Keys of those that no invalidation has ended; none of them when the log is lost."""

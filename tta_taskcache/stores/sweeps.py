@@ -10,7 +10,7 @@ class Sweep:
     """Drop the entries of one batch that an invalidation ended, from a cursor on (see ``Scan``)."""
 
     cursor: str = ""
-    count: int = 500
+    count: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,3 +81,8 @@ def readable(value: Any) -> str:
     """Indented JSON, in which no character can command a terminal."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def printable(text: str) -> str:
+    """A text on one line, in which no character can command a terminal."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

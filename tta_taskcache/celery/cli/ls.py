@@ -9,10 +9,14 @@ from typing import Any
 
 import click
 
+from ...core import marks
 from ...stores.protocol import Found
 from . import human
 from .session import NOTHING_FOUND, CacheCommand, example, note, open_cache
 from .tables import Row, Sheet
+
+#: In front of marks that are tags.
+_TAG = marks.of_tag("")
 
 #: What comes first sorts lowest.
 _ORDERS: dict[str, Callable[[Found], Any]] = {
@@ -83,6 +87,7 @@ def describe(item: Found) -> dict[str, Any]:
         "key": entry.key,
         "task": entry.task,
         "task_id": entry.task_id,
+        "tags": [m.removeprefix(_TAG) for m in entry.marks if m.startswith(_TAG)],
         "created_at": datetime.fromtimestamp(entry.created_at, UTC),
         "age_seconds": round(_age(item), 3),
         "expires_in_seconds": round(item.remaining, 3),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -17,6 +19,8 @@ PATIENCE = 3.0
 NOTHING_FOUND = 1
 USAGE = 2
 UNREACHABLE = 3
+
+_LOGGER = logging.getLogger("tta_taskcache")
 
 
 class Failure(click.ClickException):
@@ -39,14 +43,38 @@ class CacheCommand(click.Command):
             raise Failure(str(error), USAGE) from None
 
 
-def example(command: str) -> str:
+def example(*commands: str) -> str:
     """The end of a command's help."""
-    return f"\b\nExample:\n  {command}\n"
+    lines = "".join(f"  {command}\n" for command in commands)
+    return f"\b\nExample{'s' * (len(commands) > 1)}:\n{lines}"
 
 
 def note(message: str) -> None:
     """Tell people something that isn't part of the output."""
     click.echo(message, err=True)
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """Tell people what the library warns of inside, unless it fails: then that is what is told."""
+    heard: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    listener, level, propagates = Listener(), _LOGGER.level, _LOGGER.propagate
+    _LOGGER.addHandler(listener)
+    _LOGGER.setLevel(logging.WARNING)
+    _LOGGER.propagate = False
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(listener)
+        _LOGGER.setLevel(level)
+        _LOGGER.propagate = propagates
+    for message in heard:
+        note(f"Warning: {message}")
 
 
 def open_cache(context: Any) -> TaskCache:
@@ -60,7 +88,7 @@ def open_cache(context: Any) -> TaskCache:
         Failure: The app has no cache that it shares with other processes.
     """
     # What it warns of, the commands say themselves, in one line.
-    logging.getLogger("tta_taskcache").setLevel(logging.ERROR)
+    _LOGGER.setLevel(logging.ERROR)
     app = context.app
     app.loader.import_default_modules()
     app.finalize()

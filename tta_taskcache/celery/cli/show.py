@@ -87,11 +87,12 @@ def _print(about: dict[str, Any]) -> None:
         "Run time": human.duration(about["run_seconds"]),
         "Size": f"{human.size(about['size_bytes'])} ({about['size_bytes']:,} bytes)",
         "Stored as": ", ".join(filter(None, (about["serializer"], about["compression"]))),
+        "Tags": ", ".join(about["tags"]) or "-",
         "Ended by": ", ".join(about["marks"]),
         "Born at": f"number {born['sequence']} of log {born['incarnation']}",
     }
     for head, text in lines.items():
-        click.echo(f"{head:<12} {text}")
+        click.echo(f"{head:<12} {human.printable(text)}")
 
 
 def _ago(about: dict[str, Any]) -> str:

@@ -39,6 +39,12 @@ class Line:
         return self.hits / calls if calls else None
 
     @property
+    def coalesced(self) -> list[str]:
+        """How many of the hits waited for an equal call in flight, in words, if any."""
+        count = self.counted.coalesced
+        return [f"{count:,} of {human.plural(self.hits, 'hit', 'hits')}"] if count else []
+
+    @property
     def reasons(self) -> dict[str, int]:
         """Misses by reason, whatever their site."""
         return _sum({name.partition("/")[2]: n} for name, n in self.counted.misses.items())
@@ -64,8 +70,8 @@ class Line:
             f"{self.entries:,}",
             human.size(self.size),
         )
-        remarks = (_words(self.counted.hits), _words(self.reasons), _words(self.refused))
-        return Row(name, cells, remarks, style)
+        counted = (_words(self.reasons), _words(self.refused))
+        return Row(name, cells, (_words(self.counted.hits), self.coalesced, *counted), style)
 
 
 @click.command(
@@ -77,12 +83,13 @@ def stats(context: Any, as_json: bool) -> None:
     """What the cache did, and what it holds, by task.
 
     HITS are calls that were answered, by site (where the call was answered: producer, consumer,
-    pool, or direct for task.cache) and layer (l1 is a process's memory, l2 is Redis). RATIO is
-    the share of calls that were answered instead of run: hits / (hits + runs). MISSES are looks
-    that found nothing, by reason; one run may come after several. SAVED is the run time of the
-    computations that hits stand for. ENTRIES and SIZE are what is stored and valid now: to count
-    it, all keys of the namespace are read through. Processes hand over their counts about once a
-    second, so the last moment may be missing.
+    pool, or direct for task.cache) and layer (l1 is a process's memory, l2 is Redis). COALESCED
+    are those among them that waited for an equal call in flight, and were answered when it was
+    done. RATIO is the share of calls that were answered instead of run: hits / (hits + runs).
+    MISSES are looks that found nothing, by reason; one run may come after several. SAVED is the run
+    time of the computations that hits stand for. ENTRIES and SIZE are what is stored and valid now:
+    to count it, all keys of the namespace are read through. Processes hand over their counts about
+    once a second, so the last moment may be missing.
     """
     cache = open_cache(context)
     counted = read_stats(cache.runtime.run(cache.runtime.engine.totals()))
@@ -100,7 +107,7 @@ def stats(context: Any, as_json: bool) -> None:
         click.echo(human.machine(report))
         return
     heads = ("HITS", "RATIO", "MISSES", "RUNS", "SAVED", "ENTRIES", "SIZE")
-    sheet = Sheet("TASK", heads, remarks=("HITS AT", "MISSED AS", "NOT STORED"))
+    sheet = Sheet("TASK", heads, remarks=("HITS AT", "COALESCED", "MISSED AS", "NOT STORED"))
     sheet.rows.extend(line.row(task) for task, line in lines.items())
     sheet.rows.append(total.row("TOTAL", "bold"))
     sheet.print(no_color=context.no_color)
@@ -129,6 +136,7 @@ def _total(lines: Iterable[Line]) -> Line:
     counted = TaskStats(
         hits=_sum(part.hits for part in parts),
         misses=_sum(part.misses for part in parts),
+        coalesced=sum(part.coalesced for part in parts),
         runs=sum(part.runs for part in parts),
         fills=_sum(part.fills for part in parts),
         run_seconds=sum(part.run_seconds for part in parts),

@@ -27,14 +27,16 @@ local function add_bans(patterns)
   for pattern in pairs(patterns) do
     bans[#bans + 1] = {pattern, sequence, now}
   end
-  -- Too many to match: the oldest become one that ends everything older.
+  -- Too many to match: the oldest become one that ends everything older. It stays a ban, too: who
+  -- has read the marks before this and reads the bans after it must not miss what it stands for.
   local most = tonumber(ARGV[4])
   if #bans > most then
-    local kept = {}
-    for i = #bans - most + 1, #bans do
+    local last = bans[#bans - most + 1]
+    local folded = last[2]
+    local kept = {{'*', folded, last[3]}}
+    for i = #bans - most + 2, #bans do
       kept[#kept + 1] = bans[i]
     end
-    local folded = bans[#bans - most][2]
     local everything = redis.call('HGET', KEYS[1], 'm:*') or '0'
     if folded > tonumber(string.match(everything, '^%d+')) then
       redis.call('HSET', KEYS[1], 'm:*', stamp(folded))

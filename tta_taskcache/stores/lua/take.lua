@@ -25,9 +25,11 @@ if not incarnation then
 end
 newest = math.max(newest, tonumber(ARGV[6]))
 
+-- A birth beyond the sequence is of what a failover has lost; or of now, where the sequence was
+-- read before.
 local function is_current(born_in, born_at)
   local born = tonumber(born_at) or -1
-  return born_in == incarnation and born >= newest and born <= sequence
+  return born_in == incarnation and born >= newest and (born <= sequence or not KEYS[3])
 end
 
 if ARGV[7] ~= '1' and redis.call('PTTL', KEYS[1]) > 0 then

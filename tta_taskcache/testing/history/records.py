@@ -201,11 +201,12 @@ def _line(record: Record) -> str:
 def _records(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
-            if line.endswith("\n"):
-                try:
-                    yield _record(*json.loads(line))
-                except (ValueError, TypeError, KeyError) as error:
-                    raise HistoryError(f"{path}:{number}: no record of a history") from error
+            if not line.endswith("\n"):
+                return  # still being written, or cut by a kill; what follows is the rest of it
+            try:
+                yield _record(*json.loads(line))
+            except (ValueError, TypeError, KeyError) as error:
+                raise HistoryError(f"{path}:{number}: no record of a history") from error
 
 
 def _record(name: str, first: Any, *others: Any) -> Record:

@@ -1,0 +1,306 @@
+"""Sweeps (I3): the memory of what has ended comes back, whoever is interrupted; and queued ends."""
+
+import logging
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Bench
+from tests.support.proxy import Proxy
+from tests.support.servers import Server, free_port
+from tests.support.waiting import wait_until
+from tests.support.workers import Worker
+from tta_taskcache.cache import sweeping
+from tta_taskcache.celery import chores
+from tta_taskcache.stores.sweeps import Sweeping
+
+pytestmark = pytest.mark.one_server_kind
+
+#: More than a few batches.
+MANY = 450
+
+#: What a test waits at most (s); how long things take isn't tested here.
+PATIENCE = 30
+
+Worked = Callable[..., Worker]
+
+
+def fill(bench: Bench, count: int = MANY, first: int = 0) -> set[str]:
+    """Entries of one task: their keys."""
+    cache = bench.task("cached.add").cache
+    for number in range(first, first + count):
+        cache.set(number, bench.tag, number)
+    return {cache.key(bench.tag, number) for number in range(first, first + count)}
+
+
+def stored(bench: Bench, server: Server | None = None) -> set[str]:
+    """Keys of all entries that take up memory, ended or not."""
+    names = (server or bench.server).client(2).scan_iter(match="taskcache:e:*")
+    return {name.decode().removeprefix("taskcache:e:{").removesuffix("}") for name in names}
+
+
+def asked(bench: Bench) -> bool:
+    return bool(bench.cache.runtime.run(sweeping.ask()))
+
+
+def progress(bench: Bench) -> Sweeping:
+    found = bench.cache.runtime.run(sweeping.progress())
+    assert found is not None
+    return found
+
+
+def batch(bench: Bench, now: Sweeping) -> Sweeping:
+    runtime = bench.cache.runtime
+    return runtime.run(sweeping.batch(runtime.engine, now))
+
+
+def finish(bench: Bench, now: Sweeping) -> Sweeping:
+    while not now.is_over:
+        now = batch(bench, now)
+    return now
+
+
+@pytest.fixture
+def own(server_factory: Callable[..., Server], new_bench: Callable[..., Bench]) -> Bench:
+    """An app on a server of its own: nobody else takes its messages."""
+    return new_bench(server_factory())
+
+
+END: dict[str, Callable[[Bench], Any]] = {
+    "task": lambda bench: bench.cache.invalidate(task="cached.add"),
+    "pattern": lambda bench: bench.cache.invalidate(pattern="cached.add:*"),
+    "tags": lambda bench: bench.cache.invalidate(tags=[f"tag:{bench.tag}"]),
+    "clear": lambda bench: bench.cache.clear(),
+}
+
+
+@pytest.mark.parametrize("how", ["task", "pattern", "clear"])
+def test_only_what_has_ended_is_dropped(own: Bench, how: str) -> None:
+    ended = fill(own)
+    END[how](own)
+    fresh = fill(own, 50, MANY)
+    assert stored(own) == ended | fresh
+    end = finish(own, Sweeping())
+    assert stored(own) == fresh
+    assert end.dropped == len(ended)
+    assert end.freed > 0
+    assert progress(own).is_over
+
+
+def test_what_ended_by_tag_is_dropped_too(own: Bench) -> None:
+    steered = own.task("steered").cache
+    steered.set(1, own.tag)
+    kept = fill(own, 3)
+    END["tags"](own)
+    assert finish(own, Sweeping()).dropped == 1
+    assert stored(own) == kept
+
+
+def test_what_is_filled_meanwhile_stays(own: Bench) -> None:
+    ended = fill(own)
+    END["task"](own)
+    now, fresh, batches = Sweeping(), set[str](), 0
+    while not now.is_over:
+        # Over ended entries, and beside them.
+        fresh |= fill(own, 10, batches * 10) | fill(own, 5, MANY + batches * 5)
+        now, batches = batch(own, now), batches + 1
+    assert batches > 2
+    assert stored(own) == fresh
+    assert not ended & stored(own) - fresh
+
+
+def test_what_is_filled_meanwhile_stays_when_they_race(own: Bench) -> None:
+    """A writer that never waits for the sweeps, and refills just what they are about to drop."""
+    cache = own.task("cached.add").cache
+    fill(own)
+    END["task"](own)
+
+    def refill() -> None:
+        for number in range(MANY):
+            assert cache.set(-number, own.tag, number)
+
+    rounds = 0
+    with ThreadPoolExecutor(1) as writers:
+        writing = writers.submit(refill)
+        while not writing.done():
+            finish(own, Sweeping())
+            rounds += 1
+    writing.result()
+    finish(own, Sweeping())
+    assert rounds > 1
+    assert [cache.get(own.tag, n) for n in range(MANY)] == [-n for n in range(MANY)]
+    assert len(stored(own)) == MANY
+
+
+def test_an_interrupted_sweep_goes_on_from_where_it_was(own: Bench) -> None:
+    ended = fill(own)
+    END["task"](own)
+    left = batch(own, batch(own, Sweeping()))
+    assert left.cursor
+    assert len(stored(own)) == len(ended) - left.dropped > 0
+    # Another process knows no more than what was noted.
+    found = progress(own)
+    assert found == left
+    end = finish(own, own.cache.runtime.run(sweeping.resume(found)))
+    assert not stored(own)
+    assert end.dropped == len(ended)
+
+
+def test_a_request_during_a_round_leads_to_another(own: Bench) -> None:
+    fill(own)
+    END["task"](own)
+    now = batch(own, Sweeping())
+    assert now.cursor
+    fill(own)
+    END["task"](own)
+    assert not asked(own), "one is under way"
+    rounds = 1
+    while not now.is_over:
+        before, now = now, batch(own, now)
+        rounds += not now.is_over and now.request > before.request
+    assert rounds == 2
+    assert not stored(own)
+
+
+def test_a_request_after_the_end_starts_one(own: Bench) -> None:
+    assert asked(own)
+    assert not asked(own)
+    finish(own, Sweeping())
+    assert asked(own)
+
+
+@pytest.mark.parametrize("how", ["task", "pattern", "clear"])
+def test_a_worker_does_it(own: Bench, own_worker: Worked, how: str) -> None:
+    fill(own)
+    END[how](own)
+    fresh = fill(own, 20, MANY)
+    own_worker(own)
+    wait_until(lambda: progress(own).is_over, timeout=PATIENCE, what="the end of the sweep")
+    assert stored(own) == fresh
+
+
+def test_a_worker_goes_on_with_one_sent_to_it(own: Bench, own_worker: Worked) -> None:
+    """Slices: a message carries how far the one before has come."""
+    fill(own)
+    END["task"](own)
+    own.server.client(0).delete("celery")  # the message is lost
+    left = batch(own, Sweeping())
+    assert left.cursor
+    so_far = {name: getattr(left, name) for name in left.__slots__}
+    own.app.tasks[chores.SWEEP].apply_async((so_far,), ignore_result=True)
+    own_worker(own)
+    wait_until(lambda: progress(own).is_over, timeout=PATIENCE, what="the end of the sweep")
+    assert not stored(own)
+
+
+def test_a_worker_does_it_in_slices(
+    server_factory: Callable[..., Server], new_bench: Callable[..., Bench], own_worker: Worked
+) -> None:
+    """A sweep that takes long lets other tasks have their turn."""
+    server = server_factory()
+    with Proxy(server.port) as proxy:
+        bench = new_bench(server, proxy.url(2))
+        fill(bench, 1_000)
+        END["task"](bench)
+        proxy.delay(0.02)
+        worker = own_worker(bench, concurrency=1)
+        wait_until(lambda: progress(bench).visited, timeout=PATIENCE, what="the first slice")
+        assert bench.task("plain.add").delay(bench.tag, 1, 2).get(timeout=PATIENCE) == 3
+        wait_until(lambda: progress(bench).is_over, timeout=2 * PATIENCE, what="the end")
+        wait_until(lambda: worker.log.count("received") == worker.log.count("succeeded"))
+    done = re.findall(r"Task ([\w.]+)\[\S+ succeeded", worker.log)
+    assert done[0] == done[-1] == chores.SWEEP
+    assert "plain.add" in done
+    assert not stored(bench)
+
+
+def test_an_invalidation_takes_effect_without_a_broker(
+    redis_server: Server, new_bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = new_bench(redis_server, broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    fill(bench, 3)
+    with caplog.at_level(logging.WARNING, "tta_taskcache"):
+        assert bench.cache.invalidate(pattern="cached.add:*") is None
+    assert not bench.cache.keys()
+    (record,) = (r for r in caplog.records if "keeps its memory" in r.getMessage())
+    assert record.levelno == logging.WARNING
+
+
+def test_a_queued_invalidation_outlasts_redis(
+    server_factory: Callable[..., Server], new_bench: Callable[..., Bench], own_worker: Worked
+) -> None:
+    broker, held = server_factory(), server_factory()
+    bench = new_bench(broker, held.url(2))
+    worker = own_worker(bench)
+    held.kill()
+    result = bench.cache.invalidate(pattern="cached.add:*", queue=True)
+    assert result is not None
+    retried = f"Task {chores.INVALIDATE}[{result.id}] retry"
+    wait_until(lambda: retried in worker.log, timeout=PATIENCE, what="a retry")
+    assert not result.ready()
+    held.restart()
+    assert result.get(timeout=2 * PATIENCE) is None
+    control = held.client(2).hgetall("taskcache:{log}:control")
+    assert b"sequence" in control, "it has reached Redis"
+
+
+def test_a_queued_invalidation_ends_what_it_names(
+    server_factory: Callable[..., Server], new_bench: Callable[..., Bench], own_worker: Worked
+) -> None:
+    """Redis can't be reached, and then it can, with the entries it had."""
+    broker, held = server_factory(), server_factory()
+    with Proxy(held.port) as proxy:
+        bench = new_bench(broker, proxy.url(2))
+        ended = fill(bench, 3)
+        worker = own_worker(bench)
+        proxy.refuse()
+        proxy.cut()
+        result = bench.cache.invalidate(task="cached.add", queue=True)
+        assert result is not None
+        retried = f"Task {chores.INVALIDATE}[{result.id}] retry"
+        wait_until(lambda: retried in worker.log, timeout=PATIENCE, what="a retry")
+        assert stored(bench, held) == ended
+        proxy.accept()
+        assert result.get(timeout=2 * PATIENCE) is None
+        wait_until(lambda: not stored(bench, held), timeout=PATIENCE, what="the sweep")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({}, ValueError),
+        ({"queue": True}, ValueError),
+        ({"tags": []}, ValueError),
+        ({"tags": "user:1"}, TypeError),
+        ({"tags": [1]}, TypeError),
+        ({"tags": 1}, TypeError),
+        ({"pattern": ""}, TypeError),
+        ({"pattern": b"x*"}, TypeError),
+    ],
+)
+def test_invalidate_tells_what_is_wrong(
+    bench: Bench, arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    kept = fill(bench, 1)
+    with pytest.raises(error, match=r"invalidate\("):
+        bench.cache.invalidate(**arguments)
+    assert set(bench.cache.keys()) == kept
+
+
+def test_a_round_begins_anew_after_its_end_is_noted(own: Bench) -> None:
+    """Whoever takes over between two rounds begins the next one, with the newest request."""
+    fill(own)
+    END["task"](own)
+    now = batch(own, Sweeping())
+    asked(own)
+    while now.cursor:
+        now = batch(own, now)
+    found = progress(own)
+    assert (found.is_over, found.cursor, found.visited) == (False, "", 0)
+    begun = own.cache.runtime.run(sweeping.resume(found))
+    assert begun == replace(Sweeping(), request=now.request)
+    assert finish(own, begun).is_over

@@ -1,0 +1,300 @@
+"""Callers that compute: one leads, the others wait for it, and for nobody else (C1, C3, F1, F3)."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.support.waiting import wait_until
+from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.flights import (
+    BELL_PAUSE,
+    FIRST_PAUSE,
+    MAX_PAUSE,
+    PATIENCE,
+    Flights,
+    LockBell,
+)
+from tta_taskcache.cache.outcome import Call, Hit, Miss
+from tta_taskcache.cache.plan import Pause, Plan, run
+from tta_taskcache.core.codec import Codecs
+from tta_taskcache.core.events import Coalesced, Event, Lookup
+from tta_taskcache.core.lease import Claim, Holding, Stage
+from tta_taskcache.core.policy import Policy
+from tta_taskcache.errors import StoreUnavailable
+from tta_taskcache.observability.counters import Counters
+from tta_taskcache.stores.memory import MemoryStore
+from tta_taskcache.stores.near import Near
+from tta_taskcache.stores.protocol import Look, Renew, Store
+from tta_taskcache.testing import FakeClock, FaultyStore
+
+CALL = Call("t", "t:k", Policy(ttl=60.0))
+TTL = 5.0
+
+
+@dataclass
+class Caller:
+    """A process that asks, in time that passes only while it waits."""
+
+    store: Store
+    clock: FakeClock
+    meanwhile: list[Callable[[], object]] = field(default_factory=list)
+    pauses: list[Pause] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.flights = Flights()
+        self.engine = Engine(
+            near=Near(100, 1_000_000, 0.25),
+            codecs=Codecs(),
+            observe=self.events.append,
+            counters=Counters(),
+            clock=self.clock,
+        )
+
+    def ask(self, owner: str = "me") -> Hit | Miss:
+        claim = Claim(owner=owner, stage=Stage.RUNNING, ttl=TTL)
+        return self.drive(self.flights.lead_or_follow(self.engine, CALL, "direct", claim))
+
+    def drive(self, plan: Plan[Hit | Miss]) -> Hit | Miss:
+        """Like ``run``; after each pause, the next of ``meanwhile`` has happened."""
+
+        def steps() -> Plan[Hit | Miss]:
+            reply: Any = None
+            error: StoreUnavailable | None = None
+            try:
+                while True:
+                    step = plan.throw(error) if error is not None else plan.send(reply)
+                    reply, error = None, None
+                    if isinstance(step, Pause):
+                        self.rest(step)
+                        continue
+                    try:
+                        reply = yield step
+                    except StoreUnavailable as raised:
+                        error = raised
+            except StopIteration as stop:
+                result: Hit | Miss = stop.value
+                return result
+
+        return run(steps(), self.store)
+
+    def rest(self, pause: Pause) -> None:
+        assert len(self.pauses) < 1_000, "C3: it waits for ever"
+        self.pauses.append(pause)
+        self.clock.advance(pause.seconds)
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
+
+    def fill(self, found: Hit | Miss, owner: str) -> None:
+        assert isinstance(found, Miss)
+        filling = self.engine.fill(
+            CALL, found.position, "v", run_seconds=1.0, task_id=None, owner=owner
+        )
+        assert run(filling, self.store)
+
+    def lookups(self) -> list[str]:
+        return [e.reason or str(e.layer) for e in self.events if isinstance(e, Lookup)]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store(clock: FakeClock) -> Store:
+    return MemoryStore(100, 1_000_000, clock)
+
+
+@pytest.fixture
+def leader(store: Store, clock: FakeClock) -> Caller:
+    return Caller(store, clock)
+
+
+@pytest.fixture
+def here(store: Store, clock: FakeClock) -> Caller:
+    return Caller(store, clock)
+
+
+def owned(found: Hit | Miss) -> str:
+    assert isinstance(found, Miss)
+    return found.lease.owner if found.lease is not None else ""
+
+
+def claims(caller: Caller, stage: Stage, owner: str = "leader", ttl: float = TTL) -> Hit | Miss:
+    claim = Claim(owner=owner, stage=stage, ttl=ttl)
+    found = run(caller.engine.find(CALL, claim), caller.store)
+    assert owned(found) == owner
+    return found
+
+
+def test_c1_where_nobody_leads_the_caller_does(here: Caller) -> None:
+    assert owned(here.ask()) == "me"
+    assert here.pauses == []
+    assert here.lookups() == ["absent"]
+
+
+def test_c1_the_leaders_result_is_everybodys(
+    leader: Caller, here: Caller, clock: FakeClock
+) -> None:
+    led = claims(leader, Stage.RUNNING)
+    here.meanwhile = [lambda: None] * 2 + [lambda: leader.fill(led, "leader")]
+    started = clock()
+    found = here.ask()
+    assert isinstance(found, Hit)
+    assert found.value == "v"
+    assert here.lookups() == ["l2"], "one call is one look, however often it looked"
+    assert here.events[0] == Coalesced("t", "t:k", "direct", clock() - started)
+    assert len(here.pauses) == 3
+
+
+def test_c1_a_leader_elsewhere_is_asked_ever_less_often(leader: Caller, here: Caller) -> None:
+    led = claims(leader, Stage.RUNNING)
+    here.meanwhile = [lambda: None] * 9 + [lambda: leader.fill(led, "leader")]
+    here.ask()
+    seconds = [pause.seconds for pause in here.pauses]
+    assert seconds[0] == FIRST_PAUSE
+    assert seconds == sorted(seconds)
+    assert seconds[-1] == MAX_PAUSE
+    assert {pause.bell for pause in here.pauses} == {None}
+
+
+def test_c1_when_the_leader_fails_the_next_leads(leader: Caller, here: Caller) -> None:
+    claims(leader, Stage.RUNNING)
+    here.meanwhile = [lambda: run(leader.engine.release("t:k", "leader"), leader.store)]
+    assert owned(here.ask()) == "me"
+    assert len(here.pauses) == 1
+    assert here.lookups() == ["absent"]
+    assert not any(isinstance(event, Coalesced) for event in here.events)
+
+
+def test_c3_when_the_leader_dies_the_next_leads_within_one_lease_time(
+    leader: Caller, here: Caller, clock: FakeClock
+) -> None:
+    claims(leader, Stage.RUNNING)
+    started = clock()
+    assert owned(here.ask()) == "me"
+    assert TTL <= clock() - started <= TTL + MAX_PAUSE
+
+
+def test_c1_a_leader_that_runs_and_is_renewed_is_waited_for(
+    leader: Caller, here: Caller, clock: FakeClock
+) -> None:
+    led = claims(leader, Stage.RUNNING)
+    holding = Holding("t:k", "leader", Stage.RUNNING)
+    here.meanwhile = [lambda: leader.store.execute(Renew((holding,), TTL))] * 500
+    here.meanwhile.append(lambda: leader.fill(led, "leader"))
+    started = clock()
+    assert isinstance(here.ask(), Hit)
+    assert clock() - started > 5 * TTL
+
+
+@pytest.mark.parametrize("stage", [Stage.RESERVED, Stage.QUEUED])
+def test_c3_one_that_waits_in_a_queue_isnt_waited_for_for_long(
+    leader: Caller, here: Caller, clock: FakeClock, stage: Stage
+) -> None:
+    """It may wait behind this very caller."""
+    claims(leader, stage, ttl=100.0)
+    started = clock()
+    found = here.ask()
+    assert isinstance(found, Miss)
+    assert (found.reason, owned(found)) == ("queued-elsewhere", "")
+    assert found.position is not None, "it may store what it computes"
+    assert PATIENCE <= clock() - started <= PATIENCE + MAX_PAUSE
+
+
+def test_c1_one_that_has_left_the_queue_is_waited_for(leader: Caller, here: Caller) -> None:
+    led = claims(leader, Stage.QUEUED, ttl=100.0)
+    running = Holding("t:k", "leader", Stage.RUNNING)
+    here.meanwhile = [lambda: leader.store.execute(Renew((running,), 100.0)), *[lambda: None] * 100]
+    here.meanwhile.append(lambda: leader.fill(led, "leader"))
+    assert isinstance(here.ask(), Hit)
+
+
+def test_r1b_where_results_cant_be_shared_nobody_waits(leader: Caller, here: Caller) -> None:
+    led = claims(leader, Stage.RUNNING)
+    assert isinstance(led, Miss)
+    run(
+        leader.engine.fill(
+            CALL, led.position, {1, 2}, run_seconds=1.0, task_id=None, owner="leader"
+        ),
+        leader.store,
+    )
+    assert owned(here.ask()) == ""
+    assert here.pauses == []
+
+
+@pytest.mark.parametrize("looks", [0, 3])
+def test_f1_nobody_waits_for_a_store_that_is_gone(leader: Caller, here: Caller, looks: int) -> None:
+    claims(leader, Stage.RUNNING)
+    faulty = FaultyStore(here.store)
+    here.store = faulty
+    here.meanwhile = [lambda: None] * (looks - 1) + [lambda: faulty.fail(Look)]
+    if not looks:
+        faulty.fail(Look)
+    assert here.ask() == Miss("unavailable", None)
+    assert len(here.pauses) == looks
+
+
+# Bells
+
+
+def test_c1_a_leader_in_this_process_rings(leader: Caller, here: Caller) -> None:
+    led = claims(leader, Stage.RUNNING)
+    bell = here.flights.begin("t:k")
+    here.flights.begin("t:other")
+
+    def ends() -> None:
+        leader.fill(led, "leader")
+        here.flights.end("t:k", bell)
+
+    here.meanwhile = [ends]
+    assert isinstance(here.ask(), Hit)
+    assert here.pauses == [Pause(BELL_PAUSE, bell)]
+
+
+def test_c1_the_end_of_one_flight_ends_no_other(here: Caller) -> None:
+    first = here.flights.begin("t:k")
+    second = here.flights.begin("t:k")
+    here.flights.end("t:k", first)
+    assert here.flights._bells == {"t:k": second}
+    here.flights.end("t:k", second)
+    here.flights.end("t:k", second)
+    assert here.flights._bells == {}
+
+
+def test_c3_a_bell_that_never_rings_isnt_waited_for() -> None:
+    LockBell().wait(0.01)
+
+
+def test_c1_a_bell_rings_for_all_who_wait_and_who_come_later() -> None:
+    bell = LockBell()
+    waiting: list[int] = []
+
+    def wait(i: int) -> int:
+        waiting.append(i)
+        bell.wait(60.0)
+        return i
+
+    with ThreadPoolExecutor(8) as threads:
+        waiters = [threads.submit(wait, i) for i in range(8)]
+        wait_until(lambda: len(waiting) == 8)
+        bell.ring()
+        assert [waiter.result(10) for waiter in waiters] == list(range(8))
+    bell.wait(60.0)
+    bell.ring()
+    bell.wait(60.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_f3_a_forked_child_waits_for_no_thread_of_its_parent(here: Caller) -> None:
+    bell = here.flights.begin("t:k")
+    child = os.fork()
+    if child == 0:
+        os._exit(len(here.flights._bells))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert here.flights._bells == {"t:k": bell}

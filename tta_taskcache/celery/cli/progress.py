@@ -1,0 +1,92 @@
+"""How far a sweep has come, on stderr: a bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from ...stores.sweeps import Sweeping
+from . import human
+from .session import note
+
+#: Width of the bar itself: with the figures of ten million keys it fits into 80 columns.
+_BAR_WIDTH = 12
+
+
+def share(now: Sweeping) -> float:
+    """How much of a round is done, from 0 to 1."""
+    return 1.0 if now.is_over else now.visited / max(now.total, now.visited, 1)
+
+
+def figures(now: Sweeping) -> str:
+    """How far a sweep has come, in words."""
+    keys = f"{now.visited:,}/{max(now.total, now.visited):,} keys"
+    return f"{keys}, {now.dropped:,} dropped, {human.size(now.freed)} freed"
+
+
+class Quiet:
+    """Tells nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave what was told."""
+
+    def say(self, message: str) -> None:
+        """Tell people what happens."""
+
+    def tell(self, now: Sweeping) -> None:
+        """Tell them how far it has come."""
+
+
+class Lines(Quiet):
+    """Tells it in lines, whenever another tenth is done."""
+
+    def __init__(self) -> None:
+        self._told = -1
+
+    def say(self, message: str) -> None:
+        note(message)
+
+    def tell(self, now: Sweeping) -> None:
+        tenth = int(share(now) * 10)
+        if tenth != self._told:
+            self._told = tenth
+            note(f"{share(now):4.0%} {figures(now)}")
+
+
+class Bar(Quiet):
+    """Tells it with a bar. It is drawn anew all the time, as wide as the terminal then is."""
+
+    def __init__(self, screen: Console) -> None:
+        columns = (BarColumn(_BAR_WIDTH), TaskProgressColumn(), TextColumn("{task.description}"))
+        self._bar = Progress(*columns, console=screen)
+        self._task = self._bar.add_task("", total=1.0, visible=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, message: str) -> None:
+        self._bar.console.print(message)
+
+    def tell(self, now: Sweeping) -> None:
+        self._bar.update(self._task, completed=share(now), description=figures(now), visible=True)
+
+
+def on_stderr(*, no_color: bool) -> Quiet:
+    """What suits stderr."""
+    screen = Console(
+        stderr=True,
+        color_system=None if no_color else "auto",
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    return Bar(screen) if screen.is_terminal and not screen.is_dumb_terminal else Lines()

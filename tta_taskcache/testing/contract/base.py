@@ -1,0 +1,148 @@
+"""What the parts of the contract share: fixtures, and short names for commands."""
+
+# ruff: noqa: S101 - these are tests, and assert is how they assert
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ...core import marks
+from ...core.entry import Entry, Position, pack
+from ...stores.protocol import (
+    Batch,
+    Count,
+    Fill,
+    Found,
+    Invalidate,
+    Look,
+    Looked,
+    Poll,
+    Scan,
+    Store,
+)
+from ..clock import FakeClock
+
+#: Long enough that nothing expires by itself.
+LONG = 600.0
+
+#: Short enough to wait for, where time is real.
+SHORT = 0.3
+
+Advance = Callable[[float], None]
+
+
+def make_entry(key: str, born: Position, payload: bytes = b"1", **fields: Any) -> Entry:
+    """An entry of task ``t``, with what doesn't matter filled in."""
+    task = fields.get("task", "t")
+    defaults: dict[str, Any] = {
+        "task": task,
+        "task_id": "id",
+        "created_at": 1.0,
+        "lifetime": LONG,
+        "run_seconds": 0.5,
+        "marks": marks.of_call(task, key),
+        "serializer": "json",
+        "compression": None,
+    }
+    return Entry(key=key, born=born, payload=payload, **{**defaults, **fields})
+
+
+def look(store: Store, key: str = "k", *names: str, since: Position | None = None) -> Looked:
+    """Look for a key."""
+    looked = store.execute(Look(key, names, since))
+    assert isinstance(looked, Looked)
+    return looked
+
+
+def position(store: Store) -> Position:
+    """The log's position."""
+    found = look(store).position
+    assert found is not None
+    return found
+
+
+def poll(store: Store, since: Position) -> Looked:
+    """Read the log."""
+    looked = store.execute(Poll(since))
+    assert isinstance(looked, Looked)
+    return looked
+
+
+def invalidate(store: Store, *names: str, keys: tuple[str, ...] = ()) -> Position:
+    """Set marks."""
+    new = store.execute(Invalidate(names, keys))
+    assert isinstance(new, Position)
+    return new
+
+
+def scan(store: Store, pattern: str = "*", count: int = 500) -> list[Found]:
+    """Read all batches."""
+    found: list[Found] = []
+    cursor = ""
+    while True:
+        batch = store.execute(Scan(pattern, cursor, count))
+        assert isinstance(batch, Batch)
+        found += batch.found
+        cursor = batch.cursor
+        if not cursor:
+            return found
+
+
+def totals(store: Store) -> dict[str, float]:
+    """Read the counters."""
+    counted = store.execute(Count())
+    assert isinstance(counted, dict)
+    return counted
+
+
+def in_threads(number: int, work: Callable[[int], object]) -> None:
+    """Let threads do this at once; what one raises is raised here."""
+    errors: list[BaseException] = []
+    start = threading.Barrier(number)
+
+    def run(i: int) -> None:
+        start.wait()
+        try:
+            work(i)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive(), "a thread hangs"
+    if errors:
+        raise errors[0]
+
+
+def fill(store: Store, key: str, **fields: Any) -> Entry:
+    """Store an entry that is born now."""
+    entry = make_entry(key, position(store), **fields)
+    assert store.execute(Fill(key, pack(entry), entry.lifetime)) is True
+    return entry
+
+
+class Contract:
+    """The fixtures of all parts."""
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        raise NotImplementedError("a subclass provides the store")
+
+    @pytest.fixture
+    def advance(self, clock: FakeClock) -> Advance:
+        return clock.advance
+
+    @pytest.fixture
+    def other(self, store: Store) -> Store:
+        return store
