@@ -17,6 +17,8 @@ from tests.integration.conftest import Bench
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
 
+pytestmark = pytest.mark.one_server_kind
+
 
 @dataclass
 class Build:

@@ -31,6 +31,10 @@ from tta_taskcache.core.entry import Entry, Position, pack
 from tta_taskcache.core.marks import of_call, of_task
 from tta_taskcache.stores.sweeps import Sweeping
 
+pytestmark = pytest.mark.one_server_kind
+
+BROKER = 5
+
 MODULE = "tests.integration.cli_app"
 FORECAST, TOTAL = f"{MODULE}.forecast", f"{MODULE}.total"
 Done = subprocess.CompletedProcess[str]
@@ -68,7 +72,8 @@ class Cli:
 @pytest.fixture
 def cli(redis_server: Server) -> Cli:
     urls = {
-        "CELERY_BROKER_URL": redis_server.url(0),
+        # Not where workers of other tests take messages.
+        "CELERY_BROKER_URL": redis_server.url(BROKER),
         "CELERY_RESULT_BACKEND": redis_server.url(1),
         "TASKCACHE_URL": redis_server.url(2),
     }
@@ -506,7 +511,7 @@ def test_invalidate_asks_for_tags_and_patterns_with_many(cli: Cli, args: tuple[s
 def test_invalidate_queues(filled: Cli, redis_server: Server) -> None:
     done = filled.json("invalidate", "--tag", "city:Berlin", "--queue")
     assert (done["entries"], len(keys(filled))) == (1, 3)
-    (message,) = redis_server.client(0).lrange("celery", 0, -1)
+    (message,) = redis_server.client(BROKER).lrange("celery", 0, -1)
     headers = json.loads(message)["headers"]
     assert (headers["task"], headers["id"]) == ("tta_taskcache.invalidate", done["queued_as"])
     told = filled("invalidate", "--tag", "city:Berlin", "--queue", "--yes")
@@ -518,7 +523,7 @@ def test_invalidate_queues_while_redis_is_down(cli: Cli, redis_server: Server) -
     urls = {"TASKCACHE_URL": down, "CELERY_RESULT_BACKEND": down}
     done = cli("invalidate", "--key", "a:b", "--queue", "--yes", **urls)
     assert lines(done)[0].startswith("Queued as task ")
-    assert redis_server.client(0).llen("celery") == 1
+    assert redis_server.client(BROKER).llen("celery") == 1
 
 
 def test_invalidate_without_a_broker(filled: Cli) -> None:

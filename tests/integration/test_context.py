@@ -7,6 +7,8 @@ from tests.integration.conftest import Bench
 from tests.support.workers import Worker
 from tta_taskcache import MissingContext
 
+pytestmark = pytest.mark.one_server_kind
+
 
 def test_k3_without_its_header_a_call_runs_and_is_not_stored(bench: Bench, worker: Worker) -> None:
     task = bench.task("tenant.of")

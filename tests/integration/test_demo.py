@@ -16,6 +16,8 @@ from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, clean_environment
 
+pytestmark = pytest.mark.one_server_kind
+
 TIMEOUT = 100
 PARTS = (
     "1. A skewed stream of requests",

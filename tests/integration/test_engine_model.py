@@ -43,7 +43,7 @@ LONG = 3_600.0
 
 CONTROL, STREAM = "ns:{log}:control", "ns:{log}:stream"
 
-PROCESSES = range(3)
+PROCESSES = range(2)
 POLICY = Policy(ttl=LONG)
 TASKS = {"t:a": "t", "t:b": "t", "u:a": "u"}
 TAGS = [(), ("x",), ("x", "y"), ("z",)]
@@ -256,6 +256,21 @@ class Processes(RuleBasedStateMachine):
             assert not ends, f"I1, I2, I5: {made} was ended by {ends}"
             assert made is entry
 
+    @rule(by=WHO, tags=st.sampled_from(TAGS))
+    def look_for_all(self, by: int, tags: tuple[str, ...]) -> None:
+        for key in TASKS:
+            self.look(by, key, tags)
+
+    @rule(by=WHO, tags=st.sampled_from(TAGS))
+    def compute_all_that_is_missing(self, by: int, tags: tuple[str, ...]) -> None:
+        for key, task in TASKS.items():
+            call = Call(task, key, POLICY, tags)
+            found = self.processes[by].do(self.processes[by].engine.look(call, "pool"))
+            self.check(by, call, found)
+            if isinstance(found, Miss):
+                self.begin(by, call, found, "")
+                self.end(self.runs.pop())
+
     # Filling, and leases
 
     @precondition(lambda self: self.runs)
@@ -268,6 +283,9 @@ class Processes(RuleBasedStateMachine):
         if tags is not None:  # what it is stored under changed with the code
             call = Call(made.call.task, made.call.key, POLICY, tags)
             made = Run(made.by, call, made.position, made.began, made.owner, self.next())
+        self.end(made)
+
+    def end(self, made: Run) -> None:
         key, process = made.call.key, self.processes[made.by]
         leader = self.world.leaders.get(key)
         plan = process.engine.fill(
@@ -334,14 +352,19 @@ class Processes(RuleBasedStateMachine):
 
     # What goes wrong
 
-    @rule()
+    @rule(flushed=st.booleans())
+    def the_log_is_lost(self, flushed: bool) -> None:
+        if flushed:
+            self.redis_is_flushed()
+        else:
+            self.the_control_hash_is_lost()
+
     def redis_is_flushed(self) -> None:
         self.client.flushall()
         self.world.entries.clear()
         self.world.leaders.clear()
         self.the_log_is_gone()
 
-    @rule()
     def the_control_hash_is_lost(self) -> None:
         self.client.delete(CONTROL)
         self.the_log_is_gone()

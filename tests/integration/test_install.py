@@ -1,7 +1,9 @@
 """How the cache gets onto an app: by itself, by TaskCache, by settings."""
 
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,10 @@ from pydantic import BaseModel
 import tta_taskcache
 from tests.support.servers import Server
 from tta_taskcache import CachedTask, ConfigurationError, TaskCache
+from tta_taskcache.celery import app as app_module
 from tta_taskcache.celery.serializers import CODECS
+
+pytestmark = pytest.mark.one_server_kind
 
 NewApp = Callable[..., Celery]
 
@@ -112,7 +117,7 @@ def test_django_spells_settings_with_its_prefix(new_app: NewApp, redis_server: S
     [
         ({"taskcache_ttl": 5}, "unknown setting 'ttl'"),
         ({"taskcache_timeout": -1}, "taskcache_timeout=-1: must be more than 0"),
-        ({"taskcache_url": "http://x"}, "redis://, rediss:// or unix:// URL"),
+        ({"taskcache_url": "http://x"}, "redis://, rediss:// or unix://"),
         ({"taskcache_namespace": "a b"}, "taskcache_namespace='a b'"),
     ],
 )
@@ -329,3 +334,18 @@ def test_s4_a_hit_inside_another_ones_completion_has_its_value(new_app: NewApp) 
     result = asking.delay()
     assert result.get(timeout=5) == 0
     assert got == [2]
+
+
+def test_threads_that_come_at_once_get_one_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two memories would be two caches, and equal calls in both of them run twice."""
+    barrier, build = threading.Barrier(8), app_module.build
+
+    def slowly(*arguments: Any) -> Any:
+        barrier.wait(10)  # nobody is first
+        return build(*arguments)
+
+    monkeypatch.setattr(app_module, "build", slowly)
+    cache = TaskCache(Celery(set_as_current=False))
+    with ThreadPoolExecutor(8) as threads:
+        built = [threads.submit(lambda: cache.runtime) for _ in range(8)]
+    assert len({id(each.result()) for each in built}) == 1

@@ -10,6 +10,8 @@ from tests.support.waiting import wait_until
 from tests.support.workers import Worker
 from tta_taskcache import MISSING, CacheMiss
 
+pytestmark = pytest.mark.one_server_kind
+
 
 def test_refresh_runs_and_replaces_what_is_stored(bench: Bench, worker: Worker) -> None:
     task = bench.task("cached.add")

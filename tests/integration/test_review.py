@@ -15,6 +15,8 @@ from tta_taskcache import CachedTask, TaskCache
 from tta_taskcache.core.events import Lookup
 from tta_taskcache.observability.counters import Counters
 
+pytestmark = pytest.mark.one_server_kind
+
 
 @pytest.mark.parametrize("how", ["by name", "through a plain task"])
 def test_k3_a_header_of_the_call_beats_the_ambient_one_however_it_is_sent(

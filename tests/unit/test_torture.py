@@ -1,9 +1,11 @@
-"""L1 under what happens in a Celery worker (F3): time limits at any moment, forks, threads.
+"""L1 and leases under what happens in a worker (F3): time limits at any moment, forks, threads.
 
 Each case runs in a process of its own, which a watchdog ends: a deadlock is a failure, no hang.
 """
 
+import _thread
 import faulthandler
+import itertools
 import os
 import random
 import signal
@@ -14,10 +16,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.waiting import wait_until
+from tta_taskcache.cache.leases import Leases
 from tta_taskcache.core.entry import Position
+from tta_taskcache.core.lease import Holding, Stage
 from tta_taskcache.stores.bounded import BoundedMap
 from tta_taskcache.stores.near import Near
 from tta_taskcache.stores.protocol import Record
@@ -43,6 +49,8 @@ class Item:
 
 
 class MapBench:
+    forks = FORKS
+
     def __init__(self) -> None:
         self.map: BoundedMap[Item] = BoundedMap(MAX_ENTRIES, MAX_BYTES)
 
@@ -73,6 +81,8 @@ class MapBench:
 
 
 class NearBench:
+    forks = FORKS
+
     def __init__(self) -> None:
         self.near = Near(MAX_ENTRIES, MAX_BYTES, 0.25)
         self.near.advance(Position("i", 0), None, 0.0)
@@ -120,7 +130,52 @@ class NearBench:
         assert self.near.find("k0", 1.0) is None
 
 
-Bench = MapBench | NearBench
+class LeasesBench:
+    """What computing threads call, and whether the thread behind it still does its work."""
+
+    forks = FORKS // 3  # each child waits for its thread
+
+    def __init__(self) -> None:
+        self.renewed: set[str] = set()
+        self.released: set[str] = set()
+        self.leases = Leases(self._renew, self._release, 0.03, lambda _: None)
+        self.serial = itertools.count()
+
+    def _renew(self, holdings: tuple[Holding, ...]) -> list[bool]:
+        self.renewed.update(holding.owner for holding in holdings)
+        return [True] * len(holdings)
+
+    def _release(self, _: str, owner: str) -> None:
+        self.released.add(owner)
+
+    def operate(self, dice: random.Random) -> None:
+        owner = dice.choice(KEYS)
+        match dice.randrange(3):
+            case 0:
+                self.leases.hold(owner, owner, lambda: Stage.RUNNING, renew_in=dice.random() / 30)
+            case 1:
+                self.leases.let_go(owner)
+            case _:
+                self.leases.end(owner, owner)
+
+    def check(self) -> None:
+        held, ended = f"held {next(self.serial)}", f"ended {next(self.serial)}"
+        self.leases.hold("k", held, lambda: Stage.RUNNING, renew_in=0.0)
+        self.leases.end("k", ended)
+        wait_until(lambda: held in self.renewed and ended in self.released, timeout=5)
+        self.leases.let_go(held)
+        assert held not in self.leases._held
+        assert _thread._count() < 20
+        self.renewed.clear()
+        self.released.clear()
+
+
+Bench = MapBench | NearBench | LeasesBench
+BENCHES: dict[str, Callable[[], Bench]] = {
+    "map": MapBench,
+    "near": NearBench,
+    "leases": LeasesBench,
+}
 
 
 def strike(bench: Bench) -> None:
@@ -173,7 +228,7 @@ def fork(bench: Bench) -> None:
     """Fork while 4 threads are inside; each child uses what it inherited."""
     stop = threading.Event()
     threads = hammer(bench, 4, stop)
-    for n in range(FORKS):
+    for n in range(bench.forks):
         child = os.fork()
         if child == 0:
             code = 1
@@ -235,23 +290,39 @@ def threaded(bench: Bench) -> None:
 
 
 def main(name: str, bench: str) -> None:
-    faulthandler.dump_traceback_later(18, exit=True)
+    faulthandler.dump_traceback_later(40, exit=True)
     case: Callable[[Bench], None] = {"strike": strike, "fork": fork, "threaded": threaded}[name]
-    case({"map": MapBench, "near": NearBench}[bench]())
+    case(BENCHES[bench]())
 
 
-@pytest.mark.parametrize("bench", ["map", "near"])
+@pytest.mark.parametrize("bench", BENCHES)
 @pytest.mark.parametrize("case", ["strike", "fork", "threaded"])
-def test_f3_l1_survives(case: str, bench: str) -> None:
+def test_f3_survives(case: str, bench: str) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "tests.unit.test_torture", case, bench],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=50,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-4_000:]
+
+
+def test_f3_a_limit_that_strikes_as_the_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, strikes = _thread.start_new_thread, iter([True])
+
+    def struck(*arguments: Any) -> int:
+        if next(strikes, False):
+            raise SoftTimeLimitExceeded
+        return start(*arguments)
+
+    monkeypatch.setattr(_thread, "start_new_thread", struck)
+    bench = LeasesBench()
+    with pytest.raises(SoftTimeLimitExceeded):
+        bench.leases.hold("k", "a", lambda: Stage.RUNNING, renew_in=0.0)
+    bench.check()
+    bench.leases.let_go("a")
 
 
 if __name__ == "__main__":

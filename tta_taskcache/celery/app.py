@@ -29,6 +29,8 @@ logger = logging.getLogger("tta_taskcache")
 
 _ATTRIBUTE = "_taskcache"
 
+_RUNTIME = "runtime"
+
 
 class TaskCache:
     """The result cache of an app.
@@ -49,13 +51,13 @@ class TaskCache:
     app: Celery
     _overrides: dict[str, Any]
     _tasks: dict[str, type[Task]]
-    _runtime: Runtime | None
+    _built: dict[str, Runtime]
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
         self: Self = existing if existing is not None else super().__new__(cls)
         if existing is None:
-            self.app, self._overrides, self._tasks, self._runtime = app, {}, {}, None
+            self.app, self._overrides, self._tasks, self._built = app, {}, {}, {}
             self._install()
         self._configure(settings if url is None else {**settings, "url": url})
         return self
@@ -73,19 +75,26 @@ class TaskCache:
             return
         check_keywords(settings)
         self._overrides.update(settings)
-        self._runtime = None
+        self._built = {}
 
     @property
     def runtime(self) -> Runtime:
         """The cache of this process, made from the settings when it is first used."""
-        if self._runtime is None:
+        built = self._built
+        if not built:
             exact = self.app.conf.result_serializer != "json"
             settings = read_settings(self.app, self._overrides)
-            self._runtime = build(settings, EXACT_CODECS if exact else CODECS)
             # The settings may have changed since the tasks were bound.
-            for task in self._tasks.values():
+            for task in list(self._tasks.values()):
                 self.adopt(task)
-        return self._runtime
+            mine = build(settings, EXACT_CODECS if exact else CODECS)
+            # Of threads that come at once all get the first one's (without a lock: see F3).
+            if built.setdefault(_RUNTIME, mine) is mine and settings.url is None:
+                logger.warning(
+                    "no taskcache_url, and the result backend isn't Redis: "
+                    "caching in the memory of each process only"
+                )
+        return built[_RUNTIME]
 
     def adopt(self, task: type[Task]) -> None:
         """Validate a task's options with the settings in force, when it is bound to the app.
@@ -196,7 +205,7 @@ class TaskCache:
 
     def hand_over_counts(self) -> None:
         """Add what was counted here to the shared totals, before the process ends."""
-        store = self._runtime.store if self._runtime else None
+        store = self.runtime.store if self._built else None
         if not isinstance(store, GuardedStore) or store.breaker.is_open:
             return
         # Past the breaker: that Redis is gone as well is no news now.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,8 +22,6 @@ from ..stores.protocol import Found, Store
 from ..stores.redis import RedisStore
 from .serializers import CODECS
 from .settings import Settings
-
-logger = logging.getLogger("tta_taskcache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +81,6 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
     near = Near(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
     store: Store
     if settings.url is None:
-        logger.warning(
-            "no taskcache_url, and the result backend isn't Redis: "
-            "caching in the memory of each process only"
-        )
         store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes)
         near = Near(0, 0, 0.0)
     else:
