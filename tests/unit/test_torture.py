@@ -138,7 +138,9 @@ class LeasesBench:
     def __init__(self) -> None:
         self.renewed: set[str] = set()
         self.released: set[str] = set()
-        self.leases = Leases(self._renew, self._release, 0.03, lambda _: None)
+        # What is to be ended is given up when the lease has lapsed: not so soon that a busy machine
+        # hasn't come to it.
+        self.leases = Leases(self._renew, self._release, 10.0, lambda _: None)
         self.serial = itertools.count()
 
     def _renew(self, holdings: tuple[Holding, ...]) -> list[bool]:
