@@ -304,3 +304,16 @@ def test_a_round_begins_anew_after_its_end_is_noted(own: Bench) -> None:
     begun = own.cache.runtime.run(sweeping.resume(found))
     assert begun == replace(Sweeping(), request=now.request)
     assert finish(own, begun).is_over
+
+
+def test_i4_an_invalidation_is_queued_while_results_and_cache_are_down(
+    server_factory: Callable[..., Server], new_bench: Callable[..., Bench], free_port: int
+) -> None:
+    broker = server_factory()
+    gone = f"redis://127.0.0.1:{free_port}"
+    retry = {"retry_policy": {"max_retries": 0}}
+    bench = new_bench(
+        broker, f"{gone}/2", result_backend=f"{gone}/1", result_backend_transport_options=retry
+    )
+    assert bench.cache.invalidate(tags=["x"], queue=True) is not None
+    assert broker.client(0).llen("celery") == 1

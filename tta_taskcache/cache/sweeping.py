@@ -33,6 +33,17 @@ def ask() -> Plan[bool]:
     return starts
 
 
+def withdraw() -> Plan[None]:
+    """Take back the start of a sweep that nobody will do: the next who asks is to start one.
+
+    Raises:
+        StoreUnavailable: The store can't be reached.
+    """
+    noted: Sweeping = yield NoteSweep(Sweeping())
+    if not noted.is_over:  # now it names the newest request, which this answers
+        yield NoteSweep(noted)
+
+
 def progress() -> Plan[Sweeping | None]:
     """How far the sweep under way has come, or how the last one ended; None if long ago.
 

@@ -152,9 +152,18 @@ class TaskCache:
         names = _marks(key, task, tags, pattern)
         keys = () if key is None else (key,)
         if queue:
-            return self.app.tasks[chores.INVALIDATE].apply_async((names, keys))
+            return self._queue(names, keys)
         self.end(names, keys)
         return None
+
+    def _queue(self, names: tuple[str, ...], keys: tuple[str, ...]) -> AsyncResult:
+        task = self.app.tasks[chores.INVALIDATE]
+        try:
+            return task.apply_async((names, keys))
+        except RuntimeError:
+            # What Celery says, before it sends, when a result backend on Redis is down, as the
+            # cache may be with it. It is the end that matters, not that it can be waited for.
+            return task.apply_async((names, keys), ignore_result=True)
 
     def clear(self) -> None:
         """End all entries of this namespace, everywhere, now.
@@ -178,9 +187,16 @@ class TaskCache:
         """Have the memory given back in the background. What was ended has ended without that."""
         try:
             if self.runtime.run(sweeping.ask()):
-                self.app.tasks[chores.SWEEP].apply_async(retry=False, ignore_result=True)
+                self._send_sweep()
         except (StoreUnavailable, OperationalError) as error:
             logger.warning("what was invalidated keeps its memory until it expires: %s", error)
+
+    def _send_sweep(self) -> None:
+        try:
+            self.app.tasks[chores.SWEEP].apply_async(retry=False)
+        except OperationalError:
+            self.runtime.run(sweeping.withdraw())
+            raise
 
     def keys(self, pattern: str = "*") -> list[str]:
         """The keys (``task:label:digest``) of all valid entries that match a glob.

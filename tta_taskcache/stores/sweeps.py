@@ -40,8 +40,8 @@ class Sweeping:
         request: Number of the newest request for a sweep that this round answers.
         cursor: Where the next batch starts; empty at the start, and at the end of a round.
         visited: Keys that were looked at in this round, of whatever kind.
-        total: Keys that there are, about.
-        dropped: Entries that were dropped in this round.
+        total: Most keys that there were in this round, about.
+        dropped: Entries that were dropped in all rounds so far.
         freed: Their bytes.
         is_over: Whether it is done, with no later request waiting.
     """
