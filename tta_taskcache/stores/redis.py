@@ -14,9 +14,11 @@ import redis
 from redis.exceptions import RedisClusterException
 
 from ..core.entry import Position
-from ..core.lease import Claim, Lease, Stage
+from ..core.lease import Claim
 from ..errors import StoreRefused, StoreUnavailable
+from . import claims
 from . import state as log
+from .claims import milliseconds
 from .connection import Link
 from .layout import Layout
 from .nodes import holder
@@ -199,7 +201,7 @@ class RedisStore:
         if look.claim is not None:
             self._claim(pipe, look, look.claim, state)
         replies = pipe.execute()
-        lease = _read_lease(replies.pop(), look.claim) if look.claim is not None else None
+        lease = claims.read(replies.pop(), look.claim) if look.claim is not None else None
         frame = replies.pop()
         if state is None:
             state = self._read(replies, look)
@@ -211,15 +213,7 @@ class RedisStore:
         )
 
     def _claim(self, pipe: Any, look: Look, claim: Claim, state: State | None) -> None:
-        arguments: list[Any] = [
-            claim.owner,
-            claim.stage.value,
-            _ms(claim.ttl),
-            claim.reservation,
-            _ms(claim.overtakes) if claim.overtakes else -1,
-            claim.newest_ban,
-            "1" if claim.regardless else "",
-        ]
+        arguments = claims.arguments(claim)
         keys = [self._at.entry(look.key), self._at.lease(look.key)]
         if state is None:
             keys.append(self._at.control)
@@ -244,7 +238,7 @@ class RedisStore:
         return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(bans))
 
     def _fill(self, fill: Fill) -> bool:
-        lifetime = _ms(fill.lifetime)
+        lifetime = milliseconds(fill.lifetime)
         pipe = self._pipeline(fill.counts, lifetime)
         entry, lease = self._at.entry(fill.key), self._at.lease(fill.key)
         if fill.owner:
@@ -258,7 +252,9 @@ class RedisStore:
         pipe = self.client.pipeline(transaction=False)
         for held in renew.holdings:
             stage = held.stage.value
-            pipe.eval(_RENEW, 1, self._at.lease(held.key), held.owner, stage, _ms(renew.ttl))
+            pipe.eval(
+                _RENEW, 1, self._at.lease(held.key), held.owner, stage, milliseconds(renew.ttl)
+            )
         return [bool(reply) for reply in pipe.execute()]
 
     def _release(self, release: Release) -> bool:
@@ -284,7 +280,7 @@ class RedisStore:
         # WAIT counts what this very connection has written.
         pipe = holder(self.link, self._at.control).pipeline(transaction=False)
         pipe.eval(*arguments)
-        pipe.execute_command("WAIT", self._replicas, _ms(self._patience))
+        pipe.execute_command("WAIT", self._replicas, milliseconds(self._patience))
         reply, acknowledged = pipe.execute()
         if acknowledged < self._replicas:
             raise redis.ConnectionError(
@@ -296,18 +292,3 @@ class RedisStore:
         pipe = self._pipeline(counts)
         pipe.hgetall(self._at.counts)
         return {name.decode(): float(value) for name, value in pipe.execute()[-1].items()}
-
-
-def _ms(seconds: float) -> int:
-    return max(1, int(seconds * 1000))
-
-
-def _read_lease(reply: list[Any], claim: Claim) -> Lease:
-    """Read what ``take.lua`` returned."""
-    match reply:
-        case [b"ours", incarnation, sequence]:
-            position = Position(incarnation.decode(), int(sequence))
-            return Lease(claim.owner, position, claim.stage, claim.ttl)
-        case [b"held", stage, remaining]:
-            return Lease("", None, Stage(stage.decode()), remaining / 1000)
-    return Lease("", None, None)

@@ -1,0 +1,37 @@
+"""Claims on Redis: what ``take.lua`` is given, and what it returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.entry import Position
+from ..core.lease import Claim, Lease, Stage
+
+
+def milliseconds(seconds: float) -> int:
+    """As Redis takes them: whole, and at least one."""
+    return max(1, int(seconds * 1000))
+
+
+def arguments(claim: Claim) -> list[Any]:
+    """The script's first arguments."""
+    return [
+        claim.owner,
+        claim.stage.value,
+        milliseconds(claim.ttl),
+        claim.reservation,
+        milliseconds(claim.overtakes) if claim.overtakes else -1,
+        claim.newest_ban,
+        "1" if claim.regardless else "",
+    ]
+
+
+def read(reply: list[Any], claim: Claim) -> Lease:
+    """Read the script's reply."""
+    match reply:
+        case [b"ours", incarnation, sequence]:
+            position = Position(incarnation.decode(), int(sequence))
+            return Lease(claim.owner, position, claim.stage, claim.ttl)
+        case [b"held", stage, remaining]:
+            return Lease("", None, Stage(stage.decode()), remaining / 1000)
+    return Lease("", None, None)
