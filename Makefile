@@ -24,7 +24,7 @@ test: $(VENV)/.installed ## run the tests on every Redis-compatible server there
 	$(PY) -m pytest --redis=all $(ARGS)
 
 chaos: $(VENV)/.installed ## let things go wrong for longer, and check what was read (ARGS="--seed 7")
-	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-500} $(PY) -m pytest tests/integration/test_engine_model.py -q
+	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-2000} $(PY) -m pytest tests/integration/test_engine_model.py --timeout 0 -q
 	$(PY) -m tests.chaos --seconds 20 $(ARGS)
 
 bench: $(VENV)/.installed ## measure what things cost (ARGS="coalescing" for one of them)
