@@ -129,9 +129,10 @@ class Between(RedisStore):
 
     happens: Callable[[], object]
 
-    def _claim(self, *args: Any) -> None:
+    def _read(self, *args: Any) -> Any:
+        state = super()._read(*args)
         self.happens()
-        super()._claim(*args)
+        return state
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ polled; otherwise L2 is looked into, and its answer brings the newest log record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -21,7 +21,7 @@ from ..core.marks import Ban
 from ..errors import CircuitOpen, EntryError, StoreUnavailable
 from ..observability.counters import Counters
 from ..stores.near import Held, Near
-from ..stores.protocol import Bans, Look, Looked, Poll, ReadBans, Release
+from ..stores.protocol import Bans, Look, Looked, LookMany, Poll, ReadBans, Release
 from .outcome import Call, Hit, Miss
 from .plan import Plan
 
@@ -52,48 +52,117 @@ class Reader:
     def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """Find a call's result; without one, take its lease on the way if a claim is made."""
         now = self.clock()
-        held = self.near.find(call.key, now)
-        if held is not None and not self.near.is_trusted(now):
+        if self.near.find(call.key, now) is not None and not self.near.is_trusted(now):
             yield from self._poll(now)
-            held = self.near.find(call.key, now) if self.near.is_trusted(now) else None
-        hit = self._decode(call, held, now) if held is not None else None
+        hit = self._find_near(call, now)
         return hit if hit is not None else (yield from self._find_far(call, claim))
 
-    def _find_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
-        known = self.near.banned_at(call.key)
-        try:
-            found = yield from self._look_far(call, claim)
-            lease = found.lease if isinstance(found, Miss) else None
-            if claim is None or lease is None or lease.is_ours:
-                return found
-            if lease.stage is None:
-                # The store found the entry good, and this process can't use it; or it came late.
-                found = yield from self._look_far(call, replace(claim, regardless=True))
-            elif self.near.banned_at(call.key) > known:
-                # The claim didn't know of a ban, which may have ended what is in flight.
-                found = yield from self._look_far(call, claim)
-        except StoreUnavailable:
-            if claim is not None:
-                self.abandon(call.key, claim.owner)
-            return Miss("unavailable", None)
-        return found
+    def find_many(
+        self, calls: Sequence[Call], claims: Sequence[Claim | None]
+    ) -> Plan[list[Hit | Miss]]:
+        """Find the results of several calls as ``find`` does, with one look at L2 for all.
 
-    def _look_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
+        Args:
+            calls: The calls.
+            claims: For each, the claim that is made when there is no result.
+        """
+        now = self.clock()
+        near = [i for i, call in enumerate(calls) if self.near.find(call.key, now) is not None]
+        far = sorted(set(range(len(calls))).difference(near))
+        found: dict[int, Hit | Miss] = {}
+
+        def look(at: list[int]) -> Plan[None]:
+            replies = yield from self._find_all_far([calls[i] for i in at], [claims[i] for i in at])
+            found.update(zip(at, replies, strict=True))
+
+        if far:
+            yield from look(far)  # which polls the log as well
+        elif not self.near.is_trusted(now):
+            yield from self._poll(now)
+        found.update((i, hit) for i in near if (hit := self._find_near(calls[i], now)) is not None)
+        if ended := [i for i in near if i not in found]:
+            yield from look(ended)
+        return [found[i] for i in range(len(calls))]
+
+    def _find_near(self, call: Call, now: float) -> Hit | None:
+        held = self.near.find(call.key, now) if self.near.is_trusted(now) else None
+        return self._decode(call, held, now) if held is not None else None
+
+    def _find_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
+        found = yield from self._look_far([call], [claim])
+        return (yield from self._look_again(call, claim, *found[0]))
+
+    def _find_all_far(
+        self, calls: Sequence[Call], claims: Sequence[Claim | None]
+    ) -> Plan[list[Hit | Miss]]:
+        found = yield from self._look_far(calls, claims)
+        settled = []
+        for call, claim, first in zip(calls, claims, found, strict=True):
+            settled.append((yield from self._look_again(call, claim, *first)))
+        return settled
+
+    def _look_again(
+        self, call: Call, claim: Claim | None, found: Hit | Miss, known: int
+    ) -> Plan[Hit | Miss]:
+        """Settle what a look left open: it may have found an entry or a leader that don't count.
+
+        Args:
+            call: The call.
+            claim: The claim that was made.
+            found: What was found.
+            known: Sequence of the newest ban that the claim knew of.
+        """
+        lease = found.lease if isinstance(found, Miss) else None
+        if claim is None or lease is None or lease.is_ours:
+            return found
+        if lease.stage is None:
+            # The store found the entry good, and this process can't use it; or it came late.
+            claim = replace(claim, regardless=True)
+        elif self.near.banned_at(call.key) <= known:
+            return found
+        # Else the claim didn't know of a ban, which may have ended what is in flight.
+        again = yield from self._look_far([call], [claim])
+        return again[0][0]
+
+    def _look_far(
+        self, calls: Sequence[Call], claims: Sequence[Claim | None]
+    ) -> Plan[list[tuple[Hit | Miss, int]]]:
+        """Look into L2: what is found, and the newest ban that each claim knew of."""
         now = self.clock()
         counts = self.counters.take(now)
-        if claim is not None:
-            claim = replace(claim, newest_ban=self.near.banned_at(call.key))
+        known = [self.near.banned_at(call.key) for call in calls]
+        looks = [
+            Look(call.key, call.marks, claim=claim and replace(claim, newest_ban=ban))
+            for call, claim, ban in zip(calls, claims, known, strict=True)
+        ]
         try:
-            looked: Looked = yield Look(call.key, call.marks, self.near.position, counts, claim)
-        except CircuitOpen:
-            self.counters.put_back(counts)
-            return Miss("unavailable", None)  # the claim wasn't sent: nothing to abandon
-        except StoreUnavailable:
-            self.counters.put_back(counts)
-            raise
-        if looked.position is None:  # the next command opens a new incarnation
-            looked = yield Look(call.key, call.marks, claim=claim)
-        self.near.advance(looked.position, looked.records, now)
+            try:
+                replies = yield from _ask(looks, self.near.position, counts)
+            except StoreUnavailable:
+                self.counters.put_back(counts)
+                raise
+            if replies[0].position is None:  # the next command opens a new incarnation
+                replies = yield from _ask(looks, None, {})
+        except StoreUnavailable as error:
+            if not isinstance(error, CircuitOpen):  # which says that nothing was sent
+                self._abandon(calls, claims)
+            return [(Miss("unavailable", None), 0)] * len(calls)
+        self.near.advance(replies[0].position, replies[0].records, now)
+        found: list[tuple[Hit | Miss, int]] = []
+        for i, call in enumerate(calls):
+            try:
+                found.append(((yield from self._settle(call, replies[i], now)), known[i]))
+            except StoreUnavailable:
+                self._abandon(calls[i : i + 1], claims[i : i + 1])
+                found.append((Miss("unavailable", None), 0))
+        return found
+
+    def _abandon(self, calls: Sequence[Call], claims: Sequence[Claim | None]) -> None:
+        for call, claim in zip(calls, claims, strict=True):
+            if claim is not None:
+                self.abandon(call.key, claim.owner)
+
+    def _settle(self, call: Call, looked: Looked, now: float) -> Plan[Hit | Miss]:
         if looked.position is None:
             return Miss("log-lost", None)
         found = yield from self._judge(call, looked, looked.position, now)
@@ -185,6 +254,16 @@ class Reader:
         if not marks.is_valid(entry, looked.marks, looked.position, bans):
             return None
         return entry, looked.remaining
+
+
+def _ask(
+    looks: Sequence[Look], since: Position | None, counts: Mapping[str, float]
+) -> Plan[list[Looked]]:
+    if len(looks) > 1:
+        many: list[Looked] = yield LookMany(tuple(looks), since, counts)
+        return many
+    one: Looked = yield replace(looks[0], since=since, counts=counts)
+    return [one]
 
 
 def _check_same_log(position: Position | None, before: Position) -> Position:

@@ -29,6 +29,7 @@ from .protocol import (
     Invalidate,
     Look,
     Looked,
+    LookMany,
     Poll,
     ReadBans,
     Record,
@@ -109,11 +110,13 @@ class MemoryStore:
 
     def execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
         """Execute one command (see ``Store``)."""
-        if isinstance(command, (Look, Poll, Fill, Count)):
+        if isinstance(command, (Look, LookMany, Poll, Fill, Count)):
             self._add(command.counts)
         match command:
             case Look():
                 return self._look(command)
+            case LookMany():
+                return [self._look(replace(look, since=command.since)) for look in command.looks]
             case Poll():
                 position = self._position
                 records = self._records(command.since, position)

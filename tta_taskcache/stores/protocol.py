@@ -71,6 +71,21 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class LookMany:
+    """Do several looks, as of one moment: one round trip per node, not per look.
+
+    Attributes:
+        looks: The looks; their own ``since`` and ``counts`` don't count.
+        since: As of ``Look``.
+        counts: Likewise.
+    """
+
+    looks: tuple[Look, ...]
+    since: Position | None = None
+    counts: Counts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Poll:
     """Read the log since a position, without looking for anything."""
 
@@ -187,6 +202,7 @@ class Count:
 
 Command = (
     Look
+    | LookMany
     | Poll
     | ReadBans
     | Fill
@@ -202,6 +218,7 @@ Command = (
 )
 Reply = (
     Looked
+    | list[Looked]
     | Bans
     | bool
     | list[bool]
@@ -219,6 +236,7 @@ class Store(Protocol):
 
     ==================== ==============================================================
     ``Look``, ``Poll``   ``Looked``
+    ``LookMany``         list of ``Looked``, in the order of its looks
     ``ReadBans``         ``Bans``
     ``Fill``             bool: whether it was stored
     ``Renew``            list of bool: which leases are still their owners'

@@ -7,20 +7,19 @@ No clock but Redis' own is used: expiry is Redis', and what remains is asked for
 from __future__ import annotations
 
 import uuid
-from importlib import resources
+from collections.abc import Sequence
 from typing import Any
 
 import redis
 from redis.exceptions import RedisClusterException
 
 from ..core.entry import Position
-from ..core.lease import Claim
 from ..errors import StoreRefused, StoreUnavailable
-from . import claims
 from . import state as log
 from .claims import milliseconds
 from .connection import Link
 from .layout import Layout
+from .looking import Looks
 from .nodes import holder
 from .protocol import (
     Bans,
@@ -31,6 +30,7 @@ from .protocol import (
     Invalidate,
     Look,
     Looked,
+    LookMany,
     Poll,
     ReadBans,
     Release,
@@ -39,6 +39,7 @@ from .protocol import (
     Scan,
 )
 from .scanning import Scanner
+from .scripts import script
 from .state import State
 from .sweeps import AskForSweep, NoteSweep, ReadSweep, Sweep
 
@@ -55,14 +56,8 @@ GRACE_MS = 24 * 3600 * 1000
 MARKS_A_CALL = 1_000
 
 
-def script(name: str) -> str:
-    """The text of a script."""
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text()
-
-
 _OPEN = script("open")
 _INVALIDATE = script("invalidate")
-_TAKE = script("take")
 _FILL = script("fill")
 _RENEW = script("renew")
 _RELEASE = script("release")
@@ -127,7 +122,9 @@ class RedisStore:
     def _execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
         match command:
             case Look():
-                return self._look(command)
+                return self._look((command,), command.since, command.counts)[0]
+            case LookMany():
+                return self._look(command.looks, command.since, command.counts)
             case Poll():
                 return self._poll(command)
             case ReadBans():
@@ -166,67 +163,47 @@ class RedisStore:
             pipe.hincrbyfloat(self._at.counts, name, amount)
         return pipe
 
-    def _ask(self, pipe: Any, command: Look | Poll) -> None:
-        marks = command.marks if isinstance(command, Look) else ()
-        log.ask(pipe, self._at.control, self._at.stream, marks, command.since)
-
-    def _read(self, replies: list[Any], command: Look | Poll) -> State | None:
-        """Read the replies to ``_ask``, the last ones; None when the log can't be gone by."""
-        marks = command.marks if isinstance(command, Look) else ()
-        state = log.read(replies, marks, command.since)
+    def _read(
+        self, replies: list[Any], marks: Sequence[str], since: Position | None
+    ) -> State | None:
+        """Read the log's state off the end of replies; None when the log can't be gone by."""
+        state = log.read(replies, marks, since)
         if state is None:
             self._longest = None
             return None
         self._longest = state.longest
-        if log.went_back(command.since, state.position):
+        if log.went_back(since, state.position):
             self._broken = state.position.incarnation
             return None
         return state
 
-    def _look(self, look: Look) -> Looked:
-        pipe = self._pipeline(look.counts)
+    def _look(self, looks: Sequence[Look], since: Position | None, counts: Counts) -> list[Looked]:
+        all_of = Looks(self._at, looks)
+        marks = all_of.marks
+        lost = [LOST] * len(looks)
         state: State | None = None
-        apart = look.claim is not None and self.link.is_cluster
-        if apart:
-            self._ask(pipe, look)
-            state = self._read(pipe.execute(), look)
-            if state is None:
-                return LOST
-            pipe = self.client.pipeline(transaction=False)
-        # What remains is asked for before the entry: a newer entry only gets less time this way.
-        pipe.pttl(self._at.entry(look.key))
-        if not apart:
-            self._ask(pipe, look)
-        pipe.get(self._at.entry(look.key))
-        if look.claim is not None:
-            self._claim(pipe, look, look.claim, state)
-        replies = pipe.execute()
-        lease = claims.read(replies.pop(), look.claim) if look.claim is not None else None
-        frame = replies.pop()
-        if state is None:
-            state = self._read(replies, look)
-        if state is None:
-            return LOST
-        remaining = replies.pop() / 1000
-        return Looked(
-            state.position, frame, remaining, state.marks, state.records, state.banned, lease
-        )
+        pipe = self._pipeline(counts)
 
-    def _claim(self, pipe: Any, look: Look, claim: Claim, state: State | None) -> None:
-        arguments = claims.arguments(claim)
-        keys = [self._at.entry(look.key), self._at.lease(look.key)]
-        if state is None:
-            keys.append(self._at.control)
-            arguments += look.marks
-        else:
-            newest = max(state.marks.values(), default=0)
-            arguments += [state.position.incarnation, state.position.sequence, newest]
-        pipe.eval(_TAKE, len(keys), *keys, *arguments)
+        def ask() -> None:
+            if state is None:
+                log.ask(pipe, self._at.control, self._at.stream, marks, since)
+
+        if all_of.are_claims and self.link.is_cluster:
+            ask()
+            state = self._read(pipe.execute(), marks, since)
+            if state is None:
+                return lost
+            pipe = self.client.pipeline(transaction=False)
+        all_of.queue(pipe, ask, state)
+        looked = all_of.read(
+            pipe.execute(), lambda replies: state or self._read(replies, marks, since)
+        )
+        return looked or lost
 
     def _poll(self, poll: Poll) -> Looked:
         pipe = self._pipeline(poll.counts)
-        self._ask(pipe, poll)
-        state = self._read(pipe.execute(), poll)
+        log.ask(pipe, self._at.control, self._at.stream, (), poll.since)
+        state = self._read(pipe.execute(), (), poll.since)
         return LOST if state is None else state.looked()
 
     def _read_bans(self) -> Bans:

@@ -29,6 +29,7 @@ from .counting import Counting
 from .entries import Entries
 from .leases import Leases, claim
 from .log import Log
+from .many import Many, look_many
 from .scanning import Scanning
 from .sweeps import Sweeps, sweep
 from .takeovers import Takeovers
@@ -43,6 +44,7 @@ __all__ = [
     "in_threads",
     "invalidate",
     "look",
+    "look_many",
     "make_entry",
     "poll",
     "position",
@@ -52,7 +54,7 @@ __all__ = [
 ]
 
 
-class StoreContract(Entries, Log, Bans, Leases, Takeovers, Scanning, Sweeps, Counting):
+class StoreContract(Entries, Many, Log, Bans, Leases, Takeovers, Scanning, Sweeps, Counting):
     """The contract of a store, as tests. It holds for every store and every wrapper of one.
 
     Fixtures to override:

@@ -1,0 +1,10 @@
+"""The Lua scripts that Redis runs, by name."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+
+def script(name: str) -> str:
+    """The text of a script."""
+    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text()
