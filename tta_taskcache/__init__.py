@@ -3,8 +3,8 @@
 ``@app.task(base=CachedTask, cache_ttl=3600)`` is all it takes on an app whose results are in Redis.
 """
 
+from .celery import ahead, definition
 from .celery.app import TaskCache
-from .celery.definition import install
 from .celery.handle import MISSING, Explanation
 from .celery.status import CacheStatus
 from .celery.task import CachedTask
@@ -18,7 +18,8 @@ from .errors import (
 )
 from .observability.counters import Stats
 
-install()
+definition.install()
+ahead.install()
 
 __all__ = [
     "MISSING",

@@ -105,6 +105,7 @@ class Engine(Reader):
         task_id: str | None,
         owner: str = "",
         replaces: bool = False,
+        refused: str = "",
     ) -> Plan[bool]:
         """Store the result of a run. Never raises for a fault of the store or of the result.
 
@@ -118,11 +119,14 @@ class Engine(Reader):
                 another's by now, nothing is stored.
             replaces: Whether there may be an entry that is still valid: then other processes are
                 told (one more round trip), whose memory would hold on to it.
+            refused: Why it isn't to be stored, if so: only the lease ends.
 
         Returns:
             Whether it was stored, and others told if need be.
         """
-        entry, reason = self._entry(call, position, value, run_seconds, task_id)
+        entry, reason = (
+            (None, refused) if refused else self._entry(call, position, value, run_seconds, task_id)
+        )
         size = 0
         if entry is not None:
             size, reason = yield from self._store(entry, owner)

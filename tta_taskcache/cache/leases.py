@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
-from weakref import WeakSet
+from weakref import ReferenceType, WeakSet, ref
 
 from ..core.events import Fault, Observe
 from ..core.lease import Holding, Stage
@@ -105,17 +105,18 @@ class Leases:
             with suppress(RuntimeError):  # this process may have no more threads: leases lapse
                 # Whoever is struck in between, or is here at once with another, leaves two threads
                 # behind; they share the work.
-                _thread.start_new_thread(self._work, (self._alarm,))
+                alarm = self._alarm
+                me = ref(self, lambda _: alarm.put(None))
+                _thread.start_new_thread(_work, (me, alarm))
                 self._started = True
 
-    def _work(self, alarm: SimpleQueue[None]) -> None:
-        while True:
-            due = min((held.due for held in list(self._held.values())), default=None)
-            with suppress(Empty):
-                alarm.get(timeout=None if due is None else max(0.0, due - self._clock()))
-            self._work_safely()
+    def pause(self) -> float | None:
+        """Seconds until something is due; None when nothing is held."""
+        due = min((held.due for held in list(self._held.values())), default=None)
+        return None if due is None else max(0.0, due - self._clock())
 
-    def _work_safely(self) -> None:
+    def work_safely(self) -> None:
+        """Do what is due, whatever comes of it."""
         try:
             self.work_due()
         except Exception as error:  # noqa: BLE001 - leases lapse; whoever computes goes on
@@ -171,6 +172,17 @@ class Leases:
         newer = self._held.pop(held.owner, None)
         if newer is not None and newer is not held:
             self._held.setdefault(held.owner, newer)
+
+
+def _work(of: ReferenceType[Leases], alarm: SimpleQueue[None]) -> None:
+    """Work for as long as anybody has the leases: an app that is gone leaves no thread behind."""
+    while (leases := of()) is not None:
+        pause = leases.pause()
+        del leases
+        with suppress(Empty):
+            alarm.get(timeout=pause)
+        if (leases := of()) is not None:
+            leases.work_safely()
 
 
 _all: WeakSet[Leases] = WeakSet()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Self
 from weakref import WeakSet
 
 from celery import Celery, Task, signals
+from celery.canvas import Signature
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
@@ -19,7 +20,8 @@ from ..core import marks
 from ..errors import StoreUnavailable
 from ..observability.counters import Stats, read_stats
 from ..stores.breaker import GuardedStore
-from . import chores, context
+from . import chores, context, mapping, steps
+from .invalidation import read_marks
 from .options import read_keyer
 from .runtime import Runtime, build
 from .serializers import CODECS, EXACT_CODECS
@@ -68,6 +70,7 @@ class TaskCache:
         self.app.steps["consumer"].add("tta_taskcache.celery.consumer:ConsumerSite")
         signals.before_task_publish.connect(context.on_publish, dispatch_uid="tta_taskcache")
         chores.register(self.app, self.end, lambda: self.runtime)
+        mapping.install(self.app)
         _caches.add(self)
 
     def _configure(self, settings: Mapping[str, Any]) -> None:
@@ -149,7 +152,7 @@ class TaskCache:
             StoreUnavailable: It was not acknowledged: it may or may not have happened.
             OperationalError: The broker didn't take the task.
         """
-        names = _marks(key, task, tags, pattern)
+        names = read_marks(key, task, tags, pattern)
         keys = () if key is None else (key,)
         if queue:
             return self._queue(names, keys)
@@ -198,6 +201,21 @@ class TaskCache:
             self.runtime.run(sweeping.withdraw())
             raise
 
+    def prefetch(self, signatures: Signature | Iterable[Signature]) -> int:
+        """Read what is stored for calls into this process's memory: one round trip per node.
+
+        Groups, chords and chunks do it by themselves. Worth it before calls that are made one by
+        one within ``taskcache_l1_max_staleness``; later ones poll the log first.
+
+        Args:
+            signatures: A signature or several. Of a group and a chord's header all calls count, of
+                a chain the first; tasks that aren't cached are left out.
+
+        Returns:
+            How many of them could be answered now.
+        """
+        return steps.prefetch(self.app, signatures)
+
     def keys(self, pattern: str = "*") -> list[str]:
         """The keys (``task:label:digest``) of all valid entries that match a glob.
 
@@ -227,42 +245,6 @@ class TaskCache:
         # Past the breaker: that Redis is gone as well is no news now.
         with suppress(StoreUnavailable):
             run(self.runtime.engine.totals(), store.store)
-
-
-def _marks(key: str | None, task: str | Task | None, tags: Any, pattern: Any) -> tuple[str, ...]:
-    """The marks of an invalidation.
-
-    Raises:
-        ValueError: Nothing was named.
-        TypeError: What was named isn't what it has to be.
-    """
-    if key is None and task is None and tags is None and pattern is None:
-        raise ValueError(
-            "invalidate() needs key=, task=, tags= or pattern=; clear() invalidates everything"
-        )
-    if tags is not None and not _is_names(tags):
-        raise TypeError(f"invalidate(tags={tags!r}): must be a collection of strings")
-    if pattern is not None and (not isinstance(pattern, str) or not pattern):
-        raise TypeError(f"invalidate(pattern={pattern!r}): must be a glob such as 'report:*'")
-    names: list[str] = []
-    if task is not None:
-        names.append(marks.of_task(task if isinstance(task, str) else task.name))
-    if key is not None:
-        names.append(marks.of_key(key))
-    names.extend(map(marks.of_tag, tags or ()))
-    if pattern is not None:
-        names.append(marks.of_pattern(pattern))
-    if not names:
-        raise ValueError("invalidate(tags=[]): names no tag")
-    return tuple(names)
-
-
-def _is_names(tags: object) -> bool:
-    return (
-        isinstance(tags, Collection)
-        and not isinstance(tags, str)
-        and all(isinstance(tag, str) for tag in tags)
-    )
 
 
 #: The caches of all apps of this process.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from ..cache.outcome import Call, Hit, Miss
 from ..cache.plan import Plan
 from ..core.entry import Position
-from ..core.events import Fault, Lookup, Ran
-from ..core.lease import Claim, Lease, Stage
+from ..core.events import Fault, Lookup
+from ..core.keys import Keyer
+from ..core.lease import Claim, Lease
 from ..core.policy import Site
 from ..errors import UncacheableCall
 from . import context
@@ -29,17 +30,8 @@ Mode = Literal["use", "refresh", "bypass", "only"]
 #: The reason of a miss that was asked for.
 REFRESH = "refresh"
 
-#: Seconds for which a site trusts what the site before has found. A message takes a few
-#: milliseconds to a free worker; one that had to wait is looked up again.
-HAND_OVER = 0.05
-
-#: Seconds that a producer's reservation lasts, which nobody renews: the worker that trusts its look
-#: does so within ``HAND_OVER``, and renews it as its own soon after.
-RESERVED_FOR = 1.0
-
-#: A reservation with no more than this left (s) gives way to a call that a worker has in hand: its
-#: message waits in some queue, and may for long.
-OVERTAKEN_AT = 0.5
+#: Calls that are looked up together: a round trip for all, and a bound on what comes in at once.
+AT_ONCE = 500
 
 #: The name under which lookups of ``task.cache`` are counted, which happen at no site.
 DIRECT = "direct"
@@ -97,6 +89,11 @@ class Seen:
     lease: Lease | None = None
 
     @property
+    def outcome(self) -> Hit | Miss:
+        """What the look found."""
+        return self.hit or Miss(self.reason, self.position, self.lease)
+
+    @property
     def owner(self) -> str:
         """Owner of the lease when this call leads; else empty."""
         return self.lease.owner if self.lease is not None else ""
@@ -120,6 +117,11 @@ class Seen:
             age=self.hit.age,
             task_id=self.hit.entry.task_id,
         )
+
+
+def is_cached(task: object) -> TypeGuard[CachedTask]:
+    """Whether a task is a ``CachedTask``."""
+    return isinstance(getattr(task, "_cache_keyer", None), Keyer)
 
 
 def identify(asked: Asked) -> Call:
@@ -149,7 +151,9 @@ def look(
     site: Site | None,
     handed_over: Seen | None = None,
     claim: Claim | None = None,
+    *,
     plan: Callable[[Call, str, Claim], Plan[Hit | Miss]] | None = None,
+    known: Seen | None = None,
 ) -> Seen:
     """Look for the answer to a call at a site. Faults of the cache become misses.
 
@@ -159,6 +163,7 @@ def look(
         handed_over: What the site before has just found out, if it was a miss.
         claim: Take the lease on the way, if the task coalesces.
         plan: How to look with a claim, if not with ``Engine.look``.
+        known: What ``look_all`` has found.
     """
     task = asked.task
     runtime = task.taskcache().runtime
@@ -172,6 +177,9 @@ def look(
                 return replace(handed_over, call=call)
             reason = _pass_by(call, site, asked.mode)
             if not reason:
+                if known is not None and known.call == call:
+                    runtime.engine.tell(call, site or DIRECT, known.outcome)
+                    return known
                 if claim is not None and call.policy.coalesce:
                     leading = (plan or runtime.engine.look)(call, site or DIRECT, claim)
                     return found(call, runtime.run(leading))
@@ -187,6 +195,46 @@ def look(
         runtime.observe(Fault(task.name, "look", error))
     runtime.observe(Lookup(task.name, call.key if call else None, site or DIRECT, None, reason))
     return Seen(call, position=position, reason=reason)
+
+
+def look_all(
+    asked: Sequence[Asked], site: Site, claims: Sequence[Claim | None]
+) -> list[Seen | None]:
+    """Look for the answers to several calls of one app at once. Tells nobody: ``look`` does.
+
+    Returns:
+        For each what was found; None where ``look`` has to see by itself.
+    """
+    if not asked:
+        return []
+    runtime = asked[0].task.taskcache().runtime
+    seen: list[Seen | None] = [None] * len(asked)
+    calls: dict[int, Call] = {}
+    try:
+        for i, one in enumerate(asked):
+            call = _cacheable(one)
+            if call is not None and not _pass_by(call, site, one.mode):
+                calls[i] = call
+        claimed = [claims[i] if call.policy.coalesce else None for i, call in calls.items()]
+        outcomes = runtime.run(runtime.engine.find_many(list(calls.values()), claimed))
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
+        runtime.observe(Fault(asked[0].task.name, "look", error))
+    else:
+        for (i, call), outcome in zip(calls.items(), outcomes, strict=True):
+            seen[i] = found(call, outcome)
+    return seen
+
+
+def _cacheable(asked: Asked) -> Call | None:
+    """The call, if the cache has to do with it."""
+    if _bypass(asked):
+        return None
+    try:
+        return identify(asked)
+    except UncacheableCall:
+        return None
 
 
 def _bypass(asked: Asked) -> str:
@@ -212,31 +260,6 @@ def is_enabled(task: CachedTask) -> bool:
     return task.taskcache().runtime.settings.enabled and task.taskcache_keyer().policy.enabled
 
 
-def store(
-    task: CachedTask, seen: Seen, value: Any, run_seconds: float, task_id: str | None
-) -> bool:
-    """Store the result of a run, if its call can be cached. Never raises."""
-    runtime = task.taskcache().runtime
-    call = seen.call
-    runtime.observe(Ran(task.name, call.key if call else None, run_seconds))
-    if call is None:
-        return False
-    try:
-        fill = runtime.engine.fill(
-            call,
-            seen.position,
-            value,
-            run_seconds=run_seconds,
-            task_id=task_id,
-            owner=seen.owner,
-            replaces=seen.reason == REFRESH,
-        )
-        return runtime.run(fill)
-    except Exception as error:  # noqa: BLE001 - the task has run: even its time limit comes too late
-        runtime.observe(Fault(task.name, "fill", error))
-        return False
-
-
 def found(call: Call, outcome: Hit | Miss) -> Seen:
     """What a site has seen when it looked just now."""
     if isinstance(outcome, Hit):
@@ -248,32 +271,3 @@ def found(call: Call, outcome: Hit | Miss) -> Seen:
         reason=outcome.reason,
         lease=outcome.lease,
     )
-
-
-def hand_over(seen: Seen) -> list[Any] | None:
-    """A miss in the form that travels in our header: time, incarnation, sequence, owner.
-
-    Nothing when an equal call is in flight: the next site has to look whether it still is.
-    """
-    if seen.position is None or seen.follows:
-        return None
-    return [seen.at, seen.position.incarnation, seen.position.sequence, seen.owner]
-
-
-def take_over(stamp: Mapping[str, Any]) -> Seen | None:
-    """Read what the site before found, while it is too young for much to have happened since.
-
-    It saves a round trip. The log's position is older than the run, so storing with it is safe; and
-    the lease that came with it keeps equal calls waiting. A call without one may miss what was
-    stored in the meantime: then it runs as it would have, had it come a moment earlier. Where
-    clocks differ, a site looks again, or trusts for longer than it should.
-    """
-    match stamp.get("seen"):
-        case [int() | float() as at, str() as incarnation, int() as sequence, str() as owner]:
-            # A leader's main process renews its lease: it may have waited for the pool.
-            leads = bool(owner) and stamp.get("leads") is True
-            if leads or 0 <= time.time() - at <= HAND_OVER:
-                position = Position(incarnation, sequence)
-                lease = Lease(owner, position, Stage.RESERVED) if owner else None
-                return Seen(None, position=position, at=at, reason="recent", lease=lease)
-    return None

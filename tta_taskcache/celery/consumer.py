@@ -16,6 +16,7 @@ from celery import bootsteps
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.worker.request import Request
+from celery.worker.state import task_reserved
 
 from ..cache.leases import RENEWALS
 from ..cache.outcome import Call, Hit, Miss
@@ -25,10 +26,12 @@ from ..core.lease import Claim, Lease, Stage
 from ..core.policy import Site
 from . import context
 from .app import cache_of
-from .calls import OVERTAKEN_AT, RESERVED_FOR, Asked, Seen, found, hand_over, look, take_over
+from .calls import Asked, Seen, found, look
 from .followers import Follower, Followers
+from .handover import OVERTAKEN_AT, RESERVED_FOR, hand_over, take_over
 from .inline import Inline, be_impatient
 from .leader import Leader
+from .rate_limits import RateLimits
 from .runtime import Runtime
 from .task import CachedTask
 
@@ -41,9 +44,11 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._has_processes = isinstance(consumer.pool, PreforkPool)
         self._to_pool: Callable[[Request], None] = consumer.on_task_request
         self._inline = Inline()
+        self._consumer = consumer
         self._followers: Followers | None = None
         # Before the consumer's strategies are made: each keeps a reference to this.
         consumer.on_task_request = self.on_task_request
+        self._limits = RateLimits(consumer, self)
 
     def start(self, consumer: Any) -> None:
         """Let the result backend give up in time in this process, whose tasks run in others."""
@@ -61,19 +66,25 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def on_task_request(self, request: Request) -> None:
         """Answer a request from the cache, let it wait, or send it on to the pool."""
-        task = request.task
-        if not isinstance(task, CachedTask):
+        if not isinstance(request.task, CachedTask):
             self._to_pool(request)
-            return
+        elif (seen := self.unanswered(request)) is not None:
+            self.dispatch(request, seen)
+
+    def unanswered(self, request: Request) -> Seen | None:
+        """Answer a request or let it wait for an equal one; else say what was found."""
         try:
-            seen = self._look(task, request)
+            seen = self._look(request.task, request)
         except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
             self._fault(request, "consume", error)
             seen = Seen(None)
         if seen.call is not None and seen.follows and self._followers is not None:
+            task_reserved(request)  # a rate-limited one isn't yet
             self._followers.park(request, seen.call)
-        elif seen.hit is None or not self._inline.complete(request, seen.hit):
-            self._send(request, seen)
+            return None
+        if seen.hit is not None and self._inline.complete(request, seen.hit):
+            return None
+        return seen
 
     def _look(self, task: CachedTask, request: Request) -> Seen:
         """Look for the answer, and for the right to compute it."""
@@ -89,12 +100,14 @@ class ConsumerSite(bootsteps.StartStopStep):
         def plan(call: Call, site: str, claim: Claim) -> Plan[Hit | Miss]:
             return _join() if followers.has(call.key) else runtime.engine.look(call, site, claim)
 
-        return look(asked, Site.CONSUMER, take_over(stamp), _claim(runtime, request), plan)
+        return look(asked, Site.CONSUMER, take_over(stamp), _claim(runtime, request), plan=plan)
 
-    def _send(self, request: Request, seen: Seen) -> None:
+    def dispatch(self, request: Request, seen: Seen) -> None:
         """Send a request to the pool, with what is known of it."""
         headers = request.request_dict
-        if noted := hand_over(seen):
+        # A pool process without Redis has a memory of its own.
+        known = request.task.taskcache().runtime.is_shared or not self._has_processes
+        if known and (noted := hand_over(seen)):
             stamp = {**context.stamp_of(headers), "seen": noted, "leads": bool(seen.owner)}
             headers[context.HEADER] = stamp
         if seen.call is not None and seen.lease is not None and seen.owner:
@@ -148,7 +161,17 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def send(self, follower: Follower, seen: Seen) -> None:
         """Send a follower to the pool: it leads now, or runs for itself."""
-        self._send(follower.request, seen)
+        self._limits.run(follower.request, seen)
+
+    def step_back(self, request: Request, seen: Seen) -> None:
+        """Let others lead: this call isn't on its way yet."""
+        headers = request.request_dict
+        stamp = context.stamp_of(headers)
+        if "seen" in stamp:  # the lease that came with it ends now
+            headers[context.HEADER] = {name: stamp[name] for name in stamp if name != "seen"}
+        if seen.call is not None and seen.owner:
+            runtime = cache_of(self._consumer.app).runtime
+            runtime.leases.end(seen.call.key, seen.owner)
 
     def _fault(self, request: Request, operation: str, error: Exception) -> None:
         request.task.taskcache().runtime.observe(Fault(request.task.name, operation, error))

@@ -18,7 +18,9 @@ from ..cache.outcome import Call, Hit, Miss
 from ..cache.plan import Plan
 from ..core.lease import Claim, Stage
 from ..core.policy import Site
-from .calls import OVERTAKEN_AT, Asked, Seen, look, store
+from .calls import Asked, Seen, look
+from .filling import store
+from .handover import OVERTAKEN_AT
 
 #: Keys that are being computed further up: a computation that asks for itself doesn't wait.
 _leading: ContextVar[frozenset[str]] = ContextVar("taskcache_leading", default=frozenset())

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.policy import Site
 from . import context, direct
-from .calls import Asked, Mode, look, store, take_over
+from .calls import Asked, Mode, look
 from .completion import answer_to
+from .filling import store
+from .handover import take_over
 
 if TYPE_CHECKING:
     from .task import CachedTask
+
+
+#: Set on a request whose result isn't to be stored, with the reason.
+UNSTORED = "taskcache_unstored"
 
 
 def answer_or_run(
@@ -50,5 +56,6 @@ def answer_or_run(
         return seen.hit.value
     started = monotonic()
     value = run(*args, **kwargs)
-    store(task, seen, value, monotonic() - started, request.id)
+    refused = request.get(UNSTORED) or ""
+    store(task, seen, value, monotonic() - started, request.id, refused=refused)
     return value

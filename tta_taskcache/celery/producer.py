@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from ..core.lease import Claim, Stage
 from ..core.policy import Site
 from ..errors import CacheMiss
 from . import context
-from .calls import RESERVED_FOR, Asked, Mode, Seen, as_sent, hand_over, look, read_mode
+from .calls import Asked, Mode, Seen, as_sent, look, read_mode
 from .completion import Request, complete_here, in_a_loop, request_for
+from .handover import RESERVED_FOR, hand_over
 
 if TYPE_CHECKING:
     from .task import CachedTask
@@ -23,6 +25,22 @@ if TYPE_CHECKING:
 
 Send = Callable[..., AsyncResult]
 Options = dict[str, Any]
+
+#: The option that carries an ``Ahead``.
+AHEAD = "taskcache_ahead"
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is known of a call before it is made: its group was looked up together.
+
+    Attributes:
+        seen: What was found.
+        result: The result that the group keeps.
+    """
+
+    seen: Seen
+    result: AsyncResult
 
 
 def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
@@ -37,22 +55,27 @@ def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
         CacheMiss: The mode is ``"only"``, and there is no entry.
     """
     task = asked.task
+    ahead: Ahead | None = options.pop(AHEAD, None)
     stamp = _stamp(asked)
     seen = Seen(None, reason="later")
     # An eager call gets its answer at the pool site, in this process.
     eager = task.app.conf.task_always_eager and asked.mode != "only"
-    if not eager and _may_answer(options):
+    if not eager and may_answer(options):
         asked = as_sent(asked, options.get("serializer"))
-        seen = look(asked, Site.PRODUCER, claim=_reserve(asked, options))
+        known = ahead.seen if ahead is not None else None
+        seen = look(asked, Site.PRODUCER, claim=reserve(asked, options), known=known)
         if seen.hit is not None:
-            return _answer(asked, stamp, options, seen, seen.hit)
-        if noted := hand_over(seen):
+            return _answer(asked, stamp, options, seen, hit=seen.hit, ahead=ahead)
+        # A memory of its own says nothing of a worker's: positions there are of another log.
+        if task.taskcache().runtime.is_shared and (noted := hand_over(seen)):
             stamp["seen"] = noted
     if asked.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({seen.reason})")
     options["headers"] = _headers(asked, options, stamp)
     result = send(asked.args, asked.kwargs, **options)
     result.cache_status = stamp.status or seen.status(Site.PRODUCER)
+    if ahead is not None:
+        ahead.result.cache_status = result.cache_status
     return result
 
 
@@ -76,7 +99,7 @@ def read_asked(
     return Asked(task, args or (), kwargs or {}, context.of_new_call(headers), read)
 
 
-def _reserve(asked: Asked, options: Options) -> Claim | None:
+def reserve(asked: Asked, options: Options) -> Claim | None:
     """Ask for the lease on behalf of the message that is sent if there is no answer."""
     if asked.mode == "only" or not asked.task.taskcache().runtime.is_shared:
         return None
@@ -100,7 +123,7 @@ def _headers(asked: Asked, options: Options, stamp: Mapping[str, Any]) -> dict[s
     return {**context.visible(asked.context), **own, context.HEADER: stamp}
 
 
-def _may_answer(options: Mapping[str, Any]) -> bool:
+def may_answer(options: Mapping[str, Any]) -> bool:
     """Whether a call with these options may be answered at once (promise S5)."""
     if options.get("eta") or options.get("countdown") or options.get("retries"):
         return False
@@ -116,7 +139,13 @@ def _may_answer(options: Mapping[str, Any]) -> bool:
 
 
 def _answer(
-    asked: Asked, stamp: context.Stamp, options: Options, seen: Seen, hit: Hit
+    asked: Asked,
+    stamp: context.Stamp,
+    options: Options,
+    seen: Seen,
+    *,
+    hit: Hit,
+    ahead: Ahead | None,
 ) -> AsyncResult:
     task = asked.task
     task_id = options.get("task_id") or uuid()
@@ -125,30 +154,44 @@ def _answer(
     options["headers"] = _headers(asked, options, dict(stamp))
     options.setdefault("ignore_result", task.ignore_result)
     request = request_for(task, task_id, asked.args, asked.kwargs, options)
-    result: AsyncResult = task.AsyncResult(task_id)
-    result.ignored = options["ignore_result"]
+    result: AsyncResult
+    if ahead is not None and ahead.result.id == task_id:
+        result = ahead.result
+    else:
+        result = task.AsyncResult(task_id)
+        result.ignored = options["ignore_result"]
     result.cache_status = seen.status(Site.PRODUCER)
     parent = task.app.current_worker_task
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
-    if not in_a_loop(lambda: _complete(task, request, hit, result)):
+    in_group = ahead is not None and result is ahead.result
+    if not in_a_loop(lambda: _complete(task, request, hit, result, in_group=in_group)):
         # Whoever asks from inside another completion may want the value before it is its turn.
-        _preload(result, hit, ())
+        _preload(result, hit, (), in_group=in_group)
     return result
 
 
-def _complete(task: CachedTask, request: Request, hit: Hit, result: AsyncResult) -> None:
+def _complete(
+    task: CachedTask, request: Request, hit: Hit, result: AsyncResult, *, in_group: bool
+) -> None:
     if complete_here(task, request, hit):
-        _preload(result, hit, request["_children"])
+        _preload(result, hit, request["_children"], in_group=in_group)
 
 
-def _preload(result: AsyncResult, hit: Hit, children: Sequence[AsyncResult]) -> None:
+def _preload(
+    result: AsyncResult, hit: Hit, children: Sequence[AsyncResult], *, in_group: bool
+) -> None:
     """Let the result hold what the backend would tell."""
-    result._maybe_set_cache(
-        {
-            "status": states.SUCCESS,
-            "result": hit.value,
-            "traceback": None,
-            "children": [child.as_tuple() for child in children],
-        }
-    )
+    if result.ignored:
+        return
+    meta = {
+        "status": states.SUCCESS,
+        "result": hit.value,
+        "traceback": None,
+        "children": [child.as_tuple() for child in children],
+    }
+    if in_group:
+        # Its group counts it when the backend tells of it: not now as well.
+        result._set_cache(meta)
+    else:
+        result._maybe_set_cache(meta)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, Task
+from celery.canvas import Signature
 from celery.result import AsyncResult
 
 from ..core.keys import Keyer
@@ -14,7 +15,7 @@ from .app import TaskCache, cache_of
 from .calls import Mode
 from .handle import TaskHandle
 from .options import read_keyer
-from .pool import answer_or_run
+from .pool import UNSTORED, answer_or_run
 from .producer import apply_cached, read_asked
 
 #: Set on a request that the pool site has seen: what is called under it is called directly.
@@ -113,6 +114,11 @@ class CachedTask(Task):
         )
         asked = read_asked(self, args, kwargs, cache, options)
         return apply_cached(asked, super().apply_async, options)
+
+    def add_to_chord(self, sig: Signature, lazy: bool = False) -> Any:
+        """Add to the chord as in Celery; the result isn't stored: an answer would add nothing."""
+        setattr(self.request, UNSTORED, "adds-to-chord")
+        return super().add_to_chord(sig, lazy)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task. Called directly, it is a plain function call, uncached."""
