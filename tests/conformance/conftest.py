@@ -1,0 +1,22 @@
+"""A worker of the conformance application, shared by the tests that only send to it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.stage import MODULE, Stage, environment, settings, stage
+from tests.support.servers import Server
+from tests.support.workers import Worker
+
+
+@pytest.fixture(scope="package")
+def _worker(server: Server) -> Iterator[Worker]:
+    with Worker(MODULE, env=environment(settings(server)), concurrency=2) as worker:
+        yield worker
+
+
+@pytest.fixture(scope="package")
+def prefork(server: Server, _worker: Worker) -> Iterator[Stage]:
+    """The application with a prefork worker of two; broker, results and cache on Redis."""
+    with stage(settings(server)) as made:
+        yield made
