@@ -70,6 +70,56 @@ def _define(app: Celery, counts: redis.Redis) -> None:
     _define_context(tasks)
     _define_handlers(tasks)
     _define_steered(tasks)
+    _define_stale(tasks)
+
+
+class Gone(KeyError):
+    """What `remembers` raises: a subclass of what its policy names, with arguments."""
+
+
+def _define_stale(tasks: Tasks) -> None:
+    """Sources that a test breaks and mends: each returns the number of its run."""
+    counts = tasks.counts
+
+    def source(tag: str) -> int:
+        number = counts.incr(f"source:{tag}")
+        if counts.exists(f"broken:{tag}"):
+            raise ConnectionError(tag)
+        return int(number)
+
+    def everywhere(name: str, **options: Any) -> None:
+        for kind, sites in {"cached": SITES, **{site: (site,) for site in SITES}}.items():
+            tasks.cached(f"{kind}.{name}", cache_sites=sites, cache_ttl=0.5, **options)(source)
+
+    everywhere("revalidated", cache_stale_while_revalidate=60)
+    everywhere("queued", cache_stale_while_revalidate=60, cache_refresh_queue="refreshes")
+    tried = {"autoretry_for": (ConnectionError,), "default_retry_delay": 0, "max_retries": 2}
+    everywhere("kept", cache_stale_if_error=60, **tried)
+    everywhere("kept_once", cache_stale_if_error=60)
+    everywhere("kept_shortly", cache_stale_if_error=1)
+
+    def gone(tag: str) -> None:
+        tasks.ran("gone", tag)
+        raise Gone(tag, 404)
+
+    for kind, sites in {"cached": SITES, **{site: (site,) for site in SITES}}.items():
+        tasks.cached(f"{kind}.gone", cache_sites=sites, cache_errors={KeyError: 60})(gone)
+    tasks.cached("gone_shortly", cache_errors={Gone: 0.3, KeyError: 60})(gone)
+
+    @tasks.cached("odd_only", cache_if=lambda number: number % 2)
+    def odd_only(tag: str, number: int) -> int:
+        tasks.ran("odd_only", tag, number)
+        return number
+
+    @tasks.cached("small_only", cache_max_bytes=10)
+    def small_only(tag: str, size: int) -> str:
+        tasks.ran("small_only", tag, size)
+        return "x" * size
+
+    @tasks.cached("checked", cache_validate=lambda word: not counts.exists(f"refused:{word}"))
+    def checked(word: str) -> str:
+        tasks.ran("checked", word)
+        return word
 
 
 def _define_steered(tasks: Tasks) -> None:

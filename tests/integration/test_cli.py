@@ -345,6 +345,7 @@ def store(server: Server, key: str, serializer: str, payload: bytes) -> None:
         task_id="a-task",
         created_at=0.0,
         lifetime=60.0,
+        fresh_for=60.0,
         run_seconds=1.5,
         born=Position(incarnation, 0),
         marks=of_call(TOTAL, key),

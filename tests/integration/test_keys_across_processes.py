@@ -25,7 +25,8 @@ sys.modules["tta_taskcache"] = package
 from tta_taskcache.core.binding import Binder
 from tta_taskcache.core.canonical import canonical
 from tta_taskcache.core.keys import Keyer
-from tta_taskcache.core.policy import Choices, read_policy
+from tta_taskcache.core.option_values import Choices
+from tta_taskcache.core.policy import read_policy
 
 class Colour(StrEnum):
     RED = "red"

@@ -52,7 +52,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"cache_compression": "nope"}, r"cache_compression='nope': must be one of: .*gzip"),
     ({"cache_sites": ("nowhere",)}, r"cache_sites=.*'nowhere' is no site"),
     ({"cache_tll": 1}, r"cache_tll; did you mean cache_ttl\?"),
-    ({"cache_stale_if_error": 1}, r"unknown option cache_stale_if_error"),
+    ({"cache_stale_if_error": -1}, r"cache_stale_if_error=-1: must be more than 0"),
 ]
 
 wrong = pytest.mark.parametrize(("options", "message"), WRONG, ids=[str(case) for case, _ in WRONG])

@@ -21,7 +21,8 @@ from tta_taskcache.celery.serializers import reduce
 from tta_taskcache.core.binding import Binder
 from tta_taskcache.core.canonical import canonical
 from tta_taskcache.core.keys import KEY_FORMAT, Keyer
-from tta_taskcache.core.policy import Choices, read_policy
+from tta_taskcache.core.option_values import Choices
+from tta_taskcache.core.policy import read_policy
 from tta_taskcache.errors import ConfigurationError, MissingContext, UnkeyableArgument
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.waiting import wait_until
-from tta_taskcache.cache.engine import MAX_RUN
+from tta_taskcache.cache.filling import MAX_RUN
 from tta_taskcache.cache.leases import RENEWALS, RETRY, Leases
 from tta_taskcache.core.events import Event, Fault
 from tta_taskcache.core.lease import Holding, Stage

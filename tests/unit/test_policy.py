@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tta_taskcache.core.policy import (
-    ALL_SITES,
-    MAX_TTL,
-    OPTIONS,
-    Choices,
-    Policy,
-    Site,
-    read_policy,
-)
+from tta_taskcache.core.option_values import ALL_SITES, MAX_TTL, Choices, Site
+from tta_taskcache.core.policy import OPTIONS, Policy, read_policy
 from tta_taskcache.errors import ConfigurationError
 
 CHOICES = Choices(("user", "trace"), ("json", "pickle"), ("zlib",))
@@ -99,6 +92,18 @@ WRONG = [
     ("sites", "pool", r"write \('pool',\)"),
     ("sites", ("worker",), "'worker' is no site; allowed: consumer, pool, producer"),
     ("sites", True, "tuple of sites"),
+    ("stale_while_revalidate", -1, "more than 0"),
+    ("stale_while_revalidate", False, "number of seconds"),
+    ("stale_if_error", "1", "number of seconds"),
+    ("refresh_queue", "", "name of a queue"),
+    ("errors", KeyError, "map exceptions to seconds"),
+    ("errors", {"KeyError": 1}, "no exception class"),
+    ("errors", {BaseException: 1}, "no exception class"),
+    ("errors", {KeyError: 0}, "more than 0"),
+    ("if", True, "callable"),
+    ("validate", "yes", "callable"),
+    ("max_bytes", 0, "number of bytes"),
+    ("max_bytes", True, "number of bytes"),
     ("enabled", 0, "True or False"),
     ("enabled", "yes", "True or False"),
 ]
@@ -146,7 +151,7 @@ def test_what_is_not_known_yet_is_not_checked() -> None:
     draw=st.floats(0, 1, exclude_max=True),
 )
 def test_r5_jitter_only_shortens(ttl: float, jitter: float, draw: float) -> None:
-    lifetime = Policy(ttl=ttl, jitter=jitter).lifetime(draw)
-    assert ttl * (1 - jitter) - 1e-6 <= lifetime <= ttl
-    assert lifetime > 0
-    assert Policy(ttl=ttl).lifetime(draw) == ttl
+    fresh_for = Policy(ttl=ttl, jitter=jitter).fresh_for(draw)
+    assert ttl * (1 - jitter) - 1e-6 <= fresh_for <= ttl
+    assert fresh_for > 0
+    assert Policy(ttl=ttl).fresh_for(draw) == ttl

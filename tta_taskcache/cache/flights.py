@@ -78,7 +78,7 @@ class Flights:
         pause = FIRST_PAUSE
         waited = False
         while True:
-            found = yield from engine.find(call, claim)
+            found = yield from engine.ask(call, claim)
             lease = found.lease if isinstance(found, Miss) else None
             if lease is None or not lease.is_followed:
                 break

@@ -19,7 +19,7 @@ from weakref import ReferenceType, WeakSet, ref
 from ..core.events import Fault, Observe
 from ..core.lease import Holding, Stage
 from ..errors import StoreUnavailable
-from .engine import MAX_RUN
+from .filling import MAX_RUN
 
 #: A lease is renewed this many times before it would lapse.
 RENEWALS = 3

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import marks
+from ..core.decide import Verdict
 from ..core.entry import Entry, Position
 from ..core.lease import Lease
 from ..core.policy import Policy
@@ -35,12 +36,16 @@ class Hit:
         value: The result, an object of the caller's own.
         layer: Where it was found.
         remaining: Seconds until it expires.
+        verdict: Why it answers: fresh, or stale within which window.
+        refresh: Whether it is on this caller to have a refresh run.
     """
 
     entry: Entry
     value: Any
     layer: str
     remaining: float
+    verdict: Verdict = Verdict.FRESH
+    refresh: bool = False
 
     @property
     def age(self) -> float:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from random import random
 from time import monotonic
 from typing import Any
 
-from ..core import marks
 from ..core.codec import Codecs
-from ..core.decide import Verdict, decide
+from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
 from ..core.lease import Claim
 from ..core.marks import Ban
@@ -39,6 +39,7 @@ class Reader:
         abandon: Told the key and the owner of a lease that may be held without anybody's knowing:
             the reply was lost.
         clock: Monotonic seconds.
+        draw: Chance: a number from [0, 1).
     """
 
     near: Near
@@ -48,6 +49,7 @@ class Reader:
     far_layer: str = "l2"
     abandon: Callable[[str, str], None] = lambda _key, _owner: None
     clock: Callable[[], float] = monotonic
+    draw: Callable[[], float] = random
 
     def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """Find a call's result; without one, take its lease on the way if a claim is made."""
@@ -178,8 +180,18 @@ class Reader:
                 self.abandon(call.key, lease.owner)
         return found
 
-    def _judge(self, call: Call, looked: Looked, at: Position, now: float) -> Plan[Hit | Miss]:
-        """What was found is a hit, or a miss for a reason."""
+    def _judge(
+        self, call: Call, looked: Looked, at: Position, now: float, *, failed: bool = False
+    ) -> Plan[Hit | Miss]:
+        """What was found is a hit, or a miss for a reason.
+
+        Args:
+            call: The call.
+            looked: What was found.
+            at: The log's position.
+            now: The time.
+            failed: Whether a run has just failed, for which a stale entry may stand in.
+        """
         try:
             entry = unpack(call.key, looked.frame, self.secret) if looked.frame else None
             set_marks = looked.marks
@@ -190,14 +202,18 @@ class Reader:
                 set_marks = again.marks
             bans = yield from self._bans(at, looked.banned)
             remaining = min(looked.remaining, entry.lifetime) if entry else 0.0
-            verdict = decide(entry, remaining, set_marks, at, call.policy, bans=bans)
-            if entry is None or verdict is not Verdict.FRESH:
+            verdict = decide(
+                entry, remaining, set_marks, at, call.policy, bans=bans, draw=1.0 - self.draw()
+            )
+            if failed and verdict in (Verdict.ENDED, Verdict.STALE):
+                verdict = Verdict.STALE_IF_ERROR
+            if entry is None or not verdict.answers:
                 return Miss(verdict.value, at)
-            value = self._value(entry)
+            value = self._valid_value(call, entry)
         except EntryError as error:
             return Miss(error.reason, at)
         self.near.put(entry, now + remaining, at.sequence)
-        return Hit(entry, value, self.far_layer, remaining)
+        return Hit(entry, value, self.far_layer, remaining, verdict)
 
     def _bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
         """All pattern bans: this process's copy of them, or read anew after a gap."""
@@ -212,10 +228,30 @@ class Reader:
         entry, remaining = held.entry, held.deadline - now
         mine = (call.policy.serializer, call.policy.compression)
         if (entry.serializer, entry.compression) == mine:
+            verdict = judge_age(entry, remaining, call.policy, 1.0 - self.draw())
+            if not verdict.answers:
+                return None  # kept: it may answer if the run fails
             with suppress(EntryError):  # L2 will tell, and count it
-                return Hit(entry, self._value(entry), "l1", remaining)
+                return Hit(entry, self._valid_value(call, entry), "l1", remaining, verdict)
         self.near.entries.drop(call.key)
         return None
+
+    def _valid_value(self, call: Call, entry: Entry) -> Any:
+        """The entry's value.
+
+        Raises:
+            EntryError: It can't be read, or the task's ``cache_validate`` refuses it.
+        """
+        value = self._value(entry)
+        validate = call.policy.validate
+        if validate is not None and not entry.is_failure:
+            try:
+                is_valid = validate(value)
+            except Exception as error:
+                raise EntryError("validate-failed", f"cache_validate: {error!r}") from error
+            if not is_valid:
+                raise EntryError("invalid", "cache_validate refuses it")
+        return value
 
     def _value(self, entry: Entry) -> Any:
         return self.codecs.decode(entry.payload, entry.serializer, entry.compression)
@@ -235,25 +271,6 @@ class Reader:
             self.counters.put_back(counts)
         else:
             self.near.advance(looked.position, looked.records, now)
-
-    def peek(self, key: str) -> Plan[tuple[Entry, float] | None]:
-        """Return what is stored under a key and valid, with the seconds that remain.
-
-        Raises:
-            StoreUnavailable: The store can't be read.
-            EntryError: The bytes there aren't an entry.
-        """
-        looked: Looked = yield Look(key, ())
-        if looked.frame is None or looked.position is None:
-            return None
-        entry = unpack(key, looked.frame, self.secret)
-        looked = yield Look(key, entry.marks)
-        if looked.position is None:
-            return None
-        bans = yield from self._bans(looked.position, looked.banned)
-        if not marks.is_valid(entry, looked.marks, looked.position, bans):
-            return None
-        return entry, looked.remaining
 
 
 def _ask(

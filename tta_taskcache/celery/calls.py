@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
 
-from billiard.exceptions import SoftTimeLimitExceeded
-
 from ..cache.outcome import Call, Hit, Miss
-from ..cache.plan import Plan
 from ..core.entry import Position
-from ..core.events import Fault, Lookup
 from ..core.keys import Keyer
-from ..core.lease import Claim, Lease
-from ..core.policy import Site
-from ..errors import UncacheableCall
-from . import context
+from ..core.lease import Lease
+from ..core.option_values import Site
 from .status import CacheStatus
 
 if TYPE_CHECKING:
@@ -25,7 +19,10 @@ if TYPE_CHECKING:
 
 #: What one call asks of the cache: use it, run and replace what is stored, pass it by, or answer
 #: from it or not at all.
-Mode = Literal["use", "refresh", "bypass", "only"]
+PublicMode = Literal["use", "refresh", "bypass", "only"]
+
+#: And what we ask ourselves: run and replace what is stored, unless that is fresh by then.
+Mode = PublicMode | Literal["revalidate"]
 
 #: The reason of a miss that was asked for.
 REFRESH = "refresh"
@@ -43,8 +40,8 @@ def read_mode(mode: object) -> Mode:
     Raises:
         ValueError: Naming what is allowed.
     """
-    if mode not in get_args(Mode):
-        allowed = ", ".join(repr(name) for name in get_args(Mode))
+    if mode not in (*get_args(PublicMode), "revalidate"):
+        allowed = ", ".join(repr(name) for name in get_args(PublicMode))
         raise ValueError(f"cache={mode!r}: must be one of {allowed}")
     return mode  # type: ignore[return-value]  # just checked
 
@@ -114,6 +111,7 @@ class Seen:
             key=key,
             site=name,
             layer=self.hit.layer,
+            stale=self.hit.verdict.is_stale,
             age=self.hit.age,
             task_id=self.hit.entry.task_id,
         )
@@ -144,115 +142,6 @@ def as_sent(asked: Asked, serializer: str | None = None) -> Asked:
         return asked
     args, kwargs = dump(asked.args, asked.kwargs)
     return replace(asked, args=args, kwargs=kwargs)
-
-
-def look(
-    asked: Asked,
-    site: Site | None,
-    handed_over: Seen | None = None,
-    claim: Claim | None = None,
-    *,
-    plan: Callable[[Call, str, Claim], Plan[Hit | Miss]] | None = None,
-    known: Seen | None = None,
-) -> Seen:
-    """Look for the answer to a call at a site. Faults of the cache become misses.
-
-    Args:
-        asked: The call.
-        site: Where; None for ``task.cache``, which needs no leave.
-        handed_over: What the site before has just found out, if it was a miss.
-        claim: Take the lease on the way, if the task coalesces.
-        plan: How to look with a claim, if not with ``Engine.look``.
-        known: What ``look_all`` has found.
-    """
-    task = asked.task
-    runtime = task.taskcache().runtime
-    call: Call | None = None
-    position: Position | None = None
-    reason = _bypass(asked)
-    try:
-        if not reason:
-            call = identify(asked)
-            if handed_over is not None:
-                return replace(handed_over, call=call)
-            reason = _pass_by(call, site, asked.mode)
-            if not reason:
-                if known is not None and known.call == call:
-                    runtime.engine.tell(call, site or DIRECT, known.outcome)
-                    return known
-                if claim is not None and call.policy.coalesce:
-                    leading = (plan or runtime.engine.look)(call, site or DIRECT, claim)
-                    return found(call, runtime.run(leading))
-                return found(call, runtime.run(runtime.engine.look(call, site or DIRECT)))
-            if site is Site.POOL:
-                position = runtime.run(runtime.engine.position(call))
-    except SoftTimeLimitExceeded:
-        raise  # the task's own limit: it fails as it would have
-    except UncacheableCall as error:
-        reason = error.reason
-    except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
-        reason = "fault"
-        runtime.observe(Fault(task.name, "look", error))
-    runtime.observe(Lookup(task.name, call.key if call else None, site or DIRECT, None, reason))
-    return Seen(call, position=position, reason=reason)
-
-
-def look_all(
-    asked: Sequence[Asked], site: Site, claims: Sequence[Claim | None]
-) -> list[Seen | None]:
-    """Look for the answers to several calls of one app at once. Tells nobody: ``look`` does.
-
-    Returns:
-        For each what was found; None where ``look`` has to see by itself.
-    """
-    if not asked:
-        return []
-    runtime = asked[0].task.taskcache().runtime
-    seen: list[Seen | None] = [None] * len(asked)
-    calls: dict[int, Call] = {}
-    try:
-        for i, one in enumerate(asked):
-            call = _cacheable(one)
-            if call is not None and not _pass_by(call, site, one.mode):
-                calls[i] = call
-        claimed = [claims[i] if call.policy.coalesce else None for i, call in calls.items()]
-        outcomes = runtime.run(runtime.engine.find_many(list(calls.values()), claimed))
-    except SoftTimeLimitExceeded:
-        raise
-    except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
-        runtime.observe(Fault(asked[0].task.name, "look", error))
-    else:
-        for (i, call), outcome in zip(calls.items(), outcomes, strict=True):
-            seen[i] = found(call, outcome)
-    return seen
-
-
-def _cacheable(asked: Asked) -> Call | None:
-    """The call, if the cache has to do with it."""
-    if _bypass(asked):
-        return None
-    try:
-        return identify(asked)
-    except UncacheableCall:
-        return None
-
-
-def _bypass(asked: Asked) -> str:
-    """Why a call has nothing to do with the cache, or nothing."""
-    if not is_enabled(asked.task):
-        return "disabled"
-    if asked.mode == "bypass" or context.is_switched_off():
-        return "bypass"
-    return ""
-
-
-def _pass_by(call: Call, site: Site | None, mode: Mode) -> str:
-    """Why a cacheable call isn't answered at a site, or nothing."""
-    if mode == "refresh":
-        return REFRESH
-    if site is not None and site not in call.policy.sites:
-        return "site"
-    return ""
 
 
 def is_enabled(task: CachedTask) -> bool:

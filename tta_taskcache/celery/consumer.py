@@ -23,14 +23,15 @@ from ..cache.outcome import Call, Hit, Miss
 from ..cache.plan import Plan
 from ..core.events import Coalesced, Fault
 from ..core.lease import Claim, Lease, Stage
-from ..core.policy import Site
+from ..core.option_values import Site
 from . import context
 from .app import cache_of
-from .calls import Asked, Seen, found, look
+from .calls import Asked, Seen, found
 from .followers import Follower, Followers
 from .handover import OVERTAKEN_AT, RESERVED_FOR, hand_over, take_over
 from .inline import Inline, be_impatient
 from .leader import Leader
+from .looking import Start, look
 from .rate_limits import RateLimits
 from .runtime import Runtime
 from .task import CachedTask
@@ -94,13 +95,15 @@ class ConsumerSite(bootsteps.StartStopStep):
             return Seen(None)
         asked = Asked(task, request.args, request.kwargs, context.of_message(headers))
         if self._followers is None:
-            return look(asked, Site.CONSUMER, take_over(stamp))
+            return look(asked, Site.CONSUMER, Start(handed_over=take_over(stamp)))
         runtime, followers = task.taskcache().runtime, self._followers
 
         def plan(call: Call, site: str, claim: Claim) -> Plan[Hit | Miss]:
             return _join() if followers.has(call.key) else runtime.engine.look(call, site, claim)
 
-        return look(asked, Site.CONSUMER, take_over(stamp), _claim(runtime, request), plan=plan)
+        claim = _claim(runtime, request)
+        start = Start(handed_over=take_over(stamp), claim=claim, plan=plan)
+        return look(asked, Site.CONSUMER, start)
 
     def dispatch(self, request: Request, seen: Seen) -> None:
         """Send a request to the pool, with what is known of it."""
@@ -137,7 +140,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         request, call = follower.request, follower.call
         runtime = request.task.taskcache().runtime
         try:
-            return found(call, runtime.run(runtime.engine.find(call, _claim(runtime, request))))
+            return found(call, runtime.run(runtime.engine.ask(call, _claim(runtime, request))))
         except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
             self._fault(request, "follow", error)
             return Seen(call)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 from weakref import ref
@@ -17,10 +16,12 @@ from ..cache.leases import RENEWALS, Progress
 from ..cache.outcome import Call, Hit, Miss
 from ..cache.plan import Plan
 from ..core.lease import Claim, Stage
-from ..core.policy import Site
-from .calls import Asked, Seen, look
-from .filling import store
+from ..core.option_values import Site
+from .calls import Asked, Seen
+from .failures import value_of
+from .filling import compute
 from .handover import OVERTAKEN_AT
+from .looking import Start, look
 
 #: Keys that are being computed further up: a computation that asks for itself doesn't wait.
 _leading: ContextVar[frozenset[str]] = ContextVar("taskcache_leading", default=frozenset())
@@ -51,26 +52,21 @@ def answer_or_run(
         return runtime.flights.lead_or_follow(runtime.engine, call, where, claim)
 
     try:
-        seen = look(asked, site, claim=claim, plan=plan)
+        seen = look(asked, site, Start(claim=claim, plan=plan))
     except BaseException:
         # A time limit struck: whether the lease was given isn't known.
         runtime.leases.end(key, claim.owner)
         raise
     if seen.hit is not None:
-        return seen, seen.hit.value
-    if not seen.owner:
-        return seen, _run(asked, seen, run, task_id)
-    return seen, _lead(asked, seen, run, task_id)
+        return seen, value_of(asked.task.taskcache_keyer().policy, seen.hit)
+
+    def run_and_store() -> Any:
+        return compute(asked, seen, run, task_id, site=site)
+
+    return seen, _lead(asked, seen, run_and_store) if seen.owner else run_and_store()
 
 
-def _run(asked: Asked, seen: Seen, run: Callable[[], Any], task_id: str | None) -> Any:
-    started = monotonic()
-    value = run()
-    store(asked.task, seen, value, monotonic() - started, task_id)
-    return value
-
-
-def _lead(asked: Asked, seen: Seen, run: Callable[[], Any], task_id: str | None) -> Any:
+def _lead(asked: Asked, seen: Seen, run_and_store: Callable[[], Any]) -> Any:
     """Compute while equal calls wait. Whatever comes of it, they don't wait for longer."""
     runtime = asked.task.taskcache().runtime
     key = seen.call.key if seen.call else ""
@@ -81,7 +77,7 @@ def _lead(asked: Asked, seen: Seen, run: Callable[[], Any], task_id: str | None)
         _leading.set(outer | {key})
         renew_in = runtime.leases.ttl / RENEWALS
         runtime.leases.hold(key, seen.owner, computation.progress(), renew_in=renew_in)
-        value = _run(asked, seen, run, task_id)
+        value = run_and_store()
         returned = True
         return value
     finally:

@@ -1,14 +1,97 @@
-"""After a run: storing what it returned."""
+"""Running a call that nothing answers: storing what it returns, and what stands in if it fails."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from celery.exceptions import Ignore, Reject, Retry
+
+from ..cache.outcome import Hit
 from ..core.events import Fault, Ran
-from .calls import REFRESH, Seen
+from ..core.option_values import Site
+from . import failures
+from .calls import DIRECT, REFRESH, Asked, Seen
 
 if TYPE_CHECKING:
     from .task import CachedTask
+
+#: How a task says that it is neither done nor failed.
+_UNDECIDED = (Retry, Ignore, Reject)
+
+
+def compute(
+    asked: Asked,
+    seen: Seen,
+    run: Callable[[], Any],
+    task_id: str | None,
+    *,
+    site: Site | None,
+    refused: Callable[[], str] = lambda: "",
+) -> Any:
+    """Run a call, and store what it returns.
+
+    When it fails for good, the exception is remembered if the policy says so; or the last good
+    result stands in for it, within ``cache_stale_if_error``.
+
+    Args:
+        asked: The call.
+        seen: What was seen of it.
+        run: Its body.
+        task_id: Id of the task that runs.
+        site: Where.
+        refused: Says, after the run, why its result isn't to be stored, if so.
+    """
+    started = monotonic()
+    try:
+        value = run()
+    except _UNDECIDED:
+        raise
+    except Exception as error:
+        stale = _recover(
+            asked, seen, error, run_seconds=monotonic() - started, task_id=task_id, site=site
+        )
+        if stale is None:
+            raise
+        return failures.value_of(asked.task.taskcache_keyer().policy, stale)
+    store(asked.task, seen, value, monotonic() - started, task_id, refused=refused())
+    return value
+
+
+def _recover(
+    asked: Asked,
+    seen: Seen,
+    error: Exception,
+    *,
+    run_seconds: float,
+    task_id: str | None,
+    site: Site | None,
+) -> Hit | None:
+    """Remember a failure, or find what stands in for it. Never raises."""
+    call, runtime = seen.call, asked.task.taskcache().runtime
+    if call is None:
+        return None
+    try:
+        seconds = call.policy.remembered_for(error)
+        if seconds is not None:
+            fill = runtime.engine.fill(
+                call,
+                seen.position,
+                failures.stored_form(error),
+                run_seconds=run_seconds,
+                task_id=task_id,
+                owner=seen.owner,
+                replaces=seen.reason == REFRESH,
+                remember_for=seconds,
+            )
+            runtime.run(fill)
+        elif call.policy.stale_if_error and asked.mode == "use":
+            where = site.value if site is not None else DIRECT
+            return runtime.run(runtime.engine.fall_back(call, where, seen.owner))
+    except Exception as fault:  # noqa: BLE001 - the task's own error is what counts (promise F1)
+        runtime.observe(Fault(asked.task.name, "recover", fault))
+    return None
 
 
 def store(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
-from ..cache.outcome import Miss
+from ..cache.outcome import Hit, Miss
+from ..core.decide import Verdict
 from ..errors import UncacheableCall
 from . import context, direct
-from .calls import Asked, as_sent, identify, is_enabled, look
+from .calls import Asked, as_sent, identify, is_enabled
+from .failures import value_of
+from .looking import look
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -63,6 +66,9 @@ class Explanation:
 
 
 _REASONS = {
+    "ended": "it is stale: it only stands in for a run that fails",
+    "invalid": "the task's cache_validate refuses the stored result",
+    "validate-failed": "the task's cache_validate has raised an exception",
     "absent": "nothing is stored: it was never run, it has expired, or it was evicted",
     "expired": "the entry has just expired",
     "invalidated": "an invalidation has ended the entry",
@@ -73,6 +79,12 @@ _REASONS = {
     "log-lost": "Redis has lost the invalidation log: a new one is being started",
     "unavailable": "the store can't be reached",
 }
+
+
+def _told(hit: Hit) -> str:
+    what = "a failure, remembered" if hit.entry.is_failure else "stored"
+    kind = "" if hit.verdict is Verdict.FRESH else f" ({hit.verdict.value})"
+    return f"{what} {hit.age:.1f} s ago, for another {hit.remaining:.1f} s{kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +114,15 @@ class TaskHandle:
         return identify(self._asked(args, kwargs)).key
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        """The stored result of a call, or ``MISSING``; never runs anything."""
+        """The stored result of a call, or ``MISSING``; never runs anything.
+
+        Raises:
+            Exception: What the run has raised, if that is remembered (``cache_errors``).
+        """
         found = look(self._asked(args, kwargs), None)
-        return found.hit.value if found.hit is not None else MISSING
+        if found.hit is None:
+            return MISSING
+        return value_of(self.task.taskcache_keyer().policy, found.hit)
 
     def set(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         """Store a result for a call, as if it had just run.
@@ -177,7 +195,7 @@ class TaskHandle:
         return replace(
             about,
             status="hit",
-            reason=f"stored {found.age:.1f} s ago, for another {found.remaining:.1f} s",
+            reason=_told(found),
             key=call.key,
             layer=found.layer,
             age=found.age,

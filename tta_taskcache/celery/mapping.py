@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, Task
 from celery.canvas import signature
 
-from ..core.policy import Site
+from ..core.option_values import Site
 from . import context, direct
-from .calls import AT_ONCE, Asked, is_cached, look_all
+from .calls import AT_ONCE, Asked, is_cached
+from .looking import look_all
 
 if TYPE_CHECKING:
     from .task import CachedTask

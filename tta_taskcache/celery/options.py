@@ -11,7 +11,8 @@ from celery import Task
 
 from ..core.binding import Binder
 from ..core.keys import Keyer
-from ..core.policy import Choices, read_policy
+from ..core.option_values import Choices
+from ..core.policy import read_policy
 from .serializers import CODECS, reduce
 
 PREFIX = "cache_"

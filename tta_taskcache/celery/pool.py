@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..core.policy import Site
+from ..core.option_values import Site
 from . import context, direct
-from .calls import Asked, Mode, look
+from .calls import Asked, Mode
 from .completion import answer_to
-from .filling import store
+from .failures import value_of
+from .filling import compute
 from .handover import take_over
+from .looking import Start, look
 
 if TYPE_CHECKING:
     from .task import CachedTask
@@ -37,8 +38,9 @@ def answer_or_run(
     """
     request = task.request
     answer = answer_to(request.id)
-    if answer is not None:
-        return answer.value  # another site has found it and is completing the call
+    policy = task.taskcache_keyer().policy
+    if answer is not None:  # another site has found it and is completing the call
+        return value_of(policy, answer)
     headers = request.headers
     stamp = context.stamp_of(headers)
     mode: Mode = stamp.get("mode", "use")
@@ -51,11 +53,14 @@ def answer_or_run(
             stamp.status = seen.status(Site.POOL)
         return value
     asked = Asked(task, args, kwargs, context.of_message(headers), mode)
-    seen = look(asked, Site.POOL, take_over(stamp))
+    seen = look(asked, Site.POOL, Start(handed_over=take_over(stamp)))
     if seen.hit is not None:
-        return seen.hit.value
-    started = monotonic()
-    value = run(*args, **kwargs)
-    refused = request.get(UNSTORED) or ""
-    store(task, seen, value, monotonic() - started, request.id, refused=refused)
-    return value
+        return value_of(policy, seen.hit)
+    return compute(
+        asked,
+        seen,
+        lambda: run(*args, **kwargs),
+        request.id,
+        site=Site.POOL,
+        refused=lambda: request.get(UNSTORED) or "",
+    )

@@ -12,12 +12,13 @@ from celery.result import AsyncResult
 
 from ..cache.outcome import Hit
 from ..core.lease import Claim, Stage
-from ..core.policy import Site
+from ..core.option_values import Site
 from ..errors import CacheMiss
 from . import context
-from .calls import Asked, Mode, Seen, as_sent, look, read_mode
+from .calls import Asked, Mode, Seen, as_sent, read_mode
 from .completion import Request, complete_here, in_a_loop, request_for
 from .handover import RESERVED_FOR, hand_over
+from .looking import Start, look
 
 if TYPE_CHECKING:
     from .task import CachedTask
@@ -63,7 +64,8 @@ def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
     if not eager and may_answer(options):
         asked = as_sent(asked, options.get("serializer"))
         known = ahead.seen if ahead is not None else None
-        seen = look(asked, Site.PRODUCER, claim=reserve(asked, options), known=known)
+        start = Start(known=known, claim=reserve(asked, options))
+        seen = look(asked, Site.PRODUCER, start)
         if seen.hit is not None:
             return _answer(asked, stamp, options, seen, hit=seen.hit, ahead=ahead)
         # A memory of its own says nothing of a worker's: positions there are of another log.
@@ -109,7 +111,7 @@ def reserve(asked: Asked, options: Options) -> Claim | None:
 
 def _stamp(asked: Asked) -> context.Stamp:
     stamp = context.Stamp()
-    if asked.mode in ("refresh", "bypass"):
+    if asked.mode in ("refresh", "bypass", "revalidate"):
         stamp["mode"] = asked.mode
     declared = asked.task.taskcache_keyer().policy.vary
     vary = {name: asked.context[name] for name in declared if name in asked.context}

@@ -98,6 +98,7 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
         counters=counters,
         secret=settings.secret.encode(),
         far_layer="l1" if settings.url is None else "l2",
+        in_background=settings.url is not None,
     )
     leases = Leases(
         lambda holdings: run_plan(engine.renew(holdings, settings.lease_ttl), store),

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from celery import Celery
 
-from ..core.policy import seconds
+from ..core.option_values import seconds
 from ..errors import ConfigurationError
 from ..stores.address import ALLOWED, SCHEMES
 from .backend import sentinel_url, spell

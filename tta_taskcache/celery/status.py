@@ -14,6 +14,7 @@ class CacheStatus:
         key: The call's key, or None when it has none.
         site: Where it was answered or looked for: ``producer``, ``consumer``, ``pool``.
         layer: ``l1`` or ``l2`` for a hit.
+        stale: Whether that was past its ttl (RFC 5861), for a hit.
         age: Seconds since the result was stored, for a hit.
         task_id: Id of the task that computed it, for a hit.
         reason: For a miss or a bypass: why.
@@ -23,6 +24,7 @@ class CacheStatus:
     key: str | None = None
     site: str | None = None
     layer: str | None = None
+    stale: bool = False
     age: float | None = None
     task_id: str | None = None
     reason: str = ""

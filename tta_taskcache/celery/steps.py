@@ -12,8 +12,9 @@ from celery.canvas import Signature, chord, group, maybe_signature
 from celery.canvas import _chain as Chain  # noqa: N812 - chain() is a function that makes one
 
 from ..core.lease import Claim
-from ..core.policy import Site
-from .calls import AT_ONCE, Asked, Seen, as_sent, is_cached, look_all
+from ..core.option_values import Site
+from .calls import AT_ONCE, Asked, Seen, as_sent, is_cached
+from .looking import look_all
 from .producer import may_answer, read_asked, reserve
 
 

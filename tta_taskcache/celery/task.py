@@ -34,6 +34,13 @@ class CachedTask(Task):
 
     cache_ttl: Any = None
     cache_jitter: Any = None
+    cache_stale_while_revalidate: Any = None
+    cache_stale_if_error: Any = None
+    cache_refresh_queue: Any = None
+    cache_errors: Any = None
+    cache_if: Any = None
+    cache_validate: Any = None
+    cache_max_bytes: Any = None
     cache_key: Any = None
     cache_ignore: Any = None
     cache_vary: Any = None

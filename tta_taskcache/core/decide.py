@@ -1,9 +1,13 @@
-"""The decision what to do with what was found: a value, which the engine acts on."""
+"""The decision what to do with what was found: a value, which the engine acts on.
+
+The stale windows are those of RFC 5861. All limits are absolute: reading never extends one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from math import log
 
 from .entry import Entry, Position
 from .marks import Ban, is_valid
@@ -11,13 +15,72 @@ from .policy import Policy
 
 
 class Verdict(StrEnum):
-    """What an entry is worth to a call. All but ``FRESH`` name the reason of a miss."""
+    """What an entry is worth to a call.
+
+    The first four answer it: ``EARLY`` and ``STALE`` ask for a refresh, ``STALE_IF_ERROR`` stands
+    in for a run that has just failed. The others name the reason of a miss; ``ENDED`` becomes an
+    answer if the run fails.
+    """
 
     FRESH = "fresh"
+    EARLY = "early"
+    STALE = "stale"
+    STALE_IF_ERROR = "stale-if-error"
+    ENDED = "ended"
     ABSENT = "absent"
     EXPIRED = "expired"
     INVALIDATED = "invalidated"
     SERIALIZER = "serializer"
+
+    @property
+    def answers(self) -> bool:
+        """Whether the entry answers the call."""
+        return self in _ANSWERS
+
+    @property
+    def asks_for_refresh(self) -> bool:
+        """Whether somebody should compute a new one meanwhile."""
+        return self in (Verdict.EARLY, Verdict.STALE)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether what is served is past its ttl."""
+        return self in (Verdict.STALE, Verdict.STALE_IF_ERROR)
+
+
+_ANSWERS = frozenset((Verdict.FRESH, Verdict.EARLY, Verdict.STALE, Verdict.STALE_IF_ERROR))
+
+
+def judge_age(entry: Entry, remaining: float, policy: Policy, draw: float = 1.0) -> Verdict:
+    """Judge an entry by its age.
+
+    Args:
+        entry: The entry.
+        remaining: Seconds until it expires.
+        policy: The task's policy.
+        draw: A number from (0, 1]: chance decides who refreshes early.
+    """
+    fresh_left = remaining - (entry.lifetime - entry.fresh_for)
+    if remaining <= 0:
+        return Verdict.EXPIRED
+    if fresh_left > 0:
+        is_early = policy.stale_while_revalidate and is_due_early(entry, fresh_left, draw)
+        return Verdict.EARLY if is_early else Verdict.FRESH
+    if -fresh_left < policy.stale_while_revalidate:
+        return Verdict.STALE
+    if -fresh_left < policy.stale_if_error:
+        return Verdict.STALE_IF_ERROR if remaining * 1000 > entry.served_above_ms else Verdict.ENDED
+    return Verdict.EXPIRED
+
+
+def is_due_early(entry: Entry, fresh_left: float, draw: float) -> bool:
+    """Whether a reader is to have an entry refreshed before it is stale.
+
+    XFetch (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB
+    2015), within one run time of the end: the more often a key is read the earlier XFetch
+    refreshes it, without a bound, and each refresh costs a run.
+    """
+    return fresh_left < min(1.0, -log(draw)) * entry.run_seconds
 
 
 def decide(
@@ -28,16 +91,18 @@ def decide(
     policy: Policy,
     *,
     bans: Iterable[Ban] = (),
+    draw: float = 1.0,
 ) -> Verdict:
     """Judge an entry.
 
     Args:
         entry: What was found, or None.
-        remaining: Seconds until it expires; the limits are absolute, reading never extends them.
+        remaining: Seconds until it expires.
         marks: The marks on it, as far as they are set.
         now: The log's position.
         policy: The task's policy.
         bans: All bans, newest first.
+        draw: As of ``judge_age``.
     """
     if entry is None:
         return Verdict.ABSENT
@@ -47,4 +112,4 @@ def decide(
         return Verdict.INVALIDATED
     if (entry.serializer, entry.compression) != (policy.serializer, policy.compression):
         return Verdict.SERIALIZER
-    return Verdict.FRESH
+    return judge_age(entry, remaining, policy, draw)

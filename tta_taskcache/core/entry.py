@@ -1,7 +1,7 @@
 """Entries: stored results with what is known of them, and their bytes.
 
 A frame is ``magic, version, signature, length of the head, head (JSON), payload``. The head begins
-with the entry's birth, where ``take.lua`` reads it. The signature
+with the entry's birth and ``served_above_ms``, where ``take.lua`` reads them. The signature
 (keyed BLAKE2b, 128 bits) covers the key too: bytes that were cut, altered, copied to another key or
 read from a confused connection are never an entry (promise R4).
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ..errors import EntryError
 
 MAGIC = b"\xc2TC"
-FORMAT = 2
+FORMAT = 3
 _HEADER = struct.Struct(">3sB16sI")
 
 
@@ -39,6 +39,10 @@ class Entry:
         task_id: Id of the task that computed it, or None.
         created_at: When, by the clock of the computing process (Unix seconds; for display only).
         lifetime: Seconds it was stored for.
+        fresh_for: Seconds of those that it is fresh; then it is stale.
+        served_above_ms: While more milliseconds than these remain, it is served without a run,
+            stale or not.
+        is_failure: Whether the payload is an exception that is remembered.
         run_seconds: How long the computation took.
         born: The log's position from before the computation.
         marks: The names of the log's marks that end this entry.
@@ -52,6 +56,9 @@ class Entry:
     task_id: str | None
     created_at: float
     lifetime: float
+    fresh_for: float
+    served_above_ms: int = 0
+    is_failure: bool = False
     run_seconds: float
     born: Position
     marks: tuple[str, ...]
@@ -78,10 +85,13 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
         [
             entry.born.incarnation,
             entry.born.sequence,
+            entry.served_above_ms,
             entry.task,
             entry.task_id,
             entry.created_at,
             entry.lifetime,
+            entry.fresh_for,
+            entry.is_failure,
             entry.run_seconds,
             entry.marks,
             entry.serializer,
@@ -138,15 +148,17 @@ def peek(key: str, start: bytes) -> Entry | None:
 
 
 def _read(key: str, body: bytes, head_size: int) -> Entry:
-    incarnation, sequence, task, task_id, at, lifetime, run, marks, serializer, zipped = json.loads(
-        body[:head_size]
-    )
+    incarnation, sequence, above, task, task_id, *rest = json.loads(body[:head_size])
+    at, lifetime, fresh_for, is_failure, run, marks, serializer, zipped = rest
     return Entry(
         key=key,
         task=task,
         task_id=task_id,
         created_at=at,
         lifetime=lifetime,
+        fresh_for=fresh_for,
+        served_above_ms=above,
+        is_failure=is_failure,
         run_seconds=run,
         born=Position(incarnation, sequence),
         marks=tuple(marks),

@@ -19,6 +19,8 @@ class Lookup:
         saved_seconds: Run time of the computation that a hit stands for.
         age: Seconds since that was stored.
         computed_by: Id of the task that computed it, if it was a task.
+        freshness: Of a hit: ``fresh``, ``early`` (fresh, and a refresh was begun or is under way),
+            ``stale``, or ``stale-if-error``.
     """
 
     task: str
@@ -29,6 +31,7 @@ class Lookup:
     saved_seconds: float = 0.0
     age: float = 0.0
     computed_by: str | None = None
+    freshness: str = "fresh"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ class Counters:
             case Lookup(task=task, site=site, layer=str(layer)):
                 self._add(f"hit|{site}|{layer}|{task}")
                 self._add(f"saved|seconds||{task}", event.saved_seconds)
+                if event.freshness in ("stale", "stale-if-error"):
+                    self._add(f"stale|{event.freshness}||{task}")
             case Lookup(task=task, site=site, reason=reason):
                 self._add(f"miss|{site}|{reason}|{task}")
             case Coalesced(task=task):
@@ -130,6 +132,8 @@ class TaskStats:
         hits: By site and layer, as ``"producer/l1"``.
         misses: By site and reason, as ``"pool/absent"``. One call may miss at each of the sites, so
             a hit ratio is hits to hits and runs.
+        stale: How many of the hits were past their ttl, by window: ``"stale"`` while a refresh ran,
+            ``"stale-if-error"`` for a run that failed.
         coalesced: How many of the hits waited for an equal call in flight.
         runs: How often the task ran and returned.
         fills: What became of the results: ``"stored"``, or the reason why not.
@@ -139,6 +143,7 @@ class TaskStats:
 
     hits: dict[str, int] = field(default_factory=dict)
     misses: dict[str, int] = field(default_factory=dict)
+    stale: dict[str, int] = field(default_factory=dict)
     coalesced: int = 0
     runs: int = 0
     fills: dict[str, int] = field(default_factory=dict)
@@ -175,6 +180,7 @@ def read_stats(counts: Mapping[str, float]) -> Stats:
         task: TaskStats(
             hits=groups.get(task, {}).get("hit", {}),
             misses=groups.get(task, {}).get("miss", {}),
+            stale=groups.get(task, {}).get("stale", {}),
             coalesced=groups.get(task, {}).get("coalesced", {}).get("", 0),
             runs=groups.get(task, {}).get("run", {}).get("", 0),
             fills=groups.get(task, {}).get("fill", {}),

@@ -75,3 +75,28 @@ class BoundedMap(Generic[V]):
     def items(self) -> list[tuple[str, V]]:
         """A copy of the contents."""
         return list(self._map.copy().items())
+
+
+class Flags:
+    """Keys that are taken for a while. Not safe for threads by itself.
+
+    Args:
+        most: With more than these, those that have lapsed are forgotten.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._until: dict[str, float] = {}
+
+    def take(self, key: str, now: float, seconds: float) -> bool:
+        """Take a key, unless somebody has it."""
+        if len(self._until) > self._most:
+            self._until = {k: until for k, until in self._until.items() if until > now}
+        if self._until.get(key, now) > now:
+            return False
+        self._until[key] = now + seconds
+        return True
+
+    def drop(self, key: str) -> None:
+        """Give a key up."""
+        self._until.pop(key, None)

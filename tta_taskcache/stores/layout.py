@@ -4,6 +4,7 @@
 
     ns:e:{key}          string: the frame of an entry, with the entry's lifetime as its expiry
     ns:l:{key}          hash: the lease of a key: owner, stage, and the log's position
+    ns:f:{key}          string: somebody refreshes the key
     ns:{log}:control    hash: incarnation, sequence, longest lifetime, the marks (``m:name``), bans
     ns:{log}:stream     stream: one record an invalidation; its id is ``sequence-1``
     ns:{log}:counts     hash: counters of all processes
@@ -21,6 +22,7 @@ class Layout:
     def __init__(self, namespace: str) -> None:
         self.entries = f"{namespace}:e:"
         self.leases = f"{namespace}:l:"
+        self.refreshes = f"{namespace}:f:"
         self.control = f"{namespace}:{{log}}:control"
         self.stream = f"{namespace}:{{log}}:stream"
         self.counts = f"{namespace}:{{log}}:counts"
@@ -33,6 +35,10 @@ class Layout:
     def lease(self, key: str) -> str:
         """Where the lease of a key is."""
         return f"{self.leases}{{{key}}}"
+
+    def refresh(self, key: str) -> str:
+        """Where it says that somebody refreshes a key."""
+        return f"{self.refreshes}{{{key}}}"
 
     def key(self, name: bytes) -> str | None:
         """The key of an entry; None for what isn't the name of one."""

@@ -17,10 +17,11 @@ from weakref import WeakSet
 from ..core import glob, marks
 from ..core.entry import PEEK_BYTES, Entry, Position, peek
 from ..core.lease import Claim, Held, Lease, Stage, may_take
-from .bounded import BoundedMap
+from .bounded import BoundedMap, Flags
 from .protocol import (
     Bans,
     Batch,
+    BeginRefresh,
     Command,
     Count,
     Counts,
@@ -46,7 +47,7 @@ LOG_LENGTH = 10_000
 #: With more marks and bans than this, the store starts over.
 MAX_MARKS = 10_000
 
-#: With more leases than this, those that have lapsed are forgotten.
+#: With more leases or refreshes than this, those that have lapsed are forgotten.
 MAX_LEASES = 10_000
 
 
@@ -99,6 +100,7 @@ class MemoryStore:
         self._marks: dict[str, int] = {}
         self._bans: tuple[marks.Ban, ...] = ()
         self._leases: dict[str, _Leased] = {}
+        self._refreshes = Flags(MAX_LEASES)
         self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
         self._counts: dict[str, float] = {}
         self.renew_lock()
@@ -129,6 +131,9 @@ class MemoryStore:
                 return [self._renew(h.key, h.owner, h.stage, command.ttl) for h in command.holdings]
             case Release():
                 return self._release(command)
+            case BeginRefresh():
+                with self._lock:
+                    return self._refreshes.take(command.key, self._clock(), command.seconds)
             case Invalidate():
                 return self._invalidate(command)
             case Scan():
@@ -175,10 +180,12 @@ class MemoryStore:
             newest = max((self._marks.get(name, 0) for name in look.marks), default=0)
             stored = self._entries.get(look.key)
             entry = peek(look.key, stored.frame) if stored and stored.deadline > now else None
-            if entry and not claim.regardless:
+            if stored and entry and not claim.regardless:
                 born = entry.born
-                if born.incarnation == position.incarnation and born.sequence >= max(
-                    newest, claim.newest_ban
+                if (
+                    born.incarnation == position.incarnation
+                    and born.sequence >= max(newest, claim.newest_ban)
+                    and (stored.deadline - now) * 1000 > entry.served_above_ms
                 ):
                     return Lease("", None, None)
             other = self._leases.get(look.key)
@@ -198,11 +205,23 @@ class MemoryStore:
 
     def _fill(self, fill: Fill) -> bool:
         with self._lock:
+            if fill.instead_of:
+                return self._replace(fill)
             if fill.owner and not self._owns(fill.key, fill.owner):
                 return False
             self._entries.put(fill.key, _Held(fill.frame, self._clock() + fill.lifetime))
             self._leases.pop(fill.key, None)
+            self._refreshes.drop(fill.key)
             return True
+
+    def _replace(self, fill: Fill) -> bool:
+        stored = self._entries.get(fill.key)
+        if stored is None or not stored.frame.startswith(fill.instead_of):
+            return False
+        self._entries.put(fill.key, _Held(fill.frame, self._clock() + fill.lifetime))
+        if self._owns(fill.key, fill.owner):
+            self._leases.pop(fill.key, None)
+        return True
 
     def _renew(self, key: str, owner: str, stage: Stage, ttl: float) -> bool:
         with self._lock:

@@ -116,6 +116,7 @@ class Fill:
         lifetime: Seconds.
         counts: Counters to add on the way.
         owner: Only while the lease is this owner's; empty stores whoever leads.
+        instead_of: Only in place of the frame that begins with these bytes, whoever leads.
     """
 
     key: str
@@ -123,6 +124,7 @@ class Fill:
     lifetime: float
     counts: Counts = field(default_factory=dict)
     owner: str = ""
+    instead_of: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,14 @@ class Release:
     key: str
     owner: str
     unshared: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRefresh:
+    """Ask to be the one who refreshes a key, for this many seconds or until it is filled."""
+
+    key: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +218,7 @@ Command = (
     | Fill
     | Renew
     | Release
+    | BeginRefresh
     | Invalidate
     | Scan
     | Sweep
@@ -241,6 +252,7 @@ class Store(Protocol):
     ``Fill``             bool: whether it was stored
     ``Renew``            list of bool: which leases are still their owners'
     ``Release``          bool: whether it was the owner's
+    ``BeginRefresh``     bool: whether nobody else is
     ``Invalidate``       the new ``Position``
     ``Scan``             ``Batch``
     ``Sweep``            ``Swept``

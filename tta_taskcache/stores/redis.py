@@ -23,6 +23,7 @@ from .looking import Looks
 from .nodes import holder
 from .protocol import (
     Bans,
+    BeginRefresh,
     Command,
     Count,
     Counts,
@@ -59,6 +60,7 @@ MARKS_A_CALL = 1_000
 _OPEN = script("open")
 _INVALIDATE = script("invalidate")
 _FILL = script("fill")
+_REPLACE = script("replace")
 _RENEW = script("renew")
 _RELEASE = script("release")
 
@@ -135,6 +137,9 @@ class RedisStore:
                 return self._renew(command)
             case Release():
                 return self._release(command)
+            case BeginRefresh():
+                name, milli = self._at.refresh(command.key), milliseconds(command.seconds)
+                return bool(self.client.set(name, "1", nx=True, px=milli))
             case Invalidate():
                 return self._invalidate(command)
             case Scan():
@@ -218,10 +223,14 @@ class RedisStore:
         lifetime = milliseconds(fill.lifetime)
         pipe = self._pipeline(fill.counts, lifetime)
         entry, lease = self._at.entry(fill.key), self._at.lease(fill.key)
-        if fill.owner:
-            pipe.eval(_FILL, 2, entry, lease, fill.owner, lifetime, fill.frame)
+        refresh = self._at.refresh(fill.key)
+        if fill.instead_of:
+            pipe.eval(_REPLACE, 2, entry, lease, fill.owner, lifetime, fill.frame, fill.instead_of)
             return bool(pipe.execute()[-1])
-        pipe.set(entry, fill.frame, px=lifetime).delete(lease)
+        if fill.owner:
+            pipe.eval(_FILL, 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
+            return bool(pipe.execute()[-1])
+        pipe.set(entry, fill.frame, px=lifetime).delete(lease, refresh)
         pipe.execute()
         return True
 

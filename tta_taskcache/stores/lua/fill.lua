@@ -1,9 +1,9 @@
 -- Store an entry and end the lease, if the lease is still the owner's: whoever was stopped for
 -- longer than it lasted fills over nobody.
--- KEYS: entry, lease   ARGV: owner, lifetime (ms), frame
+-- KEYS: entry, lease, refresh   ARGV: owner, lifetime (ms), frame
 if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2])
-redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[2], KEYS[3])
 return 1

@@ -32,10 +32,12 @@ local function is_current(born_in, born_at)
   return born_in == incarnation and born >= newest and (born <= sequence or not KEYS[3])
 end
 
-if ARGV[7] ~= '1' and redis.call('PTTL', KEYS[1]) > 0 then
-  -- Behind the header (entry.py) its head begins: ["incarnation",sequence,
-  local born_in, born_at = string.match(redis.call('GETRANGE', KEYS[1], 24, 99), '^%["([^"]*)",(%d+)')
-  if is_current(born_in, born_at) then
+local left = redis.call('PTTL', KEYS[1])
+if ARGV[7] ~= '1' and left > 0 then
+  -- Behind the header (entry.py) its head begins: ["incarnation",sequence,served above (ms),
+  local head = redis.call('GETRANGE', KEYS[1], 24, 119)
+  local born_in, born_at, above = string.match(head, '^%["([^"]*)",(%d+),(%d+)')
+  if is_current(born_in, born_at) and left > (tonumber(above) or 0) then
     return {'needless'}
   end
 end

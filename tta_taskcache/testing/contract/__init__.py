@@ -30,6 +30,7 @@ from .entries import Entries
 from .leases import Leases, claim
 from .log import Log
 from .many import Many, look_many
+from .refreshes import Refreshes
 from .scanning import Scanning
 from .sweeps import Sweeps, sweep
 from .takeovers import Takeovers
@@ -54,7 +55,9 @@ __all__ = [
 ]
 
 
-class StoreContract(Entries, Many, Log, Bans, Leases, Takeovers, Scanning, Sweeps, Counting):
+class StoreContract(
+    Entries, Many, Log, Bans, Leases, Takeovers, Refreshes, Scanning, Sweeps, Counting
+):
     """The contract of a store, as tests. It holds for every store and every wrapper of one.
 
     Fixtures to override:

@@ -43,6 +43,7 @@ def make_entry(key: str, born: Position, payload: bytes = b"1", **fields: Any) -
         "task_id": "id",
         "created_at": 1.0,
         "lifetime": LONG,
+        "fresh_for": fields.get("lifetime", LONG),
         "run_seconds": 0.5,
         "marks": marks.of_call(task, key),
         "serializer": "json",

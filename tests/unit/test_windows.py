@@ -1,0 +1,230 @@
+"""R5: nothing is served past its limits, under any interleaving, over every combination of windows.
+
+A model with a clock of its own is held against the engine: what was stored when, what failed, what
+was refreshed. What the engine serves has to be in a window of the model's.
+"""
+
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.outcome import Call, Hit, Miss
+from tta_taskcache.cache.plan import run
+from tta_taskcache.cache.refreshing import REFRESH_PAUSE, TRY_AGAIN
+from tta_taskcache.core import marks
+from tta_taskcache.core.codec import Codecs
+from tta_taskcache.core.decide import Verdict, judge_age
+from tta_taskcache.core.entry import Position
+from tta_taskcache.core.events import Event, Lookup
+from tta_taskcache.core.lease import Claim, Stage
+from tta_taskcache.core.policy import Policy
+from tta_taskcache.observability.counters import Counters
+from tta_taskcache.stores.memory import MemoryStore
+from tta_taskcache.stores.near import Near
+from tta_taskcache.testing import FakeClock, make_entry
+
+TTL = 10.0
+RUN = 2.0
+
+
+class Windows(RuleBasedStateMachine):
+    """Two processes with an L1 each and one store, a source that may fail, and time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.events: list[Event] = []
+        self.store = MemoryStore(100, 1_000_000, self.clock)
+        self.stored_at: float | None = None
+        self.value = 0
+        self.failed_at: float | None = None
+        self.leads: tuple[Engine, Miss] | None = None
+
+    @initialize(
+        while_revalidate=st.sampled_from([0.0, 5.0, 20.0]),
+        if_error=st.sampled_from([0.0, 5.0, 40.0]),
+        near=st.sampled_from([0, 100]),
+        seed=st.integers(0, 9),
+    )
+    def begin(self, while_revalidate: float, if_error: float, near: int, seed: int) -> None:
+        policy = Policy(ttl=TTL, stale_while_revalidate=while_revalidate, stale_if_error=if_error)
+        self.call = Call("t", "t:k", policy)
+        self.engines = [self._engine(near, random.Random(seed + i)) for i in range(2)]
+
+    def _engine(self, near: int, chance: random.Random) -> Engine:
+        return Engine(
+            near=Near(near, 1_000_000, 0.0),
+            codecs=Codecs(),
+            observe=self.events.append,
+            counters=Counters(),
+            clock=self.clock,
+            draw=chance.random,
+        )
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 4.0, 8.0, 11.0, 16.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @precondition(lambda self: self.stored_at is not None)
+    @rule(edge=st.integers(0, 2), past=st.booleans())
+    def an_edge_comes(self, edge: int, past: bool) -> None:
+        """Go to just before or just after the end of a window."""
+        assert self.stored_at is not None
+        policy = self.call.policy
+        window = (0.0, policy.stale_while_revalidate, policy.stale_if_error)[edge]
+        until = self.stored_at + TTL + window + (0.5 if past else -0.5)
+        self.clock.advance(max(0.0, until - self.clock()))
+
+    @rule(which=st.integers(0, 1), claims=st.booleans())
+    def look(self, which: int, claims: bool) -> None:
+        engine = self.engines[which]
+        self.clock.advance(1e-6)  # strict, L1 is trusted for no time at all
+        claim = Claim(owner=f"{which}", stage=Stage.RUNNING, ttl=60.0) if claims else None
+        found = run(engine.look(self.call, "pool", claim), self.store)
+        self._check(found)
+        if isinstance(found, Miss) and found.lease is not None and found.lease.is_ours:
+            self.leads = engine, found
+
+    @precondition(lambda self: self.leads is not None)
+    @rule(fails=st.booleans())
+    def the_run_ends(self, fails: bool) -> None:
+        assert self.leads is not None
+        engine, miss = self.leads
+        assert miss.lease is not None
+        self.leads = None
+        if fails:
+            stale = run(engine.fall_back(self.call, "pool", miss.lease.owner), self.store)
+            self._check(stale or Miss("failed", None), failed=True)
+            if stale is not None and stale.verdict is Verdict.STALE_IF_ERROR:
+                self.failed_at = self.clock()
+            run(engine.release(self.call.key, miss.lease.owner), self.store)
+        else:
+            self._fill(engine, miss.position, miss.lease.owner)
+
+    @rule(which=st.integers(0, 1))
+    def a_refresh_ends(self, which: int) -> None:
+        engine = self.engines[which]
+        self._fill(engine, run(engine.position(self.call), self.store), "")
+
+    def _fill(self, engine: Engine, position: Position | None, owner: str) -> None:
+        value = self.value + 1
+        stored = run(
+            engine.fill(
+                self.call,
+                position,
+                value,
+                run_seconds=RUN,
+                task_id=None,
+                owner=owner,
+                replaces=not owner,
+            ),
+            self.store,
+        )
+        if stored:
+            self.value, self.stored_at, self.failed_at = value, self.clock(), None
+
+    @rule()
+    def invalidate(self) -> None:
+        run(self.engines[0].invalidate((marks.of_task("t"),)), self.store)
+        self.stored_at = self.leads = None
+
+    def _check(self, found: Hit | Miss, *, failed: bool = False) -> None:
+        policy = self.call.policy
+        age = None if self.stored_at is None else self.clock() - self.stored_at
+        if isinstance(found, Miss):
+            if not failed:
+                assert age is None or age >= TTL, "what is fresh is served"
+                assert age is None or age >= TTL + policy.stale_while_revalidate
+            return
+        assert age is not None, "nothing that was ended"
+        assert found.age == pytest.approx(age, abs=1e-3)
+        assert found.value == self.value, "never an older one than the last"
+        if age < TTL:
+            assert not found.verdict.is_stale
+            return
+        in_error = self.failed_at is not None and self.clock() - self.failed_at <= TRY_AGAIN
+        window = policy.stale_while_revalidate
+        if failed or in_error:
+            window = max(window, policy.stale_if_error)
+        assert age < TTL + window, "R5"
+        assert found.verdict.is_stale
+
+    @invariant()
+    def told_as_it_is(self) -> None:
+        for event in self.events:
+            if isinstance(event, Lookup) and event.layer:
+                assert event.freshness in ("fresh", "early", "stale", "stale-if-error")
+        self.events.clear()
+
+
+TestWindows = Windows.TestCase
+TestWindows.settings = settings(max_examples=600, stateful_step_count=30)
+
+
+def engine_of(policy: Policy, clock: FakeClock, draw: float = 0.0) -> tuple[Engine, Call]:
+    engine = Engine(
+        near=Near(100, 1_000_000, 1e9),
+        codecs=Codecs(),
+        observe=lambda _: None,
+        counters=Counters(),
+        clock=clock,
+        draw=lambda: draw,
+    )
+    return engine, Call("t", "t:k", policy)
+
+
+def test_one_reader_has_a_stale_result_refreshed() -> None:
+    clock = FakeClock()
+    store = MemoryStore(10, 10_000, clock)
+    policy = Policy(ttl=TTL, stale_while_revalidate=60.0)
+    engines = [engine_of(policy, clock)[0] for _ in range(3)]
+    call = Call("t", "t:k", policy)
+    position = run(engines[0].position(call), store)
+    run(engines[0].fill(call, position, 1, run_seconds=RUN, task_id=None), store)
+    clock.advance(TTL + 1)
+    asked = [run(engine.look(call, "pool"), store) for engine in engines for _ in range(5)]
+    assert [hit.verdict for hit in asked if isinstance(hit, Hit)] == [Verdict.STALE] * 15
+    assert sum(hit.refresh for hit in asked if isinstance(hit, Hit)) == 1
+    clock.advance(REFRESH_PAUSE + 0.1)  # it failed, or was lost: another one tries
+    asked = [run(engine.look(call, "pool"), store) for engine in engines for _ in range(5)]
+    assert sum(hit.refresh for hit in asked if isinstance(hit, Hit)) == 1
+
+
+def test_without_another_process_the_one_who_asks_computes() -> None:
+    clock = FakeClock()
+    store = MemoryStore(10, 10_000, clock)
+    engine, call = engine_of(Policy(ttl=TTL, stale_while_revalidate=60.0), clock)
+    engine.in_background = False
+    position = run(engine.position(call), store)
+    run(engine.fill(call, position, 1, run_seconds=RUN, task_id=None), store)
+    clock.advance(TTL + 1)
+    first, second = (run(engine.look(call, "pool"), store) for _ in range(2))
+    assert isinstance(first, Miss)
+    assert (first.reason, first.position) == ("stale", position)
+    assert isinstance(second, Hit), "the others are served meanwhile"
+
+
+@pytest.mark.parametrize(
+    ("fresh_left", "draw", "early"),
+    [(9.0, 1e-9, False), (1.9, 1e-9, True), (1.9, 1.0, False), (0.1, 0.9, True), (0.3, 0.9, False)],
+)
+def test_early_refresh_within_one_run_time_by_chance(
+    fresh_left: float, draw: float, early: bool
+) -> None:
+    entry = make_entry("k", Position("i", 0), lifetime=70.0, fresh_for=TTL, run_seconds=RUN)
+    policy = Policy(ttl=TTL, stale_while_revalidate=60.0)
+    verdict = judge_age(entry, 60.0 + fresh_left, policy, draw)
+    assert verdict is (Verdict.EARLY if early else Verdict.FRESH)
+    assert judge_age(entry, 60.0 + fresh_left, Policy(ttl=TTL), draw) is Verdict.FRESH
+
+
+def test_a_shorter_window_counts_at_once() -> None:
+    """The policy may have changed since the entry was stored."""
+    entry = make_entry("k", Position("i", 0), lifetime=70.0, fresh_for=TTL)
+    for window, verdict in ((60.0, Verdict.STALE), (5.0, Verdict.EXPIRED)):
+        policy = Policy(ttl=TTL, stale_while_revalidate=window)
+        assert judge_age(entry, 50.0, policy) is verdict

@@ -1,0 +1,198 @@
+"""Reading the values of task options: what each may be, and what is said when it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+#: One year: longer entries are a mistake (milliseconds for seconds, mostly) or a database.
+MAX_TTL = 366 * 86400.0
+
+
+class Site(StrEnum):
+    """Where a call may be answered."""
+
+    PRODUCER = "producer"
+    CONSUMER = "consumer"
+    POOL = "pool"
+
+
+ALL_SITES = frozenset(Site)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a policy may refer to, as far as it is known where the task is defined.
+
+    ``None`` means not known yet: the check is made later, when it is.
+    """
+
+    arguments: tuple[str, ...] | None = None
+    serializers: Collection[str] | None = None
+    compressions: Collection[str] | None = None
+
+
+class WrongValue(Exception):
+    """What is wrong with one option; ``read_policy`` adds which and whose."""
+
+
+def seconds(value: Any) -> float:
+    """Read a duration: seconds or a timedelta, positive and finite.
+
+    Raises:
+        ValueError: Saying what is allowed.
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise ValueError("must be a number of seconds or a timedelta")  # noqa: TRY004 - documented
+    if not math.isfinite(number) or not 0 < number <= MAX_TTL:
+        raise ValueError(f"must be more than 0 and at most {MAX_TTL:.0f} seconds (366 days)")
+    return float(number)
+
+
+def _ttl(value: Any, _: Choices) -> float:
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise WrongValue(str(error)) from None
+
+
+def _window(value: Any, _: Choices) -> float:
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    return _ttl(value, _)
+
+
+def _queue(value: Any, _: Choices) -> str:
+    if not isinstance(value, str) or not value:
+        raise WrongValue("must be the name of a queue")
+    return value
+
+
+def _errors(value: Any, _: Choices) -> dict[type[Exception], float]:
+    if not isinstance(value, Mapping):
+        raise WrongValue("must map exceptions to seconds, such as {NotFound: 30}")
+    for kind in value:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise WrongValue(f"{kind!r} is no exception class")
+    return {kind: _ttl(ttl, _) for kind, ttl in value.items()}
+
+
+def _test(value: Any, _: Choices) -> Callable[[Any], bool]:
+    if not callable(value):
+        raise WrongValue("must be a callable that is given the result and returns a bool")
+    found: Callable[[Any], bool] = value
+    return found
+
+
+def _bytes(value: Any, _: Choices) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise WrongValue("must be a number of bytes, 1 or more")
+    return value
+
+
+def _jitter(value: Any, _: Choices) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise WrongValue("must be a share of the ttl, 0 or more and less than 1")
+    return float(value)
+
+
+def _key(value: Any, _: Choices) -> str | Callable[..., Any]:
+    if callable(value) or (isinstance(value, str) and value):
+        found: str | Callable[..., Any] = value
+        return found
+    raise WrongValue("must be a template such as '{user_id}:{model}' or a callable")
+
+
+def _names(value: Any, what: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise WrongValue(f"must be a tuple of {what}; write ({value!r},)")
+    if not isinstance(value, (list, tuple, set, frozenset)) or not all(
+        isinstance(name, str) and name for name in value
+    ):
+        raise WrongValue(f"must be a tuple of {what} (strings)")
+    return tuple(sorted(set(value)))
+
+
+def _ignore(value: Any, choices: Choices) -> frozenset[str]:
+    names = _names(value, "argument names")
+    known = choices.arguments
+    missing = [name for name in names if known is not None and name not in known]
+    if missing:
+        allowed = ", ".join(known or ()) or "none"
+        raise WrongValue(f"{missing[0]!r} is no argument of the task; allowed: {allowed}")
+    return frozenset(names)
+
+
+def _vary(value: Any, _: Choices) -> tuple[str, ...]:
+    return _names(value, "header names")
+
+
+def _tags(value: Any, _: Choices) -> tuple[str, ...] | Callable[..., Any]:
+    if callable(value):
+        found: Callable[..., Any] = value
+        return found
+    return _names(value, "templates such as 'user:{user_id}', or a callable")
+
+
+def _version(value: Any, _: Choices) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise WrongValue("must be a string, or 'source' to follow the task's source code")
+    return str(value)
+
+
+def _one_of(value: Any, known: Collection[str] | None) -> str:
+    if not isinstance(value, str) or (known is not None and value not in known):
+        raise WrongValue(f"must be one of: {', '.join(sorted(known or ())) or 'a registered name'}")
+    return value
+
+
+def _serializer(value: Any, choices: Choices) -> str:
+    return _one_of(value, choices.serializers)
+
+
+def _compression(value: Any, choices: Choices) -> str:
+    return _one_of(value, choices.compressions)
+
+
+def _sites(value: Any, _: Choices) -> frozenset[Site]:
+    names = _names(value, "sites")
+    wrong = [name for name in names if name not in ALL_SITES]
+    if wrong:
+        raise WrongValue(f"{wrong[0]!r} is no site; allowed: {', '.join(sorted(ALL_SITES))}")
+    if not names:
+        raise WrongValue("must name a site; cache_enabled=False turns caching off")
+    return frozenset(Site(name) for name in names)
+
+
+def _flag(value: Any, _: Choices) -> bool:
+    if not isinstance(value, bool):
+        raise WrongValue("must be True or False")
+    return value
+
+
+READERS: dict[str, Callable[[Any, Choices], Any]] = {
+    "ttl": _ttl,
+    "jitter": _jitter,
+    "stale_while_revalidate": _window,
+    "stale_if_error": _window,
+    "refresh_queue": _queue,
+    "errors": _errors,
+    "if": _test,
+    "validate": _test,
+    "max_bytes": _bytes,
+    "key": _key,
+    "ignore": _ignore,
+    "vary": _vary,
+    "tags": _tags,
+    "coalesce": _flag,
+    "version": _version,
+    "serializer": _serializer,
+    "compression": _compression,
+    "sites": _sites,
+    "enabled": _flag,
+}
