@@ -2,9 +2,13 @@
 
 import click
 
-from benchmarks import coalescing, invalidation
+from benchmarks import coalescing, freshness, invalidation
 
-BENCHMARKS = {"coalescing": coalescing.run, "invalidation": invalidation.run}
+BENCHMARKS = {
+    "coalescing": coalescing.run,
+    "freshness": freshness.run,
+    "invalidation": invalidation.run,
+}
 
 
 @click.command()

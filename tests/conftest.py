@@ -1,8 +1,8 @@
 """Fixtures for real servers and workers.
 
-A test that uses a server (`redis_server`, `server_factory`, `worker_factory`) runs once per kind of
-server chosen with `--redis`; all others run once. Long ones that have little to do with the kind
-are marked `one_server_kind`: they run on the first.
+A test that uses a server (`redis_server`, `server_factory`, `worker_factory`) runs on the first of
+the kinds chosen with `--redis`. Modules whose tests have to do with the kind are marked
+`every_server_kind` and run on each, but for what is marked `one_server_kind` in them.
 """
 
 import os
@@ -69,7 +69,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "redis_kind" in metafunc.fixturenames:
         kinds = metafunc.config.stash[KINDS]
-        if metafunc.definition.get_closest_marker("one_server_kind"):
+        definition = metafunc.definition
+        everywhere = definition.get_closest_marker("every_server_kind")
+        if not everywhere or definition.get_closest_marker("one_server_kind"):
             kinds = kinds[:1]
         metafunc.parametrize("redis_kind", kinds, ids=str, indirect=True, scope="session")
 

@@ -3,16 +3,13 @@
 import pytest
 
 from tests.conformance.app import CACHED
-from tests.conformance.cases import CANVASES, FEATURES, Case
-from tests.conformance.outcome import Outcome
-from tests.conformance.stage import Stage, new_tag
+from tests.conformance.cases import CANVASES, FEATURES
+from tests.conformance.comparing import compare, run_plain
+from tests.conformance.stage import Stage
 
 pytestmark = pytest.mark.one_server_kind
 
 CASES = CANVASES | FEATURES
-
-#: Those that run each time: they fail, change their workflow, or get an id or what has no order.
-NOT_KEPT = {"fails", "spoil", "in_vain", "ignores", "rejects", "told", "total", "adds_to_chord"}
 
 MAPPINGS = {"map", "starmap", "chunks", "chunks in a chord"}
 
@@ -24,22 +21,9 @@ UNANSWERED = {
 }
 
 
-def compare(stage: Stage, kind: str, case: Case, plain: Outcome) -> set[str]:
-    """Run a workflow cold and warm, and hold it against the plain one.
-
-    Returns:
-        The tasks that ran although their results may be kept, when it was warm.
-    """
-    tag = new_tag()
-    for warm in (False, True):
-        differs = plain.difference(stage.run(kind, case, tag), tries=not warm)
-        assert not differs, f"{kind}, {'warm' if warm else 'cold'}:\n{differs}"
-    return {name for name in stage.bodies() if name not in NOT_KEPT and "replaced" not in name}
-
-
 @pytest.mark.parametrize("kind", CACHED)
 @pytest.mark.parametrize("name", CASES)
 def test_s4_as_if_it_had_run(prefork: Stage, name: str, kind: str) -> None:
     case = CASES[name]
-    ran = compare(prefork, kind, case, prefork.run("plain", case, new_tag()))
+    ran = compare(prefork, kind, case, run_plain(prefork, case))
     assert bool(ran) is (name in UNANSWERED.get(kind, ())), f"ran when warm: {ran}"

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tests.conformance import generated
 from tests.conformance.app import CACHED
 from tests.conformance.cases import Build
+from tests.conformance.comparing import compare, run_plain
 from tests.conformance.generated import Workflow
-from tests.conformance.stage import Stage, new_tag
-from tests.conformance.test_cases import compare
+from tests.conformance.stage import Stage
 
 pytestmark = [pytest.mark.one_server_kind, pytest.mark.timeout(0)]
 
@@ -31,7 +31,7 @@ def test_s4_any_workflow_as_if_it_had_run(prefork: Stage, workflow: Workflow) ->
     def case(b: Build) -> Signature:
         return generated.build(b, workflow)
 
-    plain = prefork.run("plain", case, new_tag())
+    plain = run_plain(prefork, case)
     for kind in CACHED:
         ran = compare(prefork, kind, case, plain)
         # What comes later isn't answered at the producer (S5).

@@ -6,6 +6,7 @@ opens it.
 
 import json
 import os
+import time
 from typing import Any
 
 import redis
@@ -15,6 +16,7 @@ from celery.exceptions import Reject
 from tta_taskcache import CachedTask
 
 RUNS_DATABASE = 3
+SLOW_TTL = 5.0
 SITES = ("producer", "consumer", "pool")
 
 
@@ -105,6 +107,25 @@ def _define_stale(tasks: Tasks) -> None:
     for kind, sites in {"cached": SITES, **{site: (site,) for site in SITES}}.items():
         tasks.cached(f"{kind}.gone", cache_sites=sites, cache_errors={KeyError: 60})(gone)
     tasks.cached("gone_shortly", cache_errors={Gone: 0.3, KeyError: 60})(gone)
+
+    _define_refusing(tasks)
+    _define_slow(tasks)
+
+
+def _define_slow(tasks: Tasks) -> None:
+    def slow(tag: str) -> None:
+        """For the benchmark: takes a second."""
+        tasks.ran("slow", tag)
+        time.sleep(1.0)
+
+    for site in SITES:
+        options = {"cache_sites": (site,), "cache_ttl": SLOW_TTL}
+        tasks.cached(f"{site}.slow", **options)(slow)
+        tasks.cached(f"{site}.slow_revalidated", cache_stale_while_revalidate=60, **options)(slow)
+
+
+def _define_refusing(tasks: Tasks) -> None:
+    counts = tasks.counts
 
     @tasks.cached("odd_only", cache_if=lambda number: number % 2)
     def odd_only(tag: str, number: int) -> int:

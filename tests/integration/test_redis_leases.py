@@ -53,6 +53,9 @@ from tta_taskcache.testing.contract import (
 __all__ = ["client", "pruning", "store"]  # fixtures
 
 LEASE, SWEEP = "ns:l:{k}", "ns:{log}:sweep"
+pytestmark = pytest.mark.every_server_kind
+
+
 CLAIM = Claim(owner="a", stage=Stage.QUEUED, ttl=LONG)
 
 

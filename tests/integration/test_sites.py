@@ -12,6 +12,8 @@ from tests.support.counting import commands, round_trips
 from tests.support.servers import Server
 from tests.support.workers import ROOT, Worker
 
+pytestmark = pytest.mark.every_server_kind
+
 
 @pytest.mark.parametrize("name", ["cached.add", *(f"{site}.add" for site in SITES)])
 def test_the_second_call_is_answered_without_running(

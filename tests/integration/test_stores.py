@@ -54,6 +54,9 @@ from tta_taskcache.testing.contract import (
 CONTROL, STREAM = "ns:{log}:control", "ns:{log}:stream"
 
 
+pytestmark = pytest.mark.every_server_kind
+
+
 def redis_store(server: Server, namespace: str = "ns") -> RedisStore:
     return RedisStore(Link(server.url(), 10.0), namespace)
 
