@@ -1,5 +1,6 @@
 """Where workflows are run: a producer in this process, a worker, and the witness of both."""
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,5 +89,6 @@ def stage(made_with: dict[str, Any]) -> Iterator[Stage]:
     try:
         yield Stage(app, stored=made_with["backend"] is not None)
     finally:
+        gc.collect()  # results take leave of their server while it is there
         app.witness.redis.close()
         app.close()
