@@ -41,9 +41,6 @@ from tta_taskcache.stores.protocol import (
 from tta_taskcache.stores.redis import RedisStore
 from tta_taskcache.testing import FakeClock, FaultyStore, make_entry
 
-pytestmark = pytest.mark.every_server_kind
-
-
 DELTA = 0.25
 ENTRY = "ns:e:{t:k}"
 
