@@ -2,11 +2,12 @@
 
 import click
 
-from benchmarks import coalescing, freshness, invalidation
+from benchmarks import coalescing, freshness, groups, invalidation
 
 BENCHMARKS = {
     "coalescing": coalescing.run,
     "freshness": freshness.run,
+    "groups": groups.run,
     "invalidation": invalidation.run,
 }
 

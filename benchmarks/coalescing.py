@@ -6,7 +6,7 @@ from collections.abc import Callable
 from statistics import median
 
 from benchmarks.show import console, ms, percentile, table
-from tests.integration.conftest import MODULE, Bench, make_bench
+from tests.integration.benches import MODULE, Bench, make_bench
 from tests.support.servers import Server, available
 from tests.support.workers import Worker
 
@@ -29,11 +29,7 @@ def run() -> None:
 def _measure(name: str, *, equal: bool) -> tuple[str, ...]:
     with Server(available()[0]) as server:
         bench = make_bench(server)
-        env = {
-            "CELERY_BROKER_URL": server.url(0),
-            "CELERY_RESULT_BACKEND": server.url(1),
-            "TASKCACHE_URL": server.url(2),
-        }
+        env = server.environment
         workers = [Worker(MODULE, env=env, concurrency=PROCESSES) for _ in range(2)]
         try:
             taken, others = _calls(bench, equal=equal)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.show import console, ms, percentile, table
 from tests.integration.app import SITES, SLOW_TTL
-from tests.integration.conftest import MODULE, Bench, make_bench
+from tests.integration.benches import MODULE, Bench, make_bench
 from tests.support.servers import Server, available
 from tests.support.workers import Worker
 
@@ -59,11 +59,7 @@ def _row(site: str, window: str, callers: Callers) -> tuple[str, ...]:
 def _measure(name: str) -> Callers:
     with Server(available()[0]) as server:
         bench = make_bench(server)
-        env = {
-            "CELERY_BROKER_URL": server.url(0),
-            "CELERY_RESULT_BACKEND": server.url(1),
-            "TASKCACHE_URL": server.url(2),
-        }
+        env = server.environment
         with Worker(MODULE, env=env, concurrency=4):
             callers = _call(bench, name)
         bench.app.close()

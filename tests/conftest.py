@@ -143,11 +143,7 @@ def worker_factory(
     otherwise.
     """
     made: list[Worker] = []
-    urls = {
-        "CELERY_BROKER_URL": redis_server.url(0),
-        "CELERY_RESULT_BACKEND": redis_server.url(1),
-        "TASKCACHE_URL": redis_server.url(2),
-    }
+    urls = redis_server.environment
 
     def make(module: str, *, env: dict[str, str] | None = None, **options: Any) -> Worker:
         worker = Worker(module, env=urls | (env or {}), **options)

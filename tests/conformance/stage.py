@@ -90,5 +90,5 @@ def stage(made_with: dict[str, Any]) -> Iterator[Stage]:
         yield Stage(app, stored=made_with["backend"] is not None)
     finally:
         gc.collect()  # results take leave of their server while it is there
-        app.witness.redis.close()
+        app.witness.close()
         app.close()

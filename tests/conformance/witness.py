@@ -18,6 +18,9 @@ from tests.support.waiting import wait_until
 
 PUBLISHED, ENDED, NODES, EFFECTS, BODIES = "published", "ended", "nodes", "effects", "bodies"
 
+#: Signals that are noted for each task.
+NOTED = ("prerun", "success", "failure", "retry")
+
 #: What differs from run to run: the argument that keeps runs apart, and ids.
 VARIES = re.compile(r"run-[0-9a-f]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -74,14 +77,23 @@ class Witness:
         self.app = app
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self._signals: dict[tuple[str, str], list[str]] = {}
+        self._watched = [
+            *((getattr(signals, f"task_{n}"), self._noter(n)) for n in NOTED),
+            (signals.before_task_publish, self._published),
+            (signals.task_postrun, self._ended),
+            (signals.task_revoked, self._revoked),
+        ]
 
     def watch(self) -> None:
         """Connect the receivers in this process."""
-        for name in ("prerun", "success", "failure", "retry"):
-            getattr(signals, f"task_{name}").connect(self._noter(name), weak=False)
-        signals.before_task_publish.connect(self._published, weak=False)
-        signals.task_postrun.connect(self._ended, weak=False)
-        signals.task_revoked.connect(self._revoked, weak=False)
+        for signal, receiver in self._watched:
+            signal.connect(receiver, weak=False)
+
+    def close(self) -> None:
+        """See nothing more: a process may have another application of the same tasks later."""
+        for signal, receiver in self._watched:
+            signal.disconnect(receiver)
+        self.redis.close()
 
     def _is_mine(self, task: Any) -> bool:
         return getattr(task, "app", None) is self.app

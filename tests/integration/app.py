@@ -12,6 +12,7 @@ from typing import Any
 import redis
 from celery import Celery, Task, signals
 from celery.exceptions import Reject
+from kombu.exceptions import OperationalError
 
 from tta_taskcache import CachedTask
 
@@ -106,6 +107,13 @@ def _define_stale(tasks: Tasks) -> None:
 
     for kind, sites in {"cached": SITES, **{site: (site,) for site in SITES}}.items():
         tasks.cached(f"{kind}.gone", cache_sites=sites, cache_errors={KeyError: 60})(gone)
+
+    @tasks.cached("unreachable", cache_errors={OperationalError: 60})
+    def unreachable(tag: str) -> None:
+        """Fails with what a caller gets from its own broker."""
+        tasks.ran("unreachable", tag)
+        raise OperationalError(tag)
+
     tasks.cached("gone_shortly", cache_errors={Gone: 0.3, KeyError: 60})(gone)
 
     _define_refusing(tasks)

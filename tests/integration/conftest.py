@@ -3,72 +3,19 @@
 import gc
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import pytest
-import redis
-from celery import Celery
 
-from tests.integration.app import make_app
+from tests.integration.benches import MODULE, Bench, make_bench
+from tests.integration.shop import Shop, shop_of
 from tests.support.servers import Server
-from tests.support.waiting import wait_until
 from tests.support.workers import Worker
-from tta_taskcache import TaskCache
-
-MODULE = "tests.integration.app"
-
-
-@dataclass
-class Bench:
-    """An app in this process, and what its tasks did anywhere.
-
-    Attributes:
-        server: Where its broker is.
-        app: The app.
-        cache: Its cache.
-        tag: An argument that no other test uses.
-    """
-
-    server: Server
-    app: Celery
-    cache: TaskCache
-    tag: str
-
-    def task(self, name: str) -> Any:
-        return self.app.tasks[name]
-
-    @property
-    def counts(self) -> redis.Redis:
-        return self.app.run_counts
-
-    def runs(self, *name: Any) -> int:
-        return int(self.counts.get(":".join(map(str, name))) or 0)
-
-    def occupy(self, processes: int) -> Callable[[], None]:
-        """Keep pool processes busy; returns what opens the gate again."""
-        name = uuid4().hex
-        for _ in range(processes):
-            self.task("gate").delay(name)
-        wait_until(
-            lambda: self.counts.llen(f"waiting:{name}") == processes, what="busy pool processes"
-        )
-        return lambda: self.counts.rpush(f"open:{name}", *range(processes)) and None
-
-
-def make_bench(server: Server, cache: str | None = None, **conf: Any) -> Bench:
-    app = make_app(server.url(0), server.url(1), cache or server.url(2), **conf)
-    return Bench(server, app, TaskCache(app), uuid4().hex[:12])
 
 
 @pytest.fixture(scope="package")
 def _shared_worker(server: Server) -> Iterator[Worker]:
-    urls = {
-        "CELERY_BROKER_URL": server.url(0),
-        "CELERY_RESULT_BACKEND": server.url(1),
-        "TASKCACHE_URL": server.url(2),
-    }
+    urls = server.environment
     with Worker(MODULE, env=urls, concurrency=2) as worker:
         yield worker
 
@@ -125,3 +72,20 @@ def new_bench(redis_server: Server, server_factory: Callable[..., Server]) -> It
 def bench(redis_server: Server, new_bench: Callable[..., Bench]) -> Bench:
     """A producer: a new app, with an empty cache."""
     return new_bench(redis_server)
+
+
+@pytest.fixture
+def alone(server_factory: Callable[..., Server], new_bench: Callable[..., Bench]) -> Iterator[Shop]:
+    """A producer without workers: what isn't answered stays in the queue."""
+    shop = shop_of(new_bench(server_factory()))
+    yield shop
+    # A chord's results wait to be told of, until this process waits for any result: they take
+    # leave of their server while it is there.
+    for waiting in shop.bench.app.backend._pending_results:
+        waiting.clear()
+
+
+@pytest.fixture
+def shop(bench: Bench, worker: Worker) -> Shop:
+    """A producer with a worker."""
+    return shop_of(bench)

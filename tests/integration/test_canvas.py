@@ -3,7 +3,7 @@
 import pytest
 from celery import chain
 
-from tests.integration.conftest import Bench
+from tests.integration.benches import Bench
 from tests.support.workers import Worker
 
 pytestmark = pytest.mark.one_server_kind

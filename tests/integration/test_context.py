@@ -3,7 +3,7 @@
 import pytest
 from celery import chain, chord, group
 
-from tests.integration.conftest import Bench
+from tests.integration.benches import Bench
 from tests.support.workers import Worker
 from tta_taskcache import MissingContext
 

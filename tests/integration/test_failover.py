@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.workload import MODULE, Job
-from tests.integration.conftest import Bench
+from tests.integration.benches import Bench
 from tests.support.processes import Process
 from tests.support.servers import Server
 from tests.support.topologies import ClusterServers, SentinelServers

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
-from tests.integration.conftest import Bench
+from tests.integration.benches import Bench
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker

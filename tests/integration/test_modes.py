@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from celery import chain
 
-from tests.integration.conftest import Bench
+from tests.integration.benches import Bench
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
 from tta_taskcache import MISSING, CacheMiss

@@ -8,7 +8,7 @@ import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
 
-from tests.integration.conftest import Bench
+from tests.integration.benches import Bench
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
 from tta_taskcache import CachedTask, TaskCache

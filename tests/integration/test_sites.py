@@ -7,7 +7,7 @@ import pytest
 from celery.exceptions import TimeoutError as NotInTime
 
 from tests.integration.app import SITES
-from tests.integration.conftest import Bench
+from tests.integration.benches import Bench
 from tests.support.counting import commands, round_trips
 from tests.support.servers import Server
 from tests.support.workers import ROOT, Worker

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from kombu.exceptions import OperationalError
 
 from tests.integration.app import SITES, Gone
-from tests.integration.conftest import Bench
+from tests.integration.benches import Bench
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
@@ -147,6 +148,15 @@ def test_a_remembered_failure_is_raised_again(bench: Bench, worker: Worker, kind
         assert bench.app.AsyncResult(result.id).state == "FAILURE"
     assert bench.runs("gone", bench.tag) == 1
     wait_until(lambda: bench.counts.llen(f"errors:{bench.tag}") == 4, what="each errback")
+
+
+def test_a_remembered_failure_is_the_tasks_not_the_callers(bench: Bench, worker: Worker) -> None:
+    for _ in range(2):
+        result = bench.task("unreachable").delay(bench.tag)  # raises nothing
+        with pytest.raises(OperationalError, match=bench.tag):
+            result.get(timeout=20)
+    assert result.cache_status.hit
+    assert bench.runs("unreachable", bench.tag) == 1
 
 
 def test_a_remembered_failure_is_forgotten_in_time(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Bench
+from tests.integration.benches import Bench
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, free_port
 from tests.support.waiting import wait_until

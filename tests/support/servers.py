@@ -122,6 +122,15 @@ class Server:
     def url(self, db: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{db}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells an application of the tests that its broker, results and cache are here."""
+        return {
+            "CELERY_BROKER_URL": self.url(0),
+            "CELERY_RESULT_BACKEND": self.url(1),
+            "TASKCACHE_URL": self.url(2),
+        }
+
     def client(self, db: int = 0, **options: Any) -> redis.Redis:
         """A new client, closed with the server. It doesn't retry: a test wants to see the fault."""
         client = _client(self.url(db), **options)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tta_taskcache.stores.bounded import BoundedMap
+from tta_taskcache.stores.bounded import BoundedMap, Flags
 
 
 @dataclass(frozen=True)
@@ -77,3 +77,20 @@ def test_items_are_a_copy() -> None:
     copy = found.items()
     found.clear()
     assert copy == [("a", Item(1))]
+
+
+def test_a_flag_is_one_takers_for_a_while() -> None:
+    flags = Flags(100)
+    assert flags.take("a", 0.0, 5.0)
+    assert not flags.take("a", 4.9, 5.0)
+    assert flags.take("b", 4.9, 5.0)
+    assert flags.take("a", 5.0, 5.0)
+    flags.drop("a")
+    assert flags.take("a", 5.1, 5.0)
+
+
+def test_flags_are_bounded() -> None:
+    flags = Flags(10)
+    for i in range(100):
+        assert flags.take(str(i), 0.0, 5.0)
+        assert len(flags._until) <= 10

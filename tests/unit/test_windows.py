@@ -5,6 +5,7 @@ was refreshed. What the engine serves has to be in a window of the model's.
 """
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
@@ -25,6 +26,7 @@ from tta_taskcache.core.policy import Policy
 from tta_taskcache.observability.counters import Counters
 from tta_taskcache.stores.memory import MemoryStore
 from tta_taskcache.stores.near import Near
+from tta_taskcache.stores.protocol import Command, Fill, Reply
 from tta_taskcache.testing import FakeClock, make_entry
 
 TTL = 10.0
@@ -192,6 +194,40 @@ def test_one_reader_has_a_stale_result_refreshed() -> None:
     clock.advance(REFRESH_PAUSE + 0.1)  # it failed, or was lost: another one tries
     asked = [run(engine.look(call, "pool"), store) for engine in engines for _ in range(5)]
     assert sum(hit.refresh for hit in asked if isinstance(hit, Hit)) == 1
+
+
+class Meanwhile:
+    """A store in which something happens just before a last result takes its own place."""
+
+    def __init__(self, store: MemoryStore, happens: Callable[[], object]) -> None:
+        self.store, self.happens, self.name = store, happens, store.name
+
+    def execute(self, command: Command) -> Reply:
+        if isinstance(command, Fill) and command.instead_of:
+            self.happens()
+        return self.store.execute(command)
+
+
+def test_the_last_result_gives_way_to_one_that_was_stored_meanwhile() -> None:
+    clock = FakeClock()
+    store = MemoryStore(10, 10_000, clock)
+    policy = Policy(ttl=TTL, stale_if_error=60.0)
+    (engine, call), (other, _) = engine_of(policy, clock), engine_of(policy, clock)
+
+    def store_with(which: Engine, value: int) -> None:
+        position = run(which.position(call), store)
+        filling = which.fill(call, position, value, run_seconds=RUN, task_id=None)
+        assert run(filling, store)
+
+    store_with(engine, 1)
+    clock.advance(TTL + 1)
+    assert isinstance(run(engine.look(call, "pool"), store), Miss), "from now on it has an L1"
+    meanwhile = Meanwhile(store, lambda: store_with(other, 2))
+    stale = run(engine.fall_back(call, "pool", ""), meanwhile)
+    assert stale is not None, "the run has failed before"
+    found = run(engine.look(call, "pool"), store)
+    assert isinstance(found, Hit)
+    assert (found.value, found.verdict) == (2, Verdict.FRESH)
 
 
 def test_without_another_process_the_one_who_asks_computes() -> None:

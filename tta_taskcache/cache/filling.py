@@ -61,7 +61,6 @@ class Filler(Reader):
         task_id: str | None,
         owner: str = "",
         replaces: bool = False,
-        refused: str = "",
         remember_for: float = 0.0,
     ) -> Plan[bool]:
         """Store the result of a run. Never raises for a fault of the store or of the result.
@@ -76,30 +75,17 @@ class Filler(Reader):
                 another's by now, nothing is stored.
             replaces: Whether there may be an entry that is still valid: then other processes are
                 told (one more round trip), whose memory would hold on to it.
-            refused: Why it isn't to be stored, if so: only the lease ends.
             remember_for: Seconds, when the value is an exception to be remembered.
 
         Returns:
             Whether it was stored, and others told if need be.
         """
-        entry, reason = (
-            (None, refused)
-            if refused
-            else self._entry(
-                call,
-                position,
-                value,
-                run_seconds=run_seconds,
-                task_id=task_id,
-                remember_for=remember_for,
-            )
+        entry, reason = self._entry(
+            call, position, value, run_seconds, task_id, remember_for=remember_for
         )
-        size = 0
-        if entry is not None:
-            size, reason = yield from self._store(entry, owner)
-        elif owner:
-            with suppress(StoreUnavailable):  # it lapses
-                yield Release(call.key, owner, UNSHARED_FOR)
+        if entry is None:
+            return (yield from self.refuse(call, owner, reason))
+        size, reason = yield from self._store(entry, owner)
         if replaces and not reason:
             try:
                 yield Invalidate((marks.replaced(call.key),))
@@ -109,14 +95,22 @@ class Filler(Reader):
         self.observe(Filled(call.task, call.key, size, reason))
         return not reason
 
+    def refuse(self, call: Call, owner: str, reason: str) -> Plan[bool]:
+        """Leave a result unstored, for a reason. Only the lease ends; returns False."""
+        if owner:
+            with suppress(StoreUnavailable):  # it lapses
+                yield Release(call.key, owner, UNSHARED_FOR)
+        self.observe(Filled(call.task, call.key, 0, reason))
+        return False
+
     def _entry(
         self,
         call: Call,
         position: Position | None,
         value: Any,
-        *,
         run_seconds: float,
         task_id: str | None,
+        *,
         remember_for: float,
     ) -> tuple[Entry | None, str]:
         """The entry of a result, or why there is none."""

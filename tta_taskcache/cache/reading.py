@@ -54,9 +54,11 @@ class Reader:
     def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """Find a call's result; without one, take its lease on the way if a claim is made."""
         now = self.clock()
-        if self.near.find(call.key, now) is not None and not self.near.is_trusted(now):
+        held = self.near.find(call.key, now)
+        if held is not None and not self.near.is_trusted(now):
             yield from self._poll(now)
-        hit = self._find_near(call, now)
+            held = self.near.find(call.key, now) if self.near.is_trusted(now) else None
+        hit = self._decode(call, held, now) if held is not None else None
         return hit if hit is not None else (yield from self._find_far(call, claim))
 
     def find_many(
@@ -81,14 +83,14 @@ class Reader:
             yield from look(far)  # which polls the log as well
         elif not self.near.is_trusted(now):
             yield from self._poll(now)
-        found.update((i, hit) for i in near if (hit := self._find_near(calls[i], now)) is not None)
+        for i in near if self.near.is_trusted(now) else ():
+            held = self.near.find(calls[i].key, now)
+            hit = self._decode(calls[i], held, now) if held is not None else None
+            if hit is not None:
+                found[i] = hit
         if ended := [i for i in near if i not in found]:
             yield from look(ended)
         return [found[i] for i in range(len(calls))]
-
-    def _find_near(self, call: Call, now: float) -> Hit | None:
-        held = self.near.find(call.key, now) if self.near.is_trusted(now) else None
-        return self._decode(call, held, now) if held is not None else None
 
     def _find_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
         found = yield from self._look_far([call], [claim])
@@ -229,10 +231,9 @@ class Reader:
         mine = (call.policy.serializer, call.policy.compression)
         if (entry.serializer, entry.compression) == mine:
             verdict = judge_age(entry, remaining, call.policy, 1.0 - self.draw())
-            if not verdict.answers:
-                return None  # kept: it may answer if the run fails
             with suppress(EntryError):  # L2 will tell, and count it
-                return Hit(entry, self._valid_value(call, entry), "l1", remaining, verdict)
+                if verdict.answers:
+                    return Hit(entry, self._valid_value(call, entry), "l1", remaining, verdict)
         self.near.entries.drop(call.key)
         return None
 

@@ -9,6 +9,7 @@ from ..core.entry import HEADER_BYTES, pack
 from ..core.events import Lookup
 from ..core.lease import Claim
 from ..errors import StoreUnavailable
+from ..stores.bounded import Flags
 from ..stores.protocol import BeginRefresh, Fill, Look, Looked
 from .filling import Filler
 from .outcome import Call, Hit, Miss
@@ -32,11 +33,11 @@ class Refresher(Filler):
 
     Attributes:
         in_background: Whether somebody else can refresh what this process reads.
-        asked: Until when (monotonic) this process doesn't ask again to refresh a key.
+        asked: The keys that this process has just asked to refresh.
     """
 
     in_background: bool = True
-    asked: dict[str, float] = field(default_factory=dict)
+    asked: Flags = field(default_factory=lambda: Flags(MAX_ASKED))
 
     def ask(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """``find``, and see to it that somebody refreshes what is stale, or is soon."""
@@ -51,12 +52,10 @@ class Refresher(Filler):
         Returns:
             The hit, with ``refresh`` when it is on the caller; or a miss, when nobody else can.
         """
-        now = self.clock()
-        if not hit.verdict.asks_for_refresh or self.asked.get(call.key, 0.0) > now:
+        if not hit.verdict.asks_for_refresh:
             return hit
-        if len(self.asked) > MAX_ASKED:
-            self.asked.clear()
-        self.asked[call.key] = now + ASK_AGAIN
+        if not self.asked.take(call.key, self.clock(), ASK_AGAIN):
+            return hit
         pause = max(REFRESH_PAUSE, 2 * hit.entry.run_seconds)
         try:
             granted: bool = yield BeginRefresh(call.key, pause)
@@ -88,8 +87,13 @@ class Refresher(Filler):
                 above = max(0, int((found.remaining - TRY_AGAIN) * 1000))
                 entry = replace(found.entry, served_above_ms=above)
                 frame, header = pack(entry, self.secret), looked.frame[:HEADER_BYTES]
-                yield Fill(call.key, frame, found.remaining, owner=owner, instead_of=header)
-                self.near.put(entry, now + found.remaining, looked.position.sequence)
+                held: bool = yield Fill(
+                    call.key, frame, found.remaining, owner=owner, instead_of=header
+                )
+                if held:  # else there is a newer one by now
+                    self.near.put(entry, now + found.remaining, looked.position.sequence)
+                else:
+                    self.near.entries.drop(call.key)
         except StoreUnavailable:
             return None
         self.tell(call, site, found)

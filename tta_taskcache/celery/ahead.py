@@ -17,7 +17,7 @@ from celery.result import AsyncResult
 
 from ..core.events import Fault
 from .app import cache_of
-from .calls import AT_ONCE
+from .calls import AT_ONCE, is_cached
 from .producer import AHEAD, Ahead
 from .steps import Step, first_steps, look_at, read_step
 
@@ -47,19 +47,22 @@ def read_ahead(
 
 
 def _take_along(app: Celery, batch: Sequence[Prepared], options: Mapping[str, Any]) -> None:
-    calls: list[tuple[Prepared, Step]] = []
-    firsts: list[Step] = []
+    steps: list[tuple[Prepared | None, Step]] = []
     for each in batch:
-        step = read_step(app, each[0], options, claims=True)
+        sig, result, _ = each
+        if not is_cached(app.tasks.get(sig.task)):
+            # The first step of a workflow finds its answer in L1.
+            steps += [(None, step) for step in first_steps(app, sig)]
+            continue
+        sig.options[AHEAD] = Ahead(None, result)
+        step = read_step(app, sig, options, claims=True)
         if step is not None:
-            calls.append((each, step))
-        else:  # of a workflow: it finds its answer in L1
-            firsts += first_steps(app, each[0])
-    steps = [step for _, step in calls] + firsts
-    for i, seen in enumerate(look_at(steps)):
-        if seen is not None and i < len(calls):
-            (sig, result, _), _ = calls[i]
-            sig.options[AHEAD] = Ahead(seen, result)
+            steps.append((each, step))
+    seen = look_at([step for _, step in steps])
+    for (prepared, _), found in zip(steps, seen, strict=True):
+        if prepared is not None:
+            sig, result, _ = prepared
+            sig.options[AHEAD] = Ahead(found, result)
 
 
 _apply_tasks = group._apply_tasks

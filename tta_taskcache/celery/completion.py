@@ -91,9 +91,9 @@ def complete_here(task: Task, request: Request, hit: Hit) -> bool:
     with answering(request["id"], hit):
         trace_task = _tracer(task)
         outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
-    if outcome is not None and isinstance(
-        outcome.retval, (OperationalError, SoftTimeLimitExceeded)
-    ):
+    # A remembered failure is the task's, and not the caller's, whatever its type.
+    is_ours = outcome is not None and not hit.entry.is_failure
+    if is_ours and isinstance(outcome.retval, (OperationalError, SoftTimeLimitExceeded)):
         raise outcome.retval
     return outcome is None
 

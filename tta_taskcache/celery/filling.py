@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery.exceptions import Ignore, Reject, Retry
 
@@ -13,9 +13,6 @@ from ..core.events import Fault, Ran
 from ..core.option_values import Site
 from . import failures
 from .calls import DIRECT, REFRESH, Asked, Seen
-
-if TYPE_CHECKING:
-    from .task import CachedTask
 
 #: How a task says that it is neither done nor failed.
 _UNDECIDED = (Retry, Ignore, Reject)
@@ -55,7 +52,10 @@ def compute(
         if stale is None:
             raise
         return failures.value_of(asked.task.taskcache_keyer().policy, stale)
-    store(asked.task, seen, value, monotonic() - started, task_id, refused=refused())
+    run_seconds = monotonic() - started
+    key = seen.call.key if seen.call else None
+    asked.task.taskcache().runtime.observe(Ran(asked.task.name, key, run_seconds))
+    _store(asked, seen, value, run_seconds, task_id, refused=refused())
     return value
 
 
@@ -75,17 +75,8 @@ def _recover(
     try:
         seconds = call.policy.remembered_for(error)
         if seconds is not None:
-            fill = runtime.engine.fill(
-                call,
-                seen.position,
-                failures.stored_form(error),
-                run_seconds=run_seconds,
-                task_id=task_id,
-                owner=seen.owner,
-                replaces=seen.reason == REFRESH,
-                remember_for=seconds,
-            )
-            runtime.run(fill)
+            stored = failures.stored_form(error)
+            _store(asked, seen, stored, run_seconds, task_id, remember_for=seconds)
         elif call.policy.stale_if_error and asked.mode == "use":
             where = site.value if site is not None else DIRECT
             return runtime.run(runtime.engine.fall_back(call, where, seen.owner))
@@ -94,31 +85,34 @@ def _recover(
     return None
 
 
-def store(
-    task: CachedTask,
+def _store(
+    asked: Asked,
     seen: Seen,
     value: Any,
     run_seconds: float,
     task_id: str | None,
     *,
     refused: str = "",
-) -> bool:
-    """Store the result of a run, if its call can be cached. Never raises.
+    remember_for: float = 0.0,
+) -> None:
+    """Store what came of a run, if its call can be cached. Never raises.
 
     Args:
-        task: The task.
-        seen: What was seen of the call before it ran.
-        value: What it returned.
+        asked: The call.
+        seen: What was seen of it before it ran.
+        value: What is to be stored.
         run_seconds: How long it took.
         task_id: Id of the task that ran.
-        refused: Why the result isn't to be stored, if so.
+        refused: Why it isn't to be stored, if so.
+        remember_for: Seconds, when it is an exception to be remembered.
     """
-    runtime = task.taskcache().runtime
-    call = seen.call
-    runtime.observe(Ran(task.name, call.key if call else None, run_seconds))
+    runtime, call = asked.task.taskcache().runtime, seen.call
     if call is None:
-        return False
+        return
     try:
+        if refused:
+            runtime.run(runtime.engine.refuse(call, seen.owner, refused))
+            return
         fill = runtime.engine.fill(
             call,
             seen.position,
@@ -127,9 +121,8 @@ def store(
             task_id=task_id,
             owner=seen.owner,
             replaces=seen.reason == REFRESH,
-            refused=refused,
+            remember_for=remember_for,
         )
-        return runtime.run(fill)
+        runtime.run(fill)
     except Exception as error:  # noqa: BLE001 - the task has run: even its time limit comes too late
-        runtime.observe(Fault(task.name, "fill", error))
-        return False
+        runtime.observe(Fault(asked.task.name, "fill", error))

@@ -36,11 +36,11 @@ class Ahead:
     """What is known of a call before it is made: its group was looked up together.
 
     Attributes:
-        seen: What was found.
+        seen: What was found; None when the call has to look by itself.
         result: The result that the group keeps.
     """
 
-    seen: Seen
+    seen: Seen | None
     result: AsyncResult
 
 

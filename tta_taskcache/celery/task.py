@@ -11,6 +11,7 @@ from celery.canvas import Signature
 from celery.result import AsyncResult
 
 from ..core.keys import Keyer
+from . import context
 from .app import TaskCache, cache_of
 from .calls import Mode
 from .handle import TaskHandle
@@ -121,6 +122,15 @@ class CachedTask(Task):
         )
         asked = read_asked(self, args, kwargs, cache, options)
         return apply_cached(asked, super().apply_async, options)
+
+    def push_request(self, *args: Any, **kwargs: Any) -> None:
+        """As Celery's, for direct calls: these see the context in force, as messages would.
+
+        It is in the keys of what ``task.cache.call`` and ``task.map`` run (promise K3).
+        """
+        if not args and not self.request.headers:
+            kwargs.setdefault("headers", context.visible(context.handed_down()) or None)
+        super().push_request(*args, **kwargs)
 
     def add_to_chord(self, sig: Signature, lazy: bool = False) -> Any:
         """Add to the chord as in Celery; the result isn't stored: an answer would add nothing."""

@@ -78,10 +78,10 @@ class BoundedMap(Generic[V]):
 
 
 class Flags:
-    """Keys that are taken for a while. Not safe for threads by itself.
+    """Keys that are taken for a while. Threads that come at once may both get one.
 
     Args:
-        most: With more than these, those that have lapsed are forgotten.
+        most: With so many, all are forgotten.
     """
 
     def __init__(self, most: int) -> None:
@@ -90,8 +90,8 @@ class Flags:
 
     def take(self, key: str, now: float, seconds: float) -> bool:
         """Take a key, unless somebody has it."""
-        if len(self._until) > self._most:
-            self._until = {k: until for k, until in self._until.items() if until > now}
+        if len(self._until) >= self._most:
+            self._until = {}
         if self._until.get(key, now) > now:
             return False
         self._until[key] = now + seconds

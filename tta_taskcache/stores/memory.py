@@ -47,7 +47,7 @@ LOG_LENGTH = 10_000
 #: With more marks and bans than this, the store starts over.
 MAX_MARKS = 10_000
 
-#: With more leases or refreshes than this, those that have lapsed are forgotten.
+#: With more leases than this, those that have lapsed are forgotten; with as many refreshes, all.
 MAX_LEASES = 10_000
 
 

@@ -1,0 +1,67 @@
+"""What tests of groups share: a producer whose questions to the store are counted."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tests.integration.benches import Bench
+from tta_taskcache.stores.protocol import Look, LookMany, Poll
+from tta_taskcache.testing import FaultyStore
+
+#: What a test waits at most (s).
+PATIENCE = 60
+
+#: What reads: each is one round trip to a node.
+READS = (Look, LookMany, Poll)
+
+
+@dataclass
+class Shop:
+    """A producer, and what it asks of the store."""
+
+    bench: Bench
+    store: FaultyStore
+
+    @property
+    def add(self) -> Any:
+        return self.bench.task("cached.add")
+
+    @property
+    def reads(self) -> list[str]:
+        return [type(each).__name__ for each in self.store.commands if isinstance(each, READS)]
+
+    @property
+    def sent(self) -> int:
+        """Messages that nobody has taken."""
+        return int(self.bench.server.client(0).llen("celery"))
+
+    def adds(self, *xs: int) -> list[Any]:
+        return [self.add.s(self.bench.tag, x) for x in xs]
+
+    def fill(self, *xs: int) -> None:
+        """Store results that no run would return; L1 is as it was."""
+        for x in xs:
+            assert self.add.cache.set(f"stored {x}", self.bench.tag, x)
+        self.forget()
+
+    def forget(self) -> None:
+        """Empty L1, and the list of commands."""
+        near = self.bench.cache.runtime.engine.near
+        keys = self.bench.cache.keys()
+        for key in keys:
+            near.entries.drop(key)
+        self.store.commands.clear()
+
+    def runs(self, *xs: int) -> list[int]:
+        return [self.bench.runs("add", self.bench.tag, x, 0) for x in xs]
+
+
+def shop_of(bench: Bench) -> Shop:
+    runtime = bench.cache.runtime
+    runtime.engine.near.max_staleness = 60.0  # a slow machine polls no more often
+    store = FaultyStore(runtime.store)
+    bench.cache._built["runtime"] = replace(runtime, store=store)
+    return Shop(bench, store)
+
+
+def stored(*xs: int) -> list[str]:
+    return [f"stored {x}" for x in xs]
