@@ -230,7 +230,10 @@ class RedisStore:
         if fill.owner:
             pipe.eval(_FILL, 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
             return bool(pipe.execute()[-1])
-        pipe.set(entry, fill.frame, px=lifetime).delete(lease, refresh)
+        pipe.set(entry, fill.frame, px=lifetime)
+        # One at a time: a cluster's pipeline deletes no two keys at once, and returns None.
+        pipe.delete(lease)
+        pipe.delete(refresh)
         pipe.execute()
         return True
 
