@@ -615,7 +615,11 @@ def test_i3_a_callable_gets_the_arguments_as_the_task_does() -> None:
     assert tags(order, 7, tags=of) == ("user:7", "item:1", "False")
 
 
-@pytest.mark.parametrize("produced", [[], (), {"a"}, ["a", "b"], iter(())], ids=repr)
+@pytest.mark.parametrize(
+    "produced",
+    [[], (), {"a"}, ["a", "b"], iter(())],
+    ids=["list", "tuple", "set", "two", "iterator"],
+)
 def test_i3_a_callable_may_return_any_collection_of_strings(produced: Any) -> None:
     found = tags(order, 7, tags=lambda *_: produced)
     assert isinstance(found, tuple)
