@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import product, starmap
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from tests.conformance.stage import MODULE, Stage, environment, settings, stage
+from tests.support import rabbitmq
 from tests.support.brokers import with_folder, with_rabbit
 from tests.support.rabbitmq import Rabbit
 from tests.support.servers import Server
@@ -23,29 +25,56 @@ class Place:
         pool: The worker's pool.
         broker: Name of the broker.
         backend: Name of the result backend.
-        stored: Whether another process than the caller's can read results.
     """
 
     pool: str = "prefork"
     broker: str = "redis"
     backend: str = "redis"
-    stored: bool = True
+
+    @property
+    def stored(self) -> bool:
+        """Whether another process than the caller's can read results."""
+        return self.backend in ("redis", "database")
 
     def __str__(self) -> str:
         return f"{self.pool}, {self.broker}, {self.backend}"
 
 
-PLACES = (
-    *(Place(pool=pool) for pool in ("prefork", "threads", "gevent", "eventlet", "solo")),
-    *(Place(broker=broker) for broker in ("rabbitmq", "quorum", "filesystem")),
-    Place(backend="database"),
-    Place(backend="rpc", stored=False),
-    Place(backend="disabled", stored=False),
+POOLS = ("prefork", "threads", "gevent", "eventlet", "solo")
+BROKERS = ("redis", "rabbitmq", "quorum", "filesystem")
+BACKENDS = ("redis", "database", "rpc", "disabled")
+
+#: Every combination.
+PRODUCT = tuple(starmap(Place, product(POOLS, BROKERS, BACKENDS)))
+
+#: Those that differ from the first in one thing at most.
+AXES = tuple(
+    place
+    for place in PRODUCT
+    if (place.pool != POOLS[0]) + (place.broker != "redis") + (place.backend != "redis") <= 1
+)
+
+#: Workflows that have everything in them.
+FEW = (
+    "several links",
+    "link_error",
+    "chain with links",
+    "group with a failure",
+    "chord in a chain",
+    "chord, error in its header",
+    "replace by a chain",
+    "retry",
+    "ignore_result",
+    "acks_late",
+    "rate_limit",
+    "chunks",
 )
 
 
 def why_not(place: Place) -> str:
     """Why a place can't be had here; empty when it can."""
+    if place.broker in ("rabbitmq", "quorum") and rabbitmq.executable() is None:
+        return rabbitmq.why_missing()
     needed = {"gevent": "gevent", "eventlet": "eventlet", "database": "sqlalchemy"}
     for name in (place.pool, place.backend):
         if name in needed and find_spec(needed[name]) is None:

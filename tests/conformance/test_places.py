@@ -8,33 +8,16 @@ import pytest
 from tests.conformance.app import CACHED
 from tests.conformance.cases import CANVASES, FEATURES
 from tests.conformance.comparing import tally
-from tests.conformance.places import PLACES, Around, Place, at, why_not
+from tests.conformance.places import AXES, FEW, Around, Place, at, why_not
 from tests.support.rabbitmq import Rabbit
 from tests.support.servers import Server
 
 pytestmark = pytest.mark.one_server_kind
 
-#: A few that have everything in them; `make conformance` takes all.
-CASES = {
-    name: (CANVASES | FEATURES)[name]
-    for name in (
-        "several links",
-        "link_error",
-        "chain with links",
-        "group with a failure",
-        "chord in a chain",
-        "chord, error in its header",
-        "replace by a chain",
-        "retry",
-        "ignore_result",
-        "acks_late",
-        "rate_limit",
-        "chunks",
-    )
-}
+CASES = {name: (CANVASES | FEATURES)[name] for name in FEW}
 
 
-@pytest.mark.parametrize("place", PLACES, ids=str)
+@pytest.mark.parametrize("place", AXES[1:], ids=str)
 def test_s4_everywhere(
     redis_server: Server, request: pytest.FixtureRequest, tmp_path: Path, place: Place
 ) -> None:

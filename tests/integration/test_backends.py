@@ -10,8 +10,6 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery, chain, chord, group
-from celery.backends.base import DisabledBackend
-from celery.result import AsyncResult
 
 from tests.conftest import STARTED
 from tests.integration.app import SITES
@@ -105,7 +103,7 @@ def outcome(ask: Callable[[], Any]) -> Any:
     """What a caller gets: the value, or what is raised."""
     try:
         return ask()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - which one is compared
         return type(error)
 
 
@@ -149,7 +147,8 @@ def test_a_hit_is_found_by_its_id(bench: Bench, backend: Backend, site: str) -> 
     hit = task.delay(tag, 1, 2).id
     plain = bench.task("plain.add").delay(tag, 1, 2).id
     values = [
-        outcome(lambda i=task_id: bench.app.AsyncResult(i).get(timeout=5)) for task_id in (plain, hit)
+        outcome(lambda i=task_id: bench.app.AsyncResult(i).get(timeout=5))
+        for task_id in (plain, hit)
     ]
     assert values == [3 if backend.has_results else NotImplementedError] * 2
     wait_until(lambda: bench.runs("add", tag, 1, 2), what="the plain one's run")

@@ -16,7 +16,7 @@ from celery.result import AsyncResult
 from celery.signals import before_task_publish
 
 from tests.integration.benches import Bench
-from tests.integration.test_followers import CONF, PATIENCE, Flight, parked
+from tests.integration.test_followers import CONF, PATIENCE, Flight
 from tests.support.brokers import with_folder, with_rabbit
 from tests.support.rabbitmq import Rabbit
 from tests.support.servers import Server
@@ -217,7 +217,7 @@ def test_c4_a_window_full_of_followers_of_another_workers_call(quorum: Place, en
     leading = quorum.start({"worker_prefetch_multiplier": 2})
     flight = quorum.flight
     first = flight.ask()
-    _, leader = flight.started()
+    flight.started()
     quorum.bench.app.control.cancel_consumer(
         quorum.conf["task_default_queue"], destination=[leading.hostname], reply=True
     )
@@ -302,7 +302,7 @@ def test_c5_followers_are_delivered_again_after_a_loss_of_the_connection(
 
 def test_c5_followers_are_delivered_again_when_their_worker_is_stopped(place: Place) -> None:
     worker = place.start()
-    flight, bench = place.flight, place.bench
+    flight = place.flight
     results = flight.ask(6)
     _, leader = flight.started()
     place.wait_parked(worker, 5)

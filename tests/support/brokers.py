@@ -23,7 +23,7 @@ def with_rabbit(rabbit: Rabbit, *, quorum: bool = False) -> dict[str, Any]:
 
 
 def with_folder(folder: Path) -> dict[str, Any]:
-    """kombu's broker of files; its messages are in `folder/messages`."""
+    """Kombu's broker of files; its messages are in `folder/messages`."""
     control, messages = folder / "control", folder / "messages"
     messages.mkdir(exist_ok=True)
     return {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from amqp.exceptions import NotFound
-from kombu import Connection
+from kombu.connection import Connection
 
 from tests.support.processes import Process
 from tests.support.servers import ServerError, free_port
@@ -40,7 +40,7 @@ def why_missing() -> str:
 
 
 class Rabbit:
-    """One broker that listens on 127.0.0.1 only: `with Rabbit() as rabbit: Celery(broker=rabbit.url)`.
+    """One broker on 127.0.0.1 only: `with Rabbit() as rabbit: Celery(broker=rabbit.url)`.
 
     Erlang's port mapper is its own as well, and ends with it.
     """
