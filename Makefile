@@ -12,16 +12,20 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos bench lint format lock clean
+.PHONY: help demo test conformance chaos bench lint format lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## see the cache at work on an example application
 	@$(PY) -m examples.analysis.demo
 
 test: $(VENV)/.installed ## run the tests on every Redis-compatible server there is
-	$(PY) -m pytest --redis=all $(ARGS)
+	$(PY) -m pytest --redis=all --numprocesses=2 --dist=loadfile $(ARGS)
+
+conformance: $(VENV)/.installed ## compare workflows with plain Celery's at every pool, broker and result backend
+	CONFORMANCE_EXAMPLES=$${CONFORMANCE_EXAMPLES:-2000} $(PY) -m pytest tests/conformance/test_generated.py -q
+	$(PY) -m tests.conformance.matrix $(ARGS)
 
 chaos: $(VENV)/.installed ## let things go wrong for longer, and check what was read (ARGS="--seed 7")
 	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-2000} $(PY) -m pytest tests/integration/test_engine_model.py --timeout 0 -q

@@ -12,14 +12,15 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support import servers
+from tests.support import rabbitmq, servers
+from tests.support.rabbitmq import Rabbit
 from tests.support.servers import Server, ServerKind
 from tests.support.topologies import ClusterServers, SentinelServers
 from tests.support.workers import Worker, clean_environment
 
 LOG_TAIL = 8_000
 
-Started = Server | Worker | ClusterServers | SentinelServers
+Started = Server | Worker | ClusterServers | SentinelServers | Rabbit
 
 KINDS = pytest.StashKey[list[ServerKind]]()
 STARTED = pytest.StashKey[list[Started]]()
@@ -63,6 +64,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"redis servers: {chosen}",
         *(f"redis server missing: {kind} ({servers.why_missing(kind)})" for kind in missing),
+        *([] if rabbitmq.executable() else [f"rabbitmq missing: {rabbitmq.why_missing()}"]),
     ]
 
 
@@ -145,8 +147,14 @@ def worker_factory(
     made: list[Worker] = []
     urls = redis_server.environment
 
-    def make(module: str, *, env: dict[str, str] | None = None, **options: Any) -> Worker:
-        worker = Worker(module, env=urls | (env or {}), **options)
+    def make(
+        module: str,
+        *,
+        env: dict[str, str] | None = None,
+        kind: type[Worker] = Worker,
+        **options: Any,
+    ) -> Worker:
+        worker = kind(module, env=urls | (env or {}), **options)
         made.append(worker)
         _started(request).append(worker)
         return worker
@@ -189,6 +197,22 @@ def sentinel_servers(
     _sentinels.heal()
     _started(request).append(_sentinels)
     return _sentinels
+
+
+@pytest.fixture(scope="session")
+def _rabbit() -> Iterator[Rabbit]:
+    if rabbitmq.executable() is None:
+        pytest.skip(rabbitmq.why_missing())
+    with Rabbit() as rabbit:
+        yield rabbit
+
+
+@pytest.fixture
+def rabbit(_rabbit: Rabbit, request: pytest.FixtureRequest) -> Rabbit:
+    """A RabbitMQ broker, shared. Nobody empties it: a test's queues have names of their own."""
+    assert _rabbit.running, _rabbit.log
+    _started(request).append(_rabbit)
+    return _rabbit
 
 
 def _started(request: pytest.FixtureRequest) -> list[Started]:

@@ -89,6 +89,9 @@ def stage(made_with: dict[str, Any]) -> Iterator[Stage]:
     try:
         yield Stage(app, stored=made_with["backend"] is not None)
     finally:
-        gc.collect()  # results take leave of their server while it is there
+        # Results take leave of their server while it is there; a chord's wait to be told of.
+        for waiting in getattr(app.backend, "_pending_results", ()):
+            waiting.clear()
+        gc.collect()
         app.witness.close()
         app.close()

@@ -76,7 +76,7 @@ class Witness:
     def __init__(self, app: Celery, url: str) -> None:
         self.app = app
         self.redis = redis.Redis.from_url(url, decode_responses=True)
-        self._signals: dict[tuple[str, str], list[str]] = {}
+        self._signals: dict[tuple[str, str, int], list[str]] = {}
         self._watched = [
             *((getattr(signals, f"task_{n}"), self._noter(n)) for n in NOTED),
             (signals.before_task_publish, self._published),
@@ -101,7 +101,7 @@ class Witness:
     def _noter(self, name: str) -> Any:
         def note(sender: Any = None, **_: Any) -> None:
             if self._is_mine(sender):
-                self._signals.setdefault((sender.request.id, sender.name), []).append(name)
+                self._signals.setdefault(_run_of(sender), []).append(name)
 
         return note
 
@@ -110,10 +110,9 @@ class Witness:
         if sender in self.app.tasks:
             self.redis.incr(PUBLISHED)
 
-    def _ended(self, sender: Any, task_id: str, retval: Any, state: str, **_: Any) -> None:
+    def _ended(self, sender: Any, retval: Any, state: str, **_: Any) -> None:
         if self._is_mine(sender):
-            # A task that replaces another has its id.
-            seen = tuple(self._signals.pop((task_id, sender.name), ()))
+            seen = tuple(self._signals.pop(_run_of(sender), ()))
             self._write(_node(sender, sender.request, state, retval, seen))
 
     def _revoked(self, sender: Any, request: Any, expired: bool, **_: Any) -> None:
@@ -179,6 +178,11 @@ def same(text: str) -> str:
 def short(name: str) -> str:
     """A task's name without its kind."""
     return name.split(".", 1)[1] if name.split(".", 1)[0] != "celery" else name
+
+
+def _run_of(task: Task) -> tuple[str, str, int]:
+    """Which run it is: one that replaces another has its id, and retries may run side by side."""
+    return task.request.id, task.name, task.request.retries
 
 
 def _node(task: Task, request: Any, state: str, value: Any, seen: tuple[str, ...]) -> Node:

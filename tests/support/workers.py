@@ -117,3 +117,15 @@ class Worker:
                 wait_until(answers, timeout=timeout)
             except TimeoutError:
                 raise WorkerError(f"{self} didn't answer in {timeout} s:\n{self.log}") from None
+
+
+class FolderWorker(Worker):
+    """A worker whose broker are folders: it isn't asked for an answer, its log says it is ready."""
+
+    def _wait_until_it_answers(self, timeout: float) -> None:
+        def is_ready() -> bool:
+            if not self.running:
+                raise WorkerError(f"{self} ended with {self.exit_code}:\n{self.log}")
+            return f"{self.hostname} ready." in self.log
+
+        wait_until(is_ready, timeout=timeout, what=f"{self} to be ready")

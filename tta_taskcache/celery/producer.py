@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery import states, uuid
+from celery.backends.base import DisabledBackend
+from celery.backends.rpc import RPCBackend
 from celery.result import AsyncResult
 
 from ..cache.outcome import Hit
@@ -176,6 +178,11 @@ def _answer(
 def _complete(
     task: CachedTask, request: Request, hit: Hit, result: AsyncResult, *, in_group: bool
 ) -> None:
+    backend = task.app.backend
+    if isinstance(backend, RPCBackend) and not request["ignore_result"]:
+        # Sending a message would have declared the queue that the result goes to.
+        with task.app.producer_pool.acquire(block=True) as sender:
+            backend.on_task_call(sender, request["id"])
     if complete_here(task, request, hit):
         _preload(result, hit, request["_children"], in_group=in_group)
 
@@ -184,8 +191,8 @@ def _preload(
     result: AsyncResult, hit: Hit, children: Sequence[AsyncResult], *, in_group: bool
 ) -> None:
     """Let the result hold what the backend would tell."""
-    if result.ignored:
-        return
+    if result.ignored or isinstance(result.backend, DisabledBackend):
+        return  # of a result that isn't kept, Celery says so
     meta = {
         "status": states.SUCCESS,
         "result": hit.value,

@@ -1,0 +1,34 @@
+"""S3, S4: every pool, broker and result backend: what works, works with cached tasks as well."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.app import CACHED
+from tests.conformance.cases import CANVASES, FEATURES
+from tests.conformance.comparing import tally
+from tests.conformance.places import AXES, FEW, Around, Place, at, why_not
+from tests.support.rabbitmq import Rabbit
+from tests.support.servers import Server
+
+pytestmark = pytest.mark.one_server_kind
+
+CASES = {name: (CANVASES | FEATURES)[name] for name in FEW}
+
+
+@pytest.mark.parametrize("place", AXES[1:], ids=str)
+def test_s4_everywhere(
+    redis_server: Server, request: pytest.FixtureRequest, tmp_path: Path, place: Place
+) -> None:
+    if reason := why_not(place):
+        pytest.skip(reason)
+    rabbit: Callable[[], Rabbit] = lambda: request.getfixturevalue("rabbit")  # noqa: E731 - one use
+    with at(place, Around(redis_server, rabbit, tmp_path)) as stage:
+        counts = tally(stage, CACHED, CASES)
+    for kind, count in counts.items():
+        assert not count.differences, "\n".join([kind, *count.differences])
+        assert count.passed + count.refused == len(CASES)
+    refused = {count.refused for count in counts.values()}
+    assert len(refused) == 1, "each kind is refused what plain tasks are"
+    assert (refused == {0}) is (place.backend in ("redis", "database"))
