@@ -1,6 +1,5 @@
 """Where workflows are run: a producer in this process, a worker, and the witness of both."""
 
-import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from tests.conformance.app import make_app
 from tests.conformance.cases import Build, Case
 from tests.conformance.outcome import Outcome, outcome
 from tests.conformance.witness import Witness
+from tests.support.results import take_leave
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
@@ -89,9 +89,6 @@ def stage(made_with: dict[str, Any]) -> Iterator[Stage]:
     try:
         yield Stage(app, stored=made_with["backend"] is not None)
     finally:
-        # Results take leave of their server while it is there; a chord's wait to be told of.
-        for waiting in getattr(app.backend, "_pending_results", ()):
-            waiting.clear()
-        gc.collect()
+        take_leave(app)
         app.witness.close()
         app.close()

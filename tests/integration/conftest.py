@@ -1,6 +1,5 @@
 """One worker a server, shared by the tests that don't harm it; and the app to talk to it."""
 
-import gc
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from tests.integration.benches import MODULE, Bench, make_bench
 from tests.integration.shop import Shop, shop_of
+from tests.support.results import take_leave
 from tests.support.servers import Server
 from tests.support.workers import Worker
 
@@ -63,8 +63,8 @@ def new_bench(redis_server: Server, server_factory: Callable[..., Server]) -> It
         return made[-1]
 
     yield make
-    gc.collect()  # results take leave of their server while it is there
     for bench in made:
+        take_leave(bench.app)
         bench.app.close()
 
 
@@ -75,14 +75,9 @@ def bench(redis_server: Server, new_bench: Callable[..., Bench]) -> Bench:
 
 
 @pytest.fixture
-def alone(server_factory: Callable[..., Server], new_bench: Callable[..., Bench]) -> Iterator[Shop]:
+def alone(server_factory: Callable[..., Server], new_bench: Callable[..., Bench]) -> Shop:
     """A producer without workers: what isn't answered stays in the queue."""
-    shop = shop_of(new_bench(server_factory()))
-    yield shop
-    # A chord's results wait to be told of, until this process waits for any result: they take
-    # leave of their server while it is there.
-    for waiting in shop.bench.app.backend._pending_results:
-        waiting.clear()
+    return shop_of(new_bench(server_factory()))
 
 
 @pytest.fixture

@@ -254,7 +254,7 @@ def test_f3_an_interrupted_read_never_leaves_its_reply_to_the_next_one(
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0023)
     struck = read = 0
     try:
-        while struck < 300:
+        while struck < 300 or read < 50:
             which = random.randrange(40)
             try:
                 armed = True
@@ -269,7 +269,6 @@ def test_f3_an_interrupted_read_never_leaves_its_reply_to_the_next_one(
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert read > 50
     assert not store.breaker.is_open
     assert engine.near.position is not None
     assert task.cache.get(bench.tag, 7) == 7

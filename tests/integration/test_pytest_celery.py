@@ -6,6 +6,7 @@ session would stay for all other tests.
 """
 
 import gc
+import logging
 import re
 import subprocess
 import sys
@@ -68,6 +69,16 @@ class Project:
     def task(self, function: Any, name: str | None = None, **options: Any) -> Any:
         name = name or function.__name__
         return self.app.task(name=name, base=CachedTask, shared=False, **options)(function)
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """A worker in this process sets the level of the root logger, for all tests to come."""
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    yield
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 # Celery puts CELERY_BROKER_URL above an app's own configuration: a developer's redirects the tests.
-AMBIENT = ("CELERY_", "TASKCACHE_", "FLOWER_")
+# COLUMNS is set by who runs tests side by side, and makes a pipe as narrow as a screen.
+AMBIENT = ("CELERY_", "TASKCACHE_", "FLOWER_", "COLUMNS")
 
 
 class WorkerError(RuntimeError):
@@ -23,7 +24,7 @@ class WorkerError(RuntimeError):
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what would configure Celery or us behind a test's back."""
+    """The environment without what would configure things behind a test's back."""
     return {name: value for name, value in environment.items() if not name.startswith(AMBIENT)}
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -57,8 +58,9 @@ class Server:
 class ByHand(Leases):
     """Without a thread: the test does the work when it is due."""
 
-    def _work(self, alarm: object) -> None:
-        pass
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._started = True
 
     def run_until(self, clock: FakeClock, end: float) -> None:
         """What the thread would do until then, at the moments at which it would."""
