@@ -50,6 +50,7 @@ class CachedTask(Task):
     cache_version: Any = None
     cache_serializer: Any = None
     cache_compression: Any = None
+    cache_warm: Any = None
     cache_sites: Any = None
     cache_enabled: Any = None
 

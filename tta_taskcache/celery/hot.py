@@ -1,0 +1,178 @@
+"""Learning from traffic which calls of a task are asked for most (``cache_warm=Warm(hot=…)``).
+
+Each process counts for a while in bounded memory, then adds what it has counted to the counts in
+Redis, which decay. A request costs 4 µs, half of them to tell what warms from traffic; one for a
+call that is new to the process some more. It is a statistic:
+what is interrupted, or counted by two threads at once, may be lost.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from kombu.utils.json import dumps, loads
+
+from ..core.events import Fault
+from ..core.hot import SpaceSaving
+from ..core.spelled import Spelled, spelled
+from ..errors import StoreUnavailable
+from ..stores.aside import Aside, capacity_for
+
+if TYPE_CHECKING:
+    from ..cache.outcome import Call
+    from .calls import Asked
+    from .runtime import Runtime
+
+#: Seconds that a process counts before it adds that to the counts in Redis.
+FLUSH_EVERY = 5.0
+
+#: Larger calls aren't learnt: their arguments are kept.
+MAX_CALL_BYTES = 8_192
+
+#: In the headers of messages that warm: those are no traffic.
+WARM = "taskcache_warm"
+
+
+class Tally:
+    """What was counted of one task since the last flush."""
+
+    def __init__(self, capacity: int) -> None:
+        self.due = monotonic() + FLUSH_EVERY
+        self.capacity = capacity
+        self._counted = SpaceSaving(capacity)
+        self._calls: dict[str, str] = {}
+        # Nobody waits for it, and it goes with the tally: one that is never released again, since
+        # a time limit struck or a process forked, costs the counts of some seconds.
+        self._lock = threading.Lock()
+
+    def add(self, key: str, asked: Asked) -> None:
+        """Count a call, unless another thread is at it."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if key not in self._calls:
+                call = _text(asked)
+                if call is None:
+                    return
+                self._calls[key] = call
+            loser = self._counted.add(key)
+            if loser is not None:
+                self._calls.pop(loser, None)
+        finally:
+            self._lock.release()
+
+    def counted(self) -> list[tuple[str, int, str]]:
+        """Keys that were counted, how often at least, and their calls; the first first."""
+        calls = self._calls
+        return [
+            (hot.key, hot.count - hot.error, calls[hot.key])
+            for hot in self._counted.top(self.capacity)
+            if hot.key in calls
+        ]
+
+
+class Notes:
+    """The tallies of one cache in this process."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, Tally] = {}
+        _all.add(self)
+
+    def forget(self) -> None:
+        """Forget what was counted: in a forked child it is the parent's."""
+        self._tallies = {}
+
+    def add(self, asked: Asked, call: Call, hot: int, runtime: Runtime) -> None:
+        """Count a call; now and then, hand over what was counted."""
+        tally = self._tallies.get(call.task)
+        if tally is None:
+            capacity = capacity_for(hot)
+            tally = self._tallies.setdefault(call.task, Tally(capacity))
+        tally.add(call.key, asked)
+        if monotonic() >= tally.due and self._tallies.pop(call.task, None) is not None:
+            _hand_over(call.task, tally, runtime)
+
+    def flush(self, runtime: Runtime) -> None:
+        """Hand over what was counted so far, before the process ends."""
+        while self._tallies:
+            task, tally = self._tallies.popitem()
+            _hand_over(task, tally, runtime)
+
+
+#: Those of all caches of this process.
+_all: WeakSet[Notes] = WeakSet()
+
+
+def _forget_all() -> None:
+    for notes in list(_all):
+        notes.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def note(asked: Asked, call: Call) -> None:
+    """Count a request for a call, if its task learns which are hot.
+
+    Raises nothing but the task's own soft time limit, if that strikes here.
+
+    Args:
+        asked: The call as it was made.
+        call: The call as it was identified.
+    """
+    warm = call.policy.warm
+    if warm is None or warm.hot is None:
+        return
+    try:
+        if asked.mode not in ("use", "only") or WARM in (asked.task.request.headers or ()):
+            return
+        cache = asked.task.taskcache()
+        if cache.runtime.is_shared:
+            cache.notes.add(asked, call, warm.hot, cache.runtime)
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
+        asked.task.taskcache().runtime.observe(Fault(call.task, "note", error))
+
+
+def _hand_over(task: str, tally: Tally, runtime: Runtime) -> None:
+    counted = tally.counted()
+    aside = aside_of(runtime)
+    if counted and aside is not None:
+        with suppress(StoreUnavailable):  # the breaker has told it; counting goes on
+            aside.count_hot(task, counted, tally.capacity)
+
+
+def aside_of(runtime: Runtime) -> Aside | None:
+    """What warming keeps in the cache's Redis; None when each process has a cache of its own."""
+    return Aside(runtime.store, runtime.settings.namespace) if runtime.is_shared else None
+
+
+def hottest(runtime: Runtime, task: str, number: int) -> list[Spelled]:
+    """The most requested calls of a task, the first first.
+
+    Raises:
+        StoreUnavailable: Redis can't be reached.
+    """
+    aside = aside_of(runtime)
+    return [spelled(loads(call)) for call in aside.hottest(task, number)] if aside else []
+
+
+def _text(asked: Asked) -> str | None:
+    """A call as it is kept; None for what isn't: messages of this task hold more than JSON does."""
+    call: dict[str, Any] = {"args": list(asked.args), "kwargs": dict(asked.kwargs)}
+    declared = asked.task.taskcache_keyer().policy.vary
+    vary = {name: asked.context[name] for name in declared if name in asked.context}
+    if vary:
+        call["context"] = vary
+    try:
+        text = dumps(call)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text if len(text) <= MAX_CALL_BYTES else None
