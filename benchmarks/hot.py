@@ -7,6 +7,7 @@ cache2k's `web07.trace.xz`; without one, requests are made up.
 import lzma
 import random
 import struct
+import sys
 import time
 import tracemalloc
 from collections import Counter
@@ -101,3 +102,7 @@ def _through_redis(
         f"{memory / 1e3:.0f} kB",
         f"{taken * 1e6:.2f} µs",
     )
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:2])

@@ -105,7 +105,7 @@ def _warmed(redis_kind: ServerKind) -> Iterator[Server]:
 @pytest.fixture
 def scene(_warmed: Server) -> Iterator[Scene]:
     """An app that is warmed, with a worker that the module's tests share: leave it as it was."""
-    for database in (1, 2):
+    for database in (1, 2, 3):
         _warmed.client(database).flushdb()
     with make_scene(_warmed) as scene:
         yield scene

@@ -23,8 +23,6 @@ from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 
-pytestmark = pytest.mark.one_server_kind
-
 Done = subprocess.CompletedProcess[str]
 
 

@@ -20,8 +20,6 @@ from tta_taskcache.celery.hot import aside_of
 MODULE = "tests.integration.warm_app"
 PATIENCE = 60
 
-pytestmark = pytest.mark.one_server_kind
-
 
 @pytest.fixture
 def env(server_factory: Callable[..., Server]) -> dict[str, str]:
@@ -114,19 +112,6 @@ def test_two_beats_do_not_double_the_work(
     assert 2 <= done <= max(map(sent, beats)) + 2
     assert refused >= 2
     assert runs(app, "ticks:a") <= done + 1, "a turn runs each call once"
-
-
-def test_a_turn_is_taken_once(app: Any) -> None:
-    aside = aside_of(TaskCache(app).runtime)
-    assert aside is not None
-    take = aside.take_turn
-    assert take("s", 100.0, 9.0, "first")
-    assert not take("s", 100.5, 9.0, "second")
-    assert not take("s", 99.5, 9.0, "late")
-    assert take("s", 100.0, 9.0, "first"), "tried again, it is still its turn"
-    assert take("s", 109.1, 9.0, "third")
-    assert not take("s", 100.5 + 9.0, 9.0, "fourth")
-    assert take("other", 109.2, 9.0, "fifth")
 
 
 def test_a_scheduler_in_a_database(

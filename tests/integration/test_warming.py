@@ -22,8 +22,6 @@ from tta_taskcache.celery import warm_task, warming
 from tta_taskcache.celery.calls import Asked, identify
 from tta_taskcache.celery.hot import hottest, note
 
-pytestmark = pytest.mark.one_server_kind
-
 
 def test_calls_are_run_once_and_then_fresh(scene: Scene) -> None:
     first = scene.task("page").cache.warm(scene.calls(300))
@@ -314,6 +312,45 @@ def test_the_most_requested_calls_are_warmed(scene: Scene) -> None:
     assert not hottest(scene.cache.runtime, "page", 10)
 
 
+def test_requests_are_learnt_wherever_they_are_answered_each_once(
+    own_scene: Scene, works: Workers
+) -> None:
+    worker, tag = works(), own_scene.tag
+    everywhere, there = own_scene.task("popular"), own_scene.task("popular_there")
+    gated = own_scene.task("popular_gated")
+    for task, asked in ((everywhere, 4), (there, 3)):  # producer's hits, consumer's hits
+        assert [task.delay(tag).get(timeout=20) for _ in range(asked)] == [tag] * asked
+    results = [gated.delay(tag) for _ in range(5)]  # one that runs, and followers
+    wait_until(lambda: own_scene.runs("popular_gated", tag) == 1, what="the leader")
+    own_scene.app.run_counts.rpush(f"open:{tag}", *range(9))
+    assert [result.get(timeout=20) for result in results] == [tag] * 5
+    own_scene.task("popular_again").delay(tag).get(timeout=20)
+    everywhere.apply_async((tag,), cache="refresh").get(timeout=20)
+    own_scene.cache.warm("popular", [["warmed"]])
+    worker.stop()  # its processes hand over what they have counted
+    own_scene.cache.hand_over_counts()
+    client = own_scene.server.client(2)
+
+    def counted(name: str) -> list[float]:
+        found = client.zrange(f"taskcache:h:{{{name}}}", 0, -1, withscores=True)
+        return [score for _, score in found]
+
+    assert counted("popular") == [4.0]
+    assert counted("popular_there") == [3.0]
+    assert counted("popular_gated") == [5.0]
+    assert counted("popular_again") == [1.0]
+
+
+def test_calls_that_were_learnt_and_fit_no_more_are_left_out(scene: Scene) -> None:
+    """The task has changed since, or somebody else writes there: the rest is warmed."""
+    aside = warming.aside_of(scene.cache.runtime)
+    assert aside is not None
+    calls = ['{"args": ["a"]}', '{"args": [1, 2, 3]}', '{"kwargs": {"gone": 1}}', "[", "7"]
+    aside.count_hot("popular", [(f"k{n}", 1, call) for n, call in enumerate(calls)], 100)
+    done = scene.task("popular").cache.warm(hot=9)
+    assert (done.total, done.stored) == (1, 1)
+
+
 def test_what_is_hot_and_about_to_expire_is_refreshed(scene: Scene) -> None:
     popular = scene.task("popular")
     learn(scene, "a", 1)
@@ -323,18 +360,3 @@ def test_what_is_hot_and_about_to_expire_is_refreshed(scene: Scene) -> None:
     assert warmer.run(warm_task.read_calls([["a"]], "popular"))
     assert warmer.journey.done.stored == 1
     assert scene.runs("popular", "a") == 2
-
-
-def test_counts_in_redis_are_bounded_and_decay(scene: Scene) -> None:
-    aside = warming.aside_of(scene.cache.runtime)
-    assert aside is not None
-    aside.count_hot("t", [(f"k{n}", n + 1, f"c{n}") for n in range(20)], 10)
-    client = scene.server.client(2)
-    assert client.zcard("taskcache:h:{t}") == 10
-    assert client.hlen("taskcache:hc:{t}") == 11, "no call without a count"
-    assert aside.hottest("t", 2) == ["c19", "c18"]
-    before = client.zscore("taskcache:h:{t}", "k19")
-    client.hincrby("taskcache:hc:{t}", "decayed", -3600)
-    aside.count_hot("t", [("k19", 1, "c19")], 10)
-    assert client.zscore("taskcache:h:{t}", "k19") == pytest.approx(before / 2 + 1, rel=0.01)
-    assert 0 < client.ttl("taskcache:h:{t}") <= 8 * 3600

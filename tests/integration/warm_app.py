@@ -91,6 +91,8 @@ def _define_scheduled(app: Celery, cached: Any, ran: Callable[..., None]) -> Non
         ran("popular", tag)
         return tag
 
+    _define_learning(app, cached, ran)
+
     # Never fresh until the next turn: each turn runs it once.
     @cached(name="ticks", cache_ttl=0.5, cache_warm=Warm(every=1, calls=lambda: [["a"]]))
     def ticks(name: str) -> str:
@@ -106,6 +108,27 @@ def _define_scheduled(app: Celery, cached: Any, ran: Callable[..., None]) -> Non
         ran("own")
 
     TaskCache(app).schedule(Invalidate(pattern="report:*", every=1))
+
+
+def _define_learning(app: Celery, cached: Any, ran: Callable[..., None]) -> None:
+    """Tasks whose requests are counted where they are answered."""
+    hourly = Warm(every=3600, hot=9)
+
+    @cached(name="popular_there", cache_sites=("consumer",), cache_warm=hourly)
+    def there(tag: str) -> str:
+        return tag
+
+    @cached(name="popular_gated", cache_warm=hourly)
+    def gated(tag: str) -> str:
+        ran("popular_gated", tag)
+        app.run_counts.blpop([f"open:{tag}"], timeout=60)
+        return tag
+
+    @cached(name="popular_again", bind=True, default_retry_delay=0, cache_warm=hourly)
+    def again(self: Task, tag: str) -> str:
+        if not self.request.retries:
+            raise self.retry(countdown=0)
+        return tag
 
 
 if "CELERY_BROKER_URL" in os.environ:

@@ -17,6 +17,7 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache, Warm
 from tta_taskcache.celery import hot as learning
 from tta_taskcache.celery.calls import Asked, identify
@@ -132,8 +133,15 @@ class Noted:
 
         monkeypatch.setattr(Aside, "count_hot", count_hot)
 
-    def note(self, *args: Any, task: Any = None, mode: Any = "use", **kwargs: Any) -> None:
-        asked = Asked(task or self.task, args, kwargs, {}, mode)
+    def note(
+        self,
+        *args: Any,
+        task: Any = None,
+        mode: Any = "use",
+        is_request: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        asked = Asked(task or self.task, args, kwargs, {}, mode, is_request)
         learning.note(asked, identify(asked))
 
     def flushed(self) -> dict[str, int]:
@@ -169,10 +177,16 @@ def test_what_is_not_traffic_is_not_counted(noted: Noted) -> None:
     noted.note(1, mode="revalidate")
     noted.note(1, mode="bypass")
     noted.note(1, task=noted.other)
-    noted.task.push_request(headers={learning.WARM: {"run": "r", "key": "k"}})
-    noted.note(1)
-    noted.task.pop_request()
+    noted.note(1, asks=False)
     assert noted.flushed() == {}
+
+
+@pytest.mark.parametrize(
+    ("headers", "retries", "is_one"),
+    [(None, 0, True), ({}, None, True), ({learning.WARM: {}}, 0, False), ({}, 1, False)],
+)
+def test_what_is_a_request(headers: Any, retries: Any, is_one: bool) -> None:
+    assert learning.is_request(headers, retries) is is_one
 
 
 def test_what_is_large_or_no_json_is_not_kept(noted: Noted) -> None:
@@ -194,6 +208,7 @@ def test_it_is_handed_over_when_it_is_time(noted: Noted, monkeypatch: pytest.Mon
     now = learning.monotonic()
     monkeypatch.setattr(learning, "monotonic", lambda: now + learning.FLUSH_EVERY)
     noted.note(1)
+    wait_until(lambda: noted.handed, what="the thread that hands over")
     assert [count for _, counted in noted.handed for _, count, _ in counted] == [2]
 
 

@@ -1,15 +1,15 @@
 """Learning from traffic which calls of a task are asked for most (``cache_warm=Warm(hot=…)``).
 
-Each process counts for a while in bounded memory, then adds what it has counted to the counts in
-Redis, which decay. A request costs 4 µs, half of them to tell what warms from traffic; one for a
-call that is new to the process some more. It is a statistic:
-what is interrupted, or counted by two threads at once, may be lost.
+Each process counts for a while in bounded memory, then a thread adds what was counted to the counts
+in Redis, which decay: no request waits for that. It is a statistic: what is interrupted, or counted
+by two threads at once, may be lost.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 #: Seconds that a process counts before it adds that to the counts in Redis.
 FLUSH_EVERY = 5.0
 
-#: Larger calls aren't learnt: their arguments are kept.
-MAX_CALL_BYTES = 8_192
+#: Larger calls aren't learnt: their arguments are kept, those of 20 calls for each hot one.
+MAX_CALL_BYTES = 2_048
 
 #: In the headers of messages that warm: those are no traffic.
 WARM = "taskcache_warm"
@@ -46,7 +46,7 @@ class Tally:
         self.due = monotonic() + FLUSH_EVERY
         self.capacity = capacity
         self._counted = SpaceSaving(capacity)
-        self._calls: dict[str, str] = {}
+        self._calls: dict[str, str | None] = {}
         # Nobody waits for it, and it goes with the tally: one that is never released again, since
         # a time limit struck or a process forked, costs the counts of some seconds.
         self._lock = threading.Lock()
@@ -57,10 +57,7 @@ class Tally:
             return
         try:
             if key not in self._calls:
-                call = _text(asked)
-                if call is None:
-                    return
-                self._calls[key] = call
+                self._calls[key] = _text(asked)
             loser = self._counted.add(key)
             if loser is not None:
                 self._calls.pop(loser, None)
@@ -69,11 +66,10 @@ class Tally:
 
     def counted(self) -> list[tuple[str, int, str]]:
         """Keys that were counted, how often at least, and their calls; the first first."""
-        calls = self._calls
         return [
-            (hot.key, hot.count - hot.error, calls[hot.key])
+            (hot.key, hot.count - hot.error, call)
             for hot in self._counted.top(self.capacity)
-            if hot.key in calls
+            if (call := self._calls.get(hot.key)) is not None
         ]
 
 
@@ -89,14 +85,15 @@ class Notes:
         self._tallies = {}
 
     def add(self, asked: Asked, call: Call, hot: int, runtime: Runtime) -> None:
-        """Count a call; now and then, hand over what was counted."""
+        """Count a call; now and then, have what was counted handed over."""
         tally = self._tallies.get(call.task)
         if tally is None:
             capacity = capacity_for(hot)
             tally = self._tallies.setdefault(call.task, Tally(capacity))
         tally.add(call.key, asked)
         if monotonic() >= tally.due and self._tallies.pop(call.task, None) is not None:
-            _hand_over(call.task, tally, runtime)
+            arguments = (call.task, tally, runtime)
+            threading.Thread(target=_hand_over, args=arguments, daemon=True).start()
 
     def flush(self, runtime: Runtime) -> None:
         """Hand over what was counted so far, before the process ends."""
@@ -117,6 +114,11 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
+def is_request(headers: Mapping[str, Any] | None, retries: int | None) -> bool:
+    """Whether somebody asks for a call with these headers now: it is no retry, and no warming's."""
+    return not retries and WARM not in (headers or ())
+
+
 def note(asked: Asked, call: Call) -> None:
     """Count a request for a call, if its task learns which are hot.
 
@@ -130,10 +132,8 @@ def note(asked: Asked, call: Call) -> None:
     if warm is None or warm.hot is None:
         return
     try:
-        if asked.mode not in ("use", "only") or WARM in (asked.task.request.headers or ()):
-            return
         cache = asked.task.taskcache()
-        if cache.runtime.is_shared:
+        if asked.is_request and asked.mode in ("use", "only") and cache.runtime.is_shared:
             cache.notes.add(asked, call, warm.hot, cache.runtime)
     except SoftTimeLimitExceeded:
         raise
@@ -155,13 +155,16 @@ def aside_of(runtime: Runtime) -> Aside | None:
 
 
 def hottest(runtime: Runtime, task: str, number: int) -> list[Spelled]:
-    """The most requested calls of a task, the first first.
+    """The most requested calls of a task, the first first; what can't be read is left out.
 
     Raises:
         StoreUnavailable: Redis can't be reached.
     """
-    aside = aside_of(runtime)
-    return [spelled(loads(call)) for call in aside.hottest(task, number)] if aside else []
+    aside, calls = aside_of(runtime), []
+    for call in aside.hottest(task, number) if aside else ():
+        with suppress(ValueError):
+            calls.append(spelled(loads(call)))
+    return calls
 
 
 def _text(asked: Asked) -> str | None:

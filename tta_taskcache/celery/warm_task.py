@@ -13,9 +13,11 @@ from celery import Celery, Task
 from celery.utils.log import get_logger
 from kombu.exceptions import OperationalError
 
+from ..core.spelled import Spelled
 from ..core.warm import IN_FLIGHT, Sending, Warm, check_hot
-from ..errors import ConfigurationError, StoreUnavailable
-from .calls import is_cached
+from ..errors import ConfigurationError, StoreUnavailable, UncacheableCall
+from . import context
+from .calls import Asked, as_sent, identify, is_cached
 from .hot import hottest
 from .journey import Journey, Warmed
 from .schedules import WARM, is_my_turn, until_next
@@ -67,7 +69,18 @@ def sources(task: CachedTask, calls: Any, hot: int | None) -> Any:
     if hot is None:
         return calls
     check_hot(hot, "warm")
-    return [asdict(call) for call in hottest(task.taskcache().runtime, task.name, hot)]
+    found = hottest(task.taskcache().runtime, task.name, hot)
+    return [asdict(call) for call in found if _is_cacheable(task, call)]
+
+
+def _is_cacheable(task: CachedTask, call: Spelled) -> bool:
+    """Whether a call that was learnt is one still: the task may have changed since."""
+    headers = context.of_new_call(call.context)
+    try:
+        identify(as_sent(Asked(task, call.args, call.kwargs, headers)))
+    except UncacheableCall:
+        return False
+    return True
 
 
 def horizon(task: CachedTask, *, hot: bool) -> float:

@@ -153,8 +153,7 @@ class Warmer:
             return "use"
         if found.verdict.is_stale:
             return "revalidate"
-        stale_for = found.entry.lifetime - found.entry.fresh_for
-        return "refresh" if found.remaining - stale_for < self._horizon else None
+        return "refresh" if found.fresh_left < self._horizon else None
 
     def _send(self, spell: Spelled, call: Call, mode: Mode) -> None:
         task_id = uuid()

@@ -39,7 +39,7 @@ HOT_KEPT = 8 * HALF_LIFE
 SPARE, LEAST_CAPACITY = 20, 200
 
 #: Calls that are counted at once: Redis does nothing else meanwhile.
-COUNTED_AT_ONCE = 500
+COUNTED_AT_ONCE = 200
 
 #: A turn is remembered for a day more than its length (s).
 TURN_KEPT = 86_400
