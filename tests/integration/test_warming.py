@@ -79,8 +79,9 @@ def test_a_failing_call_holds_nothing_up(scene: Scene) -> None:
     assert (again.fresh, again.sent, again.failed) == (60, 10, 10)
 
 
-def test_a_call_whose_process_dies_holds_nothing_up(scene: Scene) -> None:
-    done = scene.task("deadly").cache.warm(scene.calls(2), in_flight=1)
+@pytest.mark.parametrize("how", ["deadly", "endless"])
+def test_a_call_whose_process_dies_holds_nothing_up(scene: Scene, how: str) -> None:
+    done = scene.task(how).cache.warm(scene.calls(2), in_flight=1)
     assert (done.sent, done.failed) == (2, 2)
 
 
@@ -239,6 +240,29 @@ def test_killed_in_the_middle_a_second_run_does_the_rest(scene: Scene, tmp_path:
     assert done.total == number
     assert done.fresh >= before - 20
     assert scene.all_runs("page") == [1] * number
+
+
+def test_a_message_that_warms_comes_twice(scene: Scene) -> None:
+    """Its first worker was killed, and took what it was told of its calls along."""
+    warmer = warming.Warmer(scene.task("page"), warm_task.Sending(in_flight=50))
+    source = warm_task.read_calls(scene.calls(50), "page")
+    warmer.run(source, until=0.0)
+    before = warmer.journey.dump()
+    aside = warming.aside_of(scene.cache.runtime)
+    assert aside is not None
+    left = len(warmer.journey.flight)
+    taken: list[str] = []
+
+    def all_taken() -> bool:
+        taken.extend(aside.take_receipts(warmer.journey.run))
+        return len(taken) == left > 0
+
+    wait_until(all_taken, what="all receipts")
+    journey = warming.Journey.load(before)
+    again = warming.Warmer(scene.task("page"), warm_task.Sending(in_flight=50), journey=journey)
+    assert again.run(iter(()))
+    assert again.journey.done.stored == 50
+    assert scene.all_runs("page") == [1] * 50
 
 
 # As a Celery task.

@@ -43,6 +43,7 @@ def _define(app: Celery, counts: redis.Redis) -> None:
         counts.incr(":".join(map(str, name)))
 
     _define_asked(cached, counts, ran)
+    _define_deadly(cached, counts)
     _define_scheduled(app, cached, ran)
 
 
@@ -54,13 +55,6 @@ def _define_asked(cached: Any, counts: redis.Redis, ran: Callable[..., None]) ->
         counts.decr(f"outstanding:{tag}")
         if tag.startswith("fails") and n % 7 == 0:
             raise ValueError(n)
-        return n
-
-    @cached(name="deadly", acks_late=False)
-    def deadly(tag: str, n: int) -> int:
-        """The first run takes its process with it."""
-        if counts.incr(f"deadly:{tag}:{n}") == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
         return n
 
     @cached(name="gated")
@@ -83,6 +77,19 @@ def _define_asked(cached: Any, counts: redis.Redis, ran: Callable[..., None]) ->
     @cached(name="tenants", cache_vary=("tenant",))
     def tenants(tag: str) -> str:
         return tag
+
+
+def _define_deadly(cached: Any, counts: redis.Redis) -> None:
+    @cached(name="deadly", acks_late=False)
+    def deadly(tag: str, n: int) -> int:
+        """The first run takes its process with it."""
+        if counts.incr(f"deadly:{tag}:{n}") == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    @cached(name="endless", time_limit=0.5)
+    def endless(tag: str, n: int) -> None:
+        counts.blpop([f"open:{tag}"], timeout=60)
 
 
 def _define_scheduled(app: Celery, cached: Any, ran: Callable[..., None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from billiard.exceptions import WorkerLostError
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals, states
 from celery.utils.log import get_logger
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .task import CachedTask
 
 logger: logging.Logger = get_logger("tta_taskcache")
+
+#: What the main process says of a pool process that was killed, by whomever.
+_DEATHS = (WorkerLostError, TimeLimitExceeded, Terminated)
 
 STORED, UNSTORED, FAILED, RETRIED = "stored", "unstored", "failed", "retried"
 
@@ -46,17 +49,13 @@ def _on_postrun(task: Any = None, task_id: str = "", state: str | None = None, *
     asked = (task.request.headers or {}).get(WARM)
     if not asked or not is_cached(task):
         return
-    outcome = FAILED
-    if state == states.RETRY:
-        outcome = RETRIED
-    elif state == states.SUCCESS:
-        outcome = STORED if _is_stored(task, asked["key"]) else UNSTORED
-    _give(task, asked["run"], task_id, outcome)
+    outcome = {states.RETRY: RETRIED, states.SUCCESS: STORED}.get(state or "", FAILED)
+    _give(task, asked["run"], task_id, outcome, stored_at=asked["key"])
 
 
 def _on_failure(sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
     """In the main process, for a pool process that has died: it can't tell itself."""
-    if isinstance(exception, WorkerLostError) and is_cached(sender):
+    if isinstance(exception, _DEATHS) and is_cached(sender):
         asked = (sender.request.headers or {}).get(WARM)
         if asked:
             _give(sender, asked["run"], task_id, FAILED)
@@ -76,10 +75,12 @@ def _is_stored(task: CachedTask, key: str) -> bool:
     return isinstance(found, Hit) and not found.verdict.is_stale
 
 
-def _give(task: Any, run: str, task_id: str, outcome: str) -> None:
+def _give(task: Any, run: str, task_id: str, outcome: str, *, stored_at: str = "") -> None:
     runtime = task.taskcache().runtime
-    aside = aside_of(runtime)
     try:
+        if outcome == STORED and not _is_stored(task, stored_at):
+            outcome = UNSTORED
+        aside = aside_of(runtime)
         if aside is not None:
             aside.give_receipt(run, f"{task_id} {outcome}")
     except Exception as error:  # noqa: BLE001 - the warming finds out by itself (promise F1)

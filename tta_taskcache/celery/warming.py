@@ -238,15 +238,22 @@ class Warmer:
         if not waiting:
             return
         stages = self._aside.stages([sent.key for sent in waiting.values()])
-        for (task_id, sent), stage in zip(waiting.items(), stages, strict=True):
+        stored = self._stored([sent.key for sent in waiting.values()])
+        for (task_id, sent), stage, age in zip(waiting.items(), stages, stored, strict=True):
             if stage in (Stage.QUEUED, Stage.RUNNING):
                 sent.led, sent.gone = True, 0
+            elif age is not None and age <= now - sent.at:
+                self._end(task_id, STORED)  # what told of it was told to another, who has gone
             elif sent.led and not sent.retried:
                 sent.gone += 1
-            if stage is None and (sent.gone > 1 or now - sent.at > EXPIRES + CHECK_EVERY):
-                self._end(task_id, STORED if self._is_stored(sent) else "lost")
+            if sent.gone > 1 or (stage is None and now - sent.at > EXPIRES + CHECK_EVERY):
+                self._end(task_id, "lost")
 
-    def _is_stored(self, sent: Sent) -> bool:
+    def _stored(self, keys: Sequence[str]) -> list[float | None]:
+        """For each key how old its result is, if that is fresh (s)."""
         engine, policy = self._runtime.engine, self._task.taskcache_keyer().policy
-        found = self._runtime.run(engine.find(Call(self._task.name, sent.key, policy)))
-        return isinstance(found, Hit) and not found.verdict.is_stale
+        calls = [Call(self._task.name, key, policy) for key in keys]
+        found = self._runtime.run(engine.find_many(calls, [None] * len(calls)))
+        return [
+            hit.age if isinstance(hit, Hit) and not hit.verdict.is_stale else None for hit in found
+        ]
