@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.schedules import crontab, schedule
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tta_taskcache import CachedTask, ConfigurationError, Invalidate, TaskCache, Warm
@@ -59,6 +59,7 @@ def test_what_is_no_call_is_refused(item: Any) -> None:
         spelled(item)
 
 
+@settings(max_examples=40)
 @given(st.lists(json_values), st.dictionaries(st.text(), json_values))
 def test_any_arguments_can_be_spelled(args: list[Any], kwargs: dict[str, Any]) -> None:
     ((_, call),) = lines([json.dumps({"args": args, "kwargs": kwargs})], "f")
@@ -182,6 +183,20 @@ def test_entries_stand_beside_the_apps_own() -> None:
     assert any("report:*" in name for name in ours)
     with pytest.raises(TypeError, match="must be an Invalidate"):
         cache.schedule("report:*")  # type: ignore[arg-type]
+
+
+def test_the_same_at_two_times_is_refused() -> None:
+    cache = TaskCache(Celery(broker="memory://", set_as_current=False))
+    daily = Invalidate(pattern="report:*", every=crontab(hour=4, minute=0))
+    cache.schedule(daily, Invalidate(pattern="report:*", every=crontab(hour=4, minute=0)))
+    with pytest.raises(ConfigurationError, match="is scheduled already, every=<crontab: 0 4"):
+        cache.schedule(Invalidate(pattern="report:*", every=60))
+
+
+def test_names_of_entries_fit_into_a_database() -> None:
+    names = [Invalidate(tags=[f"tag:{n}:{m}" for n in range(100)], every=60).name for m in range(2)]
+    assert names[0] != names[1]
+    assert max(map(len, names)) <= 200
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, signals
@@ -29,6 +30,9 @@ SAME_TURN = 0.9
 
 #: The same of a crontab, which knows minutes, and of other schedules (s).
 SAME_MINUTE = 50.0
+
+#: Longer names of entries become a digest: a database may keep no more than 200 characters.
+MAX_NAME = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,10 @@ class Invalidate:
     @property
     def name(self) -> str:
         """What beat calls it."""
-        return f"{INVALIDATE}:{','.join(self.marks)}"
+        what = ",".join(self.marks)
+        if len(what) > MAX_NAME:
+            what = blake2b(what.encode(), digest_size=16).hexdigest()
+        return f"{INVALIDATE}:{what}"
 
     def entry(self) -> dict[str, Any]:
         """It as beat has it."""
@@ -110,11 +117,18 @@ class Schedule:
 
         Raises:
             TypeError: One is no ``Invalidate``.
+            ConfigurationError: The same is on the schedule already, at other times.
         """
         for each in invalidations:
             if not isinstance(each, Invalidate):
                 raise TypeError(f"schedule({each!r}): must be an Invalidate(…)")
-            self._put(each.name, each.entry())
+            entry = each.entry()
+            before = self._entries.get(each.name, entry)
+            if before["schedule"] != entry["schedule"]:
+                raise ConfigurationError(
+                    f"schedule({each!r}): it is scheduled already, every={before['schedule']!r}"
+                )
+            self._put(each.name, entry)
 
     def _put(self, name: str, entry: dict[str, Any]) -> None:
         self._entries[name] = entry
