@@ -177,7 +177,7 @@ def test_what_is_not_traffic_is_not_counted(noted: Noted) -> None:
     noted.note(1, mode="revalidate")
     noted.note(1, mode="bypass")
     noted.note(1, task=noted.other)
-    noted.note(1, asks=False)
+    noted.note(1, is_request=False)
     assert noted.flushed() == {}
 
 
@@ -203,13 +203,13 @@ def test_arguments_are_kept_as_they_were(noted: Noted) -> None:
 
 
 def test_it_is_handed_over_when_it_is_time(noted: Noted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "FLUSH_EVERY", 0.2)
+    noted.note(1)
     noted.note(1)
     assert not noted.handed
-    now = learning.monotonic()
-    monkeypatch.setattr(learning, "monotonic", lambda: now + learning.FLUSH_EVERY)
-    noted.note(1)
     wait_until(lambda: noted.handed, what="the thread that hands over")
     assert [count for _, counted in noted.handed for _, count, _ in counted] == [2]
+    assert noted.flushed() == {'{"args": [1], "kwargs": {}}': 2}, "nothing is left"
 
 
 def test_a_fault_is_never_the_callers(noted: Noted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +242,18 @@ def test_f3_threads_count_no_more_than_there_was(noted: Noted) -> None:
     counts = noted.flushed()
     assert 0 < len(counts) <= 500
     assert 0 < sum(counts.values()) <= 8_000
+
+
+def test_f3_a_lock_that_a_time_limit_left_holds_nobody_up(
+    noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "LOCKED_FOR", 0.01)
+    noted.note(1)
+    assert noted.cache.notes._tallies["learns"]._lock.acquire(blocking=False)
+    noted.note(1)
+    assert noted.flushed() == {}
+    noted.note(1)
+    assert noted.flushed() == {'{"args": [1], "kwargs": {}}': 1}
 
 
 def test_f3_a_forked_child_starts_anew(noted: Noted) -> None:

@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 #: Seconds that a process counts before it adds that to the counts in Redis.
 FLUSH_EVERY = 5.0
 
+#: Who adds to a tally holds its lock for microseconds, or for ever (s).
+LOCKED_FOR = 1.0
+
 #: Larger calls aren't learnt: their arguments are kept, those of 20 calls for each hot one.
 MAX_CALL_BYTES = 2_048
 
@@ -43,7 +45,6 @@ class Tally:
     """What was counted of one task since the last flush."""
 
     def __init__(self, capacity: int) -> None:
-        self.due = monotonic() + FLUSH_EVERY
         self.capacity = capacity
         self._counted = SpaceSaving(capacity)
         self._calls: dict[str, str | None] = {}
@@ -65,7 +66,12 @@ class Tally:
             self._lock.release()
 
     def counted(self) -> list[tuple[str, int, str]]:
-        """Keys that were counted, how often at least, and their calls; the first first."""
+        """Keys that were counted, how often at least, and their calls; the first first.
+
+        Nothing is counted any more from then on.
+        """
+        if not self._lock.acquire(timeout=LOCKED_FOR):
+            return []
         return [
             (hot.key, hot.count - hot.error, call)
             for hot in self._counted.top(self.capacity)
@@ -85,15 +91,24 @@ class Notes:
         self._tallies = {}
 
     def add(self, asked: Asked, call: Call, hot: int, runtime: Runtime) -> None:
-        """Count a call; now and then, have what was counted handed over."""
+        """Count a call; what was counted is handed over soon."""
         tally = self._tallies.get(call.task)
         if tally is None:
-            capacity = capacity_for(hot)
-            tally = self._tallies.setdefault(call.task, Tally(capacity))
+            tally = self._begin(call.task, hot, runtime)
         tally.add(call.key, asked)
-        if monotonic() >= tally.due and self._tallies.pop(call.task, None) is not None:
-            arguments = (call.task, tally, runtime)
-            threading.Thread(target=_hand_over, args=arguments, daemon=True).start()
+
+    def _begin(self, task: str, hot: int, runtime: Runtime) -> Tally:
+        mine = Tally(capacity_for(hot))
+        timer = threading.Timer(FLUSH_EVERY, self._end, (task, mine, runtime))
+        timer.daemon = True
+        # First: if a time limit strikes in between, a timer without a tally does no harm.
+        timer.start()
+        return self._tallies.setdefault(task, mine)
+
+    def _end(self, task: str, tally: Tally, runtime: Runtime) -> None:
+        if self._tallies.get(task) is tally:
+            self._tallies.pop(task, None)
+            _hand_over(task, tally, runtime)
 
     def flush(self, runtime: Runtime) -> None:
         """Hand over what was counted so far, before the process ends."""
