@@ -95,7 +95,11 @@ class Notes:
         tally = self._tallies.get(call.task)
         if tally is None:
             tally = self._begin(call.task, hot, runtime)
-        tally.add(call.key, asked)
+        try:
+            tally.add(call.key, asked)
+        except BaseException:  # a time limit may have struck between two changes
+            self._tallies.pop(call.task, None)
+            raise
 
     def _begin(self, task: str, hot: int, runtime: Runtime) -> Tally:
         mine = Tally(capacity_for(hot))

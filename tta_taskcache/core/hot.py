@@ -8,7 +8,6 @@ one, with its count. Whatever was seen more often than ``seen / capacity`` times
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -42,8 +41,6 @@ class SpaceSaving:
         if capacity < 1:
             raise ValueError(f"capacity={capacity}: must be 1 or more")
         self.capacity = capacity
-        #: How many there were, of all keys.
-        self.seen = 0
         self._counts: dict[str, int] = {}
         self._errors: dict[str, int] = {}
         #: Each key once, with a count that it had: counts only rise, so these are lower bounds.
@@ -52,35 +49,24 @@ class SpaceSaving:
     def __len__(self) -> int:
         return len(self._counts)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._counts
-
-    def add(self, key: str, times: int = 1) -> str | None:
+    def add(self, key: str) -> str | None:
         """Count a key.
 
         Returns:
             The key that gave up its counter for it, if one did.
         """
-        return self._add(key, times, 0)
-
-    def _add(self, key: str, times: int, error: int) -> str | None:
-        self.seen += times
         counts = self._counts
         if key in counts:
-            counts[key] += times
-            if error:
-                self._errors[key] = self._errors.get(key, 0) + error
+            counts[key] += 1
             return None
-        loser = None
+        loser, taken = None, 0
         if len(counts) >= self.capacity:
             loser = self._take_smallest()
             taken = counts.pop(loser)
             self._errors.pop(loser, None)
-            times, error = times + taken, error + taken
-        counts[key] = times
-        if error:
-            self._errors[key] = error
-        heapq.heappush(self._smallest, (times, key))
+            self._errors[key] = taken
+        counts[key] = taken + 1
+        heapq.heappush(self._smallest, (taken + 1, key))
         return loser
 
     def _take_smallest(self) -> str:
@@ -97,15 +83,3 @@ class SpaceSaving:
         ordered = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
         errors = self._errors
         return [Hot(key, count, errors.get(key, 0)) for key, count in islice(ordered, number)]
-
-    def merge(self, others: Iterable[Hot], seen: int) -> None:
-        """Add what another one has counted, with its errors.
-
-        Args:
-            others: What its ``top`` said.
-            seen: How many it had seen.
-        """
-        before = self.seen
-        for other in others:
-            self._add(other.key, other.count, other.error)
-        self.seen = before + seen
