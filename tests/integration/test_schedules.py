@@ -9,44 +9,43 @@ from typing import Any
 
 import pytest
 
+from tests.integration.scenes import MODULE, environment
 from tests.integration.warm_app import make_app
 from tests.support.processes import Process
-from tests.support.servers import Server
+from tests.support.servers import Server, ServerKind
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, Worker, clean_environment
 from tta_taskcache import TaskCache
 from tta_taskcache.celery.hot import aside_of
 
-MODULE = "tests.integration.warm_app"
 PATIENCE = 60
 
 
-@pytest.fixture
-def env(server_factory: Callable[..., Server]) -> dict[str, str]:
-    """Where everything is: a server of its own."""
-    server = server_factory()
-    return {
-        "CELERY_BROKER_URL": server.url(0),
-        "CELERY_RESULT_BACKEND": server.url(1),
-        "TASKCACHE_URL": server.url(2),
-    }
+@pytest.fixture(scope="module")
+def server(redis_kind: ServerKind) -> Iterator[Server]:
+    """Where everything is."""
+    with Server(redis_kind) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def worker(server: Server) -> Iterator[Worker]:
+    with Worker(MODULE, env=environment(server), concurrency=2) as worker:
+        yield worker
 
 
 @pytest.fixture
-def app(env: dict[str, str]) -> Iterator[Any]:
-    app = make_app(*env.values())
+def app(server: Server, worker: Worker) -> Iterator[Any]:
+    for database in (1, 2, 3):
+        server.client(database).flushdb()
+    app = make_app(*environment(server).values())
     app.finalize()
     yield app
     app.close()
 
 
 @pytest.fixture
-def worker(env: dict[str, str], worker_factory: Callable[..., Worker]) -> Worker:
-    return worker_factory(MODULE, env=env)
-
-
-@pytest.fixture
-def beat(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Process]]:
+def beat(server: Server, tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """`beat(*options)`: one more `celery beat`."""
     running: list[Process] = []
 
@@ -54,8 +53,8 @@ def beat(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Process]
         place = tmp_path / f"beat-{len(running)}"
         command = [sys.executable, "-m", "celery", "-A", MODULE, "beat", "--loglevel=INFO"]
         command += [f"--schedule={place}", "--pidfile=", "--max-interval=1", *options]
-        environment = clean_environment(os.environ) | {"PYTHONUNBUFFERED": "1"} | env | more
-        running.append(Process(command, env=environment, cwd=ROOT))
+        env = clean_environment(os.environ) | {"PYTHONUNBUFFERED": "1"} | more
+        running.append(Process(command, env=env | environment(server), cwd=ROOT))
         return running[-1]
 
     yield start
@@ -77,18 +76,12 @@ def fires(app: Any) -> None:
 
 
 def test_entries_fire(app: Any, worker: Worker, beat: Callable[..., Process]) -> None:
-    beat()
-    fires(app)
-
-
-def test_hot_calls_are_learnt_and_kept_warm(
-    app: Any, worker: Worker, beat: Callable[..., Process]
-) -> None:
     aside = aside_of(TaskCache(app).runtime)
     assert aside is not None
     calls = [("k1", 9, '{"args": ["a"], "kwargs": {}}'), ("k2", 5, '{"args": ["b"], "kwargs": {}}')]
     aside.count_hot("popular", [*calls, ("k3", 1, '{"args": ["c"], "kwargs": {}}')], 100)
     beat()
+    fires(app)
     wait_until(
         lambda: worker.log.count("warmed popular") >= 2, timeout=PATIENCE, what="two warmings"
     )
@@ -98,6 +91,7 @@ def test_hot_calls_are_learnt_and_kept_warm(
 def test_two_beats_do_not_double_the_work(
     app: Any, worker: Worker, beat: Callable[..., Process]
 ) -> None:
+    before = len(worker.log)
     beats = [beat(), beat()]
 
     def sent(by: Process) -> int:
@@ -108,7 +102,8 @@ def test_two_beats_do_not_double_the_work(
         each.terminate(10)
     # A beat alone has none refused; of two that send in one turn, one is. A message that a busy
     # machine leaves for a whole turn is neither: it has expired.
-    done, refused = worker.log.count("warmed ticks:"), worker.log.count("warming ticks: another")
+    log = worker.log[before:]
+    done, refused = log.count("warmed ticks:"), log.count("warming ticks: another")
     assert 2 <= done <= max(map(sent, beats)) + 2
     assert refused >= 2
     assert runs(app, "ticks:a") <= done + 1, "a turn runs each call once"
