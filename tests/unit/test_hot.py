@@ -106,6 +106,7 @@ class Noted:
         @app.task(base=CachedTask, shared=False, name="doesnt")
         def doesnt(x: Any) -> None: ...
 
+        app.finalize()  # Celery's own tasks aren't safe for threads before that
         self.task, self.other = learns, doesnt
 
         def count_hot(_: Aside, task: str, counted: list[Any], capacity: int) -> None:
