@@ -2,12 +2,13 @@
 
 import click
 
-from benchmarks import coalescing, freshness, groups, invalidation
+from benchmarks import coalescing, freshness, groups, hot, invalidation
 
 BENCHMARKS = {
     "coalescing": coalescing.run,
     "freshness": freshness.run,
     "groups": groups.run,
+    "hot": hot.run,
     "invalidation": invalidation.run,
 }
 

@@ -6,8 +6,10 @@
 from .celery import ahead, definition
 from .celery.app import TaskCache
 from .celery.handle import MISSING, Explanation
+from .celery.schedules import Invalidate
 from .celery.status import CacheStatus
 from .celery.task import CachedTask
+from .core.warm import Warm
 from .errors import (
     CacheMiss,
     ConfigurationError,
@@ -28,10 +30,12 @@ __all__ = [
     "CachedTask",
     "ConfigurationError",
     "Explanation",
+    "Invalidate",
     "MissingContext",
     "Stats",
     "StoreUnavailable",
     "TaskCache",
     "TaskCacheError",
     "UncacheableCall",
+    "Warm",
 ]

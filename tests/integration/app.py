@@ -99,6 +99,7 @@ def _define_stale(tasks: Tasks) -> None:
     tried = {"autoretry_for": (ConnectionError,), "default_retry_delay": 0, "max_retries": 2}
     everywhere("kept", cache_stale_if_error=60, **tried)
     everywhere("kept_once", cache_stale_if_error=60)
+    everywhere("dying", cache_stale_while_revalidate=1, cache_stale_if_error=3, **tried)
     everywhere("kept_shortly", cache_stale_if_error=1)
 
     def gone(tag: str) -> None:
@@ -121,6 +122,12 @@ def _define_stale(tasks: Tasks) -> None:
 
 
 def _define_slow(tasks: Tasks) -> None:
+    # Chance may ask for a refresh at any time: a run takes longer than its result is fresh.
+    @tasks.cached("early", cache_ttl=0.3, cache_stale_while_revalidate=60)
+    def early(tag: str) -> int:
+        time.sleep(0.4)
+        return int(tasks.counts.incr(f"early:{tag}"))
+
     def slow(tag: str) -> None:
         """For the benchmark: takes a second."""
         tasks.ran("slow", tag)

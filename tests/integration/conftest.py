@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.integration import scenes
 from tests.integration.benches import MODULE, Bench, make_bench
+from tests.integration.scenes import Scene, make_scene
 from tests.integration.shop import Shop, shop_of
 from tests.support.results import take_leave
-from tests.support.servers import Server
+from tests.support.servers import Server, ServerKind
 from tests.support.workers import Worker
 
 
@@ -84,3 +86,38 @@ def alone(server_factory: Callable[..., Server], new_bench: Callable[..., Bench]
 def shop(bench: Bench, worker: Worker) -> Shop:
     """A producer with a worker."""
     return shop_of(bench)
+
+
+@pytest.fixture(scope="module")
+def _warmed(redis_kind: ServerKind) -> Iterator[Server]:
+    with (
+        Server(redis_kind) as server,
+        Worker(scenes.MODULE, env=scenes.environment(server), concurrency=2),
+    ):
+        yield server
+
+
+@pytest.fixture
+def scene(_warmed: Server) -> Iterator[Scene]:
+    """An app that is warmed, with a worker that the module's tests share: leave it as it was."""
+    for database in (1, 2, 3):
+        _warmed.client(database).flushdb()
+    with make_scene(_warmed) as scene:
+        yield scene
+
+
+@pytest.fixture
+def own_scene(server_factory: Callable[..., Server]) -> Iterator[Scene]:
+    """The same on a server of its own, without a worker."""
+    with make_scene(server_factory()) as scene:
+        yield scene
+
+
+@pytest.fixture
+def works(own_scene: Scene, worker_factory: Callable[..., Worker]) -> Callable[..., Worker]:
+    """`works(**options)`: a worker for `own_scene`."""
+
+    def start(**options: Any) -> Worker:
+        return worker_factory(scenes.MODULE, env=own_scene.env, **options)
+
+    return start

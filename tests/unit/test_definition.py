@@ -1,5 +1,6 @@
 """A wrong option fails where the task is defined, and leaves nothing behind."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -207,3 +208,32 @@ def test_other_tasks_are_left_alone(app: Celery) -> None:
     task = app.task(cache_ttl=-1)(body)
     assert task.cache_ttl == -1
     assert task("a") == "a"
+
+
+def test_f3_a_task_that_another_thread_is_just_binding() -> None:
+    """Celery calls it bound before it tells us."""
+    app = Celery(broker="memory://", set_as_current=False)
+    binding: list[type[CachedTask]] = []
+    started, go = threading.Event(), threading.Event()
+
+    class Slow(CachedTask):
+        abstract = True
+
+        @classmethod
+        def on_bound(cls, app: Celery) -> None:
+            binding.append(cls)
+            started.set()
+            go.wait(10)
+            super().on_bound(app)
+
+    @app.task(base=Slow, name="slow", shared=False)
+    def slow() -> None: ...
+
+    thread = threading.Thread(target=app.finalize)
+    thread.start()
+    assert started.wait(10)
+    try:
+        assert binding[0].taskcache_keyer().task == "slow"
+    finally:
+        go.set()
+        thread.join()

@@ -89,6 +89,7 @@ WRONG = [
     ("serializer", [], "one of: json, pickle"),
     ("compression", "zip", "one of: zlib"),
     ("compression", True, "one of: zlib"),
+    ("warm", 60, r"must be a Warm\(every="),
     ("sites", "pool", r"write \('pool',\)"),
     ("sites", ("worker",), "'worker' is no site; allowed: consumer, pool, producer"),
     ("sites", True, "tuple of sites"),

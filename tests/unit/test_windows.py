@@ -10,7 +10,14 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tta_taskcache.cache.engine import Engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
@@ -33,28 +40,30 @@ TTL = 10.0
 RUN = 2.0
 
 
+class Gone(Exception):
+    """What is remembered."""
+
+
 class Windows(RuleBasedStateMachine):
     """Two processes with an L1 each and one store, a source that may fail, and time."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
         super().__init__()
+        self.policy = policy
         self.clock = FakeClock()
         self.events: list[Event] = []
         self.store = MemoryStore(100, 1_000_000, self.clock)
+        #: What is stored: since when, and for how long it is fresh at least and at most.
         self.stored_at: float | None = None
+        self.least = self.most = 0.0
+        self.is_failure = False
         self.value = 0
         self.failed_at: float | None = None
         self.leads: tuple[Engine, Miss] | None = None
 
-    @initialize(
-        while_revalidate=st.sampled_from([0.0, 5.0, 20.0]),
-        if_error=st.sampled_from([0.0, 5.0, 40.0]),
-        near=st.sampled_from([0, 100]),
-        seed=st.integers(0, 9),
-    )
-    def begin(self, while_revalidate: float, if_error: float, near: int, seed: int) -> None:
-        policy = Policy(ttl=TTL, stale_while_revalidate=while_revalidate, stale_if_error=if_error)
-        self.call = Call("t", "t:k", policy)
+    @initialize(near=st.sampled_from([0, 100]), seed=st.integers(0, 9))
+    def begin(self, near: int, seed: int) -> None:
+        self.call = Call("t", "t:k", self.policy)
         self.engines = [self._engine(near, random.Random(seed + i)) for i in range(2)]
 
     def _engine(self, near: int, chance: random.Random) -> Engine:
@@ -76,9 +85,8 @@ class Windows(RuleBasedStateMachine):
     def an_edge_comes(self, edge: int, past: bool) -> None:
         """Go to just before or just after the end of a window."""
         assert self.stored_at is not None
-        policy = self.call.policy
-        window = (0.0, policy.stale_while_revalidate, policy.stale_if_error)[edge]
-        until = self.stored_at + TTL + window + (0.5 if past else -0.5)
+        window = (0.0, self.policy.stale_while_revalidate, self.policy.stale_if_error)[edge]
+        until = self.stored_at + self.most + window + (0.5 if past else -0.5)
         self.clock.advance(max(0.0, until - self.clock()))
 
     @rule(which=st.integers(0, 1), claims=st.booleans())
@@ -98,7 +106,9 @@ class Windows(RuleBasedStateMachine):
         engine, miss = self.leads
         assert miss.lease is not None
         self.leads = None
-        if fails:
+        if fails and self.policy.errors:
+            self._fill(engine, miss.position, miss.lease.owner, self.policy.errors[Gone])
+        elif fails:
             stale = run(engine.fall_back(self.call, "pool", miss.lease.owner), self.store)
             self._check(stale or Miss("failed", None), failed=True)
             if stale is not None and stale.verdict is Verdict.STALE_IF_ERROR:
@@ -112,7 +122,9 @@ class Windows(RuleBasedStateMachine):
         engine = self.engines[which]
         self._fill(engine, run(engine.position(self.call), self.store), "")
 
-    def _fill(self, engine: Engine, position: Position | None, owner: str) -> None:
+    def _fill(
+        self, engine: Engine, position: Position | None, owner: str, remember_for: float = 0.0
+    ) -> None:
         value = self.value + 1
         stored = run(
             engine.fill(
@@ -123,11 +135,15 @@ class Windows(RuleBasedStateMachine):
                 task_id=None,
                 owner=owner,
                 replaces=not owner,
+                remember_for=remember_for,
             ),
             self.store,
         )
         if stored:
             self.value, self.stored_at, self.failed_at = value, self.clock(), None
+            self.is_failure = bool(remember_for)
+            self.most = remember_for or TTL
+            self.least = remember_for or TTL * (1.0 - self.policy.jitter)
 
     @rule()
     def invalidate(self) -> None:
@@ -135,24 +151,27 @@ class Windows(RuleBasedStateMachine):
         self.stored_at = self.leads = None
 
     def _check(self, found: Hit | Miss, *, failed: bool = False) -> None:
-        policy = self.call.policy
+        policy = self.policy
         age = None if self.stored_at is None else self.clock() - self.stored_at
         if isinstance(found, Miss):
             if not failed:
-                assert age is None or age >= TTL, "what is fresh is served"
-                assert age is None or age >= TTL + policy.stale_while_revalidate
+                window = 0.0 if self.is_failure else policy.stale_while_revalidate
+                assert age is None or age >= self.least + window, "what is in time is served"
             return
         assert age is not None, "nothing that was ended"
         assert found.age == pytest.approx(age, abs=1e-3)
         assert found.value == self.value, "never an older one than the last"
-        if age < TTL:
+        assert found.entry.is_failure == self.is_failure
+        assert self.least <= found.entry.fresh_for <= self.most
+        if age < found.entry.fresh_for:
             assert not found.verdict.is_stale
             return
+        assert not self.is_failure, "a failure is forgotten in time"
         in_error = self.failed_at is not None and self.clock() - self.failed_at <= TRY_AGAIN
         window = policy.stale_while_revalidate
         if failed or in_error:
             window = max(window, policy.stale_if_error)
-        assert age < TTL + window, "R5"
+        assert age < found.entry.fresh_for + window, "R5"
         assert found.verdict.is_stale
 
     @invariant()
@@ -163,8 +182,23 @@ class Windows(RuleBasedStateMachine):
         self.events.clear()
 
 
-TestWindows = Windows.TestCase
-TestWindows.settings = settings(max_examples=600, stateful_step_count=30)
+@pytest.mark.parametrize("remembered", [0.0, 3.0, 30.0])
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
+@pytest.mark.parametrize("if_error", [0.0, 5.0, 40.0])
+@pytest.mark.parametrize("while_revalidate", [0.0, 5.0, 20.0])
+def test_r5_nothing_is_served_past_its_limits(
+    while_revalidate: float, if_error: float, jitter: float, remembered: float
+) -> None:
+    policy = Policy(
+        ttl=TTL,
+        jitter=jitter,
+        stale_while_revalidate=while_revalidate,
+        stale_if_error=if_error,
+        errors={Gone: remembered} if remembered else {},
+    )
+    run_state_machine_as_test(
+        lambda: Windows(policy), settings=settings(max_examples=12, stateful_step_count=30)
+    )
 
 
 def engine_of(policy: Policy, clock: FakeClock, draw: float = 0.0) -> tuple[Engine, Call]:

@@ -52,6 +52,16 @@ class Hit:
         """Seconds since it was stored."""
         return max(0.0, self.entry.lifetime - self.remaining)
 
+    @property
+    def fresh_left(self) -> float:
+        """Seconds until it is stale; less than 0 when it is."""
+        return self.remaining - (self.entry.lifetime - self.entry.fresh_for)
+
+    @property
+    def needs_no_refresh(self) -> bool:
+        """Whether nobody would ask for a refresh, by whatever chance: it is too new for that."""
+        return self.verdict is Verdict.FRESH and self.fresh_left >= self.entry.run_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Miss:

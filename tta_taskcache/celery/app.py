@@ -17,13 +17,17 @@ from kombu.exceptions import OperationalError
 from ..cache import sweeping
 from ..cache.plan import run
 from ..core import marks
+from ..core.warm import IN_FLIGHT, Sending
 from ..errors import StoreUnavailable
 from ..observability.counters import Stats, read_stats
 from ..stores.breaker import GuardedStore
-from . import chores, context, mapping, steps
+from . import chores, context, mapping, steps, warm_task
+from .hot import Notes
 from .invalidation import read_marks
+from .journey import Warmed
 from .options import read_keyer
 from .runtime import Runtime, build
+from .schedules import Invalidate, Schedule
 from .serializers import CODECS, EXACT_CODECS
 from .settings import check_keywords, read_settings
 
@@ -54,12 +58,15 @@ class TaskCache:
     _overrides: dict[str, Any]
     _tasks: dict[str, type[Task]]
     _built: dict[str, Runtime]
+    _schedule: Schedule
+    notes: Notes
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
         self: Self = existing if existing is not None else super().__new__(cls)
         if existing is None:
             self.app, self._overrides, self._tasks, self._built = app, {}, {}, {}
+            self.notes, self._schedule = Notes(), Schedule(app)
             self._install()
         self._configure(settings if url is None else {**settings, "url": url})
         return self
@@ -109,6 +116,8 @@ class TaskCache:
         task._cache_keyer = keyer
         self._tasks[keyer.task] = task
         context.declared.update(keyer.policy.vary)
+        if keyer.policy.warm is not None:
+            self._schedule.warm(keyer.task, keyer.policy.warm)
 
     def context(self, **headers: str | float) -> AbstractContextManager[None]:
         """Put context headers in force for the calls made inside, and what they lead to.
@@ -155,18 +164,9 @@ class TaskCache:
         names = read_marks(key, task, tags, pattern)
         keys = () if key is None else (key,)
         if queue:
-            return self._queue(names, keys)
+            return chores.queue_invalidation(self.app, names, keys)
         self.end(names, keys)
         return None
-
-    def _queue(self, names: tuple[str, ...], keys: tuple[str, ...]) -> AsyncResult:
-        task = self.app.tasks[chores.INVALIDATE]
-        try:
-            return task.apply_async((names, keys))
-        except RuntimeError:
-            # What Celery says, before it sends, when a result backend on Redis is down, as the
-            # cache may be with it. It is the end that matters, not that it can be waited for.
-            return task.apply_async((names, keys), ignore_result=True)
 
     def clear(self) -> None:
         """End all entries of this namespace, everywhere, now.
@@ -190,16 +190,9 @@ class TaskCache:
         """Have the memory given back in the background. What was ended has ended without that."""
         try:
             if self.runtime.run(sweeping.ask()):
-                self._send_sweep()
+                chores.send_sweep(self.app, self.runtime)
         except (StoreUnavailable, OperationalError) as error:
             logger.warning("what was invalidated keeps its memory until it expires: %s", error)
-
-    def _send_sweep(self) -> None:
-        try:
-            self.app.tasks[chores.SWEEP].apply_async(retry=False)
-        except OperationalError:
-            self.runtime.run(sweeping.withdraw())
-            raise
 
     def prefetch(self, signatures: Signature | Iterable[Signature]) -> int:
         """Read what is stored for calls into this process's memory: one round trip per node.
@@ -215,6 +208,45 @@ class TaskCache:
             How many of them could be answered now.
         """
         return steps.prefetch(self.app, signatures)
+
+    def warm(
+        self,
+        task: str | Task,
+        calls: Any = None,
+        *,
+        hot: int | None = None,
+        rate: float | None = None,
+        in_flight: int = IN_FLIGHT,
+        queue: str | None = None,
+        priority: int | None = None,
+    ) -> Warmed:
+        """Have workers make calls of a task, but those that are fresh, and wait until all are done.
+
+        The Celery task ``tta_taskcache.warm`` does the same, with the same arguments.
+
+        Args:
+            task: The task, given itself or by name.
+            calls: An iterable of calls, each a list of arguments, a dict of keyword arguments,
+                ``{"args": […], "kwargs": {…}, "context": {…}}`` or a signature; a function
+                returning one; or the path of a file of JSON lines.
+            hot: Instead: that many of the most requested ones, if ``cache_warm`` learns them.
+            rate: At most so many calls a second.
+            in_flight: At most so many calls that aren't done.
+            queue: Queue that they are sent to; else the task's own.
+            priority: Priority of their messages; else the task's own.
+
+        Raises:
+            ConfigurationError: An argument is wrong, or the task has no cache that workers share.
+            TypeError: ``calls`` can't be read from.
+            ValueError: A call is none, or doesn't fit the task; it says which, or in which line.
+            StoreUnavailable: Redis can't be reached; as OperationalError is for the broker.
+        """
+        sending = Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
+        return warm_task.warm(warm_task.find_task(self.app, task), calls, hot, sending)
+
+    def schedule(self, *invalidations: Invalidate) -> None:
+        """Have ``celery beat`` invalidate on schedule, beside what ``beat_schedule`` has."""
+        self._schedule.invalidate(invalidations)
 
     def keys(self, pattern: str = "*") -> list[str]:
         """The keys (``task:label:digest``) of all valid entries that match a glob.
@@ -242,6 +274,7 @@ class TaskCache:
         store = self.runtime.store if self._built else None
         if not isinstance(store, GuardedStore) or store.breaker.is_open:
             return
+        self.notes.flush(self.runtime)
         # Past the breaker: that Redis is gone as well is no news now.
         with suppress(StoreUnavailable):
             run(self.runtime.engine.totals(), store.store)

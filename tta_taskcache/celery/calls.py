@@ -56,6 +56,7 @@ class Asked:
         kwargs: Keyword arguments, likewise.
         context: The context headers in force for it.
         mode: What it asks of the cache.
+        is_request: Whether somebody asks for it now: it is no retry, and no warming's.
     """
 
     task: CachedTask
@@ -63,6 +64,7 @@ class Asked:
     kwargs: Mapping[str, Any]
     context: Mapping[str, Any]
     mode: Mode = "use"
+    is_request: bool = True
 
 
 @dataclass(frozen=True, slots=True)

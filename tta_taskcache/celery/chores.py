@@ -8,19 +8,22 @@ from time import monotonic
 from typing import Any
 
 from celery import Celery, Task
+from celery.result import AsyncResult
+from kombu.exceptions import OperationalError
 
 from ..cache import sweeping
 from ..errors import StoreUnavailable
 from ..stores.sweeps import Sweeping
+from . import receipts, schedules, warm_task
 from .runtime import Runtime
 
-INVALIDATE = "tta_taskcache.invalidate"
+INVALIDATE = schedules.INVALIDATE
 SWEEP = "tta_taskcache.sweep"
 
 #: Seconds that one message's worth of sweeping takes: other tasks have their turn in between.
 SLICE = 2.0
 
-#: Neither is lost with its worker, and both go on until Redis has answered.
+#: None is lost with its worker, and all go on until Redis has answered.
 _PERSISTENT: dict[str, Any] = {
     "base": Task,  # with Celery(task_cls=CachedTask), too
     "shared": False,
@@ -46,11 +49,17 @@ def register(
         end: Sets marks and drops the entries of keys.
         runtime: The cache of this process.
     """
+    receipts.connect()
+    schedules.connect()
+    warm_task.register(app, runtime, _PERSISTENT)
 
-    @app.task(name=INVALIDATE, **_PERSISTENT)
-    def invalidate(names: list[str], keys: list[str]) -> None:
+    @app.task(name=INVALIDATE, bind=True, **_PERSISTENT)
+    def invalidate(
+        self: Task, names: list[str], keys: list[str], turn: list[Any] | None = None
+    ) -> None:
         """Set marks; retried until that is acknowledged (promise I4)."""
-        end(tuple(names), tuple(keys))
+        if schedules.is_my_turn(runtime(), self.request, turn):
+            end(tuple(names), tuple(keys))
 
     @app.task(name=SWEEP, bind=True, ignore_result=True, **_PERSISTENT)
     def sweep(self: Task, so_far: dict[str, Any] | None = None) -> None:
@@ -61,3 +70,31 @@ def register(
             now = cache.run(sweeping.batch(cache.engine, now))
         if not now.is_over:
             self.apply_async((asdict(now),))
+
+
+def queue_invalidation(app: Celery, names: tuple[str, ...], keys: tuple[str, ...]) -> AsyncResult:
+    """Leave an invalidation to a worker.
+
+    Raises:
+        OperationalError: The broker didn't take it.
+    """
+    task = app.tasks[INVALIDATE]
+    try:
+        return task.apply_async((names, keys))
+    except RuntimeError:
+        # What Celery says, before it sends, when a result backend on Redis is down, as the
+        # cache may be with it. It is the end that matters, not that it can be waited for.
+        return task.apply_async((names, keys), ignore_result=True)
+
+
+def send_sweep(app: Celery, runtime: Runtime) -> None:
+    """Have a worker start a sweep that was asked for.
+
+    Raises:
+        OperationalError: The broker didn't take it; then the next who asks is to start one.
+    """
+    try:
+        app.tasks[SWEEP].apply_async(retry=False)
+    except OperationalError:
+        runtime.run(sweeping.withdraw())
+        raise

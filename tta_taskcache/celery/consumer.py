@@ -24,7 +24,7 @@ from ..cache.plan import Plan
 from ..core.events import Coalesced, Fault
 from ..core.lease import Claim, Lease, Stage
 from ..core.option_values import Site
-from . import context
+from . import context, hot
 from .app import cache_of
 from .calls import Asked, Seen, found
 from .followers import Follower, Followers
@@ -93,7 +93,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         stamp = context.stamp_of(headers)
         if stamp.get("mode", "use") != "use":
             return Seen(None)
-        asked = Asked(task, request.args, request.kwargs, context.of_message(headers))
+        asked = _asked(task, request)
         if self._followers is None:
             return look(asked, Site.CONSUMER, Start(handed_over=take_over(stamp)))
         runtime, followers = task.taskcache().runtime, self._followers
@@ -150,6 +150,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         request, call = follower.request, follower.call
         runtime = request.task.taskcache().runtime
         try:
+            hot.note(_asked(request.task, request), call)
             own = runtime.engine.again(hit)
             runtime.engine.tell(call, Site.CONSUMER, own)
             runtime.observe(
@@ -178,6 +179,17 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def _fault(self, request: Request, operation: str, error: Exception) -> None:
         request.task.taskcache().runtime.observe(Fault(request.task.name, operation, error))
+
+
+def _asked(task: CachedTask, request: Request) -> Asked:
+    headers = request.request_dict
+    return Asked(
+        task,
+        request.args,
+        request.kwargs,
+        context.of_message(headers),
+        is_request=hot.is_request(headers, headers.get("retries")),
+    )
 
 
 def _claim(runtime: Runtime, request: Request) -> Claim:

@@ -14,6 +14,7 @@ from .failures import value_of
 from .looking import look
 
 if TYPE_CHECKING:
+    from .journey import Warmed
     from .runtime import Runtime
     from .task import CachedTask
 
@@ -167,6 +168,16 @@ class TaskHandle:
             StoreUnavailable: It was not acknowledged.
         """
         self.task.taskcache().invalidate(task=self.task)
+
+    def warm(self, calls: Any = None, **options: Any) -> Warmed:
+        """Make calls of this task before anybody asks for them (see ``TaskCache.warm``).
+
+        Args:
+            calls: The calls.
+            **options: As of ``TaskCache.warm``: ``hot``, ``rate``, ``in_flight``, ``queue`` and
+                ``priority``.
+        """
+        return self.task.taskcache().warm(self.task, calls, **options)
 
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """Say whether the cache would answer a call, and why. Changes and runs nothing.

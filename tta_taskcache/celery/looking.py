@@ -10,12 +10,11 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from ..cache.outcome import Call, Hit, Miss
 from ..cache.plan import Plan
-from ..core.decide import Verdict
 from ..core.events import Fault, Lookup
 from ..core.lease import Claim
 from ..core.option_values import Site
 from ..errors import UncacheableCall
-from . import context
+from . import context, hot
 from .calls import DIRECT, REFRESH, Asked, Mode, Seen, found, identify, is_enabled
 from .refreshing import send_refresh
 
@@ -53,6 +52,15 @@ def look(asked: Asked, site: Site | None, start: Start = Start()) -> Seen:
         site: Where; None for ``task.cache``, which needs no leave.
         start: What is known, and what is claimed.
     """
+    seen = _look(asked, site, start)
+    # Each request once: where it is answered, or else where it runs.
+    is_last = seen.hit is not None or site in (Site.POOL, None) or asked.mode == "only"
+    if is_last and seen.call is not None:
+        hot.note(asked, seen.call)
+    return seen
+
+
+def _look(asked: Asked, site: Site | None, start: Start) -> Seen:
     task = asked.task
     runtime = task.taskcache().runtime
     call: Call | None = None
@@ -113,7 +121,8 @@ def _pass(asked: Asked, call: Call, site: Site | None, reason: str) -> Seen:
     runtime = asked.task.taskcache().runtime
     if asked.mode == "revalidate":
         stored = runtime.run(runtime.engine.find(call))
-        if isinstance(stored, Hit) and stored.verdict is Verdict.FRESH:
+        # What was to be refreshed early may be fresh still: it takes a newer one.
+        if isinstance(stored, Hit) and stored.needs_no_refresh:
             return Seen(call, hit=stored)  # somebody else has refreshed it
     return Seen(call, position=runtime.run(runtime.engine.position(call)), reason=reason)
 

@@ -32,8 +32,9 @@ def install(app: Celery) -> None:
 
     def wrap(**_: Any) -> None:
         for name, arguments in _ARGUMENTS.items():
-            # Celery's tasks may be about to be registered, and this called again.
-            task = app.tasks.get(name)
+            # Celery's tasks may be about to be registered, and this called again. Not by
+            # ``app.tasks``: who first asks for that holds its lock, and waits for ours.
+            task = app._tasks.get(name)
             if task is not None and not hasattr(task.run, "_taskcache_arguments"):
                 task.run = _mapping(app, task, task.run, arguments)
 

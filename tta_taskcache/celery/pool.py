@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.option_values import Site
-from . import context, direct
+from . import context, direct, hot
 from .calls import Asked, Mode
 from .completion import answer_to
 from .failures import value_of
@@ -44,15 +44,16 @@ def answer_or_run(
     headers = request.headers
     stamp = context.stamp_of(headers)
     mode: Mode = stamp.get("mode", "use")
+    asks = hot.is_request(headers, request.retries)
     if request.is_eager:
-        asked = Asked(task, args, kwargs, context.of_new_call(headers), mode)
+        asked = Asked(task, args, kwargs, context.of_new_call(headers), mode, asks)
         seen, value = direct.answer_or_run(
             asked, Site.POOL, lambda: run(*args, **kwargs), request.id
         )
         if isinstance(stamp, context.Stamp):
             stamp.status = seen.status(Site.POOL)
         return value
-    asked = Asked(task, args, kwargs, context.of_message(headers), mode)
+    asked = Asked(task, args, kwargs, context.of_message(headers), mode, asks)
     seen = look(asked, Site.POOL, Start(handed_over=take_over(stamp)))
     if seen.hit is not None:
         return value_of(policy, seen.hit)

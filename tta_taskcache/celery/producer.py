@@ -16,7 +16,7 @@ from ..cache.outcome import Hit
 from ..core.lease import Claim, Stage
 from ..core.option_values import Site
 from ..errors import CacheMiss
-from . import context
+from . import context, hot
 from .calls import Asked, Mode, Seen, as_sent, read_mode
 from .completion import Request, complete_here, in_a_loop, request_for
 from .handover import RESERVED_FOR, hand_over
@@ -100,7 +100,8 @@ def read_asked(
     read = read_mode(mode or kept or "use")
     if read != "only" and context.is_switched_off():
         read = "bypass"
-    return Asked(task, args or (), kwargs or {}, context.of_new_call(headers), read)
+    asks = hot.is_request(headers, options.get("retries"))
+    return Asked(task, args or (), kwargs or {}, context.of_new_call(headers), read, asks)
 
 
 def reserve(asked: Asked, options: Options) -> Claim | None:

@@ -50,6 +50,7 @@ class CachedTask(Task):
     cache_version: Any = None
     cache_serializer: Any = None
     cache_compression: Any = None
+    cache_warm: Any = None
     cache_sites: Any = None
     cache_enabled: Any = None
 
@@ -77,7 +78,9 @@ class CachedTask(Task):
     @classmethod
     def taskcache_keyer(cls) -> Keyer:
         """The policy of this task, and what computes its keys."""
-        cls._get_app()  # binds a task class that wasn't used yet
+        app = cls._get_app()  # binds a task class that wasn't used yet
+        if not hasattr(cls, "_cache_keyer"):  # another thread is at it
+            cache_of(app).adopt(cls)
         return cls._cache_keyer
 
     @property

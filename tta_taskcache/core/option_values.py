@@ -9,6 +9,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from .warm import Warm
+
 #: One year: longer entries are a mistake (milliseconds for seconds, mostly) or a database.
 MAX_TTL = 366 * 86400.0
 
@@ -159,6 +161,12 @@ def _compression(value: Any, choices: Choices) -> str:
     return _one_of(value, choices.compressions)
 
 
+def _warm(value: Any, _: Choices) -> Warm:
+    if not isinstance(value, Warm):
+        raise WrongValue("must be a Warm(every=…, calls=…) or Warm(every=…, hot=…)")
+    return value
+
+
 def _sites(value: Any, _: Choices) -> frozenset[Site]:
     names = _names(value, "sites")
     wrong = [name for name in names if name not in ALL_SITES]
@@ -193,6 +201,7 @@ READERS: dict[str, Callable[[Any, Choices], Any]] = {
     "version": _version,
     "serializer": _serializer,
     "compression": _compression,
+    "warm": _warm,
     "sites": _sites,
     "enabled": _flag,
 }

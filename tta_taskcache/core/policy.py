@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .option_values import ALL_SITES, READERS, Choices, Site, WrongValue
+from .warm import Warm
 
 #: ``cache_version="source"``: the version is a digest of the task's source code.
 SOURCE = "source"
@@ -41,6 +42,7 @@ class Policy:
             the task's source code.
         serializer: Name of the serializer of stored results.
         compression: Name of the compressor of stored results, or None.
+        warm: Which calls are kept warm, and when (``Warm``), or None.
         sites: Where a call may be answered.
         enabled: Whether the task is cached at all.
     """
@@ -62,6 +64,7 @@ class Policy:
     version: str = ""
     serializer: str = "json"
     compression: str | None = None
+    warm: Warm | None = None
     sites: frozenset[Site] = ALL_SITES
     enabled: bool = True
 

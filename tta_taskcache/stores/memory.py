@@ -1,7 +1,4 @@
-"""A complete store in the memory of one process: the cache of an app without Redis.
-
-It has the same log as the Redis store, so it is also the model that tests compare Redis with.
-"""
+"""A store in the memory of one process, for apps without Redis; and the model of the one on it."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from weakref import WeakSet
 from ..core import glob, marks
 from ..core.entry import PEEK_BYTES, Entry, Position, peek
 from ..core.lease import Claim, Held, Lease, Stage, may_take
+from ..errors import StoreRefused
 from .bounded import BoundedMap, Flags
 from .protocol import (
     Bans,
@@ -25,6 +23,7 @@ from .protocol import (
     Command,
     Count,
     Counts,
+    Errand,
     Fill,
     Found,
     Invalidate,
@@ -148,6 +147,8 @@ class MemoryStore:
                 return replace(command.sweeping, is_over=not command.sweeping.cursor)
             case Count():
                 return dict(self._counts)
+            case Errand():
+                raise StoreRefused(f"{self.name}: keeps nothing beside entries")
 
     @property
     def _banned(self) -> int:

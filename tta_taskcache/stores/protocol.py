@@ -6,9 +6,9 @@ says how long something *remains*, by its own clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..core.entry import Entry, Position
 from ..core.lease import Claim, Holding, Lease
@@ -210,6 +210,17 @@ class Count:
     counts: Counts = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Do something else on Redis, that is no part of a cache (see ``aside``).
+
+    Attributes:
+        act: Does it with the store's client; what it returns is the reply.
+    """
+
+    act: Callable[[Any], Any]
+
+
 Command = (
     Look
     | LookMany
@@ -226,6 +237,7 @@ Command = (
     | ReadSweep
     | NoteSweep
     | Count
+    | Errand
 )
 Reply = (
     Looked
@@ -260,6 +272,7 @@ class Store(Protocol):
     ``ReadSweep``        ``Sweeping``, or None when there was none of late
     ``NoteSweep``        ``Sweeping``: as noted, the next round begun if need be
     ``Count``            the totals
+    ``Errand``           what it returns; only Redis does any
     ==================== ==============================================================
 
     Raises:

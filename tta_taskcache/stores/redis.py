@@ -27,6 +27,7 @@ from .protocol import (
     Command,
     Count,
     Counts,
+    Errand,
     Fill,
     Invalidate,
     Look,
@@ -154,6 +155,9 @@ class RedisStore:
                 return self._scanner.note_sweep(command)
             case Count():
                 return self._count(command.counts)
+            case Errand():
+                done: Reply = command.act(self.client)
+                return done
 
     def _pipeline(self, counts: Counts = {}, longest_ms: int = 0) -> Any:  # noqa: B006 - only read
         """Start a pipeline; its first reply is the opening's, when there is one."""

@@ -12,12 +12,12 @@ import click
 from celery.bin.base import handle_preload_options
 
 #: Each is a command of this name in a module of this name, in the order of the help.
-COMMANDS = ("stats", "ls", "show", "invalidate", "sweep")
+COMMANDS = ("stats", "ls", "show", "invalidate", "sweep", "warm")
 
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  nothing found, not confirmed, or interrupted
+  1  nothing found, not confirmed, interrupted, or calls failed
   2  wrong usage or settings
   3  the cache can't be reached (or the broker), or this app shares none
 

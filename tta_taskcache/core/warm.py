@@ -1,0 +1,148 @@
+"""``cache_warm``: which calls of a task are kept warm, and how fast that goes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ..errors import ConfigurationError
+
+#: Calls that are on their way at a time, unless it is said.
+IN_FLIGHT = 100
+
+#: Most calls that are learnt from traffic for one task.
+MAX_HOT = 1_000
+
+MAX_PRIORITY = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """How calls are sent.
+
+    Attributes:
+        rate: At most so many a second (more than 0), or None.
+        in_flight: At most so many that aren't done (1 or more).
+        queue: Queue that they are sent to, or None for the task's own.
+        priority: Priority of their messages (0 to 255), or None for the task's own.
+    """
+
+    rate: float | None = None
+    in_flight: int = IN_FLIGHT
+    queue: str | None = None
+    priority: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and not _is_positive(self.rate):
+            raise ConfigurationError(f"rate={self.rate!r}: must be calls a second, more than 0")
+        if not _is_whole(self.in_flight, 1, math.inf):
+            raise ConfigurationError(
+                f"in_flight={self.in_flight!r}: must be a number of calls, 1 or more"
+            )
+        if self.queue is not None and not is_name(self.queue):
+            raise ConfigurationError(f"queue={self.queue!r}: must be the name of a queue")
+        if self.priority is not None and not _is_whole(self.priority, 0, MAX_PRIORITY):
+            raise ConfigurationError(f"priority={self.priority!r}: must be 0 to {MAX_PRIORITY}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """What ``cache_warm`` of a task is: calls to keep warm, whenever it is time.
+
+    Each time, what is missing, stale, or would be before the next time is run.
+
+    Attributes:
+        every: When: seconds, a timedelta, or a schedule of Celery's, such as ``crontab(minute=0)``.
+        calls: Which calls: a path of JSON lines, a list, or a function without arguments that
+            returns an iterable of them. It is read by the worker that warms.
+        hot: Or that many of the most requested calls, as learnt from traffic (1 to 1,000).
+        rate: At most so many calls a second, or None.
+        in_flight: At most so many calls on their way.
+        queue: Queue that they are sent to, or None for the task's own.
+        priority: Priority of their messages, or None for the task's own.
+
+    Raises:
+        ConfigurationError: Naming what is wrong, and what is allowed.
+    """
+
+    every: Any
+    calls: str | os.PathLike[str] | Sequence[Any] | Callable[[], Any] | None = None
+    hot: int | None = None
+    rate: float | None = None
+    in_flight: int = IN_FLIGHT
+    queue: str | None = None
+    priority: int | None = None
+
+    def __post_init__(self) -> None:
+        check_every(self.every, "Warm")
+        if (self.calls is None) == (self.hot is None):
+            raise ConfigurationError("Warm(): give either calls= or hot=")
+        calls = self.calls
+        is_source = isinstance(calls, (str, os.PathLike, list, tuple)) or callable(calls)
+        if calls is not None and not (is_source and calls != ""):
+            raise ConfigurationError(
+                f"Warm(calls={calls!r}): must be a path, a list of calls, or a function that "
+                "returns them (an iterator would be used up after the first time)"
+            )
+        if self.hot is not None:
+            check_hot(self.hot, "Warm")
+        try:
+            _ = self.sending
+        except ConfigurationError as error:
+            raise ConfigurationError(f"Warm({error.args[0]})") from None
+
+    @property
+    def sending(self) -> Sending:
+        """How its calls are sent."""
+        return Sending(
+            rate=self.rate, in_flight=self.in_flight, queue=self.queue, priority=self.priority
+        )
+
+
+def check_hot(hot: Any, where: str) -> None:
+    """Refuse what is no number of hot calls.
+
+    Raises:
+        ConfigurationError: Naming what is allowed.
+    """
+    if not _is_whole(hot, 1, MAX_HOT):
+        raise ConfigurationError(f"{where}(hot={hot!r}): must be a whole number, 1 to {MAX_HOT}")
+
+
+def check_every(every: Any, where: str) -> None:
+    """Refuse what is no time of a schedule.
+
+    Raises:
+        ConfigurationError: Naming what is allowed.
+    """
+    seconds = every.total_seconds() if isinstance(every, timedelta) else every
+    if _is_positive(seconds):
+        return
+    if _is_number(seconds):
+        raise ConfigurationError(f"{where}(every={every!r}): must be more than 0 seconds")
+    # Celery's schedules, of whatever kind: the core doesn't know Celery.
+    if isinstance(every, type) or not callable(getattr(every, "is_due", None)):
+        raise ConfigurationError(
+            f"{where}(every={every!r}): must be seconds, a timedelta or a schedule of Celery's"
+        )
+
+
+def is_name(value: Any) -> bool:
+    """Whether it is a string, and not empty."""
+    return isinstance(value, str) and bool(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and 0 < value < math.inf
+
+
+def _is_whole(value: Any, least: int, most: float) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
