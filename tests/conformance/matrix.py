@@ -1,14 +1,13 @@
 """The matrix: which workflows come out as plain ones, answered at which site, in which place.
 
-`make conformance` prints it. Every workflow is run at each place where one thing differs from a
-prefork worker with everything on Redis; a few of them at all other combinations.
+`make conformance` prints it: every workflow at each place where one thing differs from a prefork
+worker with everything on Redis; and, if asked, a few of them at all other combinations.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import click
 from rich.console import Console
@@ -92,7 +91,9 @@ def run(places: Iterable[Place], progress: Progress) -> list[Row]:
                 around = Around(server, rabbit, Path(folder))
                 with at(place, around) as stage:
                     rows.append(Row(place, tally(stage, CACHED, cases_of(place))))
-            progress.console.print(" · ".join(rows[-1].cells()))
+            progress.console.print(
+                *rows[-1].cells(), *differences(rows[-1:]), sep=" · ", markup=False
+            )
     finally:
         rabbit.stop()
     return rows
@@ -125,24 +126,21 @@ def differences(rows: list[Row]) -> list[str]:
 
 
 @click.command()
-@click.option("--axes", is_flag=True, help="Only the places that differ in one thing.")
+@click.option("--product", is_flag=True, help="All combinations, also those that differ in more.")
 @click.option("--only", help="Only places whose name contains this, as 'gevent, redis'.")
 @click.option("--write", type=click.Path(path_type=Path), help="Write the table as Markdown.")
-def main(*, axes: bool, only: str | None, write: Path | None) -> None:
+def main(*, product: bool, only: str | None, write: Path | None) -> None:
     """Compare workflows of cached tasks with plain ones at every place there is."""
     console = Console()
     if rabbitmq.executable() is None:
         console.print(f"Without RabbitMQ: {rabbitmq.why_missing()}")
-    places = [place for place in (AXES if axes else PRODUCT) if (only or "") in str(place)]
+    places = [place for place in (PRODUCT if product else AXES) if (only or "") in str(place)]
     with Progress(console=console) as progress:
         rows = run(places, progress)
     console.print(table(rows))
     if write:
         write.write_text(markdown(rows))
-    differing: list[Any] = differences(rows)
-    for difference in differing:
-        console.print(difference, markup=False)
-    if differing:
+    if differing := differences(rows):
         raise click.ClickException(f"{len(differing)} workflows differ.")
 
 
