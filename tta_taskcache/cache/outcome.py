@@ -14,12 +14,16 @@ from ..core.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that can be cached: its task's name and policy, its key and tags."""
+    """A call that can be cached: its task's name and policy, its key and tags.
+
+    With ``verify``, a result that can be verified isn't served: the call runs, too.
+    """
 
     task: str
     key: str
     policy: Policy
     tags: tuple[str, ...] = ()
+    verify: bool = False
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -51,6 +55,12 @@ class Hit:
     def age(self) -> float:
         """Seconds since it was stored."""
         return max(0.0, self.entry.lifetime - self.remaining)
+
+    @property
+    def can_be_verified(self) -> bool:
+        """Whether a run should return the same: what is stale or a failure, it needn't."""
+        fresh = self.verdict in (Verdict.FRESH, Verdict.EARLY)
+        return fresh and not self.entry.is_failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,6 +210,13 @@ class Count:
     counts: Counts = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadDays:
+    """Read what was counted on days: UTC dates in ISO 8601."""
+
+    days: tuple[str, ...]
+
+
 Command = (
     Look
     | LookMany
@@ -226,6 +233,7 @@ Command = (
     | ReadSweep
     | NoteSweep
     | Count
+    | ReadDays
 )
 Reply = (
     Looked
@@ -238,6 +246,7 @@ Reply = (
     | Swept
     | Sweeping
     | dict[str, float]
+    | list[dict[str, float]]
     | None
 )
 
@@ -260,6 +269,7 @@ class Store(Protocol):
     ``ReadSweep``        ``Sweeping``, or None when there was none of late
     ``NoteSweep``        ``Sweeping``: as noted, the next round begun if need be
     ``Count``            the totals
+    ``ReadDays``         what was counted on each, in the order of its days
     ==================== ==============================================================
 
     Raises:
