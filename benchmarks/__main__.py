@@ -2,13 +2,14 @@
 
 import click
 
-from benchmarks import coalescing, freshness, groups, invalidation
+from benchmarks import coalescing, freshness, groups, invalidation, metrics
 
 BENCHMARKS = {
     "coalescing": coalescing.run,
     "freshness": freshness.run,
     "groups": groups.run,
     "invalidation": invalidation.run,
+    "metrics": metrics.run,
 }
 
 
