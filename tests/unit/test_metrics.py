@@ -125,17 +125,20 @@ def test_what_has_no_labels_is_there_from_the_start() -> None:
             assert f"\nx_{family.name}{name} 0.0\n" in told
 
 
-def test_prometheus_clients_values_say_the_same(full: Metrics) -> None:
+def test_prometheus_clients_values_say_the_same(
+    full: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In its multiprocess mode these are used: names, labels, buckets and numbers are equal."""
-    sink, registry = NativeSink("x"), prometheus_client.CollectorRegistry()
-    for metric in sink._metrics.values():
-        registry.register(metric)
-    native = Metrics("x")
+    monkeypatch.setattr("tta_taskcache.observability.prometheus.is_multiprocess", lambda: True)
+    native, registry = Metrics("x"), prometheus_client.CollectorRegistry()
     native.watch(full._kept_by_the_test)  # type: ignore[attr-defined]
-    native._sink = sink
+    assert isinstance(native._sink, NativeSink)
+    for metric in native._sink._metrics.values():
+        registry.register(metric)
     for event in EVENTS:
         native(event)
     told = prometheus_client.generate_latest(registry).decode()
+    monkeypatch.undo()
     assert samples(told) == samples(exposition(full))
 
 

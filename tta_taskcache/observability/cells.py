@@ -22,6 +22,7 @@ GAUGE = "="
 
 #: Behind the key of a histogram: its sum. Its buckets are numbered.
 SUM = "sum"
+_NUMBERS = tuple(map(str, range(32)))
 
 
 class Cells(Protocol):
@@ -49,7 +50,10 @@ class MemoryCells:
 
     def add(self, key: Key, amount: float) -> None:
         """Add to a number."""
-        mine = self._threads.setdefault(get_ident(), {})
+        me = get_ident()
+        mine = self._threads.get(me)
+        if mine is None:
+            mine = self._threads.setdefault(me, {})
         mine[key] = mine.get(key, 0.0) + amount
 
     def put(self, key: Key, value: float) -> None:
@@ -69,16 +73,17 @@ class CellSink:
 
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
+        self._add = cells.add
 
     def inc(self, family: Family, labels: Key = (), amount: float = 1.0) -> None:
         """Add to a counter."""
-        self.cells.add((family.name, *labels), amount)
+        self._add((family.name, *labels), amount)
 
     def observe(self, family: Family, labels: Key, value: float) -> None:
         """Add an observation to a histogram."""
         name = (family.name, *labels)
-        self.cells.add((*name, str(bisect_left(family.buckets, value))), 1.0)
-        self.cells.add((*name, SUM), value)
+        self._add((*name, _NUMBERS[bisect_left(family.buckets, value)]), 1.0)
+        self._add((*name, SUM), value)
 
     def put(self, family: Family, value: float) -> None:
         """Set a gauge of this process."""

@@ -34,6 +34,7 @@ LONGEST = 25
 
 _NUMBER = struct.Struct("=d")
 _LENGTH = struct.Struct("=H")
+_read, _write = _NUMBER.unpack_from, _NUMBER.pack_into
 _KEY_AT = _NUMBER.size + _LENGTH.size
 
 
@@ -157,7 +158,7 @@ class PageCells:
     def add(self, key: Key, amount: float) -> None:
         """Add to a number."""
         memory, slot = self._slot(get_ident(), key)
-        _NUMBER.pack_into(memory, slot, _NUMBER.unpack_from(memory, slot)[0] + amount)
+        _write(memory, slot, _read(memory, slot)[0] + amount)
 
     def put(self, key: Key, value: float) -> None:
         """Set a number."""

@@ -58,21 +58,25 @@ class Metrics(Collector):
         self.namespace = namespace
         self._memories: WeakSet[Sized] = WeakSet()
         self._shared: SharedFile | None = None
-        self._cells: Cells = MemoryCells()
-        self._sink: Sink = CellSink(self._cells)
-        if is_multiprocess():
-            self._sink = NativeSink(namespace)
+        self._use(MemoryCells())
+
+    def _use(self, cells: Cells) -> None:
+        """Count there, unless prometheus_client has to do it."""
+        self._cells = cells
+        native = is_multiprocess()
+        self._sink: Sink = NativeSink(self.namespace) if native else CellSink(cells)
+        self._is_read_here = isinstance(cells, MemoryCells) and not native
 
     def __call__(self, event: Event) -> None:
         """Take an event into account."""
-        measure(event, self._sink)
-        # Others can't see this process' memory: it tells whenever that may have changed.
-        if isinstance(event, (Lookup, Filled, Invalidated)) and not self._is_read_here:
-            self._put_memory(self._sink)
-
-    @property
-    def _is_read_here(self) -> bool:
-        return isinstance(self._cells, MemoryCells) and not isinstance(self._sink, NativeSink)
+        try:
+            measure(event, self._sink)
+            # Others can't see this process' memory: it tells whenever that may have changed.
+            if not self._is_read_here and _changes_memory(event):
+                self._put_memory(self._sink)
+        except OSError as error:  # no room for a page: no task is to fail for that (promise F1)
+            logger.warning("what this process does is missing in the metrics: %s", error)
+            self._use(MemoryCells())
 
     def watch(self, memory: Sized) -> None:
         """Measure this memory, for as long as it is there."""
@@ -94,14 +98,8 @@ class Metrics(Collector):
 
     def begin_child(self) -> None:
         """In a forked process: start anew. What the parent had counted, the parent tells."""
-        self._cells = MemoryCells()
-        try:
-            if self._shared is not None:
-                self._cells = PageCells(self._shared)
-        except OSError as error:
-            logger.warning("what this process does is missing in the metrics: %s", error)
-        if isinstance(self._sink, CellSink):
-            self._sink = CellSink(self._cells)
+        if not is_multiprocess():  # whose values know of forks themselves
+            self._use(MemoryCells() if self._shared is None else PageCells(self._shared))
 
     def describe(self) -> Iterable[Metric]:
         """The metrics without their values, for the registry."""
@@ -117,6 +115,15 @@ class Metrics(Collector):
         if self._shared is not None and isinstance(self._cells, MemoryCells):
             numbers.update(self._shared.read())
         yield from _families(self.namespace, numbers)
+
+
+def _changes_memory(event: Event) -> bool:
+    match event:
+        case Lookup(layer="l1"):
+            return False
+        case Lookup() | Filled() | Invalidated():
+            return True
+    return False
 
 
 class NativeSink:
