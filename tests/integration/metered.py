@@ -1,7 +1,8 @@
 """The application of the tests of metrics, and a script of calls whose numbers are known.
 
 `python -m tests.integration.metered PORT` makes the calls as a web process would, then serves
-prometheus_client's default registry on the port.
+prometheus_client's default registry on the port. With `traffic` instead of a port it makes calls of
+all kinds, until it is stopped.
 """
 
 import itertools
@@ -9,6 +10,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -79,6 +81,23 @@ def odd(name: str) -> str:
     return name
 
 
+@cached(name="large", cache_max_bytes=10)
+def large(number: int) -> str:
+    return "x" * 100 + str(number)
+
+
+@cached(name="failing", cache_ttl=0.1, cache_stale_if_error=600)
+def failing(tag: str) -> str:
+    if redis_client.incr(f"tries:{tag}") > 1:
+        raise ConnectionError("the source is down")
+    return tag
+
+
+@cached(name="revalidated", cache_ttl=0.1, cache_stale_while_revalidate=600)
+def revalidated(tag: str) -> str:
+    return tag
+
+
 def get(task: Any, *args: Any) -> Any:
     return task.delay(*args).get(timeout=PATIENCE)
 
@@ -116,8 +135,23 @@ def _wait_for_followers(port: int) -> None:
     wait_until(lambda: scrape(port)["taskcache_followers", ()] == 2, timeout=PATIENCE)
 
 
+def traffic() -> None:
+    """Calls of all kinds, for ever: something happens to each metric."""
+    for number in itertools.count():
+        calls = [(everywhere, 1), (in_pool, 1), (in_consumer, 1), (shadowed, 1), (verified, 1)]
+        calls += [(impure, "x"), (odd, "x"), (large, number), (failing, "x"), (revalidated, "x")]
+        results = [task.delay(argument) for task, argument in calls]
+        leaders = [in_consumer.delay(100 + number) for _ in range(3)]
+        TaskCache(app).invalidate(key=in_pool.cache.key(1))
+        with suppress(Exception):  # a test takes servers away
+            for result in [*results, *leaders]:
+                result.get(timeout=PATIENCE)
+
+
 if __name__ == "__main__":
     TaskCache(app)
+    if sys.argv[1] == "traffic":
+        traffic()
     script()
     prometheus_client.start_http_server(int(sys.argv[1]), addr="127.0.0.1")
     sys.stdout.write("script is done\n")
