@@ -53,6 +53,7 @@ in_pool = cached(name="in_pool", cache_cost=lambda n: n / 2, cache_sites=("pool"
 in_consumer = cached(name="in_consumer", cache_cost=1, cache_sites=("consumer",))(priced)
 shadowed = cached(name="shadowed", cache_cost=4, cache_shadow=True)(priced)
 verified = cached(name="verified", cache_verify=1.0)(priced)
+verified_late = cached(name="late", cache_verify=1.0, cache_sites=("consumer",))(priced)
 
 
 @cached(name="meeting", cache_sites=("pool",))
@@ -112,6 +113,7 @@ def script() -> None:
     follow()
     assert [get(shadowed, 1) for _ in range(3)] == [1] * 3
     assert [get(verified, 1) for _ in range(3)] == [1] * 3
+    assert [get(verified_late, 1) for _ in range(3)] == [1] * 3
     assert [get(impure, "b")["run"] for _ in range(3)] == [1, 2, 3]
     assert get(odd, "c") == "c"
     everywhere.cache.set(9, 9)
