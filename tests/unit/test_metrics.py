@@ -1,8 +1,11 @@
 """What events mean for the metrics, and what Prometheus is told."""
 
+import os
 import re
+import resource
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import prometheus_client
@@ -171,6 +174,46 @@ def test_the_documentation_has_each_metric_with_its_labels_and_kind() -> None:
     assert documented == {
         family.name + suffix[family.kind]: (family.kind.value, family.labels) for family in FAMILIES
     }
+
+
+def in_child(work: Callable[[], object]) -> None:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_f2_a_forked_process_counts_where_its_parent_tells(*, shared: bool) -> None:
+    metrics = metrics_of(f"forked_{shared}".lower())
+    metrics(e.Evicted(1))
+    if shared:
+        metrics.share()
+        metrics.share()
+    for _ in range(2):
+        in_child(lambda: metrics(e.Evicted(10)))
+    metrics(e.Evicted(1))
+    told = samples(exposition(metrics))[f"{metrics.namespace}_evictions_total", "[]"]
+    assert told == (22 if shared else 2)
+
+
+def test_f1_without_room_a_process_goes_on_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = metrics_of("no_room")
+    metrics.share()
+
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        metrics(e.Evicted(1))
+        metrics(e.Evicted(2))
+        assert caplog.text.count("what this process does is missing in the metrics") == 1
+        assert samples(exposition(metrics))["no_room_evictions_total", "[]"] == 2
+
+    in_child(work)
 
 
 def test_names_that_are_taken_are_told(caplog: pytest.LogCaptureFixture) -> None:
