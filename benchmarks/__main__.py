@@ -2,7 +2,7 @@
 
 import click
 
-from benchmarks import coalescing, freshness, groups, hot, invalidation
+from benchmarks import coalescing, freshness, groups, hot, invalidation, metrics
 
 BENCHMARKS = {
     "coalescing": coalescing.run,
@@ -10,6 +10,7 @@ BENCHMARKS = {
     "groups": groups.run,
     "hot": hot.run,
     "invalidation": invalidation.run,
+    "metrics": metrics.run,
 }
 
 

@@ -14,6 +14,8 @@ app = Celery(
 )
 app.conf.broker_connection_retry_on_startup = True
 app.conf.result_expires = 3600
+if "TASKCACHE_METRICS_PORT" in os.environ:
+    app.conf.taskcache_metrics_port = int(os.environ["TASKCACHE_METRICS_PORT"])
 app.conf.beat_schedule = {
     # Analysed anew every minute, so that nobody who asks for it ever finds it expired.
     "keep-the-popular-one-warm": {

@@ -14,6 +14,7 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from tta_taskcache.cache import sweeping
 from tta_taskcache.celery.cli import human
 from tta_taskcache.core.entry import Entry, Position, pack
 from tta_taskcache.core.marks import of_call, of_task
+from tta_taskcache.stores.layout import Layout
+from tta_taskcache.stores.ledger import KEPT
 from tta_taskcache.stores.sweeps import Sweeping
 
 pytestmark = pytest.mark.one_server_kind
@@ -151,7 +154,8 @@ def test_stats(filled: Cli) -> None:
     assert forecast["misses_by_reason"] == {"absent": 2}
     assert forecast["hit_ratio"] == 0.5
     assert (forecast["runs"], forecast["entries"]) == (2, 2)
-    assert forecast["saved_seconds"] > 0
+    # It takes no time: not much is saved, if anything.
+    assert 0 <= forecast["saved_seconds"] <= forecast["run_seconds"]
     # Its entry was set: it has never run.
     assert (total["runs"], total["entries"], total["hit_ratio"]) == (0, 1, None)
     assert report["total"]["entries"] == 3
@@ -172,6 +176,42 @@ def test_stats_tells_which_hits_waited_for_a_call_in_flight(filled: Cli) -> None
     assert "COALESCED" in wide[0]
     assert sum("1 of 2 hits" in line for line in wide) == 2
     assert sum(line.split()[:1] == ["coalesced"] for line in narrow) == 2
+
+
+def test_stats_has_a_ledger_by_task_and_day(filled: Cli, redis_server: Server) -> None:
+    """Counted on three days: what was before the first that is asked for is left out."""
+    layout, client = Layout("taskcache"), redis_server.client(2)
+    today = datetime.now(UTC).date()
+    filled.cache.stats()
+    on = {days: layout.counts_on((today - timedelta(days=days)).isoformat()) for days in (1, 2, 3)}
+    for days, key in on.items():
+        client.hset(key, f"hit|producer|l1|{FORECAST}", days)
+        client.hset(key, f"saved|cost||{FORECAST}", days * 1000.5)
+        client.hset(key, f"saved|seconds||{TOTAL}", days * 60)
+    report = filled.json("stats", "--since", "3d")
+    assert report["since"] == (today - timedelta(days=2)).isoformat()
+    assert report["total"]["hits"] == {"direct/l2": 2, "producer/l1": 3}
+    assert report["total"]["saved_cost"] == 3001.5
+    assert report["tasks"][TOTAL]["saved_seconds"] == 180
+    assert len(report["days"]) == 3
+    assert report["days"][(today - timedelta(days=2)).isoformat()][FORECAST]["saved_cost"] == 2001
+    assert 0 < client.ttl(layout.counts_on(today.isoformat())) <= KEPT * 86_400
+    output = filled("stats", "--since", (today - timedelta(days=2)).isoformat(), COLUMNS="200")
+    text = output.stdout
+    assert "COST SAVED" in text.splitlines()[0]
+    assert [line.split()[0] for line in text.partition("DAY")[2].splitlines()[1:5]] == [
+        *((today - timedelta(days=days)).isoformat() for days in (2, 1, 0)),
+        "TOTAL",
+    ]
+    assert "3,001.50" in text
+    assert "COST SAVED" not in filled("stats", "--since", "1d").stdout, "nobody has costs"
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2026-13-01", "xd", "9999-01-01", "99999999999d"])
+def test_stats_refuses_what_is_no_day(cli: Cli, day: str) -> None:
+    done = cli("stats", "--since", day)
+    assert done.returncode == 2
+    assert "'--since'" in done.stderr
 
 
 def test_stats_names_cached_tasks_that_were_never_called(cli: Cli) -> None:

@@ -842,11 +842,11 @@ def test_f2_events_say_what_happened(here: Process) -> None:
     here.look()
     here.invalidate("t:t")
     missed, filled, hit, invalidated = here.events
-    assert missed == Lookup("t", "t:k", "pool", None, "absent")
+    assert missed == Lookup("t", "t:k", "pool", None, "absent", seconds=0.0)
     assert isinstance(filled, Filled)
     assert (filled.reason, filled.size > 0) == ("", True)
     assert isinstance(hit, Lookup)
-    assert hit == Lookup("t", "t:k", "pool", "l1", "", 2.0, hit.age, "id")
+    assert hit == Lookup("t", "t:k", "pool", "l1", "", 2.0, hit.age, "id", seconds=0.0)
     assert 0 <= hit.age < 1
     assert invalidated == Invalidated(("t:t",), 1)
 

@@ -32,6 +32,8 @@ def test_is_an_lru_bounded_by_bytes_and_entries(
 ) -> None:
     found: BoundedMap[Item] = BoundedMap(max_entries, max_bytes)
     model: OrderedDict[str, Item] = OrderedDict()
+    told: list[int] = []
+    found.evicted, evicted = told.append, 0
 
     def total() -> int:
         return sum(item.size for item in model.values())
@@ -46,6 +48,7 @@ def test_is_an_lru_bounded_by_bytes_and_entries(
                     model[key] = item
                 while len(model) > max_entries or total() > max_bytes:
                     model.popitem(last=False)
+                    evicted += 1
             case "get":
                 assert found.get(key) == model.get(key)
                 if key in model:
@@ -58,6 +61,8 @@ def test_is_an_lru_bounded_by_bytes_and_entries(
                 model.clear()
         assert len(found) == len(model) <= max_entries
         assert found.size == total() <= max_bytes
+        assert sum(told) == evicted
+        assert 0 not in told
         assert dict(found.items()) == dict(model)
 
 

@@ -84,7 +84,7 @@ def lines(service: str, instruction: str) -> list[list[str]]:
 
 
 def test_has_the_services_of_the_example() -> None:
-    assert set(SERVICES) == {"redis", "worker", "beat", "flower"}
+    assert set(SERVICES) == {"redis", "worker", "beat", "flower", "prometheus", "grafana"}
     assert {name.split("-")[0] for name in CELERY} == {"worker", "beat", "flower"}
 
 
@@ -116,6 +116,8 @@ def test_other_commands_are_in_their_images() -> None:
         "redis-healthcheck": "redis-cli",
         "beat-healthcheck": "kill",  # of the shell
         "flower-healthcheck": "python",
+        "prometheus-healthcheck": "wget",  # of the image's busybox
+        "grafana-healthcheck": "wget",  # likewise
     }
 
 
@@ -171,6 +173,14 @@ def test_waits_for_healthy_services() -> None:
 def test_urls_point_to_the_redis_service() -> None:
     for service in BUILDS:
         environment = SERVICES[service]["environment"]
-        assert set(environment) == {"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "TASKCACHE_URL"}
-        assert len(set(environment.values())) == 3, "a database for each"
-        assert all(url.startswith("redis://redis:6379/") for url in environment.values())
+        urls = [url for name, url in environment.items() if name != "TASKCACHE_METRICS_PORT"]
+        assert environment.keys() >= {"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "TASKCACHE_URL"}
+        assert len(set(urls)) == len(urls) == 3, "a database for each"
+        assert all(url.startswith("redis://redis:6379/") for url in urls)
+
+
+def test_prometheus_scrapes_the_port_that_the_worker_serves() -> None:
+    config = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    port = SERVICES["worker"]["environment"]["TASKCACHE_METRICS_PORT"]
+    assert job["static_configs"] == [{"targets": [f"worker:{port}"]}]

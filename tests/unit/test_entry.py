@@ -114,6 +114,14 @@ def test_r4_another_version_is_an_entry_error(monkeypatch: pytest.MonkeyPatch) -
     assert peek(KEY, frame) is None
 
 
+def test_r4_an_entry_of_the_format_before_costs_was_is_an_entry_error() -> None:
+    frame = pack(make_entry(KEY, Position("i", 1)))
+    before = MAGIC + bytes([3]) + frame[len(MAGIC) + 1 :]
+    with pytest.raises(EntryError) as refused:
+        unpack(KEY, before)
+    assert refused.value.reason == "format"
+
+
 @pytest.mark.parametrize(
     "head",
     [b"", b"[]", b"{}", b"null", b"[1,2]", b"\xff", b"[" * 100_000],

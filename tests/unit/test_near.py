@@ -39,6 +39,15 @@ def test_i1_trusts_itself_for_delta_after_the_poll_was_sent() -> None:
     assert near.is_trusted(11.0 + DELTA)
 
 
+def test_i1_lag_is_what_it_may_have_answered_for() -> None:
+    near = new(at=10.0)
+    assert near.lag(10.1) == pytest.approx(0.1)
+    assert near.lag(99.0) == DELTA, "for longer it didn't trust itself"
+    near.distrust()
+    assert near.lag(10.1) == 0, "it has made the invalidation itself"
+    assert new(None).lag(10.0) == 0
+
+
 def test_i1_never_trusts_itself_before_the_first_poll() -> None:
     near = new(None)
     put(near)

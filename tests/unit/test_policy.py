@@ -105,6 +105,12 @@ WRONG = [
     ("validate", "yes", "callable"),
     ("max_bytes", 0, "number of bytes"),
     ("max_bytes", True, "number of bytes"),
+    ("cost", -1, "number, 0 or more"),
+    ("cost", float("nan"), "number, 0 or more"),
+    ("cost", "1 EUR", "number, 0 or more"),
+    ("verify", 1.1, "from 0 to 1"),
+    ("verify", True, "from 0 to 1"),
+    ("shadow", "yes", "True or False"),
     ("enabled", 0, "True or False"),
     ("enabled", "yes", "True or False"),
 ]

@@ -6,18 +6,21 @@ It is built up by concept: finding (`reading`), storing (`filling`), stale resul
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from ..core import marks
 from ..core.entry import Entry, Position, unpack
 from ..core.events import Invalidated
 from ..core.lease import Claim, Holding
 from ..errors import StoreUnavailable
+from ..stores.ledger import days_since
 from ..stores.protocol import (
     Batch,
     Count,
     Invalidate,
     Look,
     Looked,
+    ReadDays,
     Release,
     Renew,
     Scan,
@@ -39,8 +42,9 @@ class Engine(Refresher):
             site: Where it is looked for.
             claim: Take the lease on the way, when there is no result.
         """
+        started = self.clock()
         found = yield from self.ask(call, claim)
-        self.tell(call, site, found)
+        self.tell(call, site, found, seconds=self.clock() - started)
         return found
 
     def peek(self, key: str) -> Plan[tuple[Entry, float] | None]:
@@ -99,6 +103,17 @@ class Engine(Refresher):
         """
         batch: Batch = yield Scan(pattern, cursor)
         return batch
+
+    def days(self, first: date) -> Plan[dict[str, dict[str, float]]]:
+        """The counters of all processes for each day from this one on (UTC), as far as kept.
+
+        Raises:
+            StoreUnavailable: The store can't be reached.
+        """
+        yield from self.totals()  # what was counted here is to be in it
+        days = days_since(first, self.wall())
+        counted: list[dict[str, float]] = yield ReadDays(days)
+        return {day: counts for day, counts in zip(days, counted, strict=True) if counts}
 
     def totals(self) -> Plan[dict[str, float]]:
         """Hand over what was counted here, and return the counters of all processes.

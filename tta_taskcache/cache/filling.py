@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core import marks
 from ..core.entry import Entry, Position, pack
-from ..core.events import Filled, Observe
+from ..core.events import Filled
 from ..core.policy import Policy
 from ..errors import StoreUnavailable, UnserializableResult
 from ..stores.protocol import Fill, Invalidate, Look, Looked, Release
@@ -34,11 +34,9 @@ class Filler(Reader):
     """Stores results. Its methods return plans.
 
     Attributes:
-        observe: Told what happens.
         wall: Unix seconds, for display.
     """
 
-    observe: Observe
     wall: Callable[[], float] = time
 
     def position(self, call: Call) -> Plan[Position | None]:
@@ -59,6 +57,7 @@ class Filler(Reader):
         *,
         run_seconds: float,
         task_id: str | None,
+        cost: float = 0.0,
         owner: str = "",
         replaces: bool = False,
         remember_for: float = 0.0,
@@ -71,6 +70,7 @@ class Filler(Reader):
             value: The result.
             run_seconds: How long the run took.
             task_id: Id of the task that ran.
+            cost: What the run cost, in the user's unit.
             owner: Of the lease that the run was led with. It ends with the fill; when it is
                 another's by now, nothing is stored.
             replaces: Whether there may be an entry that is still valid: then other processes are
@@ -81,7 +81,7 @@ class Filler(Reader):
             Whether it was stored, and others told if need be.
         """
         entry, reason = self._entry(
-            call, position, value, run_seconds, task_id, remember_for=remember_for
+            call, position, value, run_seconds, task_id, cost=cost, remember_for=remember_for
         )
         if entry is None:
             return (yield from self.refuse(call, owner, reason))
@@ -111,6 +111,7 @@ class Filler(Reader):
         run_seconds: float,
         task_id: str | None,
         *,
+        cost: float,
         remember_for: float,
     ) -> tuple[Entry | None, str]:
         """The entry of a result, or why there is none."""
@@ -140,6 +141,7 @@ class Filler(Reader):
             served_above_ms=int((stale_for - revalidated_for) * 1000),
             is_failure=bool(remember_for),
             run_seconds=run_seconds,
+            cost=cost,
             born=position,
             marks=call.marks,
             serializer=policy.serializer,

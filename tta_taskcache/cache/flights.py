@@ -9,7 +9,6 @@ import _thread
 import os
 from weakref import WeakSet
 
-from ..core.events import Coalesced
 from ..core.lease import Claim, Stage
 from .engine import Engine
 from .outcome import Call, Hit, Miss
@@ -90,9 +89,11 @@ class Flights:
             yield Pause(BELL_PAUSE if bell else pause, bell)
             pause = min(pause * 2, MAX_PAUSE)
             waited = True
+        took = engine.clock() - asked_at
         if waited and isinstance(found, Hit):
-            engine.observe(Coalesced(call.task, call.key, site, engine.clock() - asked_at))
-        engine.tell(call, site, found)
+            engine.tell(call, site, found, waited=took)
+        else:
+            engine.tell(call, site, found, seconds=took)
         return found
 
 

@@ -14,12 +14,16 @@ from ..core.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that can be cached: its task's name and policy, its key and tags."""
+    """A call that can be cached: its task's name and policy, its key and tags.
+
+    With ``verify``, a result that can be verified isn't served: the call runs, too.
+    """
 
     task: str
     key: str
     policy: Policy
     tags: tuple[str, ...] = ()
+    verify: bool = False
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -61,6 +65,12 @@ class Hit:
     def needs_no_refresh(self) -> bool:
         """Whether nobody would ask for a refresh, by whatever chance: it is too new for that."""
         return self.verdict is Verdict.FRESH and self.fresh_left >= self.entry.run_seconds
+
+    @property
+    def can_be_verified(self) -> bool:
+        """Whether a run should return the same: what is stale or a failure, it needn't."""
+        fresh = self.verdict in (Verdict.FRESH, Verdict.EARLY)
+        return fresh and not self.entry.is_failure
 
 
 @dataclass(frozen=True, slots=True)

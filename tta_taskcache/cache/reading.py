@@ -16,6 +16,7 @@ from typing import Any
 from ..core.codec import Codecs
 from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
+from ..core.events import Learned, Observe
 from ..core.lease import Claim
 from ..core.marks import Ban
 from ..errors import CircuitOpen, EntryError, StoreUnavailable
@@ -34,6 +35,7 @@ class Reader:
         near: L1.
         codecs: Serializers and compressors.
         counters: What to hand over to the shared totals on the way.
+        observe: Told what happens.
         secret: Key of the entries' signatures; empty for a plain checksum.
         far_layer: Name of the layer behind L1.
         abandon: Told the key and the owner of a lease that may be held without anybody's knowing:
@@ -45,6 +47,7 @@ class Reader:
     near: Near
     codecs: Codecs
     counters: Counters
+    observe: Observe
     secret: bytes = b""
     far_layer: str = "l2"
     abandon: Callable[[str, str], None] = lambda _key, _owner: None
@@ -151,7 +154,7 @@ class Reader:
             if not isinstance(error, CircuitOpen):  # which says that nothing was sent
                 self._abandon(calls, claims)
             return [(Miss("unavailable", None), 0)] * len(calls)
-        self.near.advance(replies[0].position, replies[0].records, now)
+        self._advance(replies[0], now)
         found: list[tuple[Hit | Miss, int]] = []
         for i, call in enumerate(calls):
             try:
@@ -271,7 +274,13 @@ class Reader:
         except StoreUnavailable:
             self.counters.put_back(counts)
         else:
-            self.near.advance(looked.position, looked.records, now)
+            self._advance(looked, now)
+
+    def _advance(self, looked: Looked, now: float) -> None:
+        """Take in what a poll of the log has brought."""
+        if looked.records:
+            self.observe(Learned(len(looked.records), self.near.lag(now)))
+        self.near.advance(looked.position, looked.records, now)
 
 
 def _ask(

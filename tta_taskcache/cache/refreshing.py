@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ..core.decide import Verdict
 from ..core.entry import HEADER_BYTES, pack
-from ..core.events import Lookup
+from ..core.events import Coalesced, Lookup
 from ..core.lease import Claim
 from ..errors import StoreUnavailable
 from ..stores.bounded import Flags
@@ -14,6 +14,9 @@ from ..stores.protocol import BeginRefresh, Fill, Look, Looked
 from .filling import Filler
 from .outcome import Call, Hit, Miss
 from .plan import Plan
+
+#: The reason of a miss that would have been a hit, and runs to be compared with it.
+VERIFY = "verify"
 
 #: Seconds for which nobody else refreshes a key; at least two run times.
 REFRESH_PAUSE = 5.0
@@ -96,25 +99,52 @@ class Refresher(Filler):
                     self.near.entries.drop(call.key)
         except StoreUnavailable:
             return None
-        self.tell(call, site, found)
+        # The run was made, and has failed: nothing was saved.
+        self.tell(call, site, found, saved=False)
         return found
 
-    def tell(self, call: Call, site: str, found: Hit | Miss) -> None:
-        """Tell the observers what a look has found."""
-        if isinstance(found, Hit):
-            entry = found.entry
-            self.observe(
-                Lookup(
-                    call.task,
-                    call.key,
-                    site,
-                    found.layer,
-                    "",
-                    saved_seconds=entry.run_seconds,
-                    age=found.age,
-                    computed_by=entry.task_id,
-                    freshness=found.verdict.value,
-                )
+    def tell(
+        self,
+        call: Call,
+        site: str,
+        found: Hit | Miss,
+        *,
+        seconds: float | None = None,
+        waited: float | None = None,
+        saved: bool = True,
+    ) -> None:
+        """Tell the observers what a look has found.
+
+        Args:
+            call: The call.
+            site: Where it was looked for.
+            found: What was found.
+            seconds: How long the look took; of a look for several calls, this one's share.
+            waited: For how long the call waited for an equal one in flight, if it did.
+            saved: Whether a hit means that there was no run.
+        """
+        if isinstance(found, Miss):
+            self.observe(Lookup(call.task, call.key, site, None, found.reason, seconds=seconds))
+            return
+        if call.verify and found.can_be_verified:
+            self.observe(Lookup(call.task, call.key, site, None, VERIFY, seconds=seconds))
+            return
+        entry = found.entry
+        if waited is not None:
+            self.observe(Coalesced(call.task, call.key, site, waited))
+        self.observe(
+            Lookup(
+                call.task,
+                call.key,
+                site,
+                found.layer,
+                "",
+                saved_seconds=max(0.0, entry.run_seconds - (seconds or 0.0)) if saved else 0.0,
+                age=found.age,
+                computed_by=entry.task_id,
+                freshness=found.verdict.value,
+                saved_cost=entry.cost if saved else 0.0,
+                seconds=seconds,
+                coalesced=waited is not None,
             )
-        else:
-            self.observe(Lookup(call.task, call.key, site, None, found.reason))
+        )

@@ -6,6 +6,7 @@ import atexit
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
+from datetime import date
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -19,7 +20,7 @@ from ..cache.plan import run
 from ..core import marks
 from ..core.warm import IN_FLIGHT, Sending
 from ..errors import StoreUnavailable
-from ..observability.counters import Stats, read_stats
+from ..observability.counters import Stats, read_stats, sum_up
 from ..stores.breaker import GuardedStore
 from . import chores, context, mapping, steps, warm_task
 from .hot import Notes
@@ -29,7 +30,7 @@ from .options import read_keyer
 from .runtime import Runtime, build
 from .schedules import Invalidate, Schedule
 from .serializers import CODECS, EXACT_CODECS
-from .settings import check_keywords, read_settings
+from .settings import Settings, check_keywords, read_settings
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -75,6 +76,7 @@ class TaskCache:
         self.app.__dict__[_ATTRIBUTE] = self
         # By name: a web process needs nothing of Celery's worker.
         self.app.steps["consumer"].add("tta_taskcache.celery.consumer:ConsumerSite")
+        self.app.steps["worker"].add("tta_taskcache.celery.metrics:MetricsStep")
         signals.before_task_publish.connect(context.on_publish, dispatch_uid="tta_taskcache")
         chores.register(self.app, self.end, lambda: self.runtime)
         mapping.install(self.app)
@@ -88,12 +90,21 @@ class TaskCache:
         self._built = {}
 
     @property
+    def settings(self) -> Settings:
+        """The settings in force.
+
+        Raises:
+            ConfigurationError: One of them is wrong.
+        """
+        return read_settings(self.app, self._overrides)
+
+    @property
     def runtime(self) -> Runtime:
         """The cache of this process, made from the settings when it is first used."""
         built = self._built
         if not built:
             exact = self.app.conf.result_serializer != "json"
-            settings = read_settings(self.app, self._overrides)
+            settings = self.settings
             # The settings may have changed since the tasks were bound.
             for task in list(self._tasks.values()):
                 self.adopt(task)
@@ -112,7 +123,7 @@ class TaskCache:
         Raises:
             ConfigurationError: Naming task, option and what is allowed.
         """
-        keyer = read_keyer(task, read_settings(self.app, self._overrides).default_ttl)
+        keyer = read_keyer(task, self.settings.default_ttl)
         task._cache_keyer = keyer
         self._tasks[keyer.task] = task
         context.declared.update(keyer.policy.vary)
@@ -258,12 +269,18 @@ class TaskCache:
         """
         return sorted(item.entry.key for item in self.runtime.entries(pattern))
 
-    def stats(self) -> Stats:
+    def stats(self, *, since: date | None = None) -> Stats:
         """What the cache did: totals of all processes, by task.
 
         Other processes hand over what they counted once a second, while they use the cache. When
         Redis can't be reached, the totals are those of this process.
+
+        Args:
+            since: Only from this day on (UTC), of the last 400.
         """
+        if since is not None:
+            days = self.runtime.run(self.runtime.engine.days(since))
+            return read_stats(sum_up(days.values()))
         try:
             return read_stats(self.runtime.run(self.runtime.engine.totals()))
         except StoreUnavailable:

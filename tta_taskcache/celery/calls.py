@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 #: from it or not at all.
 PublicMode = Literal["use", "refresh", "bypass", "only"]
 
-#: And what we ask ourselves: run and replace what is stored, unless that is fresh by then.
-Mode = PublicMode | Literal["revalidate"]
+#: And what we ask ourselves: run and replace what is stored, unless that is fresh by then; and run,
+#: and compare with what is stored.
+Mode = PublicMode | Literal["revalidate", "verify"]
 
 #: The reason of a miss that was asked for.
 REFRESH = "refresh"
@@ -40,7 +41,7 @@ def read_mode(mode: object) -> Mode:
     Raises:
         ValueError: Naming what is allowed.
     """
-    if mode not in (*get_args(PublicMode), "revalidate"):
+    if mode not in (*get_args(PublicMode), "revalidate", "verify"):
         allowed = ", ".join(repr(name) for name in get_args(PublicMode))
         raise ValueError(f"cache={mode!r}: must be one of {allowed}")
     return mode  # type: ignore[return-value]  # just checked
@@ -78,6 +79,8 @@ class Seen:
         at: For a miss in L2: when that was (Unix seconds).
         reason: For a miss or bypass: why.
         lease: What came of the claim to lead, if one was made.
+        instead: What the call could be answered with, and isn't: it runs, to be compared with it.
+        seconds: How long the look took, when several calls were looked up: this one's share.
     """
 
     call: Call | None
@@ -86,6 +89,8 @@ class Seen:
     at: float = 0.0
     reason: str = ""
     lease: Lease | None = None
+    instead: Hit | None = None
+    seconds: float | None = None
 
     @property
     def outcome(self) -> Hit | Miss:
@@ -151,14 +156,21 @@ def is_enabled(task: CachedTask) -> bool:
     return task.taskcache().runtime.settings.enabled and task.taskcache_keyer().policy.enabled
 
 
-def found(call: Call, outcome: Hit | Miss) -> Seen:
+def is_shadowed(task: CachedTask) -> bool:
+    """Whether calls of the task are only looked up and counted, and run."""
+    own = task.taskcache_keyer().policy.shadow
+    return task.taskcache().runtime.settings.shadow if own is None else own
+
+
+def found(call: Call, outcome: Hit | Miss, seconds: float | None = None) -> Seen:
     """What a site has seen when it looked just now."""
     if isinstance(outcome, Hit):
-        return Seen(call, hit=outcome)
+        return Seen(call, hit=outcome, seconds=seconds)
     return Seen(
         call,
         position=outcome.position,
         at=time.time(),
         reason=outcome.reason,
         lease=outcome.lease,
+        seconds=seconds,
     )

@@ -21,7 +21,8 @@ from celery.worker.state import task_reserved
 from ..cache.leases import RENEWALS
 from ..cache.outcome import Call, Hit, Miss
 from ..cache.plan import Plan
-from ..core.events import Coalesced, Fault
+from ..cache.refreshing import VERIFY
+from ..core.events import Fault, Waiting
 from ..core.lease import Claim, Lease, Stage
 from ..core.option_values import Site
 from . import context, hot
@@ -108,6 +109,8 @@ class ConsumerSite(bootsteps.StartStopStep):
     def dispatch(self, request: Request, seen: Seen) -> None:
         """Send a request to the pool, with what is known of it."""
         headers = request.request_dict
+        if seen.reason == VERIFY:
+            headers[context.HEADER] = {**context.stamp_of(headers), "mode": VERIFY}
         # A pool process without Redis has a memory of its own.
         known = request.task.taskcache().runtime.is_shared or not self._has_processes
         if known and (noted := hand_over(seen)):
@@ -152,10 +155,8 @@ class ConsumerSite(bootsteps.StartStopStep):
         try:
             hot.note(_asked(request.task, request), call)
             own = runtime.engine.again(hit)
-            runtime.engine.tell(call, Site.CONSUMER, own)
-            runtime.observe(
-                Coalesced(call.task, call.key, Site.CONSUMER, monotonic() - follower.since)
-            )
+            waited = monotonic() - follower.since
+            runtime.engine.tell(call, Site.CONSUMER, own, waited=waited)
             completed = self._inline.complete(request, own)
         except Exception as error:  # noqa: BLE001 - likewise
             self._fault(request, "follow", error)
@@ -166,6 +167,10 @@ class ConsumerSite(bootsteps.StartStopStep):
     def send(self, follower: Follower, seen: Seen) -> None:
         """Send a follower to the pool: it leads now, or runs for itself."""
         self._limits.run(follower.request, seen)
+
+    def waiting(self, count: int) -> None:
+        """Take note of how many followers wait now."""
+        cache_of(self._consumer.app).runtime.observe(Waiting(count))
 
     def step_back(self, request: Request, seen: Seen) -> None:
         """Let others lead: this call isn't on its way yet."""

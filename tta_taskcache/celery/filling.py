@@ -6,16 +6,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from celery.exceptions import Ignore, Reject, Retry
-
 from ..cache.outcome import Hit
-from ..core.events import Fault, Ran
+from ..core.events import Fault
 from ..core.option_values import Site
-from . import failures
+from . import failures, verifying
 from .calls import DIRECT, REFRESH, Asked, Seen
-
-#: How a task says that it is neither done nor failed.
-_UNDECIDED = (Retry, Ignore, Reject)
+from .verifying import UNDECIDED
 
 
 def compute(
@@ -40,10 +36,12 @@ def compute(
         site: Where.
         refused: Says, after the run, why its result isn't to be stored, if so.
     """
+    if seen.instead is not None:
+        return verifying.run_anyway(asked, seen, seen.instead, run)
     started = monotonic()
     try:
         value = run()
-    except _UNDECIDED:
+    except UNDECIDED:
         raise
     except Exception as error:
         stale = _recover(
@@ -53,9 +51,8 @@ def compute(
             raise
         return failures.value_of(asked.task.taskcache_keyer().policy, stale)
     run_seconds = monotonic() - started
-    key = seen.call.key if seen.call else None
-    asked.task.taskcache().runtime.observe(Ran(asked.task.name, key, run_seconds))
-    _store(asked, seen, value, run_seconds, task_id, refused=refused())
+    cost = verifying.told(asked, seen, value, run_seconds)
+    _store(asked, seen, value, run_seconds, task_id, cost=cost, refused=refused())
     return value
 
 
@@ -92,6 +89,7 @@ def _store(
     run_seconds: float,
     task_id: str | None,
     *,
+    cost: float = 0.0,
     refused: str = "",
     remember_for: float = 0.0,
 ) -> None:
@@ -103,6 +101,7 @@ def _store(
         value: What is to be stored.
         run_seconds: How long it took.
         task_id: Id of the task that ran.
+        cost: What it cost.
         refused: Why it isn't to be stored, if so.
         remember_for: Seconds, when it is an exception to be remembered.
     """
@@ -119,6 +118,7 @@ def _store(
             value,
             run_seconds=run_seconds,
             task_id=task_id,
+            cost=cost,
             owner=seen.owner,
             replaces=seen.reason == REFRESH,
             remember_for=remember_for,

@@ -60,6 +60,10 @@ class Site(Protocol):
         """Send a follower to the pool: it leads now, or runs for itself."""
         ...
 
+    def waiting(self, count: int) -> None:
+        """Take note of how many wait now."""
+        ...
+
 
 @dataclass(slots=True)
 class _Group:
@@ -86,6 +90,7 @@ class Followers:
         self._most = most
         self._groups: dict[str, _Group] = {}
         self._counted = 0
+        self._waiting = 0
         self._arming = 0
         # Without an event loop, Celery's timer is a thread.
         self._lock = RLock()
@@ -111,6 +116,8 @@ class Followers:
                 for late in rest:  # they look again, with the new ones
                     group.waiting.append(late)
             group.waiting.append(follower)
+            self._waiting += 1
+            self._site.waiting(self._waiting)
             if len(self._groups) == 1 and len(group.waiting) == 1:
                 self._arm(FIRST_PAUSE)
 
@@ -128,7 +135,8 @@ class Followers:
         """Forget all: the broker delivers them again."""
         with self._lock:
             self._groups.clear()
-            self._counted = 0
+            self._counted = self._waiting = 0
+            self._site.waiting(0)
 
     def _arm(self, delay: float) -> None:
         """Let the timer tick after this delay, and not as it was armed before."""
@@ -143,6 +151,7 @@ class Followers:
             try:
                 self._work()
             finally:
+                self._site.waiting(self._waiting)
                 if self._groups:
                     busy = any(g.outcome is not None for g in self._groups.values())
                     self._arm(BREATH if busy else FIRST_PAUSE)
@@ -187,6 +196,7 @@ class Followers:
 
     def _take(self, group: _Group) -> Follower:
         follower = group.waiting.popleft()
+        self._waiting -= 1
         if follower.counted:
             self._counted -= 1
             self._consumer.qos.decrement_eventually()

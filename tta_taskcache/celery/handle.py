@@ -11,7 +11,7 @@ from ..errors import UncacheableCall
 from . import context, direct
 from .calls import Asked, as_sent, identify, is_enabled
 from .failures import value_of
-from .looking import look
+from .looking import Start, look
 
 if TYPE_CHECKING:
     from .journey import Warmed
@@ -120,7 +120,7 @@ class TaskHandle:
         Raises:
             Exception: What the run has raised, if that is remembered (``cache_errors``).
         """
-        found = look(self._asked(args, kwargs), None)
+        found = look(self._asked(args, kwargs), None, Start(runs=False))
         if found.hit is None:
             return MISSING
         return value_of(self.task.taskcache_keyer().policy, found.hit)

@@ -17,6 +17,7 @@ from weakref import WeakSet
 from billiard.exceptions import SoftTimeLimitExceeded
 from kombu.utils.json import dumps, loads
 
+from ..cache.refreshing import VERIFY
 from ..core.events import Fault
 from ..core.hot import SpaceSaving
 from ..core.spelled import Spelled, spelled
@@ -152,7 +153,7 @@ def note(asked: Asked, call: Call) -> None:
         return
     try:
         cache = asked.task.taskcache()
-        if asked.is_request and asked.mode in ("use", "only") and cache.runtime.is_shared:
+        if asked.is_request and asked.mode in ("use", "only", VERIFY) and cache.runtime.is_shared:
             cache.notes.add(asked, call, warm.hot, cache.runtime)
     except SoftTimeLimitExceeded:
         raise

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from random import random
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from ..cache.outcome import Call, Hit, Miss
 from ..cache.plan import Plan
-from ..core.events import Fault, Lookup
+from ..cache.refreshing import VERIFY
+from ..core.events import Fault, Lookup, Shadowed
 from ..core.lease import Claim
 from ..core.option_values import Site
 from ..errors import UncacheableCall
 from . import context, hot
-from .calls import DIRECT, REFRESH, Asked, Mode, Seen, found, identify, is_enabled
+from .calls import DIRECT, REFRESH, Asked, Mode, Seen, found, identify, is_enabled, is_shadowed
 from .refreshing import send_refresh
 
 if TYPE_CHECKING:
     from .runtime import Runtime
+
+#: The reason why nothing is answered in shadow mode.
+SHADOW = "shadow"
 
 #: How to look with a claim, if not with ``Engine.look``.
 Looking = Callable[[Call, str, Claim], Plan[Hit | Miss]]
@@ -34,12 +40,14 @@ class Start:
         known: What ``look_all`` has found.
         claim: Take the lease on the way, if the task coalesces.
         plan: How to look then.
+        runs: Whether the call runs when it isn't answered.
     """
 
     handed_over: Seen | None = None
     known: Seen | None = None
     claim: Claim | None = None
     plan: Looking | None = None
+    runs: bool = True
 
 
 def look(asked: Asked, site: Site | None, start: Start = Start()) -> Seen:
@@ -68,6 +76,8 @@ def _look(asked: Asked, site: Site | None, start: Start) -> Seen:
         reason = _bypass(asked)
         if not reason:
             call = identify(asked)
+            if asked.mode in ("use", "only") and is_shadowed(task):
+                return _shadow(call, site, runtime)
             if start.handed_over is not None:
                 return replace(start.handed_over, call=call)
             reason = _pass_by(call, site, asked.mode)
@@ -93,24 +103,49 @@ def _look(asked: Asked, site: Site | None, start: Start) -> Seen:
 def _find(asked: Asked, call: Call, site: Site | None, start: Start) -> Seen:
     runtime, where = asked.task.taskcache().runtime, site or DIRECT
     known, claim = start.known, start.claim
+    wanted = replace(call, verify=True) if start.runs and _draws(asked, call) else call
     if known is not None and known.call == call:
-        seen = _use(call, known, runtime, where)
+        seen = _use(wanted, known, runtime, where)
     elif claim is not None and call.policy.coalesce:
         plan = start.plan or runtime.engine.look
-        seen = found(call, runtime.run(plan(call, where, claim)))
+        seen = found(call, runtime.run(plan(wanted, where, claim)))
     else:
-        seen = found(call, runtime.run(runtime.engine.look(call, where)))
+        seen = found(call, runtime.run(runtime.engine.look(wanted, where)))
     if seen.hit is not None and seen.hit.refresh:
         send_refresh(asked, call)
+    if wanted.verify and seen.hit is not None and seen.hit.can_be_verified:
+        return Seen(call, instead=seen.hit, reason=VERIFY)
     return seen
+
+
+def _draws(asked: Asked, call: Call) -> bool:
+    """Whether chance, or the site before, wants a hit to be verified."""
+    if asked.mode == VERIFY:
+        return True
+    return asked.mode == "use" and random() < call.policy.verify  # noqa: S311 - no secret
+
+
+def _shadow(call: Call, site: Site | None, runtime: Runtime) -> Seen:
+    """Look, but don't answer: once for each call, where it runs."""
+    if site not in (Site.POOL, None):
+        return Seen(call, reason=SHADOW)
+    started = monotonic()
+    outcome = runtime.run(runtime.engine.find(call))
+    if isinstance(outcome, Miss):
+        runtime.observe(Shadowed(call.task, call.key, False))
+        return replace(found(call, outcome), reason=SHADOW)
+    entry = outcome.entry
+    saved = max(0.0, entry.run_seconds - (monotonic() - started))
+    runtime.observe(Shadowed(call.task, call.key, True, saved, entry.cost))
+    return Seen(call, instead=outcome, reason=SHADOW)
 
 
 def _use(call: Call, known: Seen, runtime: Runtime, site: str) -> Seen:
     """Use what was found when calls were looked up together."""
     if known.hit is not None:
         minded = runtime.run(runtime.engine.mind_refresh(call, known.hit))
-        known = replace(found(call, minded), at=known.at)
-    runtime.engine.tell(call, site, known.outcome)
+        known = replace(found(call, minded, known.seconds), at=known.at)
+    runtime.engine.tell(call, site, known.outcome, seconds=known.seconds)
     return known
 
 
@@ -140,6 +175,7 @@ def look_all(
     runtime = asked[0].task.taskcache().runtime
     seen: list[Seen | None] = [None] * len(asked)
     calls: dict[int, Call] = {}
+    started = monotonic()
     try:
         for i, one in enumerate(asked):
             call = _cacheable(one)
@@ -152,14 +188,15 @@ def look_all(
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
         runtime.observe(Fault(asked[0].task.name, "look", error))
     else:
+        share = (monotonic() - started) / len(asked)
         for (i, call), outcome in zip(calls.items(), outcomes, strict=True):
-            seen[i] = found(call, outcome)
+            seen[i] = found(call, outcome, share)
     return seen
 
 
 def _cacheable(asked: Asked) -> Call | None:
     """The call, if the cache has to do with it."""
-    if _bypass(asked):
+    if _bypass(asked) or is_shadowed(asked.task):
         return None
     try:
         return identify(asked)
@@ -180,6 +217,6 @@ def _pass_by(call: Call, site: Site | None, mode: Mode) -> str:
     """Why a cacheable call isn't answered at a site, or nothing."""
     if mode in ("refresh", "revalidate"):
         return REFRESH
-    if site is not None and site not in call.policy.sites:
+    if site is not None and site not in call.policy.sites and mode != VERIFY:
         return "site"
     return ""

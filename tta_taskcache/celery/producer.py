@@ -13,6 +13,7 @@ from celery.backends.rpc import RPCBackend
 from celery.result import AsyncResult
 
 from ..cache.outcome import Hit
+from ..cache.refreshing import VERIFY
 from ..core.lease import Claim, Stage
 from ..core.option_values import Site
 from ..errors import CacheMiss
@@ -70,6 +71,8 @@ def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
         seen = look(asked, Site.PRODUCER, start)
         if seen.hit is not None:
             return _answer(asked, stamp, options, seen, hit=seen.hit, ahead=ahead)
+        if seen.reason == VERIFY:
+            stamp["mode"] = VERIFY
         # A memory of its own says nothing of a worker's: positions there are of another log.
         if task.taskcache().runtime.is_shared and (noted := hand_over(seen)):
             stamp["seen"] = noted

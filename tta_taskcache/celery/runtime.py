@@ -11,9 +11,10 @@ from ..cache.leases import Leases
 from ..cache.plan import Plan, T
 from ..cache.plan import run as run_plan
 from ..core.codec import Codecs
-from ..core.events import Event
+from ..core.events import Event, Evicted
 from ..observability.counters import Counters
 from ..observability.logs import LogObserver
+from ..observability.prometheus import metrics_of
 from ..stores.breaker import Breaker, GuardedStore
 from ..stores.connection import Link
 from ..stores.memory import MemoryStore
@@ -72,10 +73,11 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
     Raises:
         ConfigurationError: The URL can't be read.
     """
-    counters, log = Counters(), LogObserver()
+    counters, log, metrics = Counters(), LogObserver(), metrics_of(settings.metrics_namespace)
 
     def observe(event: Event) -> None:
         counters(event)
+        metrics(event)
         log(event)
 
     near = Near(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
@@ -91,6 +93,9 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
             patience=settings.timeout,
         )
         store = GuardedStore(redis_store, Breaker(observe))
+    memory = store.entries if isinstance(store, MemoryStore) else near.entries
+    memory.evicted = lambda count: observe(Evicted(count))
+    metrics.watch(memory)
     engine = Engine(
         near=near,
         codecs=codecs,

@@ -22,6 +22,8 @@ PREFIX = "taskcache_"
 #: as long (s).
 MIN_LEASE_TTL, MAX_LEASE_TTL = 0.5, 60.0
 
+MAX_PORT = 65_535
+
 #: The longest key that BLAKE2b takes.
 MAX_SECRET_BYTES = 64
 
@@ -49,6 +51,11 @@ class Settings:
         max_followers: Messages that a worker holds beyond its prefetch count while equal calls
             run; with more, it takes no further messages.
         wait_replicas: How many replicas of Redis have to acknowledge an invalidation as well.
+        metrics_namespace: In front of the names of all metrics for Prometheus.
+        metrics_port: Port on which a worker serves them, those of its pool processes included;
+            None for none.
+        shadow: Calls are looked up and counted, and run: nothing is served. For tasks that don't
+            say (``cache_shadow``).
         secret: Key for the signatures of entries; with it, only processes that have it can make
             entries. Empty: a plain checksum.
     """
@@ -64,6 +71,9 @@ class Settings:
     lease_ttl: float = 5.0
     max_followers: int = 1_000
     wait_replicas: int = 0
+    metrics_namespace: str = "taskcache"
+    metrics_port: int | None = None
+    shadow: bool = False
     secret: str = ""
 
 
@@ -172,6 +182,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _port(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_PORT:
+        raise ValueError(f"must be a port: a whole number from 1 to {MAX_PORT}")
+    return value
+
+
 def _zero_or_seconds(value: Any) -> float:
     return 0.0 if value == 0 and not isinstance(value, bool) else seconds(value)
 
@@ -200,5 +216,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "lease_ttl": _lease_ttl,
     "max_followers": _count,
     "wait_replicas": _count,
+    "metrics_namespace": _text(
+        r"[A-Za-z][A-Za-z0-9_]*", "letters, digits and underscores, a letter first"
+    ),
+    "metrics_port": _port,
+    "shadow": _flag,
     "secret": _secret,
 }

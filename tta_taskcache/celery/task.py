@@ -52,6 +52,9 @@ class CachedTask(Task):
     cache_compression: Any = None
     cache_warm: Any = None
     cache_sites: Any = None
+    cache_cost: Any = None
+    cache_verify: Any = None
+    cache_shadow: Any = None
     cache_enabled: Any = None
 
     _cache_keyer: Keyer

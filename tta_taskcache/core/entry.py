@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ..errors import EntryError
 
 MAGIC = b"\xc2TC"
-FORMAT = 3
+FORMAT = 4
 _HEADER = struct.Struct(">3sB16sI")
 
 
@@ -44,6 +44,7 @@ class Entry:
             stale or not.
         is_failure: Whether the payload is an exception that is remembered.
         run_seconds: How long the computation took.
+        cost: What it cost, in the user's unit.
         born: The log's position from before the computation.
         marks: The names of the log's marks that end this entry.
         serializer: Name of its serializer.
@@ -60,6 +61,7 @@ class Entry:
     served_above_ms: int = 0
     is_failure: bool = False
     run_seconds: float
+    cost: float = 0.0
     born: Position
     marks: tuple[str, ...]
     serializer: str
@@ -93,6 +95,7 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
             entry.fresh_for,
             entry.is_failure,
             entry.run_seconds,
+            entry.cost,
             entry.marks,
             entry.serializer,
             entry.compression,
@@ -149,7 +152,7 @@ def peek(key: str, start: bytes) -> Entry | None:
 
 def _read(key: str, body: bytes, head_size: int) -> Entry:
     incarnation, sequence, above, task, task_id, *rest = json.loads(body[:head_size])
-    at, lifetime, fresh_for, is_failure, run, marks, serializer, zipped = rest
+    at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped = rest
     return Entry(
         key=key,
         task=task,
@@ -160,6 +163,7 @@ def _read(key: str, body: bytes, head_size: int) -> Entry:
         served_above_ms=above,
         is_failure=is_failure,
         run_seconds=run,
+        cost=cost,
         born=Position(incarnation, sequence),
         marks=tuple(marks),
         serializer=serializer,

@@ -16,11 +16,15 @@ class Lookup:
         site: ``producer``, ``consumer``, ``pool``, or ``direct`` for ``task.cache``.
         layer: ``l1`` or ``l2`` for a hit, None for a miss.
         reason: Why it was a miss or a bypass; empty for a hit.
-        saved_seconds: Run time of the computation that a hit stands for.
+        saved_seconds: Run time of the computation that a hit stands for, less ``seconds``; 0 for a
+            hit that stands in for a run that has failed.
         age: Seconds since that was stored.
         computed_by: Id of the task that computed it, if it was a task.
         freshness: Of a hit: ``fresh``, ``early`` (fresh, and a refresh was begun or is under way),
             ``stale``, or ``stale-if-error``.
+        saved_cost: Cost of that computation, in the user's unit.
+        seconds: How long the look took; None when nothing was looked for, or it was waited for.
+        coalesced: Whether the hit was waited for: it was another call's run.
     """
 
     task: str
@@ -32,6 +36,9 @@ class Lookup:
     age: float = 0.0
     computed_by: str | None = None
     freshness: str = "fresh"
+    saved_cost: float = 0.0
+    seconds: float | None = None
+    coalesced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,73 @@ class Ran:
     task: str
     key: str | None
     run_seconds: float
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """In shadow mode: a call that runs anyway was looked up.
+
+    Attributes:
+        task: The task's name.
+        key: The call's key.
+        found: Whether it would have been answered.
+        saved_seconds: What that would have saved, as of ``Lookup``.
+        saved_cost: Likewise.
+    """
+
+    task: str
+    key: str
+    found: bool
+    saved_seconds: float = 0.0
+    saved_cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A call that could be answered has run anyway, and both results were compared.
+
+    Attributes:
+        task: The task's name.
+        key: The call's key.
+        outcome: ``same``; ``different``; ``outdated``: they differ, but what was stored isn't valid
+            any more; ``failed``: the run has failed; ``incomparable``: its result can't be stored.
+        computed_by: Id of the task that computed what is stored.
+        differences: Where they differ, and in what: a line each.
+    """
+
+    task: str
+    key: str
+    outcome: str
+    computed_by: str | None = None
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """Entries had to leave this process's memory for others."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """The log told this process of invalidations.
+
+    Attributes:
+        count: How many.
+        lag: For how many seconds, at most, it may have answered from memory after the first.
+    """
+
+    count: int
+    lag: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many messages a worker now holds for equal calls in flight."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +187,19 @@ class Fault:
     error: BaseException
 
 
-Event = Lookup | Coalesced | Ran | Filled | Invalidated | CircuitChanged | Refused | Fault
+Event = (
+    Lookup
+    | Coalesced
+    | Ran
+    | Shadowed
+    | Verified
+    | Filled
+    | Evicted
+    | Invalidated
+    | Learned
+    | Waiting
+    | CircuitChanged
+    | Refused
+    | Fault
+)
 Observe = Callable[[Event], None]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -95,6 +96,37 @@ def _bytes(value: Any, _: Choices) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise WrongValue("must be a number of bytes, 1 or more")
     return value
+
+
+def read_cost(value: Any) -> float:
+    """Read a cost: a number that is 0 or more and finite.
+
+    Raises:
+        ValueError: Saying what is allowed.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        raise ValueError(f"a cost must be a number, not {value!r}")  # noqa: TRY004 - documented
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"a cost must be 0 or more and finite, not {value!r}")
+    return float(value)
+
+
+def _cost(value: Any, _: Choices) -> float | Callable[[Any], Any]:
+    if callable(value):
+        found: Callable[[Any], Any] = value
+        return found
+    try:
+        return read_cost(value)
+    except ValueError:
+        raise WrongValue(
+            "must be a number, 0 or more, or a callable that is given the result and returns one"
+        ) from None
+
+
+def _share(value: Any, _: Choices) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise WrongValue("must be a share of the hits, from 0 to 1")
+    return float(value)
 
 
 def _jitter(value: Any, _: Choices) -> float:
@@ -203,5 +235,8 @@ READERS: dict[str, Callable[[Any, Choices], Any]] = {
     "compression": _compression,
     "warm": _warm,
     "sites": _sites,
+    "cost": _cost,
+    "verify": _share,
+    "shadow": _flag,
     "enabled": _flag,
 }

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import ConfigurationError
-from .option_values import ALL_SITES, READERS, Choices, Site, WrongValue
+from .option_values import ALL_SITES, READERS, Choices, Site, WrongValue, read_cost
 from .warm import Warm
 
 #: ``cache_version="source"``: the version is a digest of the task's source code.
@@ -44,6 +44,10 @@ class Policy:
         compression: Name of the compressor of stored results, or None.
         warm: Which calls are kept warm, and when (``Warm``), or None.
         sites: Where a call may be answered.
+        cost: What a run costs, in the user's unit: a number, or a callable that is given the
+            result.
+        verify: This share of the hits runs anyway, and the results are compared (0 to 1).
+        shadow: Whether calls are looked up and counted only, and run; None for the app's setting.
         enabled: Whether the task is cached at all.
     """
 
@@ -66,6 +70,9 @@ class Policy:
     compression: str | None = None
     warm: Warm | None = None
     sites: frozenset[Site] = ALL_SITES
+    cost: float | Callable[[Any], Any] = 0.0
+    verify: float = 0.0
+    shadow: bool | None = None
     enabled: bool = True
 
     def fresh_for(self, draw: float) -> float:
@@ -76,6 +83,15 @@ class Policy:
     def stale_for(self) -> float:
         """Seconds an entry is kept after that: the longer of the stale windows."""
         return max(self.stale_while_revalidate, self.stale_if_error)
+
+    def cost_of(self, result: Any) -> float:
+        """What the run cost that has returned this.
+
+        Raises:
+            Exception: Whatever the task's ``cache_cost`` raises.
+            ValueError: It returned no cost.
+        """
+        return read_cost(self.cost(result)) if callable(self.cost) else self.cost
 
     def remembered_for(self, error: BaseException) -> float | None:
         """Seconds that an exception is remembered for; None when it isn't.

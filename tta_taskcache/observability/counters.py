@@ -10,11 +10,22 @@ from __future__ import annotations
 import os
 import weakref
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import get_ident
 
-from ..core.events import Coalesced, Event, Fault, Filled, Invalidated, Lookup, Ran, Refused
+from ..core.events import (
+    Coalesced,
+    Event,
+    Fault,
+    Filled,
+    Invalidated,
+    Lookup,
+    Ran,
+    Refused,
+    Shadowed,
+    Verified,
+)
 
 #: Seconds between two hand-overs to the shared totals.
 FLUSH_INTERVAL = 1.0
@@ -41,12 +52,12 @@ class Counters:
         self._flushed_at = 0.0
         self._claims: dict[int, tuple[object, float]] = {}
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912 - a case each
         """Count an event."""
         match event:
             case Lookup(task=task, site=site, layer=str(layer)):
                 self._add(f"hit|{site}|{layer}|{task}")
-                self._add(f"saved|seconds||{task}", event.saved_seconds)
+                self._save("coalesced" if event.coalesced else "saved", event)
                 if event.freshness in ("stale", "stale-if-error"):
                     self._add(f"stale|{event.freshness}||{task}")
             case Lookup(task=task, site=site, reason=reason):
@@ -56,6 +67,14 @@ class Counters:
             case Ran(task=task):
                 self._add(f"run|||{task}")
                 self._add(f"run|seconds||{task}", event.run_seconds)
+                if event.cost:
+                    self._add(f"run|cost||{task}", event.cost)
+            case Shadowed(task=task, found=found):
+                self._add(f"shadow|{'hit' if found else 'miss'}||{task}")
+                if found:
+                    self._save("shadow", event)
+            case Verified(task=task, outcome=outcome):
+                self._add(f"verified|{outcome}||{task}")
             case Filled(task=task, reason=reason):
                 self._add(f"fill|{reason or 'stored'}||{task}")
             case Invalidated():
@@ -66,6 +85,11 @@ class Counters:
                 self._add(f"fault|{command}||")
             case _:
                 pass
+
+    def _save(self, kind: str, event: Lookup | Shadowed) -> None:
+        self._add(f"{kind}|seconds||{event.task}", event.saved_seconds)
+        if event.saved_cost:
+            self._add(f"{kind}|cost||{event.task}", event.saved_cost)
 
     def _add(self, name: str, amount: float = 1.0) -> None:
         mine = self._threads.setdefault(get_ident(), {})
@@ -138,7 +162,16 @@ class TaskStats:
         runs: How often the task ran and returned.
         fills: What became of the results: ``"stored"``, or the reason why not.
         run_seconds: Time spent in runs.
-        saved_seconds: Run time of the computations that hits stand for.
+        run_cost: Cost of runs (``cache_cost``).
+        saved_seconds: Run time of the computations that hits stand for, less the lookups. Hits
+            that were waited for don't count here.
+        saved_cost: Cost of those computations.
+        coalesced_seconds: Run time of the computations that were waited for, once for each who did.
+        coalesced_cost: Likewise.
+        shadow: In shadow mode: ``"hit"`` for calls that would have been answered, ``"miss"``.
+        shadow_seconds: What the former would have saved.
+        shadow_cost: Likewise.
+        verified: What came of runs that were compared with a stored result, by outcome.
     """
 
     hits: dict[str, int] = field(default_factory=dict)
@@ -148,7 +181,15 @@ class TaskStats:
     runs: int = 0
     fills: dict[str, int] = field(default_factory=dict)
     run_seconds: float = 0.0
+    run_cost: float = 0.0
     saved_seconds: float = 0.0
+    saved_cost: float = 0.0
+    coalesced_seconds: float = 0.0
+    coalesced_cost: float = 0.0
+    shadow: dict[str, int] = field(default_factory=dict)
+    shadow_seconds: float = 0.0
+    shadow_cost: float = 0.0
+    verified: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +199,15 @@ class Stats:
     tasks: dict[str, TaskStats]
     invalidations: int = 0
     faults: int = 0
+
+
+def sum_up(counts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Add counters up, by name."""
+    sums: dict[str, float] = {}
+    for some in counts:
+        for name, amount in some.items():
+            sums[name] = sums.get(name, 0.0) + amount
+    return sums
 
 
 def read_stats(counts: Mapping[str, float]) -> Stats:
@@ -171,22 +221,27 @@ def read_stats(counts: Mapping[str, float]) -> Stats:
             invalidations += int(amount)
         elif kind == "fault":
             faults += int(amount)
-        elif first == "seconds":
-            sums.setdefault(task, {})[kind] = amount
+        elif first in ("seconds", "cost"):
+            sums.setdefault(task, {})[f"{kind}_{first}"] = amount
         else:
             label = f"{first}/{second}" if second else first
             groups.setdefault(task, {}).setdefault(kind, {})[label] = int(amount)
     tasks = {
-        task: TaskStats(
-            hits=groups.get(task, {}).get("hit", {}),
-            misses=groups.get(task, {}).get("miss", {}),
-            stale=groups.get(task, {}).get("stale", {}),
-            coalesced=groups.get(task, {}).get("coalesced", {}).get("", 0),
-            runs=groups.get(task, {}).get("run", {}).get("", 0),
-            fills=groups.get(task, {}).get("fill", {}),
-            run_seconds=sums.get(task, {}).get("run", 0.0),
-            saved_seconds=sums.get(task, {}).get("saved", 0.0),
-        )
+        task: _task_stats(groups.get(task, {}), sums.get(task, {}))
         for task in sorted({*groups, *sums})
     }
     return Stats(tasks, invalidations, faults)
+
+
+def _task_stats(counts: dict[str, dict[str, int]], sums: dict[str, float]) -> TaskStats:
+    return TaskStats(
+        hits=counts.get("hit", {}),
+        misses=counts.get("miss", {}),
+        stale=counts.get("stale", {}),
+        coalesced=counts.get("coalesced", {}).get("", 0),
+        runs=counts.get("run", {}).get("", 0),
+        fills=counts.get("fill", {}),
+        shadow=counts.get("shadow", {}),
+        verified=counts.get("verified", {}),
+        **sums,
+    )

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from ..core.events import CircuitChanged, Event, Fault, Filled, Invalidated, Lookup, Refused
+from ..core.events import (
+    CircuitChanged,
+    Event,
+    Fault,
+    Filled,
+    Invalidated,
+    Lookup,
+    Refused,
+    Verified,
+)
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -15,7 +24,7 @@ class LogObserver:
     def __init__(self) -> None:
         self._said: set[tuple[str, ...]] = set()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:  # noqa: C901 - a case each
         """Log an event."""
         match event:
             case CircuitChanged(open=True):
@@ -44,6 +53,22 @@ class LogObserver:
                     ("unserializable", event.task),
                     "a result of task %s can't be carried by its cache serializer: not cached",
                     event.task,
+                )
+            case Verified(outcome="different"):
+                logger.warning(
+                    "verification of task %s: a run returned something else than is stored for "
+                    "equal arguments (%s, computed by task %s); is it impure, or does its key lack "
+                    "something? %s",
+                    event.task,
+                    event.key,
+                    event.computed_by,
+                    "; ".join(event.differences),
+                )
+            case Verified(outcome="failed"):
+                logger.warning(
+                    "verification of task %s: the run has failed; what is stored was served (%s)",
+                    event.task,
+                    event.key,
                 )
             case Lookup(layer=str()):
                 logger.debug(

@@ -8,6 +8,7 @@ half, and ``getsizeof`` is called before the map's lock is taken.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 import cachebox
@@ -33,9 +34,17 @@ class BoundedMap(Generic[V]):
     """Keeps at most ``max_entries`` values of together at most ``max_bytes``.
 
     A value larger than ``max_bytes`` isn't kept. Safe for threads, forks and interruptions.
+
+    Args:
+        max_entries: Bound on the values.
+        max_bytes: Bound on their bytes.
+
+    Attributes:
+        evicted: Told how many have just gone for others.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self.evicted: Callable[[int], None] = lambda _: None
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self._map: cachebox.LRUCache[str, V] = cachebox.LRUCache(max_bytes, getsizeof=_size)
@@ -57,12 +66,23 @@ class BoundedMap(Generic[V]):
         if value.size > self.max_bytes:
             self.drop(key)
             return
+        # The map would make room by itself, and not say how many had to go for that.
+        self._map.pop(key, None)
+        gone = 0
+        while self.size + value.size > self.max_bytes and self._drop_oldest():
+            gone += 1
         self._map.insert(key, value)
-        while len(self._map) > self.max_entries:
-            try:
-                self._map.popitem()
-            except KeyError:  # another thread was faster
-                break
+        while len(self._map) > self.max_entries and self._drop_oldest():
+            gone += 1
+        if gone:
+            self.evicted(gone)
+
+    def _drop_oldest(self) -> bool:
+        try:
+            self._map.popitem()
+        except KeyError:  # another thread was faster
+            return False
+        return True
 
     def drop(self, key: str) -> None:
         """Forget a key."""

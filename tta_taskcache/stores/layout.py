@@ -8,6 +8,7 @@
     ns:{log}:control    hash: incarnation, sequence, longest lifetime, the marks (``m:name``), bans
     ns:{log}:stream     stream: one record an invalidation; its id is ``sequence-1``
     ns:{log}:counts     hash: counters of all processes
+    ns:{log}:counts:day hash: what of it was counted on a day (``2026-01-31``)
     ns:{log}:sweep      hash: how far the sweep under way has come
 
 What belongs to a key shares one slot of a cluster, and the log's another: nothing needs both.
@@ -27,6 +28,10 @@ class Layout:
         self.stream = f"{namespace}:{{log}}:stream"
         self.counts = f"{namespace}:{{log}}:counts"
         self.sweep = f"{namespace}:{{log}}:sweep"
+
+    def counts_on(self, day: str) -> str:
+        """Where the counters of a day are."""
+        return f"{self.counts}:{day}"
 
     def entry(self, key: str) -> str:
         """Where the entry of a key is; of a glob, where those of the keys are that match."""

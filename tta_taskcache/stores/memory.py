@@ -16,13 +16,13 @@ from ..core.entry import PEEK_BYTES, Entry, Position, peek
 from ..core.lease import Claim, Held, Lease, Stage, may_take
 from ..errors import StoreRefused
 from .bounded import BoundedMap, Flags
+from .ledger import MemoryLedger
 from .protocol import (
     Bans,
     Batch,
     BeginRefresh,
     Command,
     Count,
-    Counts,
     Errand,
     Fill,
     Found,
@@ -32,6 +32,7 @@ from .protocol import (
     LookMany,
     Poll,
     ReadBans,
+    ReadDays,
     Record,
     Release,
     Renew,
@@ -94,14 +95,14 @@ class MemoryStore:
         self, max_entries: int, max_bytes: int, clock: Callable[[], float] = monotonic
     ) -> None:
         self._clock = clock
-        self._entries: BoundedMap[_Held] = BoundedMap(max_entries, max_bytes)
+        self.entries: BoundedMap[_Held] = BoundedMap(max_entries, max_bytes)
         self._position = Position(uuid.uuid4().hex, 0)
         self._marks: dict[str, int] = {}
         self._bans: tuple[marks.Ban, ...] = ()
         self._leases: dict[str, _Leased] = {}
         self._refreshes = Flags(MAX_LEASES)
         self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
-        self._counts: dict[str, float] = {}
+        self._ledger = MemoryLedger()
         self.renew_lock()
         _stores.add(self)
 
@@ -111,8 +112,9 @@ class MemoryStore:
 
     def execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
         """Execute one command (see ``Store``)."""
-        if isinstance(command, (Look, LookMany, Poll, Fill, Count)):
-            self._add(command.counts)
+        if isinstance(command, (Look, LookMany, Poll, Fill, Count)) and command.counts:
+            with self._lock:
+                self._ledger.add(command.counts)
         match command:
             case Look():
                 return self._look(command)
@@ -146,7 +148,9 @@ class MemoryStore:
             case NoteSweep():
                 return replace(command.sweeping, is_over=not command.sweeping.cursor)
             case Count():
-                return dict(self._counts)
+                return self._ledger.totals()
+            case ReadDays():
+                return self._ledger.read(command.days)
             case Errand():
                 raise StoreRefused(f"{self.name}: keeps nothing beside entries")
 
@@ -154,18 +158,12 @@ class MemoryStore:
     def _banned(self) -> int:
         return self._bans[0].sequence if self._bans else 0
 
-    def _add(self, counts: Counts) -> None:
-        if counts:
-            with self._lock:
-                for name, amount in counts.items():
-                    self._counts[name] = self._counts.get(name, 0.0) + amount
-
     def _look(self, look: Look) -> Looked:
         position = self._position
-        held = self._entries.get(look.key)
+        held = self.entries.get(look.key)
         remaining = held.deadline - self._clock() if held else 0.0
         if held and remaining <= 0:
-            self._entries.drop(look.key)
+            self.entries.drop(look.key)
             held = None
         found = {name: self._marks[name] for name in look.marks if name in self._marks}
         records = self._records(look.since, position) if look.since else None
@@ -179,7 +177,7 @@ class MemoryStore:
         with self._lock:
             position = self._position
             newest = max((self._marks.get(name, 0) for name in look.marks), default=0)
-            stored = self._entries.get(look.key)
+            stored = self.entries.get(look.key)
             entry = peek(look.key, stored.frame) if stored and stored.deadline > now else None
             if stored and entry and not claim.regardless:
                 born = entry.born
@@ -210,16 +208,16 @@ class MemoryStore:
                 return self._replace(fill)
             if fill.owner and not self._owns(fill.key, fill.owner):
                 return False
-            self._entries.put(fill.key, _Held(fill.frame, self._clock() + fill.lifetime))
+            self.entries.put(fill.key, _Held(fill.frame, self._clock() + fill.lifetime))
             self._leases.pop(fill.key, None)
             self._refreshes.drop(fill.key)
             return True
 
     def _replace(self, fill: Fill) -> bool:
-        stored = self._entries.get(fill.key)
+        stored = self.entries.get(fill.key)
         if stored is None or not stored.frame.startswith(fill.instead_of):
             return False
-        self._entries.put(fill.key, _Held(fill.frame, self._clock() + fill.lifetime))
+        self.entries.put(fill.key, _Held(fill.frame, self._clock() + fill.lifetime))
         if self._owns(fill.key, fill.owner):
             self._leases.pop(fill.key, None)
         return True
@@ -259,7 +257,7 @@ class MemoryStore:
                 self._position = Position(uuid.uuid4().hex, 0)
                 self._log.clear()
                 self._marks, self._bans = {}, ()
-                self._entries.clear()
+                self.entries.clear()
             sequence = self._position.sequence + 1
             patterns = [p for p in map(marks.pattern_of, command.marks) if p is not None]
             if patterns:
@@ -270,13 +268,13 @@ class MemoryStore:
             self._log.append(Record(sequence, command.marks))
             self._position = Position(self._position.incarnation, sequence)
         for key in command.keys:
-            self._entries.drop(key)
+            self.entries.drop(key)
         return self._position
 
     def _live(self) -> list[tuple[Entry, _Held, float]]:
         """The entries that haven't expired, valid or not, and the seconds that remain."""
         now = self._clock()
-        peeked = [(peek(k, h.frame[:PEEK_BYTES]), h) for k, h in self._entries.items()]
+        peeked = [(peek(k, h.frame[:PEEK_BYTES]), h) for k, h in self.entries.items()]
         return [(e, h, h.deadline - now) for e, h in peeked if e and h.deadline > now]
 
     def _is_valid(self, entry: Entry) -> bool:
@@ -294,6 +292,6 @@ class MemoryStore:
         live = self._live()
         ended = [(entry, held) for entry, held, _ in live if not self._is_valid(entry)]
         for entry, _ in ended:
-            self._entries.drop(entry.key)
+            self.entries.drop(entry.key)
         total = len(live)
         return Swept("", total, total, len(ended), sum(held.size for _, held in ended))

@@ -82,6 +82,12 @@ class Near:
         view = self._view
         return view is not None and now - view.polled_at <= self.max_staleness
 
+    def lag(self, now: float) -> float:
+        """For how many seconds, at most, it may have answered after what a poll brings now."""
+        view = self._view
+        since = view.polled_at if view is not None else -math.inf
+        return 0.0 if math.isinf(since) else min(now - since, self.max_staleness)
+
     def find(self, key: str, now: float) -> Held | None:
         """Return the entry, if it is within its limits and no mark read so far ends it."""
         held, view = self.entries.get(key), self._view

@@ -221,6 +221,13 @@ class Errand:
     act: Callable[[Any], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadDays:
+    """Read what was counted on days: UTC dates in ISO 8601."""
+
+    days: tuple[str, ...]
+
+
 Command = (
     Look
     | LookMany
@@ -238,6 +245,7 @@ Command = (
     | NoteSweep
     | Count
     | Errand
+    | ReadDays
 )
 Reply = (
     Looked
@@ -250,6 +258,7 @@ Reply = (
     | Swept
     | Sweeping
     | dict[str, float]
+    | list[dict[str, float]]
     | None
 )
 
@@ -273,6 +282,7 @@ class Store(Protocol):
     ``NoteSweep``        ``Sweeping``: as noted, the next round begun if need be
     ``Count``            the totals
     ``Errand``           what it returns; only Redis does any
+    ``ReadDays``         what was counted on each, in the order of its days
     ==================== ==============================================================
 
     Raises:

@@ -1,7 +1,8 @@
 """L2: Redis 6.2 or newer, or Valkey; one, behind Sentinel, or a cluster. One round trip a command.
 
 In a cluster a claim takes two trips: the position that a lease notes is read first.
-No clock but Redis' own is used: expiry is Redis', and what remains is asked for (PTTL).
+No clock but Redis' own is used: expiry is Redis', and what remains is asked for (PTTL). Only the
+day on which something is counted is this process's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from . import state as log
 from .claims import milliseconds
 from .connection import Link
 from .layout import Layout
+from .ledger import RedisLedger
 from .looking import Looks
 from .nodes import holder
 from .protocol import (
@@ -35,6 +37,7 @@ from .protocol import (
     LookMany,
     Poll,
     ReadBans,
+    ReadDays,
     Release,
     Renew,
     Reply,
@@ -88,6 +91,7 @@ class RedisStore:
         self._patience = patience
         self._at = Layout(namespace)
         self._scanner = Scanner(link, self._at)
+        self._ledger = RedisLedger(self._at)
         #: Longest lifetime (ms) that the log is known to remember; None when that isn't known.
         self._longest: int | None = None
         #: An incarnation whose sequence went back: it must not go on (promise I5).
@@ -154,7 +158,10 @@ class RedisStore:
             case NoteSweep():
                 return self._scanner.note_sweep(command)
             case Count():
-                return self._count(command.counts)
+                return self._ledger.totals(self._pipeline(command.counts))
+            case ReadDays():
+                pipe = self.client.pipeline(transaction=False)
+                return self._ledger.read(pipe, command.days)
             case Errand():
                 done: Reply = command.act(self.client)
                 return done
@@ -168,8 +175,7 @@ class RedisStore:
             keys = (self._at.control, self._at.stream)
             pipe.eval(_OPEN, 2, *keys, uuid.uuid4().hex, longest, self._broken)
             self._longest, self._broken = longest, ""
-        for name, amount in counts.items():
-            pipe.hincrbyfloat(self._at.counts, name, amount)
+        self._ledger.add(pipe, counts)
         return pipe
 
     def _read(
@@ -280,8 +286,3 @@ class RedisStore:
                 f"{acknowledged} of {self._replicas} replicas acknowledged the invalidation"
             )
         return reply
-
-    def _count(self, counts: Counts) -> dict[str, float]:
-        pipe = self._pipeline(counts)
-        pipe.hgetall(self._at.counts)
-        return {name.decode(): float(value) for name, value in pipe.execute()[-1].items()}

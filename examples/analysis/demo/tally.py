@@ -45,8 +45,12 @@ class Tally:
 
     @property
     def saved(self) -> float:
-        """Seconds of the runs that hits stand for."""
-        return sum(s * t.saved_seconds for s, stats in self._both for t in stats.tasks.values())
+        """Seconds of the runs that hits stand for, less their lookups."""
+        return sum(
+            sign * (each.saved_seconds + each.coalesced_seconds)
+            for sign, stats in self._both
+            for each in stats.tasks.values()
+        )
 
     def cost(self, task: str) -> float:
         """Seconds that a run of a task takes on average."""

@@ -44,6 +44,13 @@ def size(count: float) -> str:
     return f"{count:.0f}{unit}" if unit == "B" else f"{count:.1f}{unit}"
 
 
+def amount(value: float) -> str:
+    """An amount in a unit of the user's: ``0``, ``0.0012``, ``1,234.50``."""
+    if not value:
+        return "0"
+    return f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
+
+
 def plural(count: int, one: str, many: str) -> str:
     """A number and its noun: ``1 entry``, ``1,200 entries``."""
     return f"{count:,} {one if count == 1 else many}"

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
-from ...stores.protocol import Command, Count, Fill, Look, Poll, Record, Store
+from time import time
+
+from ...stores.ledger import day_of
+from ...stores.protocol import Command, Count, Fill, Look, Poll, ReadDays, Record, Store
 from .base import LONG, Contract, in_threads, invalidate, look, position, totals
 
 
@@ -28,6 +31,19 @@ class Counting(Contract):
         for command in commands:
             store.execute(command)
         assert totals(store) == {"a": 4.0, "é|b": 1.0}
+
+    def test_f2_counts_are_kept_by_day(self, store: Store, other: Store) -> None:
+        first = day_of(time())
+        store.execute(Count({"a": 1, "b": 0.5}))
+        other.execute(Count({"a": 2}))
+        days = tuple(sorted({first, day_of(time())}))  # it may be midnight
+        counted = store.execute(ReadDays(("2001-01-01", *days)))
+        assert counted[0] == {}  # type: ignore[index]  # a list
+        sums: dict[str, float] = {}
+        for day in counted:  # type: ignore[union-attr]  # a list
+            for name, amount in day.items():  # type: ignore[union-attr]  # of dicts
+                sums[name] = sums.get(name, 0.0) + amount
+        assert sums == {"a": 3, "b": 0.5}
 
     # What threads do at once (F3)
 

@@ -1,0 +1,90 @@
+"""Named numbers of one process, without locks: the memory behind the metrics.
+
+Nothing here can be left locked by a fork or an interruption, as prometheus_client's own values can:
+a thread that serves metrics holds their locks now and then, and a pool process that is forked at
+that moment would wait for one for ever (promise F3).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from threading import get_ident
+from typing import Protocol
+
+from .families import Family
+
+#: The name of a family, its labels, and for a histogram which of its numbers.
+Key = tuple[str, ...]
+
+#: In front of the key of a gauge: it is a state of its process, and ends with it.
+GAUGE = "="
+
+#: Behind the key of a histogram: its sum. Its buckets are numbered.
+SUM = "sum"
+_NUMBERS = tuple(map(str, range(32)))
+
+
+class Cells(Protocol):
+    """Named numbers."""
+
+    def add(self, key: Key, amount: float) -> None:
+        """Add to a number."""
+        ...
+
+    def put(self, key: Key, value: float) -> None:
+        """Set a number."""
+        ...
+
+    def read(self) -> dict[Key, float]:
+        """All numbers."""
+        ...
+
+
+class MemoryCells:
+    """In the memory of this process. Each thread adds to numbers of its own."""
+
+    def __init__(self) -> None:
+        self._threads: dict[int, dict[Key, float]] = {}
+        self._put: dict[Key, float] = {}
+
+    def add(self, key: Key, amount: float) -> None:
+        """Add to a number."""
+        me = get_ident()
+        mine = self._threads.get(me)
+        if mine is None:
+            mine = self._threads.setdefault(me, {})
+        mine[key] = mine.get(key, 0.0) + amount
+
+    def put(self, key: Key, value: float) -> None:
+        """Set a number."""
+        self._put[key] = value
+
+    def read(self) -> dict[Key, float]:
+        """All numbers."""
+        sums = Counter(self._put)
+        for mine in list(self._threads.values()):
+            sums.update(mine.copy())  # in one step: no other thread adds a name meanwhile
+        return dict(sums)
+
+
+class CellSink:
+    """Makes numbers of measurements."""
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self._add = cells.add
+
+    def inc(self, family: Family, labels: Key = (), amount: float = 1.0) -> None:
+        """Add to a counter."""
+        self._add((family.name, *labels), amount)
+
+    def observe(self, family: Family, labels: Key, value: float) -> None:
+        """Add an observation to a histogram."""
+        name = (family.name, *labels)
+        self._add((*name, _NUMBERS[bisect_left(family.buckets, value)]), 1.0)
+        self._add((*name, SUM), value)
+
+    def put(self, family: Family, value: float) -> None:
+        """Set a gauge of this process."""
+        self.cells.put((GAUGE, family.name), value)
