@@ -145,6 +145,7 @@ class Filler(Reader):
             serializer=policy.serializer,
             compression=policy.compression,
             payload=payload,
+            traits=call.traits,
         )
         return entry, ""
 

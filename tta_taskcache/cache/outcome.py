@@ -14,12 +14,16 @@ from ..core.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that can be cached: its task's name and policy, its key and tags."""
+    """A call that can be cached: its task's name and policy, its key and tags.
+
+    ``traits`` are those that its entry keeps (``core.traits``); empty until it is about to run.
+    """
 
     task: str
     key: str
     policy: Policy
     tags: tuple[str, ...] = ()
+    traits: str = ""
 
     @property
     def marks(self) -> tuple[str, ...]:

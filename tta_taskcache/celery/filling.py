@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -11,8 +12,9 @@ from celery.exceptions import Ignore, Reject, Retry
 from ..cache.outcome import Hit
 from ..core.events import Fault, Ran
 from ..core.option_values import Site
+from ..errors import UncacheableCall
 from . import failures
-from .calls import DIRECT, REFRESH, Asked, Seen
+from .calls import DIRECT, REFRESH, Asked, Seen, with_traits
 
 #: How a task says that it is neither done nor failed.
 _UNDECIDED = (Retry, Ignore, Reject)
@@ -40,6 +42,7 @@ def compute(
         site: Where.
         refused: Says, after the run, why its result isn't to be stored, if so.
     """
+    seen = _noted(asked, seen)
     started = monotonic()
     try:
         value = run()
@@ -57,6 +60,16 @@ def compute(
     asked.task.taskcache().runtime.observe(Ran(asked.task.name, key, run_seconds))
     _store(asked, seen, value, run_seconds, task_id, refused=refused())
     return value
+
+
+def _noted(asked: Asked, seen: Seen) -> Seen:
+    """With what the entry keeps of the call, from before the run: that may change its arguments."""
+    if seen.call is None or seen.position is None:
+        return seen
+    try:
+        return replace(seen, call=with_traits(asked, seen.call))
+    except UncacheableCall:  # an argument has changed since it was looked up
+        return seen
 
 
 def _recover(

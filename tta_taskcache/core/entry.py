@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ..errors import EntryError
 
 MAGIC = b"\xc2TC"
-FORMAT = 3
+FORMAT = 4
 _HEADER = struct.Struct(">3sB16sI")
 
 
@@ -49,6 +49,7 @@ class Entry:
         serializer: Name of its serializer.
         compression: Name of its compressor, or None.
         payload: The serialized result.
+        traits: Short digests of what identifies its call (see ``core.traits``).
     """
 
     key: str
@@ -65,6 +66,7 @@ class Entry:
     serializer: str
     compression: str | None
     payload: bytes
+    traits: str = ""
 
     @property
     def size(self) -> int:
@@ -96,6 +98,7 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
             entry.marks,
             entry.serializer,
             entry.compression,
+            entry.traits,
         ],
         separators=(",", ":"),
     ).encode("ascii")
@@ -149,7 +152,7 @@ def peek(key: str, start: bytes) -> Entry | None:
 
 def _read(key: str, body: bytes, head_size: int) -> Entry:
     incarnation, sequence, above, task, task_id, *rest = json.loads(body[:head_size])
-    at, lifetime, fresh_for, is_failure, run, marks, serializer, zipped = rest
+    at, lifetime, fresh_for, is_failure, run, marks, serializer, zipped, traits = rest
     return Entry(
         key=key,
         task=task,
@@ -165,4 +168,5 @@ def _read(key: str, body: bytes, head_size: int) -> Entry:
         serializer=serializer,
         compression=zipped,
         payload=body[head_size:],
+        traits=traits,
     )
