@@ -12,7 +12,7 @@ import click
 from celery.bin.base import handle_preload_options
 
 #: Each is a command of this name in a module of this name, in the order of the help.
-COMMANDS = ("stats", "ls", "show", "invalidate", "sweep")
+COMMANDS = ("stats", "ls", "show", "explain", "invalidate", "sweep")
 
 _EPILOG = """\b
 Exit codes:
