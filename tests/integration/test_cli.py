@@ -38,7 +38,7 @@ BROKER = 5
 MODULE = "tests.integration.cli_app"
 FORECAST, TOTAL = f"{MODULE}.forecast", f"{MODULE}.total"
 Done = subprocess.CompletedProcess[str]
-COMMANDS = ("stats", "ls", "show", "explain", "invalidate", "sweep")
+COMMANDS = ("stats", "top", "ls", "show", "explain", "invalidate", "sweep", "doctor")
 
 
 @dataclass

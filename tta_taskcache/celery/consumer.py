@@ -24,7 +24,7 @@ from ..cache.plan import Plan
 from ..core.events import Coalesced, Fault
 from ..core.lease import Claim, Lease, Stage
 from ..core.option_values import Site
-from . import context
+from . import context, control
 from .app import cache_of
 from .calls import Asked, Seen, found
 from .followers import Follower, Followers
@@ -47,6 +47,9 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._inline = Inline()
         self._consumer = consumer
         self._followers: Followers | None = None
+        #: Switched by remote control: calls pass the cache by.
+        self.is_disabled = False
+        setattr(consumer, control.SITE, self)
         # Before the consumer's strategies are made: each keeps a reference to this.
         consumer.on_task_request = self.on_task_request
         self._limits = RateLimits(consumer, self)
@@ -65,9 +68,21 @@ class ConsumerSite(bootsteps.StartStopStep):
         if self._followers is not None:
             self._followers.drop()
 
+    @property
+    def following(self) -> int:
+        """How many calls wait here for equal ones."""
+        return 0 if self._followers is None else len(self._followers)
+
     def on_task_request(self, request: Request) -> None:
         """Answer a request from the cache, let it wait, or send it on to the pool."""
         if not isinstance(request.task, CachedTask):
+            self._to_pool(request)
+        elif self.is_disabled:
+            # The pool's process is told, too.
+            request.request_dict[context.HEADER] = {
+                **context.stamp_of(request.request_dict),
+                "mode": "bypass",
+            }
             self._to_pool(request)
         elif (seen := self.unanswered(request)) is not None:
             self.dispatch(request, seen)
