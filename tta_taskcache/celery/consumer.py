@@ -24,7 +24,7 @@ from ..cache.plan import Plan
 from ..core.events import Coalesced, Fault
 from ..core.lease import Claim, Lease, Stage
 from ..core.option_values import Site
-from . import context, control
+from . import context, control, events
 from .app import cache_of
 from .calls import Asked, Seen, found
 from .followers import Follower, Followers
@@ -123,6 +123,8 @@ class ConsumerSite(bootsteps.StartStopStep):
     def dispatch(self, request: Request, seen: Seen) -> None:
         """Send a request to the pool, with what is known of it."""
         headers = request.request_dict
+        if events.are_wanted(request):
+            headers[context.HEADER] = {**context.stamp_of(headers), events.WANTED: True}
         # A pool process without Redis has a memory of its own.
         known = request.task.taskcache().runtime.is_shared or not self._has_processes
         if known and (noted := hand_over(seen)):

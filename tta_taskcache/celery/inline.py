@@ -22,6 +22,7 @@ from ..cache.outcome import Hit
 from ..core.events import CircuitChanged, Fault
 from ..stores.breaker import Breaker
 from .completion import answering
+from .events import tell_of_consumer
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -69,6 +70,7 @@ def _complete(request: Request, hit: Hit) -> None:
     with answering(request.id, hit), suppress(TaskRevokedError):
         # The base class' method: the one of this task's own class is bound to the real pool.
         Request.execute_using_pool(request, _INLINE)
+        tell_of_consumer(request, hit)
 
 
 #: What Celery's Redis backend connects with, and what it was before this process changed it.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.option_values import Site
-from . import context, direct
+from . import context, direct, events
 from .calls import Asked, Mode
 from .completion import answer_to
 from .failures import value_of
@@ -55,6 +55,8 @@ def answer_or_run(
     asked = Asked(task, args, kwargs, context.of_message(headers), mode)
     seen = look(asked, Site.POOL, Start(handed_over=take_over(stamp)))
     if seen.hit is not None:
+        if stamp.get(events.WANTED):
+            events.tell_of_pool(task, seen.hit)
         return value_of(policy, seen.hit)
     return compute(
         asked,

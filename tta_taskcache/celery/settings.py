@@ -49,6 +49,8 @@ class Settings:
         max_followers: Messages that a worker holds beyond its prefetch count while equal calls
             run; with more, it takes no further messages.
         wait_replicas: How many replicas of Redis have to acknowledge an invalidation as well.
+        send_events: Whether hits at the producer send an event to monitors such as Flower: one
+            message to the broker each, where no other is sent. Workers do with Celery's ``-E``.
         secret: Key for the signatures of entries; with it, only processes that have it can make
             entries. Empty: a plain checksum.
     """
@@ -64,6 +66,7 @@ class Settings:
     lease_ttl: float = 5.0
     max_followers: int = 1_000
     wait_replicas: int = 0
+    send_events: bool = False
     secret: str = ""
 
 
@@ -200,5 +203,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "lease_ttl": _lease_ttl,
     "max_followers": _count,
     "wait_replicas": _count,
+    "send_events": _flag,
     "secret": _secret,
 }
