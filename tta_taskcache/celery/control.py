@@ -6,6 +6,7 @@ Celery's registry is global: whoever imports this has the commands, the worker t
 
 from __future__ import annotations
 
+import logging
 import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -15,9 +16,12 @@ from celery.worker.control import control_command, inspect_command
 
 from ..core.entry import FORMAT
 from ..core.keys import KEY_FORMAT
+from ..observability.logs import said
 from ..stores.breaker import GuardedStore
 from .app import cache_of
 from .calls import is_cached
+
+logger = logging.getLogger("tta_taskcache")
 
 #: Settings that may hold a password, or are one.
 _SECRET = ("url", "secret")
@@ -77,5 +81,9 @@ def _switch(state: Any, *, disabled: bool) -> dict[str, str]:
     site: Any = getattr(state.consumer, SITE, None)
     if site is None:
         return {"error": "this worker has no result cache"}
-    site.is_disabled = disabled
-    return {"ok": f"the cache is {'disabled' if disabled else 'enabled'} here"}
+    state_now = f"the cache is {'disabled' if disabled else 'enabled'} here"
+    if site.is_disabled is not disabled:
+        site.is_disabled = disabled
+        about = said("Switched", disabled=disabled)
+        logger.warning("%s, by remote control", state_now, extra=about)
+    return {"ok": state_now}

@@ -20,6 +20,7 @@ from celery.worker.request import Request
 
 from ..cache.outcome import Hit
 from ..core.events import CircuitChanged, Fault
+from ..observability.logs import said
 from ..stores.breaker import Breaker
 from .completion import answering
 from .events import tell_of_consumer
@@ -99,6 +100,8 @@ def _be_patient_again(**_: Any) -> None:
 def _log_change(event: object) -> None:
     match event:
         case CircuitChanged(open=True, cause=cause):
-            logger.warning("hits go through the pool for a while: %s", cause)
+            about = said("InlineChanged", open=True, cause=cause)
+            logger.warning("hits go through the pool for a while: %s", cause, extra=about)
         case CircuitChanged():
-            logger.warning("hits are answered in the main process again")
+            about = said("InlineChanged", open=False, cause="")
+            logger.warning("hits are answered in the main process again", extra=about)
