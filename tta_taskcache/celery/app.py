@@ -19,6 +19,7 @@ from ..cache.plan import run
 from ..core import marks
 from ..errors import StoreUnavailable
 from ..observability.counters import Stats, read_stats
+from ..observability.logs import said
 from ..stores.breaker import GuardedStore
 from . import chores, context, mapping, steps
 from .invalidation import read_marks
@@ -95,7 +96,8 @@ class TaskCache:
             if built.setdefault(_RUNTIME, mine) is mine and settings.url is None:
                 logger.warning(
                     "no taskcache_url, and the result backend isn't Redis: "
-                    "caching in the memory of each process only"
+                    "caching in the memory of each process only",
+                    extra=said("MemoryOnly"),
                 )
         return built[_RUNTIME]
 
@@ -192,7 +194,8 @@ class TaskCache:
             if self.runtime.run(sweeping.ask()):
                 self._send_sweep()
         except (StoreUnavailable, OperationalError) as error:
-            logger.warning("what was invalidated keeps its memory until it expires: %s", error)
+            message = "what was invalidated keeps its memory until it expires: %s"
+            logger.warning(message, error, extra=said("NoSweep", cause=error))
 
     def _send_sweep(self) -> None:
         try:

@@ -95,7 +95,7 @@ def tell_of_producer(asked: Asked, task_id: str, options: Mapping[str, Any], hit
     app = task.app
     try:
         with app.producer_or_acquire() as producer:
-            producer.connection.ensure_connection(max_retries=1, timeout=PATIENCE)
+            producer.connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
             # A new one each time: it holds a lock, which a fork could leave locked.
             hostname = f"producer@{socket.gethostname()}"
             dispatcher = app.events.Dispatcher(enabled=False, hostname=hostname)

@@ -97,9 +97,10 @@ def _ask_broker(
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
             run_ids = _run_ids(connection)
         # Not by the same one: a channel that waits for replies is good for nothing else.
-        inspect = app.control.inspect(timeout=timeout)
-        alive = inspect.ping() or {}
-        told = inspect._request("taskcache") or {}
+        alive = app.control.inspect(timeout=timeout).ping() or {}
+        if not alive:
+            return run_ids, {}, ""
+        told = app.control.inspect(timeout=timeout, limit=len(alive))._request("taskcache") or {}
         return run_ids, {name: _told(told.get(name)) for name in alive}, ""
     except (OperationalError, OSError) as error:
         return frozenset(), {}, str(error)
