@@ -175,6 +175,7 @@ WRONG = [
     ("max_followers", -1, COUNT),
     ("max_followers", 1.5, COUNT),
     ("wait_replicas", True, COUNT),
+    ("send_events", 1, "must be True or False"),
     ("secret", 1, "at most 64"),
     ("secret", b"x", "at most 64"),
     ("secret", "x" * 65, "at most 64"),
