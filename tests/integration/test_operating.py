@@ -82,11 +82,33 @@ def switch(bench: Bench, worker: Worker) -> Iterator[Callable[[str], Any]]:
     send("enable")
 
 
-@pytest.mark.parametrize("site", ["consumer", "pool"])
+@pytest.fixture
+def limit(bench: Bench, worker: Worker) -> Iterator[Callable[[str, str], Any]]:
+    limited: list[str] = []
+
+    def make(name: str, rate: str) -> None:
+        bench.app.control.rate_limit(
+            name, rate, destination=[worker.hostname], reply=True, timeout=10, limit=1
+        )
+        limited.append(name)
+
+    yield make
+    for name in limited[:]:
+        make(name, "0")
+
+
+@pytest.mark.parametrize(("site", "rate"), [("consumer", ""), ("pool", ""), ("consumer", "1000/s")])
 def test_a_worker_that_was_told_to_leaves_the_cache_alone(
-    bench: Bench, worker: Worker, switch: Callable[[str], Any], site: str
+    bench: Bench,
+    worker: Worker,
+    switch: Callable[[str], Any],
+    limit: Callable[[str, str], Any],
+    site: str,
+    rate: str,
 ) -> None:
     add = bench.task(f"{site}.add")
+    if rate:
+        limit(add.name, rate)
     assert switch("disable") == {"ok": "the cache is disabled here"}
     for _ in range(2):
         assert add.delay(bench.tag, 1).get(timeout=30)

@@ -77,18 +77,15 @@ class ConsumerSite(bootsteps.StartStopStep):
         """Answer a request from the cache, let it wait, or send it on to the pool."""
         if not isinstance(request.task, CachedTask):
             self._to_pool(request)
-        elif self.is_disabled:
-            # The pool's process is told, too.
-            request.request_dict[context.HEADER] = {
-                **context.stamp_of(request.request_dict),
-                "mode": "bypass",
-            }
-            self._to_pool(request)
         elif (seen := self.unanswered(request)) is not None:
             self.dispatch(request, seen)
 
     def unanswered(self, request: Request) -> Seen | None:
         """Answer a request or let it wait for an equal one; else say what was found."""
+        if self.is_disabled:
+            headers = request.request_dict  # which the pool's process reads, too
+            headers[context.HEADER] = {**context.stamp_of(headers), "mode": "bypass"}
+            return Seen(None)
         try:
             seen = self._look(request.task, request)
         except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)

@@ -61,6 +61,8 @@ def are_wanted(request: Request) -> bool:
 
 def tell_of_consumer(request: Request, hit: Hit) -> None:
     """Send the event of a hit that was completed in the worker's main process. Never raises."""
+    if not are_wanted(request):
+        return
     try:
         request.send_event(HIT, **fields_of(request.task, hit, Site.CONSUMER))
     except Exception as error:  # noqa: BLE001 - the call is complete: that stays so
