@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery.utils.saferepr import saferepr
 
 from ..cache.outcome import Hit
@@ -70,15 +71,17 @@ def tell_of_consumer(request: Request, hit: Hit) -> None:
 
 
 def tell_of_pool(task: CachedTask, hit: Hit) -> None:
-    """Send the event of a hit in a process of the pool. Never raises."""
+    """Send the event of a hit in a process of the pool. No fault of it is raised."""
     try:
         task.send_event(HIT, retry=False, **fields_of(task, hit, Site.POOL))
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have
     except Exception as error:  # noqa: BLE001 - no monitor is worth a task (promise F1)
         _fault(task, error)
 
 
 def tell_of_producer(asked: Asked, task_id: str, options: Mapping[str, Any], hit: Hit) -> None:
-    """Send the event of a hit at the producer, if that is asked for. Never raises.
+    """Send the event of a hit at the producer, if that is asked for. No fault is raised.
 
     In its place no message was sent, so it is the only one of this call, and costs what that would
     have. Its host name is the same for all processes of a machine: monitors count by it.
@@ -103,6 +106,8 @@ def tell_of_producer(asked: Asked, task_id: str, options: Mapping[str, Any], hit
             dispatcher = app.events.Dispatcher(enabled=False, hostname=hostname)
             fields = fields_of(task, hit, Site.PRODUCER) | _known(asked, options, hit)
             dispatcher.publish(HIT, {**fields, "uuid": task_id}, producer, retry=False)
+    except SoftTimeLimitExceeded:
+        raise  # of the task that asks
     except Exception as error:  # noqa: BLE001 - likewise
         _paused_until = monotonic() + PAUSE
         _fault(task, error)
