@@ -17,7 +17,8 @@ from ...stores.connection import Link
 from ...stores.health import examine
 from ..app import TaskCache
 from ..control import about_library
-from ..diagnosis import Facts, Finding, Level, diagnose
+from ..diagnosis import diagnose
+from ..findings import Facts, Finding, Level
 from ..serializers import CODECS
 from ..task import CachedTask
 from . import human
