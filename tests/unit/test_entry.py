@@ -34,6 +34,7 @@ any_entry = st.builds(
     serializer=st.text(),
     compression=st.one_of(st.none(), st.text()),
     payload=st.binary(),
+    traits=st.text(),
 )
 
 

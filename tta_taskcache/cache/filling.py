@@ -147,6 +147,7 @@ class Filler(Reader):
             serializer=policy.serializer,
             compression=policy.compression,
             payload=payload,
+            traits=call.traits,
         )
         return entry, ""
 

@@ -17,6 +17,7 @@ class Call:
     """A call that can be cached: its task's name and policy, its key and tags.
 
     With ``verify``, a result that can be verified isn't served: the call runs, too.
+    ``traits`` are those that its entry keeps (``core.traits``); empty until it is about to run.
     """
 
     task: str
@@ -24,6 +25,7 @@ class Call:
     policy: Policy
     tags: tuple[str, ...] = ()
     verify: bool = False
+    traits: str = ""
 
     @property
     def marks(self) -> tuple[str, ...]:

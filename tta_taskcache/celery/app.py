@@ -21,6 +21,7 @@ from ..core import marks
 from ..core.warm import IN_FLIGHT, Sending
 from ..errors import StoreUnavailable
 from ..observability.counters import Stats, read_stats, sum_up
+from ..observability.logs import said
 from ..stores.breaker import GuardedStore
 from . import chores, context, mapping, steps, warm_task
 from .hot import Notes
@@ -113,7 +114,8 @@ class TaskCache:
             if built.setdefault(_RUNTIME, mine) is mine and settings.url is None:
                 logger.warning(
                     "no taskcache_url, and the result backend isn't Redis: "
-                    "caching in the memory of each process only"
+                    "caching in the memory of each process only",
+                    extra=said("MemoryOnly"),
                 )
         return built[_RUNTIME]
 
@@ -203,7 +205,8 @@ class TaskCache:
             if self.runtime.run(sweeping.ask()):
                 chores.send_sweep(self.app, self.runtime)
         except (StoreUnavailable, OperationalError) as error:
-            logger.warning("what was invalidated keeps its memory until it expires: %s", error)
+            message = "what was invalidated keeps its memory until it expires: %s"
+            logger.warning(message, error, extra=said("NoSweep", cause=error))
 
     def prefetch(self, signatures: Signature | Iterable[Signature]) -> int:
         """Read what is stored for calls into this process's memory: one round trip per node.

@@ -141,6 +141,18 @@ def identify(asked: Asked) -> Call:
     return Call(asked.task.name, identity.key, keyer.policy, identity.tags)
 
 
+def with_traits(asked: Asked, call: Call) -> Call:
+    """The call with what its entry is to keep of its arguments and context.
+
+    Raises:
+        UncacheableCall: It can't have a key.
+    """
+    secret = asked.task.taskcache().runtime.engine.secret
+    keyer = asked.task.taskcache_keyer()
+    traits = keyer.traits(asked.args, asked.kwargs, asked.context, secret)
+    return replace(call, traits=traits)
+
+
 def as_sent(asked: Asked, serializer: str | None = None) -> Asked:
     """The call as the worker gets it: Celery dumps pydantic models before it sends them."""
     task = asked.task

@@ -25,7 +25,7 @@ from ..cache.refreshing import VERIFY
 from ..core.events import Fault, Waiting
 from ..core.lease import Claim, Lease, Stage
 from ..core.option_values import Site
-from . import context, hot
+from . import context, control, events, hot
 from .app import cache_of
 from .calls import Asked, Seen, found
 from .followers import Follower, Followers
@@ -48,6 +48,9 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._inline = Inline()
         self._consumer = consumer
         self._followers: Followers | None = None
+        #: Switched by remote control: calls pass the cache by.
+        self.is_disabled = False
+        setattr(consumer, control.SITE, self)
         # Before the consumer's strategies are made: each keeps a reference to this.
         consumer.on_task_request = self.on_task_request
         self._limits = RateLimits(consumer, self)
@@ -66,6 +69,11 @@ class ConsumerSite(bootsteps.StartStopStep):
         if self._followers is not None:
             self._followers.drop()
 
+    @property
+    def following(self) -> int:
+        """How many calls wait here for equal ones."""
+        return 0 if self._followers is None else len(self._followers)
+
     def on_task_request(self, request: Request) -> None:
         """Answer a request from the cache, let it wait, or send it on to the pool."""
         if not isinstance(request.task, CachedTask):
@@ -75,6 +83,10 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def unanswered(self, request: Request) -> Seen | None:
         """Answer a request or let it wait for an equal one; else say what was found."""
+        if self.is_disabled:
+            headers = request.request_dict  # which the pool's process reads, too
+            headers[context.HEADER] = {**context.stamp_of(headers), "mode": "bypass"}
+            return Seen(None)
         try:
             seen = self._look(request.task, request)
         except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
@@ -111,6 +123,8 @@ class ConsumerSite(bootsteps.StartStopStep):
         headers = request.request_dict
         if seen.reason == VERIFY:
             headers[context.HEADER] = {**context.stamp_of(headers), "mode": VERIFY}
+        if events.are_wanted(request):
+            headers[context.HEADER] = {**context.stamp_of(headers), events.WANTED: True}
         # A pool process without Redis has a memory of its own.
         known = request.task.taskcache().runtime.is_shared or not self._has_processes
         if known and (noted := hand_over(seen)):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 from ..cache.outcome import Hit
 from ..core.events import Fault
 from ..core.option_values import Site
+from ..errors import UncacheableCall
 from . import failures, verifying
-from .calls import DIRECT, REFRESH, Asked, Seen
+from .calls import DIRECT, REFRESH, Asked, Seen, with_traits
 from .verifying import UNDECIDED
 
 
@@ -38,6 +40,7 @@ def compute(
     """
     if seen.instead is not None:
         return verifying.run_anyway(asked, seen, seen.instead, run)
+    seen = _noted(asked, seen)
     started = monotonic()
     try:
         value = run()
@@ -54,6 +57,16 @@ def compute(
     cost = verifying.told(asked, seen, value, run_seconds)
     _store(asked, seen, value, run_seconds, task_id, cost=cost, refused=refused())
     return value
+
+
+def _noted(asked: Asked, seen: Seen) -> Seen:
+    """With what the entry keeps of the call, from before the run: that may change its arguments."""
+    if seen.call is None or seen.position is None:
+        return seen
+    try:
+        return replace(seen, call=with_traits(asked, seen.call))
+    except UncacheableCall:  # an argument has changed since it was looked up
+        return seen
 
 
 def _recover(

@@ -96,6 +96,9 @@ class Followers:
         self._lock = RLock()
         self._loop = get_ident()
 
+    def __len__(self) -> int:
+        return sum(len(group.waiting) for group in list(self._groups.values()))
+
     def has(self, key: str) -> bool:
         """Whether calls wait for this key, so that the next may join without a look of its own."""
         group = self._groups.get(key)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
-from ..cache.outcome import Hit, Miss
+from ..cache.outcome import Call, Hit, Miss
 from ..core.decide import Verdict
-from ..errors import UncacheableCall
+from ..errors import StoreUnavailable, UncacheableCall
 from . import context, direct
-from .calls import Asked, as_sent, identify, is_enabled
+from .calls import Asked, as_sent, identify, is_enabled, with_traits
 from .failures import value_of
 from .looking import Start, look
+from .nearest import Search, search
 
 if TYPE_CHECKING:
     from .journey import Warmed
@@ -49,6 +50,8 @@ class Explanation:
         age: Seconds since it was stored.
         remaining: Seconds until it expires.
         task_id: Id of the task that computed it.
+        stale: Whether it is past its ttl.
+        search: For a call of which nothing is stored: the nearest that is (``Nearest``).
     """
 
     task: str
@@ -61,9 +64,12 @@ class Explanation:
     age: float | None = None
     remaining: float | None = None
     task_id: str | None = None
+    stale: bool = False
+    search: Search | None = None
 
     def __str__(self) -> str:
-        return f"{self.task}: {self.status}: {self.reason}"
+        why = f"{self.reason}; {self.search}" if self.search is not None else self.reason
+        return f"{self.task}: {self.status}: {why}"
 
 
 _REASONS = {
@@ -135,7 +141,8 @@ class TaskHandle:
             WrongArguments: The arguments don't fit the task.
             UncacheableCall: The call can't have a key.
         """
-        call = identify(self._asked(args, kwargs))
+        asked = self._asked(args, kwargs)
+        call = with_traits(asked, identify(asked))
         if not is_enabled(self.task):
             return False
         position = self._runtime.run(self._runtime.engine.position(call))
@@ -182,6 +189,9 @@ class TaskHandle:
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """Say whether the cache would answer a call, and why. Changes and runs nothing.
 
+        When nothing is stored for it, it is compared with up to a thousand stored calls of the
+        task: each entry keeps short digests of its arguments.
+
         Raises:
             WrongArguments: The arguments don't fit the task.
         """
@@ -196,13 +206,15 @@ class TaskHandle:
         if context.is_switched_off() or not is_enabled(self.task):
             return about
         try:
-            call = identify(self._asked(args, kwargs))
+            asked = self._asked(args, kwargs)
+            call = with_traits(asked, identify(asked))
         except UncacheableCall as error:
             return replace(about, reason=str(error))
         found = self._runtime.run(self._runtime.engine.find(call))
         if isinstance(found, Miss):
             reason = _REASONS.get(found.reason, found.reason)
-            return replace(about, status="miss", reason=reason, key=call.key)
+            nearest = self._search(call) if found.reason == "absent" else None
+            return replace(about, status="miss", reason=reason, key=call.key, search=nearest)
         return replace(
             about,
             status="hit",
@@ -212,4 +224,13 @@ class TaskHandle:
             age=found.age,
             remaining=found.remaining,
             task_id=found.entry.task_id,
+            stale=found.verdict.is_stale,
         )
+
+    def _search(self, call: Call) -> Search | None:
+        """Compare a call with those that are stored; None when the store can't be read."""
+        subjects = self.task.taskcache_keyer().subjects
+        try:
+            return search(self._runtime, self.task.name, subjects, call.traits)
+        except StoreUnavailable:
+            return None

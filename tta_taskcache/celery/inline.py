@@ -20,8 +20,10 @@ from celery.worker.request import Request
 
 from ..cache.outcome import Hit
 from ..core.events import CircuitChanged, Fault
+from ..observability.logs import said
 from ..stores.breaker import Breaker
 from .completion import answering
+from .events import tell_of_consumer
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -69,6 +71,7 @@ def _complete(request: Request, hit: Hit) -> None:
     with answering(request.id, hit), suppress(TaskRevokedError):
         # The base class' method: the one of this task's own class is bound to the real pool.
         Request.execute_using_pool(request, _INLINE)
+        tell_of_consumer(request, hit)
 
 
 #: What Celery's Redis backend connects with, and what it was before this process changed it.
@@ -97,6 +100,8 @@ def _be_patient_again(**_: Any) -> None:
 def _log_change(event: object) -> None:
     match event:
         case CircuitChanged(open=True, cause=cause):
-            logger.warning("hits go through the pool for a while: %s", cause)
+            about = said("InlineChanged", open=True, cause=cause)
+            logger.warning("hits go through the pool for a while: %s", cause, extra=about)
         case CircuitChanged():
-            logger.warning("hits are answered in the main process again")
+            about = said("InlineChanged", open=False, cause="")
+            logger.warning("hits are answered in the main process again", extra=about)

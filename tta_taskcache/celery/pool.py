@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.option_values import Site
-from . import context, direct, hot
+from . import context, direct, events, hot
 from .calls import Asked, Mode
 from .completion import answer_to
 from .failures import value_of
@@ -56,6 +56,8 @@ def answer_or_run(
     asked = Asked(task, args, kwargs, context.of_message(headers), mode, asks)
     seen = look(asked, Site.POOL, Start(handed_over=take_over(stamp)))
     if seen.hit is not None:
+        if stamp.get(events.WANTED):
+            events.tell_of_pool(task, seen.hit)
         return value_of(policy, seen.hit)
     return compute(
         asked,

@@ -20,6 +20,7 @@ from ..errors import CacheMiss
 from . import context, hot
 from .calls import Asked, Mode, Seen, as_sent, read_mode
 from .completion import Request, complete_here, in_a_loop, request_for
+from .events import tell_of_producer
 from .handover import RESERVED_FOR, hand_over
 from .looking import Start, look
 
@@ -176,6 +177,7 @@ def _answer(
     if not in_a_loop(lambda: _complete(task, request, hit, result, in_group=in_group)):
         # Whoever asks from inside another completion may want the value before it is its turn.
         _preload(result, hit, (), in_group=in_group)
+    tell_of_producer(asked, task_id, options, hit)
     return result
 
 

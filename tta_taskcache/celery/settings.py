@@ -56,6 +56,8 @@ class Settings:
             None for none.
         shadow: Calls are looked up and counted, and run: nothing is served. For tasks that don't
             say (``cache_shadow``).
+        send_events: Whether hits at the producer send an event to monitors such as Flower: one
+            message to the broker each, where no other is sent. Workers do with Celery's ``-E``.
         secret: Key for the signatures of entries; with it, only processes that have it can make
             entries. Empty: a plain checksum.
     """
@@ -74,6 +76,7 @@ class Settings:
     metrics_namespace: str = "taskcache"
     metrics_port: int | None = None
     shadow: bool = False
+    send_events: bool = False
     secret: str = ""
 
 
@@ -221,5 +224,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     ),
     "metrics_port": _port,
     "shadow": _flag,
+    "send_events": _flag,
     "secret": _secret,
 }

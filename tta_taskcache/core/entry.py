@@ -50,6 +50,7 @@ class Entry:
         serializer: Name of its serializer.
         compression: Name of its compressor, or None.
         payload: The serialized result.
+        traits: Short digests of what identifies its call (see ``core.traits``).
     """
 
     key: str
@@ -67,6 +68,7 @@ class Entry:
     serializer: str
     compression: str | None
     payload: bytes
+    traits: str = ""
 
     @property
     def size(self) -> int:
@@ -99,6 +101,7 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
             entry.marks,
             entry.serializer,
             entry.compression,
+            entry.traits,
         ],
         separators=(",", ":"),
     ).encode("ascii")
@@ -152,7 +155,7 @@ def peek(key: str, start: bytes) -> Entry | None:
 
 def _read(key: str, body: bytes, head_size: int) -> Entry:
     incarnation, sequence, above, task, task_id, *rest = json.loads(body[:head_size])
-    at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped = rest
+    at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, traits = rest
     return Entry(
         key=key,
         task=task,
@@ -169,4 +172,5 @@ def _read(key: str, body: bytes, head_size: int) -> Entry:
         serializer=serializer,
         compression=zipped,
         payload=body[head_size:],
+        traits=traits,
     )

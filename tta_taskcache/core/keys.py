@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigurationError, MissingContext
-from . import labels
+from . import labels, traits
 from .binding import Binder
 from .canonical import Reduce, canonical
 from .policy import SOURCE, Policy
@@ -78,7 +78,11 @@ class Keyer:
         self._tags = self._compile_tags()
         self._kept = tuple(i for i, n in enumerate(binder.names) if n not in policy.ignore)
         names = [binder.names[i] for i in self._kept]
-        identity = [KEY_FORMAT, task, self._version(source), names, policy.vary]
+        version = self._version(source)
+        identity = [KEY_FORMAT, task, version, names, policy.vary]
+        #: What the parts of a call's traits are about.
+        self.subjects = traits.subjects(names, policy.vary)
+        self._constants = ([names, policy.vary], version)
         self._base = hashlib.blake2b(canonical(identity), digest_size=DIGEST_BYTES)
         self._prefix = labels.escape(task)
 
@@ -104,6 +108,32 @@ class Keyer:
         label = self._label(values, vary)
         key = labels.SEPARATOR.join(filter(None, (self._prefix, label, digest.hexdigest())))
         return Identity(key, self._tags(values, vary))
+
+    def traits(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        headers: Mapping[str, Any],
+        secret: bytes = b"",
+    ) -> str:
+        """Return the traits of a call that has a key: what its entry keeps to be compared with.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            headers: The context headers in force for the call.
+            secret: Makes digests of arguments useless to whoever doesn't have it.
+
+        Raises:
+            UncacheableCall: As ``identify``.
+        """
+        values = self.binder.values(args, kwargs)
+        parts = (
+            *self._constants,
+            *(self._header(name, headers) for name in self.policy.vary),
+            *(values[i] for i in self._kept),
+        )
+        return traits.make((canonical(part, self._reduce) for part in parts), secret)
 
     def _header(self, name: str, headers: Mapping[str, Any]) -> Any:
         value = headers.get(name)

@@ -1,8 +1,15 @@
-"""Log lines: changes of state once, what repeats at DEBUG."""
+"""Log lines: changes of state once, what repeats at DEBUG.
+
+Each record carries what it says as attributes as well, for log processors: ``cache_event``, the
+kind, and the event's fields, all with ``cache_`` in front (``LogRecord`` and Celery use the plain
+names).
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
+from typing import Any
 
 from ..core.events import (
     CircuitChanged,
@@ -18,6 +25,18 @@ from ..core.events import (
 logger = logging.getLogger("tta_taskcache")
 
 
+def extra(event: Event) -> dict[str, Any]:
+    """An event as the ``extra`` of a log record."""
+    values = {field.name: getattr(event, field.name) for field in fields(event)}
+    return said(type(event).__name__, **values)
+
+
+def said(kind: str, **values: Any) -> dict[str, Any]:
+    """The ``extra`` of a log record: exceptions as text, all else as it is."""
+    plain = {n: repr(v) if isinstance(v, BaseException) else v for n, v in values.items()}
+    return {"cache_event": kind, **{f"cache_{name}": value for name, value in plain.items()}}
+
+
 class LogObserver:
     """Writes events to the logger ``tta_taskcache``."""
 
@@ -29,12 +48,15 @@ class LogObserver:
         match event:
             case CircuitChanged(open=True):
                 logger.warning(
-                    "cache unavailable, tasks run uncached until it is back: %s", event.cause
+                    "cache unavailable, tasks run uncached until it is back: %s",
+                    event.cause,
+                    extra=extra(event),
                 )
             case CircuitChanged():
-                logger.warning("cache available again")
+                logger.warning("cache available again", extra=extra(event))
             case Fault():
                 self._once(
+                    event,
                     ("fault", event.task, event.operation, type(event.error).__name__),
                     "cache fault in %s of task %s; the task is not affected: %r",
                     event.operation,
@@ -43,6 +65,7 @@ class LogObserver:
                 )
             case Refused():
                 self._once(
+                    event,
                     ("refused", event.command),
                     "the cache's store refuses to %s, tasks run uncached: %s",
                     event.command,
@@ -50,6 +73,7 @@ class LogObserver:
                 )
             case Filled(reason="unserializable"):
                 self._once(
+                    event,
                     ("unserializable", event.task),
                     "a result of task %s can't be carried by its cache serializer: not cached",
                     event.task,
@@ -63,13 +87,17 @@ class LogObserver:
                     event.key,
                     event.computed_by,
                     "; ".join(event.differences),
+                    extra=extra(event),
                 )
             case Verified(outcome="failed"):
                 logger.warning(
                     "verification of task %s: the run has failed; what is stored was served (%s)",
                     event.task,
                     event.key,
+                    extra=extra(event),
                 )
+            case Lookup() if not logger.isEnabledFor(logging.DEBUG):
+                pass  # hits are many: nothing is made for a line that nobody reads
             case Lookup(layer=str()):
                 logger.debug(
                     "%s: hit in %s at %s, %.1f s old, computed by task %s",
@@ -78,15 +106,20 @@ class LogObserver:
                     event.site,
                     event.age,
                     event.computed_by,
+                    extra=extra(event),
                 )
             case Lookup():
-                logger.debug("%s: %s at %s", event.key or event.task, event.reason, event.site)
+                name = event.key or event.task
+                logger.debug("%s: %s at %s", name, event.reason, event.site, extra=extra(event))
             case Invalidated():
-                logger.info("invalidated %s as number %d", ", ".join(event.marks), event.sequence)
+                marks = ", ".join(event.marks)
+                logger.info(
+                    "invalidated %s as number %d", marks, event.sequence, extra=extra(event)
+                )
             case _:
                 pass
 
-    def _once(self, what: tuple[str, ...], message: str, *args: object) -> None:
+    def _once(self, event: Event, what: tuple[str, ...], message: str, *args: object) -> None:
         level = logging.DEBUG if what in self._said else logging.WARNING
         self._said.add(what)
-        logger.log(level, message, *args)
+        logger.log(level, message, *args, extra=extra(event))

@@ -11,13 +11,15 @@ from importlib import import_module
 import click
 from celery.bin.base import handle_preload_options
 
+from .. import control  # noqa: F401 - the commands of `celery inspect` and `celery control`
+
 #: Each is a command of this name in a module of this name, in the order of the help.
-COMMANDS = ("stats", "ls", "show", "invalidate", "sweep", "warm")
+COMMANDS = ("stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor")
 
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  nothing found, not confirmed, interrupted, or calls failed
+  1  nothing found, something wrong (doctor), not confirmed, interrupted, or calls failed
   2  wrong usage or settings
   3  the cache can't be reached (or the broker), or this app shares none
 

@@ -78,6 +78,13 @@ def warnings_told() -> Iterator[None]:
 
 
 def open_cache(context: Any) -> TaskCache:
+    """The cache as ``find_cache``, but with patience."""
+    cache = find_cache(context)
+    is_patient = cache.runtime.settings.timeout >= PATIENCE
+    return cache if is_patient else TaskCache(cache.app, timeout=PATIENCE)
+
+
+def find_cache(context: Any) -> TaskCache:
     """The cache of the app that the command was given, with all its tasks. Connects to nothing yet.
 
     Args:
@@ -105,7 +112,7 @@ def open_cache(context: Any) -> TaskCache:
         note(
             "Note: caching is off in this app (taskcache_enabled); this is what Redis still holds."
         )
-    return cache if settings.timeout >= PATIENCE else TaskCache(app, timeout=PATIENCE)
+    return cache
 
 
 def where(cache: TaskCache) -> str:

@@ -55,20 +55,24 @@ class Sheet:
     rows: list[Row] = field(default_factory=list)
 
     def print(self, *, no_color: bool) -> None:
-        """Print it, in the first of three shapes that fits the terminal.
+        """Print it.
 
         Args:
             no_color: Without colors, even on a terminal.
         """
-        screen = _screen(no_color=no_color)
+        screen = screen_of_stdout(no_color=no_color)
+        for line in self.lines(screen):
+            # What is longer still is for the terminal to wrap: it is copied in one piece then.
+            screen.print(line, soft_wrap=True)
+
+    def lines(self, screen: Console) -> list[Text]:
+        """Its lines, in the first of three shapes that fits the screen."""
         lines = self._lines(screen, remarks=True)
         if _width(lines) > screen.width:
             lines = self._lines(screen)
             named = _width(lines) <= screen.width
             lines = self._with_remarks(lines if named else self._under_names(screen), screen.width)
-        for line in lines:
-            # What is longer still is for the terminal to wrap: it is copied in one piece then.
-            screen.print(line, soft_wrap=True)
+        return lines
 
     def _lines(self, screen: Console, *, names: bool = True, remarks: bool = False) -> list[Text]:
         """The heads and the rows, each as long as it has to be."""
@@ -115,7 +119,7 @@ def _width(lines: list[Text]) -> int:
     return max(line.cell_len for line in lines)
 
 
-def _screen(*, no_color: bool) -> Console:
+def screen_of_stdout(*, no_color: bool) -> Console:
     """Where tables are printed. Nothing in a name is taken as markup or emoji there."""
     bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(

@@ -1,0 +1,184 @@
+"""What a Redis says of itself, as far as a cache depends on it: facts, without a judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter, time
+from typing import Any
+
+import redis
+from redis.exceptions import RedisClusterException
+
+from ..errors import StoreUnavailable
+from . import state as log
+from .connection import Link
+from .layout import Layout
+from .nodes import holder, primaries
+
+#: How often the latency is measured.
+PINGS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerHealth:
+    """One server.
+
+    Attributes:
+        name: Its name in a cluster; else empty.
+        product: ``Redis`` or ``Valkey``.
+        version: Of the product.
+        redis_version: Of Redis, or the one that the product is compatible with.
+        run_id: Names this process of the server.
+        role: ``master`` or ``slave``.
+        replicas: How many are connected.
+        max_memory: Bytes it may use; 0 for no bound.
+        used_memory: Bytes it uses.
+        policy: What it evicts when they are used up.
+        evicted: How many keys it has evicted since it started.
+        aof: When it writes its append-only file to disk (``always``, ``everysec``, ``no``); empty
+            without one, None when it doesn't tell.
+        snapshots: When it saves snapshots; empty for never, None when it doesn't tell.
+    """
+
+    name: str
+    product: str
+    version: str
+    redis_version: tuple[int, ...]
+    run_id: str
+    role: str
+    replicas: int
+    max_memory: int
+    used_memory: int
+    policy: str
+    evicted: int
+    aof: str | None
+    snapshots: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogHealth:
+    """The invalidation log.
+
+    Attributes:
+        incarnation: Which it is; empty when there is none yet.
+        sequence: How many invalidations it has seen.
+        newest: The newest one that its stream has; 0 for none.
+        bans: Patterns in force.
+        expires: Whether somebody has given its state an expiry.
+    """
+
+    incarnation: str
+    sequence: int
+    newest: int
+    bans: int
+    expires: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """All of it.
+
+    Attributes:
+        servers: The primaries; empty when they don't tell.
+        refused: What they said to that.
+        latency: Seconds of a round trip: the median.
+        slowest: The slowest.
+        clock_offset: Seconds by which the server's clock is ahead of this machine's.
+        log: The invalidation log.
+    """
+
+    servers: tuple[ServerHealth, ...]
+    refused: str
+    latency: float
+    slowest: float
+    clock_offset: float
+    log: LogHealth
+
+
+def examine(link: Link, namespace: str) -> Health:
+    """Ask the servers behind a link.
+
+    Raises:
+        StoreUnavailable: They can't be reached.
+    """
+    layout = Layout(namespace)
+    try:
+        node = holder(link, layout.control)
+        node.ping()  # connects
+        seconds = [_seconds_of(node.ping) for _ in range(PINGS)]
+        servers, refused = _servers(link)
+        return Health(
+            servers=servers,
+            refused=refused,
+            latency=median(seconds),
+            slowest=max(seconds),
+            clock_offset=_clock_offset(node),
+            log=_log(node, layout),
+        )
+    except (redis.RedisError, OSError, RedisClusterException) as error:
+        raise StoreUnavailable(f"redis {link.place}: {error}") from error
+
+
+def _seconds_of(ask: Any) -> float:
+    started = perf_counter()
+    ask()
+    return perf_counter() - started
+
+
+def _servers(link: Link) -> tuple[tuple[ServerHealth, ...], str]:
+    try:
+        return tuple(_server(name, node) for name, node in primaries(link).items()), ""
+    except redis.ResponseError as error:  # an ACL user without INFO
+        return (), str(error)
+
+
+def _server(name: str, node: Any) -> ServerHealth:
+    told = node.info()
+    product = "Valkey" if told.get("server_name") == "valkey" else "Redis"
+    version = told["valkey_version"] if product == "Valkey" else told["redis_version"]
+    with_aof = bool(told.get("aof_enabled"))
+    return ServerHealth(
+        name=name,
+        product=product,
+        version=str(version),
+        redis_version=tuple(int(part) for part in str(told["redis_version"]).split(".")[:2]),
+        run_id=told["run_id"],
+        role=told["role"],
+        replicas=int(told.get("connected_slaves", 0)),
+        max_memory=int(told["maxmemory"]),
+        used_memory=int(told["used_memory"]),
+        policy=told["maxmemory_policy"],
+        evicted=int(told["evicted_keys"]),
+        aof=_option(node, "appendfsync") if with_aof else "",
+        snapshots=_option(node, "save"),
+    )
+
+
+def _option(node: Any, name: str) -> str | None:
+    try:
+        told: str = node.config_get(name).get(name)
+    except redis.ResponseError:  # managed services and ACL users have no CONFIG
+        return None
+    return told
+
+
+def _clock_offset(node: Any) -> float:
+    before = time()
+    seconds, micros = node.time()
+    return float(seconds + micros / 1e6 - (before + time()) / 2)
+
+
+def _log(node: Any, layout: Layout) -> LogHealth:
+    pipe = node.pipeline(transaction=False)
+    pipe.hmget(layout.control, "incarnation", "sequence", "bans")
+    pipe.xrevrange(layout.stream, count=1)
+    pipe.pttl(layout.control)
+    (incarnation, sequence, bans), newest, expiry = pipe.execute()
+    return LogHealth(
+        incarnation=(incarnation or b"").decode(),
+        sequence=int(sequence or 0),
+        newest=int(newest[0][0].split(b"-")[0]) if newest else 0,
+        bans=len(log.read_bans(bans)),
+        expires=expiry > 0,
+    )
