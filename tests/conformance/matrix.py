@@ -23,6 +23,7 @@ from tests.support.rabbitmq import Rabbit
 from tests.support.servers import Server
 
 ALL = CANVASES | FEATURES
+SOON = ("countdown", "countdown in a chain")
 
 
 @dataclass
@@ -60,7 +61,10 @@ def _cell(count: Tally) -> str:
 
 def cases_of(place: Place) -> dict[str, Case]:
     """What is run at a place."""
-    return ALL if place in AXES else {name: ALL[name] for name in FEW}
+    names = ALL if place in AXES else FEW
+    # With quorum queues Celery can't send what is to come in less than a second.
+    left_out = SOON if place.broker == "quorum" else ()
+    return {name: ALL[name] for name in names if name not in left_out}
 
 
 class Rabbits:
