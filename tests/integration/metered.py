@@ -1,8 +1,8 @@
 """The application of the tests of metrics, and a script of calls whose numbers are known.
 
-`python -m tests.integration.metered PORT` makes the calls as a web process would, then serves
-prometheus_client's default registry on the port. With `traffic` instead of a port it makes calls of
-all kinds, until it is stopped.
+`python -m tests.integration.metered PORT WORKERS` makes the calls as a web process would, then
+serves prometheus_client's default registry on PORT; its worker serves on the other. With `traffic`
+instead of ports it makes calls of all kinds, until it is stopped.
 """
 
 import itertools
@@ -103,14 +103,14 @@ def get(task: Any, *args: Any) -> Any:
     return task.delay(*args).get(timeout=PATIENCE)
 
 
-def script() -> None:
+def script(port: int) -> None:
     """The calls. What they count is in `test_metrics.EXPECTED…`."""
     assert [get(everywhere, 1) for _ in range(4)] == [1] * 4
     assert [get(in_pool, 3) for _ in range(3)] == [3] * 3
     assert [get(in_consumer, 5) for _ in range(3)] == [5] * 3
     together = [meeting.delay("a", mine) for mine in (0, 1)]
     assert len({each.get(timeout=PATIENCE) for each in together}) == 2
-    follow()
+    follow(port)
     assert [get(shadowed, 1) for _ in range(3)] == [1] * 3
     assert [get(verified, 1) for _ in range(3)] == [1] * 3
     assert [get(verified_late, 1) for _ in range(3)] == [1] * 3
@@ -121,20 +121,14 @@ def script() -> None:
     assert [everywhere.cache.get(number) for number in (1, 9)] == [everywhere.cache.get(2)] * 2
 
 
-def follow() -> None:
+def follow(port: int) -> None:
     """One leads, and two wait for it."""
     leader = leading.delay("d")
     assert redis_client.blpop(["leads:d"], timeout=PATIENCE)
     waiting = [leading.delay("d") for _ in range(2)]
-    wait_until(lambda: not app.connection_for_read().default_channel.client.llen("celery"))
-    if len(sys.argv) > 2:
-        _wait_for_followers(int(sys.argv[2]))
+    wait_until(lambda: scrape(port)["taskcache_followers", ()] == 2, timeout=PATIENCE)
     redis_client.rpush("go:d", "go")
     assert [each.get(timeout=PATIENCE) for each in (leader, *waiting)] == ["d"] * 3
-
-
-def _wait_for_followers(port: int) -> None:
-    wait_until(lambda: scrape(port)["taskcache_followers", ()] == 2, timeout=PATIENCE)
 
 
 def traffic() -> None:
@@ -154,7 +148,7 @@ if __name__ == "__main__":
     TaskCache(app)
     if sys.argv[1] == "traffic":
         traffic()
-    script()
+    script(int(sys.argv[2]))
     prometheus_client.start_http_server(int(sys.argv[1]), addr="127.0.0.1")
     sys.stdout.write("script is done\n")
     sys.stdout.flush()

@@ -6,13 +6,14 @@ result. It does no I/O itself, so the same plan is driven by ``run`` here or by 
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from time import sleep
 from typing import Any, Protocol, TypeVar
 
+from ..core.entry import Position
 from ..errors import StoreUnavailable
-from ..stores.protocol import Command, Store
+from ..stores.protocol import Command, Counts, Look, Looked, LookMany, Store
 
 T = TypeVar("T")
 
@@ -55,6 +56,15 @@ def run(plan: Plan[T], store: Store) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def ask(looks: Sequence[Look], since: Position | None, counts: Counts) -> Plan[list[Looked]]:
+    """Do looks with one command: their replies, in order."""
+    if len(looks) > 1:
+        many: list[Looked] = yield LookMany(tuple(looks), since, counts)
+        return many
+    one: Looked = yield replace(looks[0], since=since, counts=counts)
+    return [one]
 
 
 def _rest(pause: Pause) -> None:

@@ -6,7 +6,7 @@ polled; otherwise L2 is looked into, and its answer brings the newest log record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import random
@@ -22,9 +22,9 @@ from ..core.marks import Ban
 from ..errors import CircuitOpen, EntryError, StoreUnavailable
 from ..observability.counters import Counters
 from ..stores.near import Held, Near
-from ..stores.protocol import Bans, Look, Looked, LookMany, Poll, ReadBans, Release
+from ..stores.protocol import Bans, Look, Looked, Poll, ReadBans, Release
 from .outcome import Call, Hit, Miss
-from .plan import Plan
+from .plan import Plan, ask
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,12 +144,12 @@ class Reader:
         ]
         try:
             try:
-                replies = yield from _ask(looks, self.near.position, counts)
+                replies = yield from ask(looks, self.near.position, counts)
             except StoreUnavailable:
                 self.counters.put_back(counts)
                 raise
             if replies[0].position is None:  # the next command opens a new incarnation
-                replies = yield from _ask(looks, None, {})
+                replies = yield from ask(looks, None, {})
         except StoreUnavailable as error:
             if not isinstance(error, CircuitOpen):  # which says that nothing was sent
                 self._abandon(calls, claims)
@@ -281,16 +281,6 @@ class Reader:
         if looked.records:
             self.observe(Learned(len(looked.records), self.near.lag(now)))
         self.near.advance(looked.position, looked.records, now)
-
-
-def _ask(
-    looks: Sequence[Look], since: Position | None, counts: Mapping[str, float]
-) -> Plan[list[Looked]]:
-    if len(looks) > 1:
-        many: list[Looked] = yield LookMany(tuple(looks), since, counts)
-        return many
-    one: Looked = yield replace(looks[0], since=since, counts=counts)
-    return [one]
 
 
 def _check_same_log(position: Position | None, before: Position) -> Position:
