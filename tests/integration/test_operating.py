@@ -207,9 +207,12 @@ def figures(terminal: Terminal, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_top_is_live_and_survives_resizing(redis_server: Server, columns: int) -> None:
+def test_top_is_live_and_survives_resizing(
+    server_factory: Callable[..., Server], columns: int
+) -> None:
+    server = server_factory()  # which may go away: no worker depends on it
     cli_app.app.finalize()
-    cache = TaskCache(cli_app.app, url=redis_server.url(2), timeout=5)
+    cache = TaskCache(cli_app.app, url=server.url(2), timeout=5)
     forecast = cli_app.app.tasks[FORECAST]
 
     def call(times: int) -> None:
@@ -218,7 +221,7 @@ def test_top_is_live_and_survives_resizing(redis_server: Server, columns: int) -
         cache.stats()  # hands over what was counted
 
     call(3)
-    with top_of(redis_server, columns=columns) as terminal:
+    with top_of(server, columns=columns) as terminal:
         wait_until(lambda: figures(terminal, FORECAST)[4:6] == ["2", "1"], timeout=30)
         call(5)
         wait_until(lambda: figures(terminal, "TOTAL")[4:6] == ["7", "1"])
@@ -229,9 +232,9 @@ def test_top_is_live_and_survives_resizing(redis_server: Server, columns: int) -
         assert [FORECAST] in [line.split() for line in terminal.screen]
         terminal.resize(120, 30)
         wait_until(lambda: any(FORECAST in x and "100.0%" in x for x in terminal.screen))
-        redis_server.kill()
+        server.kill()
         wait_until(lambda: "can't be reached" in terminal.screen[0])
-        redis_server.restart()
+        server.restart()
         wait_until(lambda: terminal.screen[0].startswith("Rates"))
         assert terminal.interrupt() == 0
 
