@@ -21,8 +21,11 @@ PUBLISHED, ENDED, NODES, EFFECTS, BODIES = "published", "ended", "nodes", "effec
 #: Signals that are noted for each task.
 NOTED = ("prerun", "success", "failure", "retry")
 
-#: What differs from run to run: the argument that keeps runs apart, and ids.
-VARIES = re.compile(r"run-[0-9a-f]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: What differs from run to run: the argument that keeps runs apart, ids, and which of several
+#: members that fail ends a chord.
+VARIES = re.compile(
+    r"run-[0-9a-f]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=Join error: )\w+\(\d+\)"
+)
 
 #: Gets what has no order.
 UNORDERED = "total"

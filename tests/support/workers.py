@@ -15,8 +15,8 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 # Celery puts CELERY_BROKER_URL above an app's own configuration: a developer's redirects the tests.
-# COLUMNS is set by who runs tests side by side, and makes a pipe as narrow as a screen.
-AMBIENT = ("CELERY_", "TASKCACHE_", "FLOWER_", "COLUMNS")
+# COLUMNS and LINES are set by who runs tests side by side: a pipe would be as narrow as a screen.
+AMBIENT = ("CELERY_", "TASKCACHE_", "FLOWER_", "COLUMNS", "LINES")
 
 
 class WorkerError(RuntimeError):
