@@ -104,8 +104,8 @@ class Schedule:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._entries: dict[str, dict[str, Any]] = {}
-        # By then the app's own entries are there, wherever they come from. Not weakly: the finalizer
-        # that Celery makes for a weak receiver keeps the signal, and with it the app, for ever.
+        # By then the app's own entries are there, wherever they come from. Not weakly: the
+        # finalizer that Celery makes for a weak receiver keeps signal and app for ever.
         app.on_after_finalize.connect(self._apply, weak=False)
 
     def warm(self, task: str, warm: Warm) -> None:
