@@ -47,7 +47,7 @@ FACTS = Facts(
     policies={"t": Policy(ttl=1.0)},
     codecs=frozenset(("json", "pickle")),
     result_serializer="json",
-    library=LIBRARY,
+    versions=LIBRARY,
     workers={"w": WORKER},
 )
 SIGNED = Settings(secret="s")  # noqa: S106 - of nobody

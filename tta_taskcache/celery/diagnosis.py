@@ -228,8 +228,8 @@ def _workers(facts: Facts) -> Iterator[Finding]:
         if told is None:
             remedy = "install this version of tta_taskcache there, and restart it"
             yield Finding(about, Level.WRONG, "doesn't know of a cache", remedy)
-        elif differs := [n for n, value in facts.library.items() if told.get(n) != value]:
-            texts = (f"{n} {told.get(n)} (here {facts.library[n]})" for n in differs)
+        elif differs := [n for n, value in facts.versions.items() if told.get(n) != value]:
+            texts = (f"{n} {told.get(n)} (here {facts.versions[n]})" for n in differs)
             remedy = "install the same version everywhere: formats that differ share no entries"
             yield Finding(about, Level.WRONG, ", ".join(texts), remedy)
         elif (told["store"], told["settings"]["namespace"]) != (facts.store, here):

@@ -50,7 +50,7 @@ class Facts:
         policies: Of all cached tasks, by name.
         codecs: Names of all serializers and compressors that this process has.
         result_serializer: Celery's setting.
-        library: Versions here, as workers tell theirs.
+        versions: Versions here, as workers tell theirs.
         workers: What each worker answers to ``inspect taskcache``; None for one that doesn't know
             the question.
     """
@@ -63,5 +63,5 @@ class Facts:
     policies: Mapping[str, Policy]
     codecs: frozenset[str]
     result_serializer: str
-    library: Mapping[str, Any]
+    versions: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any] | None]

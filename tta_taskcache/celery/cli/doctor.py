@@ -84,7 +84,7 @@ def _facts(cache: TaskCache, app: Celery, timeout: float) -> Facts:
         policies={task.name: task.taskcache_keyer().policy for task in cached},
         codecs=frozenset((*CODECS.serializers, *CODECS.compressors)),
         result_serializer=app.conf.result_serializer,
-        library=about_library(),
+        versions=about_library(),
         workers=workers,
     )
 
