@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import date
 from typing import Any, Self
 from weakref import WeakSet
@@ -13,16 +13,12 @@ from weakref import WeakSet
 from celery import Celery, Task, signals
 from celery.canvas import Signature
 from celery.result import AsyncResult
-from kombu.exceptions import OperationalError
 
-from ..cache import sweeping
-from ..cache.plan import run
 from ..core import marks
 from ..core.warm import IN_FLIGHT, Sending
 from ..errors import StoreUnavailable
 from ..observability.counters import Stats, read_stats, sum_up
 from ..observability.logs import said
-from ..stores.breaker import GuardedStore
 from . import chores, context, mapping, steps, warm_task
 from .hot import Notes
 from .invalidation import read_marks
@@ -197,16 +193,7 @@ class TaskCache:
         """
         self.runtime.run(self.runtime.engine.invalidate(names, keys))
         if any(marks.is_wide(name) for name in names):
-            self._ask_for_sweep()
-
-    def _ask_for_sweep(self) -> None:
-        """Have the memory given back in the background. What was ended has ended without that."""
-        try:
-            if self.runtime.run(sweeping.ask()):
-                chores.send_sweep(self.app, self.runtime)
-        except (StoreUnavailable, OperationalError) as error:
-            message = "what was invalidated keeps its memory until it expires: %s"
-            logger.warning(message, error, extra=said("NoSweep", cause=error))
+            chores.ask_for_sweep(self.app, self.runtime)
 
     def prefetch(self, signatures: Signature | Iterable[Signature]) -> int:
         """Read what is stored for calls into this process's memory: one round trip per node.
@@ -291,13 +278,9 @@ class TaskCache:
 
     def hand_over_counts(self) -> None:
         """Add what was counted here to the shared totals, before the process ends."""
-        store = self.runtime.store if self._built else None
-        if not isinstance(store, GuardedStore) or store.breaker.is_open:
-            return
-        self.notes.flush(self.runtime)
-        # Past the breaker: that Redis is gone as well is no news now.
-        with suppress(StoreUnavailable):
-            run(self.runtime.engine.totals(), store.store)
+        if self._built and self.runtime.is_reachable:
+            self.notes.flush(self.runtime)
+            self.runtime.hand_over_counts()
 
 
 #: The caches of all apps of this process.

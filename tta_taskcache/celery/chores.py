@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from time import monotonic
@@ -13,9 +14,12 @@ from kombu.exceptions import OperationalError
 
 from ..cache import sweeping
 from ..errors import StoreUnavailable
+from ..observability.logs import said
 from ..stores.sweeps import Sweeping
 from . import receipts, schedules, warm_task
 from .runtime import Runtime
+
+logger = logging.getLogger("tta_taskcache")
 
 INVALIDATE = schedules.INVALIDATE
 SWEEP = "tta_taskcache.sweep"
@@ -87,14 +91,19 @@ def queue_invalidation(app: Celery, names: tuple[str, ...], keys: tuple[str, ...
         return task.apply_async((names, keys), ignore_result=True)
 
 
-def send_sweep(app: Celery, runtime: Runtime) -> None:
-    """Have a worker start a sweep that was asked for.
+def ask_for_sweep(app: Celery, runtime: Runtime) -> None:
+    """Have a worker give back the memory of what was invalidated, which has ended without that."""
+    try:
+        if runtime.run(sweeping.ask()):
+            _send_sweep(app, runtime)
+    except (StoreUnavailable, OperationalError) as error:
+        message = "what was invalidated keeps its memory until it expires: %s"
+        logger.warning(message, error, extra=said("NoSweep", cause=error))
 
-    Raises:
-        OperationalError: The broker didn't take it; then the next who asks is to start one.
-    """
+
+def _send_sweep(app: Celery, runtime: Runtime) -> None:
     try:
         app.tasks[SWEEP].apply_async(retry=False)
     except OperationalError:
-        runtime.run(sweeping.withdraw())
+        runtime.run(sweeping.withdraw())  # the next who asks is to start one
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..cache.engine import Engine
@@ -12,6 +13,7 @@ from ..cache.plan import Plan, T
 from ..cache.plan import run as run_plan
 from ..core.codec import Codecs
 from ..core.events import Event, Evicted
+from ..errors import StoreUnavailable
 from ..observability.counters import Counters
 from ..observability.logs import LogObserver
 from ..observability.prometheus import metrics_of
@@ -40,6 +42,11 @@ class Runtime:
         """Whether other processes have the same entries and leases."""
         return self.settings.url is not None
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether there are shared totals, which can be reached as far as is known."""
+        return isinstance(self.store, GuardedStore) and not self.store.breaker.is_open
+
     def run(self, plan: Plan[T]) -> T:
         """Drive a plan of the engine."""
         return run_plan(plan, self.store)
@@ -61,6 +68,13 @@ class Runtime:
             cursor = batch.cursor
             if not cursor:
                 return
+
+    def hand_over_counts(self) -> None:
+        """Add what was counted here to the shared totals, if they can be reached."""
+        if isinstance(self.store, GuardedStore):
+            # Past the breaker: a process that ends has no use for the news that Redis is gone.
+            with suppress(StoreUnavailable):
+                run_plan(self.engine.totals(), self.store.store)
 
     def observe(self, event: Event) -> None:
         """Tell the observers what happened."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from threading import get_ident
 from typing import Protocol
 
 from .families import Family
+from .threads import thread_ident
 
 #: The name of a family, its labels, and for a histogram which of its numbers.
 Key = tuple[str, ...]
@@ -50,7 +50,7 @@ class MemoryCells:
 
     def add(self, key: Key, amount: float) -> None:
         """Add to a number."""
-        me = get_ident()
+        me = thread_ident()
         mine = self._threads.get(me)
         if mine is None:
             mine = self._threads.setdefault(me, {})

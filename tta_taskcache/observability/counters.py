@@ -12,7 +12,6 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from threading import get_ident
 
 from ..core.events import (
     Coalesced,
@@ -26,6 +25,7 @@ from ..core.events import (
     Shadowed,
     Verified,
 )
+from .threads import thread_ident
 
 #: Seconds between two hand-overs to the shared totals.
 FLUSH_INTERVAL = 1.0
@@ -92,7 +92,7 @@ class Counters:
             self._add(f"{kind}|cost||{event.task}", event.saved_cost)
 
     def _add(self, name: str, amount: float = 1.0) -> None:
-        mine = self._threads.setdefault(get_ident(), {})
+        mine = self._threads.setdefault(thread_ident(), {})
         mine[name] = mine.get(name, 0.0) + amount
 
     def totals(self) -> Counter[str]:

@@ -21,9 +21,9 @@ from collections import Counter
 from collections.abc import Container
 from contextlib import suppress
 from itertools import count
-from threading import get_ident
 
 from .cells import GAUGE, Key
+from .threads import thread_ident
 
 SLOT = 512
 SLOTS = 1024
@@ -157,7 +157,7 @@ class PageCells:
 
     def add(self, key: Key, amount: float) -> None:
         """Add to a number."""
-        memory, slot = self._slot(get_ident(), key)
+        memory, slot = self._slot(thread_ident(), key)
         _write(memory, slot, _read(memory, slot)[0] + amount)
 
     def put(self, key: Key, value: float) -> None:
