@@ -21,6 +21,12 @@ Connect = Callable[..., redis.Redis]
 
 
 @pytest.fixture
+def redis_server(server_factory: Callable[[], Server]) -> Server:
+    """One of its own: its clients are counted."""
+    return server_factory()
+
+
+@pytest.fixture
 def proxy(redis_server: Server) -> Iterator[Proxy]:
     with Proxy(redis_server.port) as proxy:
         yield proxy
