@@ -21,7 +21,7 @@ demo: $(VENV)/.installed ## see the cache at work on an example application
 	@$(PY) -m examples.analysis.demo
 
 test: $(VENV)/.installed ## run the tests on every Redis-compatible server there is
-	$(PY) -m pytest --redis=all --numprocesses=3 --dist=loadfile $(ARGS)
+	$(PY) -m pytest --redis=all --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 conformance: $(VENV)/.installed ## compare workflows with plain Celery's at every pool, broker and result backend
 	CONFORMANCE_EXAMPLES=$${CONFORMANCE_EXAMPLES:-2000} $(PY) -m pytest tests/conformance/test_generated.py -q

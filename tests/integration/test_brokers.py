@@ -291,6 +291,7 @@ def test_c5_followers_are_delivered_again_after_a_loss_of_the_connection(
     wait_until(
         lambda: worker.log.count("] received") == 6 + again, timeout=PATIENCE, what="messages again"
     )
+    flight.wait_renewed()
     flight.order("done")
     assert flight.values(results) == [["done", leader]] * 6
     notes = 7 if late else 6

@@ -232,27 +232,29 @@ def test_killed_in_the_middle_a_second_run_does_the_rest(scene: Scene, tmp_path:
     assert scene.all_runs("page") == [1] * number
 
 
-def test_a_message_that_warms_comes_twice(scene: Scene) -> None:
+def test_a_message_that_warms_comes_twice(own_scene: Scene, works: Workers) -> None:
     """Its first worker was killed, and took what it was told of its calls along."""
-    warmer = warming.Warmer(scene.task("page"), warm_task.Sending(in_flight=50))
-    source = warm_task.read_calls(scene.calls(50), "page")
+    warmer = warming.Warmer(own_scene.task("page"), warm_task.Sending(in_flight=50))
+    source = warm_task.read_calls(own_scene.calls(50), "page")
     warmer.run(source, until=0.0)
     before = warmer.journey.dump()
-    aside = warming.aside_of(scene.cache.runtime)
-    assert aside is not None
     left = len(warmer.journey.flight)
+    assert left == 50, "nobody runs them yet"
+    works()
+    aside = warming.aside_of(own_scene.cache.runtime)
+    assert aside is not None
     taken: list[str] = []
 
     def all_taken() -> bool:
         taken.extend(aside.take_receipts(warmer.journey.run))
-        return len(taken) == left > 0
+        return len(taken) == left
 
     wait_until(all_taken, what="all receipts")
     journey = warming.Journey.load(before)
-    again = warming.Warmer(scene.task("page"), warm_task.Sending(in_flight=50), journey=journey)
+    again = warming.Warmer(own_scene.task("page"), warm_task.Sending(in_flight=50), journey=journey)
     assert again.run(iter(()))
     assert again.journey.done.stored == 50
-    assert scene.all_runs("page") == [1] * 50
+    assert own_scene.all_runs("page") == [1] * 50
 
 
 # As a Celery task.

@@ -37,11 +37,14 @@ class Leader:
     def progress(self) -> Stage | None:
         """How far it is; None when it will not end by itself: its process is dead or stopped."""
         request = self._request
-        # Celery forgets what was lost on the way to the pool, with the broker's connection say.
-        if request is None or state.requests.get(request.id) is not request:
+        if request is None:
             return None
         if request.time_start is None:
-            return Stage.QUEUED
+            # Celery forgets what was lost on the way to the pool, with the broker's connection say.
+            return Stage.QUEUED if state.requests.get(request.id) is request else None
+        # Not by its id: a message that is acknowledged late comes again meanwhile.
+        if request not in state.active_requests:
+            return None
         if self._in_process and not _runs(request.worker_pid):
             return None
         return Stage.RUNNING
