@@ -139,7 +139,7 @@ def test_the_doctor_examines_a_real_cache(
     done = ask("cache", "doctor", "--json", "--timeout=2")
     assert (done.returncode, done.stderr) == (0, "")
     found = findings(done)
-    assert found["Log"]["told"] == "1 invalidations, 0 patterns in force"
+    assert found["Log"]["told"] == "1 invalidations and refreshes, 0 patterns in force"
     assert found[f"Worker {worker.hostname}"]["level"] == "ok"
     assert found["Broker"]["level"] == "advice"
     assert found["Eviction"]["remedy"].startswith("set maxmemory")
@@ -159,7 +159,7 @@ def test_what_is_wrong_makes_the_exit_code(
     assert done.returncode == 1, done.stderr
     assert "wrong   Eviction: noeviction" in done.stdout
     assert "        Remedy: set maxmemory-policy volatile-lru\n" in done.stdout
-    assert "wrong   Log: 5 invalidations, 0 patterns in force; it has an expiry\n" in done.stdout
+    assert "wrong   Log: 5 invalidations and refreshes, 0 patterns in force; it has" in done.stdout
     assert "ok      Broker: not on the cache's Redis\n" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -160,7 +160,7 @@ def _clock(health: Health) -> Finding:
 def _log(log: LogHealth) -> Finding:
     if not log.incarnation:
         return Finding("Log", Level.OK, "none yet: it begins with the first lookup")
-    told = f"{log.sequence:,} invalidations, {log.bans} patterns in force"
+    told = f"{log.sequence:,} invalidations and refreshes, {log.bans} patterns in force"
     if log.expires:
         remedy = "find out who sets it, and PERSIST the key: when it is gone, every entry misses"
         return Finding("Log", Level.WRONG, f"{told}; it has an expiry", remedy)

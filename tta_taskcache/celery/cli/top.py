@@ -55,7 +55,7 @@ class _View:
         sheet = (part for line in self._sheet().lines(console) for part in line.split())
         for line in [self._head(), Text(), *sheet][: options.max_height]:
             line.no_wrap = True
-            line.truncate(options.max_width)
+            line.truncate(options.max_width, overflow="ellipsis")
             yield line
 
     def _head(self) -> Text:
@@ -63,7 +63,7 @@ class _View:
             return Text(f"The cache can't be reached: {self.fault}", "bold red")
         seconds = self._seconds()
         over = f"Rates of the last {seconds:.0f}s" if seconds else "Rates come in a moment"
-        return Text(f"{over}; Ctrl-C ends it; {self.place}", "dim")
+        return Text(f"{over}; {self.place}", "dim")
 
     def _seconds(self) -> float:
         return self.readings[-1].at - self.readings[0].at if self.readings else 0.0
