@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,10 +223,11 @@ class TestOnRedis(InProcess):
     """Broker, results and, as nobody says otherwise, cache on Redis."""
 
     @pytest.fixture
-    def celery_config(self, redis_server: Server) -> dict[str, Any]:
+    def celery_config(self, server_factory: Callable[[], Server]) -> dict[str, Any]:
+        server = server_factory()  # a worker that tests share would take the messages
         return {
-            "broker_url": redis_server.url(0),
-            "result_backend": redis_server.url(1),
+            "broker_url": server.url(0),
+            "result_backend": server.url(1),
             "taskcache_timeout": 2.0,
         }
 
