@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from celery import Celery, chain, chord, group, signals
 from celery.contrib import pytest as in_process
 from celery.contrib.testing.app import TestApp, setup_default_app
 
-from tests.support.servers import Server
+from tests.support.servers import Server, ServerKind
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, clean_environment
 from tta_taskcache import CachedTask, CacheMiss, TaskCache
@@ -69,6 +69,13 @@ class Project:
     def task(self, function: Any, name: str | None = None, **options: Any) -> Any:
         name = name or function.__name__
         return self.app.task(name=name, base=CachedTask, shared=False, **options)(function)
+
+
+@pytest.fixture(scope="module")
+def server(redis_kind: ServerKind) -> Iterator[Server]:
+    """One of its own: the worker that other modules share would take the messages."""
+    with Server(redis_kind) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -223,11 +230,10 @@ class TestOnRedis(InProcess):
     """Broker, results and, as nobody says otherwise, cache on Redis."""
 
     @pytest.fixture
-    def celery_config(self, server_factory: Callable[[], Server]) -> dict[str, Any]:
-        server = server_factory()  # a worker that tests share would take the messages
+    def celery_config(self, redis_server: Server) -> dict[str, Any]:
         return {
-            "broker_url": server.url(0),
-            "result_backend": server.url(1),
+            "broker_url": redis_server.url(0),
+            "result_backend": redis_server.url(1),
             "taskcache_timeout": 2.0,
         }
 
