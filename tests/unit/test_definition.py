@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from celery import Celery, shared_task
-from celery._state import _on_app_finalizers
+from celery import Celery, _state, shared_task
 
 from tta_taskcache import CachedTask, ConfigurationError
 from tta_taskcache.core.policy import Policy
@@ -21,9 +20,9 @@ def app() -> Iterator[Celery]:
 @pytest.fixture(autouse=True)
 def finalizers() -> Iterator[set[Any]]:
     """What Celery does to every app to come; forgotten afterwards, else all tests get our tasks."""
-    before = set(_on_app_finalizers)
+    before = set(_state._on_app_finalizers)
     yield before
-    _on_app_finalizers.intersection_update(before)
+    _state._on_app_finalizers.intersection_update(before)
 
 
 def own_tasks(app: Celery) -> list[str]:
@@ -72,7 +71,7 @@ def test_decorator(
         decorate(body)
     assert "'proj.wrong'" in str(refused.value)
     assert own_tasks(app) == []
-    assert set(_on_app_finalizers) == finalizers, "no other app gets it either"
+    assert set(_state._on_app_finalizers) == finalizers, "no other app gets it either"
 
 
 @wrong
