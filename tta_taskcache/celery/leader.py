@@ -37,14 +37,14 @@ class Leader:
     def progress(self) -> Stage | None:
         """How far it is; None when it will not end by itself: its process is dead or stopped."""
         request = self._request
-        if request is None:
+        # Celery forgets what was lost on the way to the pool, with the broker's connection say. One
+        # that runs isn't found by its id, when its message, to be acknowledged late, comes again.
+        if request is None or not (
+            request in state.active_requests or state.requests.get(request.id) is request
+        ):
             return None
         if request.time_start is None:
-            # Celery forgets what was lost on the way to the pool, with the broker's connection say.
-            return Stage.QUEUED if state.requests.get(request.id) is request else None
-        # Not by its id: a message that is acknowledged late comes again meanwhile.
-        if request not in state.active_requests:
-            return None
+            return Stage.QUEUED
         if self._in_process and not _runs(request.worker_pid):
             return None
         return Stage.RUNNING
