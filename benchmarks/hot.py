@@ -18,10 +18,10 @@ from typing import Any
 
 from benchmarks.show import console, table
 from tests.support.servers import Server, available
-from tta_taskcache.core.hot import SpaceSaving
-from tta_taskcache.stores.aside import Aside, capacity_for
+from tta_taskcache.core.space_saving import SpaceSaving
 from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.redis import RedisStore
+from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.warming_store import Aside, capacity_for
 
 TOP = 100
 PROCESSES = 8

@@ -18,7 +18,7 @@ from tta_taskcache.cache.outcome import Call
 from tta_taskcache.core import marks
 from tta_taskcache.core.entry import pack
 from tta_taskcache.core.policy import Policy
-from tta_taskcache.stores.sweeps import Sweeping
+from tta_taskcache.stores.sweep_commands import Sweeping
 from tta_taskcache.testing import make_entry
 
 SMALL, LARGE = 1_000, 1_000_000

@@ -3,13 +3,14 @@
 ``@app.task(base=CachedTask, cache_ttl=3600)`` is all it takes on an app whose results are in Redis.
 """
 
-from .celery import ahead, definition
-from .celery.app import TaskCache
-from .celery.handle import MISSING, Explanation
-from .celery.schedules import Invalidate
-from .celery.status import CacheStatus
-from .celery.task import CachedTask
-from .core.warm import Warm
+from .celery.api.cached_task import CachedTask
+from .celery.api.task_cache import TaskCache
+from .celery.api.task_handle import MISSING, Explanation
+from .celery.calls.status import CacheStatus
+from .celery.canvas import group_prefetch
+from .celery.patches import task_decorator
+from .celery.warming.schedules import Invalidate
+from .core.warm_policy import Warm
 from .errors import (
     CacheMiss,
     ConfigurationError,
@@ -20,8 +21,8 @@ from .errors import (
 )
 from .observability.counters import Stats
 
-definition.install()
-ahead.install()
+task_decorator.install()
+group_prefetch.install()
 
 __all__ = [
     "MISSING",

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conformance.cases import CANVASES
 from tests.conformance.stage import Stage, new_tag
-from tta_taskcache.celery import completion, producer
+from tta_taskcache.celery.sites import completion, producer
 
 pytestmark = pytest.mark.one_server_kind
 

@@ -21,13 +21,13 @@ from celery import Celery
 from tests.integration.scraping import scrape
 from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.celery import handover
+from tta_taskcache.celery.calls import lookup_handoff
 
 PATIENCE = 30
 WORK = 0.2
 
 # On a busy machine a message takes long, and a site would look again: here it never does.
-handover.HAND_OVER = 60.0
+lookup_handoff.HAND_OVER = 60.0
 
 app = Celery("tests.integration.metered", set_as_current=False)
 app.conf.update(

@@ -12,11 +12,11 @@ from tta_taskcache.core.entry import Position
 from tta_taskcache.core.events import CircuitChanged, Event, Refused
 from tta_taskcache.core.lease import Claim, Stage
 from tta_taskcache.errors import CircuitOpen, StoreRefused, StoreUnavailable
-from tta_taskcache.stores.aside import Aside
 from tta_taskcache.stores.breaker import Breaker, GuardedStore
 from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.protocol import Look
-from tta_taskcache.stores.redis import RedisStore
+from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.warming_store import Aside
 
 pytestmark = pytest.mark.every_server_kind
 

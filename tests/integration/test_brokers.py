@@ -22,7 +22,7 @@ from tests.support.rabbitmq import Rabbit
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import FolderWorker, Worker
-from tta_taskcache.celery import producer
+from tta_taskcache.celery.sites import producer
 
 pytestmark = pytest.mark.one_server_kind
 

@@ -27,12 +27,12 @@ from tests.support.servers import Server, free_port
 from tests.support.workers import ROOT, clean_environment
 from tta_taskcache import TaskCache
 from tta_taskcache.cache import sweeping
-from tta_taskcache.celery.cli import human
+from tta_taskcache.celery.cli import formatting
 from tta_taskcache.core.entry import Entry, Position, pack
 from tta_taskcache.core.marks import of_call, of_task
-from tta_taskcache.stores.layout import Layout
+from tta_taskcache.stores.key_layout import Layout
 from tta_taskcache.stores.ledger import KEPT
-from tta_taskcache.stores.sweeps import Sweeping
+from tta_taskcache.stores.sweep_commands import Sweeping
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -132,7 +132,7 @@ def test_the_entry_point_is_this_group() -> None:
     ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert human.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_durations(seconds: float, text: str) -> None:
     [(0, "0B"), (999, "999B"), (1049, "1.0kB"), (999_960, "1.0MB"), (5e12, "5000.0GB")],
 )
 def test_sizes(count: float, text: str) -> None:
-    assert human.size(count) == text
+    assert formatting.size(count) == text
 
 
 # stats

@@ -10,7 +10,7 @@ import redis
 
 from tests.support.counting import round_trips
 from tests.support.servers import Server
-from tta_taskcache.cache import filling
+from tta_taskcache.cache import writer
 from tta_taskcache.cache.engine import Engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
 from tta_taskcache.cache.plan import run
@@ -22,9 +22,9 @@ from tta_taskcache.core.lease import Claim, Holding, Lease, Stage
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.errors import CircuitOpen, EntryError, StoreUnavailable
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores import redis as redis_module
+from tta_taskcache.stores import redis_store as redis_module
 from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.near import Near
+from tta_taskcache.stores.l1_cache import Near
 from tta_taskcache.stores.protocol import (
     Command,
     Count,
@@ -38,7 +38,7 @@ from tta_taskcache.stores.protocol import (
     Scan,
     Store,
 )
-from tta_taskcache.stores.redis import RedisStore
+from tta_taskcache.stores.redis_store import RedisStore
 from tta_taskcache.testing import FakeClock, FaultyStore, make_entry
 
 DELTA = 0.25
@@ -424,7 +424,7 @@ def test_r1b_nobody_waits_for_a_result_that_cant_be_stored(start: Start, here: P
     assert here.filled() == Filled("t", "t:k", 0, "unserializable")
     lease = other.claim("b")
     assert (lease.is_ours, lease.is_followed, lease.stage) == (False, False, Stage.UNSHARED)
-    assert 0 < lease.remaining <= filling.UNSHARED_FOR
+    assert 0 < lease.remaining <= writer.UNSHARED_FOR
     other.invalidate("t:t")
     assert other.claim("b").is_ours, "the next results may be others"
 
@@ -432,7 +432,7 @@ def test_r1b_nobody_waits_for_a_result_that_cant_be_stored(start: Start, here: P
 def test_r1b_what_took_too_long_to_be_stored_is_not_waited_for(here: Process) -> None:
     miss = here.look(claim=claim("a"))
     assert isinstance(miss, Miss)
-    long = filling.MAX_RUN + 1
+    long = writer.MAX_RUN + 1
     plan = here.engine.fill(call(), miss.position, "v", run_seconds=long, task_id="id", owner="a")
     assert not run(plan, here.store)
     assert here.filled().reason == "too-late"

@@ -30,8 +30,8 @@ from tta_taskcache.core.lease import Claim, Holding, Stage
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.observability.counters import Counters
 from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.near import Near
-from tta_taskcache.stores.redis import RedisStore
+from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.redis_store import RedisStore
 from tta_taskcache.testing import FakeClock
 
 CHAOS_EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES") or 0)

@@ -17,7 +17,7 @@ from tests.integration.benches import Bench
 from tests.support.servers import Server
 from tests.support.workers import ROOT, Worker, clean_environment
 from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.celery import nearest
+from tta_taskcache.celery.lookup import nearest_entry
 from tta_taskcache.core import traits
 from tta_taskcache.core.entry import unpack
 
@@ -159,7 +159,7 @@ def test_other_parameters_are_named_as_such(redis_server: Server) -> None:
 
 
 def test_a_search_is_bounded(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(nearest_entry, "MAX_ENTRIES", 10)
     task = make_app(redis_server, "1")
     with task.taskcache().context(tenant="t", locale="sv"):
         for i in range(15):

@@ -10,7 +10,7 @@ from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.health import examine
 from tta_taskcache.stores.protocol import Invalidate
-from tta_taskcache.stores.redis import RedisStore
+from tta_taskcache.stores.redis_store import RedisStore
 
 pytestmark = pytest.mark.every_server_kind
 

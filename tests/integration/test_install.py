@@ -15,8 +15,8 @@ from pydantic import BaseModel
 import tta_taskcache
 from tests.support.servers import Server
 from tta_taskcache import CachedTask, ConfigurationError, TaskCache
-from tta_taskcache.celery import app as app_module
-from tta_taskcache.celery.serializers import CODECS
+from tta_taskcache.celery.api import task_cache as app_module
+from tta_taskcache.celery.config.serializers import CODECS
 
 pytestmark = pytest.mark.one_server_kind
 

@@ -23,7 +23,7 @@ from tta_taskcache.core.entry import Position
 from tta_taskcache.core.lease import Claim, Holding, Lease, Stage
 from tta_taskcache.core.marks import Ban
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
-from tta_taskcache.stores import redis as redis_module
+from tta_taskcache.stores import redis_store as redis_module
 from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.protocol import (
     Bans,
@@ -37,8 +37,15 @@ from tta_taskcache.stores.protocol import (
     Renew,
     Scan,
 )
-from tta_taskcache.stores.redis import RedisStore
-from tta_taskcache.stores.sweeps import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
+from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.sweep_commands import (
+    AskForSweep,
+    NoteSweep,
+    ReadSweep,
+    Sweep,
+    Sweeping,
+    Swept,
+)
 from tta_taskcache.testing.contract import (
     LONG,
     claim,

@@ -16,7 +16,7 @@ from tests.support.servers import Server, ServerKind
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, Worker, clean_environment
 from tta_taskcache import TaskCache
-from tta_taskcache.celery.hot import aside_of
+from tta_taskcache.celery.calls.hot_calls import aside_of
 
 PATIENCE = 60
 

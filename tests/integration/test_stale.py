@@ -10,7 +10,7 @@ from tests.integration.benches import Bench
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
-from tta_taskcache.cache import refreshing
+from tta_taskcache.cache import refresher
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -96,7 +96,7 @@ def test_r5_the_last_result_stands_in_for_a_run_that_fails(
 def test_r5_the_next_try_replaces_the_last_result(
     bench: Bench, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refreshing, "TRY_AGAIN", 0.1)
+    monkeypatch.setattr(refresher, "TRY_AGAIN", 0.1)
     task = bench.task("cached.kept")
     assert task.cache.call(bench.tag) == 1
     become_stale(bench, task, "only stands in")

@@ -19,11 +19,11 @@ from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position, pack
 from tta_taskcache.core.lease import Claim, Holding, Stage
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
-from tta_taskcache.stores import redis as redis_module
-from tta_taskcache.stores import state as state_module
+from tta_taskcache.stores import log_state as state_module
+from tta_taskcache.stores import redis_store as redis_module
 from tta_taskcache.stores.breaker import Breaker, GuardedStore
 from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.memory import MemoryStore
+from tta_taskcache.stores.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import (
     Command,
     Count,
@@ -38,7 +38,7 @@ from tta_taskcache.stores.protocol import (
     Scan,
     Store,
 )
-from tta_taskcache.stores.redis import RedisStore
+from tta_taskcache.stores.redis_store import RedisStore
 from tta_taskcache.testing import FakeClock, FaultyStore, StoreContract, make_entry
 from tta_taskcache.testing.contract import (
     LONG,

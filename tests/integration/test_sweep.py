@@ -15,8 +15,8 @@ from tests.support.servers import Server, free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
 from tta_taskcache.cache import sweeping
-from tta_taskcache.celery import chores
-from tta_taskcache.stores.sweeps import Sweeping
+from tta_taskcache.celery.maintenance import maintenance_tasks
+from tta_taskcache.stores.sweep_commands import Sweeping
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -191,7 +191,7 @@ def test_a_worker_goes_on_with_one_sent_to_it(own: Bench, own_worker: Worked) ->
     left = batch(own, Sweeping())
     assert left.cursor
     so_far = {name: getattr(left, name) for name in left.__slots__}
-    own.app.tasks[chores.SWEEP].apply_async((so_far,), ignore_result=True)
+    own.app.tasks[maintenance_tasks.SWEEP].apply_async((so_far,), ignore_result=True)
     own_worker(own)
     wait_until(lambda: progress(own).is_over, timeout=PATIENCE, what="the end of the sweep")
     assert not stored(own)
@@ -213,7 +213,7 @@ def test_a_worker_does_it_in_slices(
         wait_until(lambda: progress(bench).is_over, timeout=2 * PATIENCE, what="the end")
         wait_until(lambda: worker.log.count("received") == worker.log.count("succeeded"))
     done = re.findall(r"Task ([\w.]+)\[\S+ succeeded", worker.log)
-    assert done[0] == done[-1] == chores.SWEEP
+    assert done[0] == done[-1] == maintenance_tasks.SWEEP
     assert "plain.add" in done
     assert not stored(bench)
 
@@ -239,7 +239,7 @@ def test_a_queued_invalidation_outlasts_redis(
     held.kill()
     result = bench.cache.invalidate(pattern="cached.add:*", queue=True)
     assert result is not None
-    retried = f"Task {chores.INVALIDATE}[{result.id}] retry"
+    retried = f"Task {maintenance_tasks.INVALIDATE}[{result.id}] retry"
     wait_until(lambda: retried in worker.log, timeout=PATIENCE, what="a retry")
     assert not result.ready()
     held.restart()
@@ -261,7 +261,7 @@ def test_a_queued_invalidation_ends_what_it_names(
         proxy.cut()
         result = bench.cache.invalidate(task="cached.add", queue=True)
         assert result is not None
-        retried = f"Task {chores.INVALIDATE}[{result.id}] retry"
+        retried = f"Task {maintenance_tasks.INVALIDATE}[{result.id}] retry"
         wait_until(lambda: retried in worker.log, timeout=PATIENCE, what="a retry")
         assert stored(bench, held) == ended
         proxy.accept()

@@ -17,9 +17,10 @@ from tests.support.servers import Server, free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 from tta_taskcache import ConfigurationError, StoreUnavailable, TaskCache
-from tta_taskcache.celery import warm_task, warming
-from tta_taskcache.celery.calls import Asked, identify
-from tta_taskcache.celery.hot import hottest, note
+from tta_taskcache.celery.calls.call_request import Asked, identify
+from tta_taskcache.celery.calls.hot_calls import hottest, note
+from tta_taskcache.celery.warming import warm_task
+from tta_taskcache.celery.warming import warmer as warming
 
 
 def test_calls_are_run_once_and_then_fresh(scene: Scene) -> None:

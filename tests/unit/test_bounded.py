@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tta_taskcache.stores.bounded import BoundedMap, Flags
+from tta_taskcache.stores.bounded_map import BoundedMap, Flags
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tta_taskcache.celery.serializers import CODECS
+from tta_taskcache.celery.config.serializers import CODECS
 from tta_taskcache.core.codec import Codecs, Compressor, Serializer, json_dumps, json_loads
 from tta_taskcache.errors import EntryError, UnserializableResult
 

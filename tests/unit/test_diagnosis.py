@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tta_taskcache.celery.diagnosis import diagnose
-from tta_taskcache.celery.findings import Facts, Finding, Level
-from tta_taskcache.celery.settings import Settings
+from tta_taskcache.celery.config.settings import Settings
+from tta_taskcache.celery.doctor.checks import diagnose
+from tta_taskcache.celery.doctor.facts import Facts, Finding, Level
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.stores.health import Health, LogHealth, ServerHealth
 

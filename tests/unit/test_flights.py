@@ -10,7 +10,9 @@ import pytest
 
 from tests.support.waiting import wait_until
 from tta_taskcache.cache.engine import Engine
-from tta_taskcache.cache.flights import (
+from tta_taskcache.cache.outcome import Call, Hit, Miss
+from tta_taskcache.cache.plan import Pause, Plan, run
+from tta_taskcache.cache.single_flight import (
     BELL_PAUSE,
     FIRST_PAUSE,
     MAX_PAUSE,
@@ -18,16 +20,14 @@ from tta_taskcache.cache.flights import (
     Flights,
     LockBell,
 )
-from tta_taskcache.cache.outcome import Call, Hit, Miss
-from tta_taskcache.cache.plan import Pause, Plan, run
 from tta_taskcache.core.codec import Codecs
 from tta_taskcache.core.events import Coalesced, Event, Lookup
 from tta_taskcache.core.lease import Claim, Holding, Stage
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.memory import MemoryStore
-from tta_taskcache.stores.near import Near
+from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Look, Renew, Store
 from tta_taskcache.testing import FakeClock, FaultyStore
 

@@ -1,4 +1,4 @@
-"""Learning which keys are requested most: core/hot.py, and what a process notes of its traffic."""
+"""Learning which keys are requested most: the sketch, and what a process notes of its traffic."""
 
 import gc
 import os
@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache, Warm
-from tta_taskcache.celery import hot as learning
-from tta_taskcache.celery.calls import Asked, identify
-from tta_taskcache.core.hot import SpaceSaving
-from tta_taskcache.stores.aside import Aside, capacity_for
+from tta_taskcache.celery.calls import hot_calls as learning
+from tta_taskcache.celery.calls.call_request import Asked, identify
+from tta_taskcache.core.space_saving import SpaceSaving
+from tta_taskcache.stores.warming_store import Aside, capacity_for
 
 Stream = list[str]
 streams = st.lists(st.integers(0, 40).map(str), max_size=300)

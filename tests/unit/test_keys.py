@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
 
-from tta_taskcache.celery.serializers import reduce
+from tta_taskcache.celery.config.serializers import reduce
 from tta_taskcache.core.binding import Binder
 from tta_taskcache.core.canonical import canonical
 from tta_taskcache.core.keys import KEY_FORMAT, Keyer

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tta_taskcache.cache.filling import MAX_RUN
-from tta_taskcache.cache.leases import RENEWALS, RETRY, Leases
+from tta_taskcache.cache.lease_keeper import RENEWALS, RETRY, Leases
+from tta_taskcache.cache.writer import MAX_RUN
 from tta_taskcache.core.events import Event, Fault
 from tta_taskcache.core.lease import Holding, Stage
 from tta_taskcache.errors import StoreUnavailable

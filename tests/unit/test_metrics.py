@@ -13,9 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tta_taskcache.core import events as e
-from tta_taskcache.observability.families import FAMILIES, Kind
-from tta_taskcache.observability.prometheus import Metrics, NativeSink, metrics_of
-from tta_taskcache.observability.serving import MetricsServer
+from tta_taskcache.observability.metric_families import FAMILIES, Kind
+from tta_taskcache.observability.metrics_server import MetricsServer
+from tta_taskcache.observability.prometheus_metrics import Metrics, NativeSink, metrics_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,7 +132,8 @@ def test_prometheus_clients_values_say_the_same(
     full: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In its multiprocess mode these are used: names, labels, buckets and numbers are equal."""
-    monkeypatch.setattr("tta_taskcache.observability.prometheus.is_multiprocess", lambda: True)
+    prometheus = "tta_taskcache.observability.prometheus_metrics"
+    monkeypatch.setattr(f"{prometheus}.is_multiprocess", lambda: True)
     native, registry = Metrics("x"), prometheus_client.CollectorRegistry()
     native.watch(full._kept_by_the_test)  # type: ignore[attr-defined]
     assert isinstance(native._sink, NativeSink)

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position
 from tta_taskcache.core.marks import Ban
-from tta_taskcache.stores import near as near_module
-from tta_taskcache.stores.near import Near
+from tta_taskcache.stores import l1_cache as near_module
+from tta_taskcache.stores.l1_cache import Near
 from tta_taskcache.stores.protocol import Record
 from tta_taskcache.testing import make_entry
 

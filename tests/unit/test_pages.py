@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tta_taskcache.observability.cells import GAUGE, Cells, MemoryCells
-from tta_taskcache.observability.pages import PAGE, SLOTS, PageCells, SharedFile
+from tta_taskcache.observability.shared_cells import PAGE, SLOTS, PageCells, SharedFile
 
 KEY = ("hits", "a|b", "ü")
 

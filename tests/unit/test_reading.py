@@ -17,8 +17,8 @@ from tta_taskcache.core.lease import Claim, Lease, Stage
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.errors import CircuitOpen, StoreUnavailable
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.memory import MemoryStore
-from tta_taskcache.stores.near import Near
+from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Bans, Command, Look, Looked, ReadBans, Release, Reply
 from tta_taskcache.testing import FakeClock
 

@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from tta_taskcache import TaskCache
-from tta_taskcache.celery.settings import NAMES, Settings, read_settings
+from tta_taskcache.celery.config.settings import NAMES, Settings, read_settings
 from tta_taskcache.core.entry import Position, pack, unpack
 from tta_taskcache.errors import ConfigurationError
 from tta_taskcache.stores.address import SCHEMES, read_url

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tta_taskcache.observability.threads import thread_ident
+from tta_taskcache.observability.thread_ids import thread_ident
 
 PATCH = {
     "gevent": "from gevent import monkey; monkey.patch_all(); from gevent import spawn, sleep",
@@ -17,7 +17,7 @@ COUNT = """
 import threading
 from tta_taskcache.core.events import Ran
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.observability.threads import thread_ident
+from tta_taskcache.observability.thread_ids import thread_ident
 
 counters, theirs, ours, over = Counters(), set(), set(), []
 

@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tta_taskcache.cache.leases import Leases
+from tta_taskcache.cache.lease_keeper import Leases
 from tta_taskcache.core.entry import Position
 from tta_taskcache.core.lease import Holding, Stage
-from tta_taskcache.stores.bounded import BoundedMap
-from tta_taskcache.stores.near import Near
+from tta_taskcache.stores.bounded_map import BoundedMap
+from tta_taskcache.stores.l1_cache import Near
 from tta_taskcache.stores.protocol import Record
 from tta_taskcache.testing import make_entry
 

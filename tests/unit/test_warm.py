@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tta_taskcache import CachedTask, ConfigurationError, Invalidate, TaskCache, Warm
-from tta_taskcache.celery import schedules
+from tta_taskcache.celery.warming import schedules
+from tta_taskcache.core.call_spec import Spelled, lines, spelled
 from tta_taskcache.core.pacing import Pace
-from tta_taskcache.core.spelled import Spelled, lines, spelled
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

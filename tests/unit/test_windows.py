@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from tta_taskcache.cache.engine import Engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
 from tta_taskcache.cache.plan import run
-from tta_taskcache.cache.refreshing import REFRESH_PAUSE, TRY_AGAIN
+from tta_taskcache.cache.refresher import REFRESH_PAUSE, TRY_AGAIN
 from tta_taskcache.core import marks
 from tta_taskcache.core.codec import Codecs
 from tta_taskcache.core.decide import Verdict, judge_age
@@ -31,8 +31,8 @@ from tta_taskcache.core.events import Event, Lookup
 from tta_taskcache.core.lease import Claim, Stage
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.memory import MemoryStore
-from tta_taskcache.stores.near import Near
+from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Command, Fill, Reply
 from tta_taskcache.testing import FakeClock, make_entry
 

@@ -27,7 +27,7 @@ from ..stores.protocol import (
 )
 from .outcome import Call, Hit, Miss
 from .plan import Plan
-from .refreshing import Refresher
+from .refresher import Refresher
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..stores.sweeps import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
+from ..stores.sweep_commands import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
 from .engine import Engine
 from .plan import Pause, Plan
 

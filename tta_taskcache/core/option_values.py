@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from .warm import Warm
+from .warm_policy import Warm
 
 #: One year: longer entries are a mistake (milliseconds for seconds, mostly) or a database.
 MAX_TTL = 366 * 86400.0

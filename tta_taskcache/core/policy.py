@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .option_values import ALL_SITES, READERS, Choices, Site, WrongValue, read_cost
-from .warm import Warm
+from .warm_policy import Warm
 
 #: ``cache_version="source"``: the version is a digest of the task's source code.
 SOURCE = "source"

@@ -11,8 +11,8 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Protocol
 
-from .families import Family
-from .threads import thread_ident
+from .metric_families import Family
+from .thread_ids import thread_ident
 
 #: The name of a family, its labels, and for a histogram which of its numbers.
 Key = tuple[str, ...]

@@ -25,7 +25,7 @@ from ..core.events import (
     Shadowed,
     Verified,
 )
-from .threads import thread_ident
+from .thread_ids import thread_ident
 
 #: Seconds between two hand-overs to the shared totals.
 FLUSH_INTERVAL = 1.0

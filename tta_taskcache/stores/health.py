@@ -11,9 +11,9 @@ import redis
 from redis.exceptions import RedisClusterException
 
 from ..errors import StoreUnavailable
-from . import state as log
+from . import log_state as log
 from .connection import Link
-from .layout import Layout
+from .key_layout import Layout
 from .nodes import holder, primaries
 
 #: How often the latency is measured.

@@ -11,7 +11,7 @@ from itertools import chain
 from time import time
 from typing import Any
 
-from .layout import Layout
+from .key_layout import Layout
 from .protocol import Counts
 from .scripts import script
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ..core.entry import Entry, Position
 from ..core.lease import Claim, Holding, Lease
 from ..core.marks import Ban
-from .sweeps import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
+from .sweep_commands import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
 
 #: Increments to the shared counters, by field name; they ride on other commands.
 Counts = Mapping[str, float]

@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 from celery.bin.base import handle_preload_options
 
-from .. import control  # noqa: F401 - the commands of `celery inspect` and `celery control`
+from ..worker import control  # noqa: F401 - the commands of `celery inspect` and `celery control`
 
 #: Each is a command of this name in a module of this name, in the order of the help.
 COMMANDS = ("stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor")
@@ -38,7 +38,7 @@ class CacheGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(f".{cmd_name}", __name__), cmd_name)
+        command: click.Command = getattr(import_module(f".commands.{cmd_name}", __name__), cmd_name)
         return command
 
 

@@ -7,8 +7,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from ...stores.sweeps import Sweeping
-from . import human
+from ...stores.sweep_commands import Sweeping
+from . import formatting
 from .session import note
 
 #: Width of the bar itself: with the figures of ten million keys it fits into 80 columns.
@@ -23,7 +23,7 @@ def share(now: Sweeping) -> float:
 def figures(now: Sweeping) -> str:
     """How far a sweep has come, in words."""
     keys = f"{now.visited:,}/{max(now.total, now.visited):,} keys"
-    return f"{keys}, {now.dropped:,} dropped, {human.size(now.freed)} freed"
+    return f"{keys}, {now.dropped:,} dropped, {formatting.size(now.freed)} freed"
 
 
 class Quiet:

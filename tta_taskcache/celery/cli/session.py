@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ...errors import ConfigurationError, StoreUnavailable
-from ..app import TaskCache, cache_of
+from ..api.task_cache import TaskCache, cache_of
 
 #: Seconds that a command to Redis may take here, if the app's own timeout is shorter: nobody's
 #: task waits.

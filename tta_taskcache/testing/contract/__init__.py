@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from .bans import Bans
+from .ban_tests import Bans
 from .base import (
     LONG,
     SHORT,
@@ -25,15 +25,15 @@ from .base import (
     scan,
     totals,
 )
-from .counting import Counting
-from .entries import Entries
-from .leases import Leases, claim
-from .log import Log
-from .many import Many, look_many
-from .refreshes import Refreshes
-from .scanning import Scanning
-from .sweeps import Sweeps, sweep
-from .takeovers import Takeovers
+from .counter_tests import Counting
+from .entry_tests import Entries
+from .lease_tests import Leases, claim
+from .log_tests import Log
+from .look_many_tests import Many, look_many
+from .refresh_tests import Refreshes
+from .scan_tests import Scanning
+from .sweep_tests import Sweeps, sweep
+from .takeover_tests import Takeovers
 
 __all__ = [
     "LONG",

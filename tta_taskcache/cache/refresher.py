@@ -1,0 +1,150 @@
+"""Stale results: who has them refreshed, and when they stand in for a run that fails (RFC 5861)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ..core.decide import Verdict
+from ..core.entry import HEADER_BYTES, pack
+from ..core.events import Coalesced, Lookup
+from ..core.lease import Claim
+from ..errors import StoreUnavailable
+from ..stores.bounded_map import Flags
+from ..stores.protocol import BeginRefresh, Fill, Look, Looked
+from .outcome import Call, Hit, Miss
+from .plan import Plan
+from .writer import Filler
+
+#: The reason of a miss that would have been a hit, and runs to be compared with it.
+VERIFY = "verify"
+
+#: Seconds for which nobody else refreshes a key; at least two run times.
+REFRESH_PAUSE = 5.0
+
+#: Seconds between two questions of this process whether a key needs a refresh, and how many keys
+#: it remembers asking for.
+ASK_AGAIN = 1.0
+MAX_ASKED = 10_000
+
+#: Seconds for which a stale result stands in for a run that fails, before another is tried.
+TRY_AGAIN = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Refresher(Filler):
+    """Serves what is stale, and sees to it that it doesn't stay so. Its methods return plans.
+
+    Attributes:
+        in_background: Whether somebody else can refresh what this process reads.
+        asked: The keys that this process has just asked to refresh.
+    """
+
+    in_background: bool = True
+    asked: Flags = field(default_factory=lambda: Flags(MAX_ASKED))
+
+    def ask(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
+        """``find``, and see to it that somebody refreshes what is stale, or is soon."""
+        found = yield from self.find(call, claim)
+        if isinstance(found, Hit):
+            return (yield from self.mind_refresh(call, found))
+        return found
+
+    def mind_refresh(self, call: Call, hit: Hit) -> Plan[Hit | Miss]:
+        """See to it that what a hit was found to need is done, once.
+
+        Returns:
+            The hit, with ``refresh`` when it is on the caller; or a miss, when nobody else can.
+        """
+        if not hit.verdict.asks_for_refresh:
+            return hit
+        if not self.asked.take(call.key, self.clock(), ASK_AGAIN):
+            return hit
+        pause = max(REFRESH_PAUSE, 2 * hit.entry.run_seconds)
+        try:
+            granted: bool = yield BeginRefresh(call.key, pause)
+        except StoreUnavailable:
+            return hit
+        if granted and not self.in_background:
+            return Miss(hit.verdict.value, (yield from self.position(call)))
+        return replace(hit, refresh=granted)
+
+    def fall_back(self, call: Call, site: str, owner: str) -> Plan[Hit | None]:
+        """The last good result, when a run has failed for good (``stale-if-error``).
+
+        It is served without another try for a while, so that what fails isn't hammered.
+
+        Args:
+            call: The call.
+            site: Where it ran.
+            owner: Of the lease that it was led with; empty if none.
+        """
+        now = self.clock()
+        try:
+            looked: Looked = yield Look(call.key, call.marks)
+            if looked.position is None:
+                return None
+            found = yield from self._judge(call, looked, looked.position, now, failed=True)
+            if isinstance(found, Miss):
+                return None
+            if looked.frame and found.verdict is Verdict.STALE_IF_ERROR:
+                above = max(0, int((found.remaining - TRY_AGAIN) * 1000))
+                entry = replace(found.entry, served_above_ms=above)
+                frame, header = pack(entry, self.secret), looked.frame[:HEADER_BYTES]
+                held: bool = yield Fill(
+                    call.key, frame, found.remaining, owner=owner, instead_of=header
+                )
+                if held:  # else there is a newer one by now
+                    self.near.put(entry, now + found.remaining, looked.position.sequence)
+                else:
+                    self.near.entries.drop(call.key)
+        except StoreUnavailable:
+            return None
+        # The run was made, and has failed: nothing was saved.
+        self.tell(call, site, found, saved=False)
+        return found
+
+    def tell(
+        self,
+        call: Call,
+        site: str,
+        found: Hit | Miss,
+        *,
+        seconds: float | None = None,
+        waited: float | None = None,
+        saved: bool = True,
+    ) -> None:
+        """Tell the observers what a look has found.
+
+        Args:
+            call: The call.
+            site: Where it was looked for.
+            found: What was found.
+            seconds: How long the look took; of a look for several calls, this one's share.
+            waited: For how long the call waited for an equal one in flight, if it did.
+            saved: Whether a hit means that there was no run.
+        """
+        if isinstance(found, Miss):
+            self.observe(Lookup(call.task, call.key, site, None, found.reason, seconds=seconds))
+            return
+        if call.verify and found.can_be_verified:
+            self.observe(Lookup(call.task, call.key, site, None, VERIFY, seconds=seconds))
+            return
+        entry = found.entry
+        if waited is not None:
+            self.observe(Coalesced(call.task, call.key, site, waited))
+        self.observe(
+            Lookup(
+                call.task,
+                call.key,
+                site,
+                found.layer,
+                "",
+                saved_seconds=max(0.0, entry.run_seconds - (seconds or 0.0)) if saved else 0.0,
+                age=found.age,
+                computed_by=entry.task_id,
+                freshness=found.verdict.value,
+                saved_cost=entry.cost if saved else 0.0,
+                seconds=seconds,
+                coalesced=waited is not None,
+            )
+        )

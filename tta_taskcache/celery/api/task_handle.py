@@ -1,0 +1,237 @@
+"""``task.cache``: the cache as seen from one task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ...cache.outcome import Call, Hit, Miss
+from ...core.decide import Verdict
+from ...errors import StoreUnavailable, UncacheableCall
+from ..calls import context
+from ..calls.cached_errors import value_of
+from ..calls.call_request import Asked, as_sent, identify, is_enabled, with_traits
+from ..lookup import read_through
+from ..lookup.lookup import Start, look
+from ..lookup.nearest_entry import Search, search
+
+if TYPE_CHECKING:
+    from ..config.runtime import Runtime
+    from ..warming.warm_progress import Warmed
+    from .cached_task import CachedTask
+
+
+@final
+class Missing:
+    """The type of ``MISSING``."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+#: What ``task.cache.get`` returns when nothing is stored: ``None`` is a result like any other.
+MISSING: Final = Missing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What the cache knows of one call, and why it would or wouldn't answer it.
+
+    Attributes:
+        task: The task's name.
+        status: ``hit``, ``miss`` or ``bypass``.
+        reason: Why, in a sentence.
+        key: The call's key, when it has one.
+        arguments: The arguments as they were bound, with defaults.
+        vary: The context headers that count, and their values.
+        layer: Where the entry was found.
+        age: Seconds since it was stored.
+        remaining: Seconds until it expires.
+        task_id: Id of the task that computed it.
+        stale: Whether it is past its ttl.
+        search: For a call of which nothing is stored: the nearest that is (``Nearest``).
+    """
+
+    task: str
+    status: str
+    reason: str
+    key: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    vary: dict[str, Any] = field(default_factory=dict)
+    layer: str | None = None
+    age: float | None = None
+    remaining: float | None = None
+    task_id: str | None = None
+    stale: bool = False
+    search: Search | None = None
+
+    def __str__(self) -> str:
+        why = f"{self.reason}; {self.search}" if self.search is not None else self.reason
+        return f"{self.task}: {self.status}: {why}"
+
+
+_REASONS = {
+    "ended": "it is stale: it only stands in for a run that fails",
+    "invalid": "the task's cache_validate refuses the stored result",
+    "validate-failed": "the task's cache_validate has raised an exception",
+    "absent": "nothing is stored: it was never run, it has expired, or it was evicted",
+    "expired": "the entry has just expired",
+    "invalidated": "an invalidation has ended the entry",
+    "serializer": "the entry was stored with another serializer or compression",
+    "corrupt": "the bytes stored under this key are no entry",
+    "format": "the entry was stored by another version of this library",
+    "signature": "the entry's signature doesn't fit its bytes, its key and the secret",
+    "log-lost": "Redis has lost the invalidation log: a new one is being started",
+    "unavailable": "the store can't be reached",
+}
+
+
+def _told(hit: Hit) -> str:
+    what = "a failure, remembered" if hit.entry.is_failure else "stored"
+    kind = "" if hit.verdict is Verdict.FRESH else f" ({hit.verdict.value})"
+    return f"{what} {hit.age:.1f} s ago, for another {hit.remaining:.1f} s{kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHandle:
+    """The cache bound to one task. Arguments are given as the task is called.
+
+    The context is that of the calling code: ``cache.context(…)``, or the running task's.
+    """
+
+    task: CachedTask
+
+    @property
+    def _runtime(self) -> Runtime:
+        return self.task.taskcache().runtime
+
+    def _asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
+        return as_sent(Asked(self.task, args, kwargs, context.of_new_call(None)))
+
+    def key(self, *args: Any, **kwargs: Any) -> str:
+        """The key of a call.
+
+        Raises:
+            WrongArguments: The arguments don't fit the task.
+            UncacheableCall: It can't have a key: a header is missing, or an argument has no
+                canonical form.
+        """
+        return identify(self._asked(args, kwargs)).key
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        """The stored result of a call, or ``MISSING``; never runs anything.
+
+        Raises:
+            Exception: What the run has raised, if that is remembered (``cache_errors``).
+        """
+        found = look(self._asked(args, kwargs), None, Start(runs=False))
+        if found.hit is None:
+            return MISSING
+        return value_of(self.task.taskcache_keyer().policy, found.hit)
+
+    def set(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        """Store a result for a call, as if it had just run.
+
+        Returns:
+            Whether it was stored.
+
+        Raises:
+            WrongArguments: The arguments don't fit the task.
+            UncacheableCall: The call can't have a key.
+        """
+        asked = self._asked(args, kwargs)
+        call = with_traits(asked, identify(asked))
+        if not is_enabled(self.task):
+            return False
+        position = self._runtime.run(self._runtime.engine.position(call))
+        fill = self._runtime.engine.fill(
+            call, position, value, run_seconds=0.0, task_id=None, replaces=True
+        )
+        return self._runtime.run(fill)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Read through: the stored result, or run the task here and store what it returns.
+
+        Equal calls in flight run once, in this process and others: the others wait here.
+        """
+        asked = self._asked(args, kwargs)
+        return read_through.answer_or_run(asked, None, lambda: self.task(*args, **kwargs), None)[1]
+
+    def invalidate(self, *args: Any, **kwargs: Any) -> None:
+        """End the entry of one call, everywhere, now.
+
+        Raises:
+            UncacheableCall: The call can't have a key.
+            StoreUnavailable: It was not acknowledged.
+        """
+        self.task.taskcache().invalidate(key=self.key(*args, **kwargs))
+
+    def clear(self) -> None:
+        """End all entries of this task, everywhere, now.
+
+        Raises:
+            StoreUnavailable: It was not acknowledged.
+        """
+        self.task.taskcache().invalidate(task=self.task)
+
+    def warm(self, calls: Any = None, **options: Any) -> Warmed:
+        """Make calls of this task before anybody asks for them (see ``TaskCache.warm``).
+
+        Args:
+            calls: The calls.
+            **options: As of ``TaskCache.warm``: ``hot``, ``rate``, ``in_flight``, ``queue`` and
+                ``priority``.
+        """
+        return self.task.taskcache().warm(self.task, calls, **options)
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Say whether the cache would answer a call, and why. Changes and runs nothing.
+
+        When nothing is stored for it, it is compared with up to a thousand stored calls of the
+        task: each entry keeps short digests of its arguments.
+
+        Raises:
+            WrongArguments: The arguments don't fit the task.
+        """
+        keyer, headers = self.task.taskcache_keyer(), context.of_new_call(None)
+        about = Explanation(
+            task=self.task.name,
+            status="bypass",
+            reason="caching is off for this task, this app or this block",
+            arguments=keyer.binder.arguments(args, kwargs),
+            vary={name: headers.get(name) for name in keyer.policy.vary},
+        )
+        if context.is_switched_off() or not is_enabled(self.task):
+            return about
+        try:
+            asked = self._asked(args, kwargs)
+            call = with_traits(asked, identify(asked))
+        except UncacheableCall as error:
+            return replace(about, reason=str(error))
+        found = self._runtime.run(self._runtime.engine.find(call))
+        if isinstance(found, Miss):
+            reason = _REASONS.get(found.reason, found.reason)
+            nearest = self._search(call) if found.reason == "absent" else None
+            return replace(about, status="miss", reason=reason, key=call.key, search=nearest)
+        return replace(
+            about,
+            status="hit",
+            reason=_told(found),
+            key=call.key,
+            layer=found.layer,
+            age=found.age,
+            remaining=found.remaining,
+            task_id=found.entry.task_id,
+            stale=found.verdict.is_stale,
+        )
+
+    def _search(self, call: Call) -> Search | None:
+        """Compare a call with those that are stored; None when the store can't be read."""
+        subjects = self.task.taskcache_keyer().subjects
+        try:
+            return search(self._runtime, self.task.name, subjects, call.traits)
+        except StoreUnavailable:
+            return None

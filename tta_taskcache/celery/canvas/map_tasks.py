@@ -1,0 +1,78 @@
+"""``task.map``, ``task.starmap`` and ``task.chunks``: one message, many calls (promise R3).
+
+The worker that gets the message looks all of its calls up in one round trip, and runs those that
+nothing is stored for, one after the other as Celery does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, Task
+from celery.canvas import signature
+
+from ...core.option_values import Site
+from ..calls import context
+from ..calls.call_request import AT_ONCE, Asked, is_cached
+from ..lookup import read_through
+from ..lookup.lookup import look_all
+
+if TYPE_CHECKING:
+    from ..api.cached_task import CachedTask
+
+#: Celery's tasks behind them, and how each makes arguments of an item.
+_ARGUMENTS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+    "celery.map": lambda item: (item,),
+    "celery.starmap": tuple,
+}
+
+
+def install(app: Celery) -> None:
+    """Let Celery's mapping tasks of an app use the cache."""
+
+    def wrap(**_: Any) -> None:
+        for name, arguments in _ARGUMENTS.items():
+            # Celery's tasks may be about to be registered, and this called again. Not by
+            # ``app.tasks``: who first asks for that holds its lock, and waits for ours.
+            task = app._tasks.get(name)
+            if task is not None and not hasattr(task.run, "_taskcache_arguments"):
+                task.run = _mapping(app, task, task.run, arguments)
+
+    app.on_after_finalize.connect(wrap, weak=False)
+    if app.finalized:
+        wrap()
+
+
+def _mapping(
+    app: Celery,
+    mapper: Task,
+    run_all: Callable[[Any, Any], list[Any]],
+    arguments: Callable[[Any], tuple[Any, ...]],
+) -> Callable[[Any, Iterable[Any]], list[Any]]:
+    def run(task: Any, it: Iterable[Any]) -> list[Any]:
+        target = signature(task, app=app).type
+        if not is_cached(target):
+            return run_all(task, it)
+        return _answer_all(mapper, target, [arguments(item) for item in it])
+
+    run._taskcache_arguments = arguments  # type: ignore[attr-defined]
+    return run
+
+
+def _answer_all(mapper: Task, task: CachedTask, calls: list[tuple[Any, ...]]) -> list[Any]:
+    request = mapper.request
+    headers = context.of_new_call(request.headers)
+    mode = context.stamp_of(request.headers).get("mode", "use")
+    asked = [Asked(task, args, {}, headers, mode) for args in calls]
+    values: list[Any] = []
+    for start in range(0, len(asked), AT_ONCE):
+        batch = asked[start : start + AT_ONCE]
+        # To L1, which knows for how long that may be trusted: runs may take long.
+        look_all(batch, Site.POOL, [None] * len(batch))
+        values.extend(_answer(one, request.id) for one in batch)
+    return values
+
+
+def _answer(asked: Asked, task_id: str) -> Any:
+    return read_through.answer_or_run(asked, Site.POOL, lambda: asked.task(*asked.args), task_id)[1]

@@ -1,0 +1,141 @@
+"""``cache doctor``."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import click
+from celery import Celery
+from kombu.exceptions import OperationalError
+from rich.console import Console
+from rich.text import Text
+
+from ....stores.connection import Link
+from ....stores.health import examine
+from ...api.cached_task import CachedTask
+from ...api.task_cache import TaskCache
+from ...config.serializers import CODECS
+from ...doctor.checks import diagnose
+from ...doctor.facts import Facts, Finding, Level
+from ...worker.control import about_library
+from .. import formatting
+from ..session import NOTHING_FOUND, PATIENCE, CacheCommand, example, find_cache
+from ..tables import screen_of_stdout
+
+_STYLES = {Level.OK: "green", Level.ADVICE: "yellow", Level.WRONG: "bold red"}
+
+_INDENT = " " * 8
+
+
+@click.command(cls=CacheCommand, epilog=example("celery -A proj cache doctor"))
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for workers to answer.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line and finding.")
+@click.pass_obj
+def doctor(context: Any, timeout: float, as_json: bool) -> None:
+    """Look for what is wrong with the cache, and say what to do about it.
+
+    Looked at are: version, eviction, persistence and replication of Redis, its latency and clock
+    from here, the invalidation log, whether the broker is on the same Redis, the serializers of
+    all cached tasks, and the workers: their versions, whether they use the same Redis and
+    namespace, and reach it.
+
+    What is wrong makes the exit code 1. Advice doesn't: it names a risk that may be meant.
+    """
+    cache = find_cache(context)
+    findings = diagnose(_facts(cache, context.app, timeout))
+    count = {level: sum(each.level is level for each in findings) for level in Level}
+    if as_json:
+        for finding in findings:
+            click.echo(formatting.machine(asdict(finding) | {"level": finding.level.value}))
+    else:
+        screen = screen_of_stdout(no_color=context.no_color)
+        for finding in findings:
+            _print(finding, screen)
+        click.echo(
+            f"{count[Level.WRONG]} wrong, {count[Level.ADVICE]} to think about, "
+            f"{count[Level.OK]} well."
+        )
+    if count[Level.WRONG]:
+        raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _facts(cache: TaskCache, app: Celery, timeout: float) -> Facts:
+    runtime = cache.runtime
+    settings = runtime.settings
+    cached = (task for task in app.tasks.values() if isinstance(task, CachedTask))
+    link = Link(settings.url or "", max(settings.timeout, PATIENCE))
+    run_ids, workers, fault = _ask_broker(app, timeout)
+    return Facts(
+        settings=settings,
+        store=runtime.store.name,
+        health=examine(link, settings.namespace),
+        broker_run_ids=run_ids,
+        broker_fault=fault,
+        policies={task.name: task.taskcache_keyer().policy for task in cached},
+        codecs=frozenset((*CODECS.serializers, *CODECS.compressors)),
+        result_serializer=app.conf.result_serializer,
+        versions=about_library(),
+        workers=workers,
+    )
+
+
+def _ask_broker(
+    app: Celery, timeout: float
+) -> tuple[frozenset[str], dict[str, Mapping[str, Any] | None], str]:
+    """Which Redis it is, if it is one; what workers say; or why it can't be reached."""
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
+            run_ids = _run_ids(connection)
+        # Not by the same one: a channel that waits for replies is good for nothing else.
+        alive = app.control.inspect(timeout=timeout).ping() or {}
+        if not alive:
+            return run_ids, {}, ""
+        told = app.control.inspect(timeout=timeout, limit=len(alive))._request("taskcache") or {}
+        return run_ids, {name: _told(told.get(name)) for name in alive}, ""
+    except (OperationalError, OSError) as error:
+        return frozenset(), {}, str(error)
+
+
+def _told(reply: Any) -> Mapping[str, Any] | None:
+    """A worker's reply; None for one that doesn't know the question."""
+    return reply if isinstance(reply, Mapping) and "error" not in reply else None
+
+
+def _run_ids(connection: Any) -> frozenset[str]:
+    client = getattr(connection.default_channel, "client", None)
+    if connection.transport.driver_type != "redis" or client is None:
+        return frozenset()
+    try:
+        return frozenset({client.info("server")["run_id"]})
+    except Exception:  # noqa: BLE001 - whatever client it is: this is one finding less
+        return frozenset()
+
+
+def _print(finding: Finding, screen: Console) -> None:
+    level = finding.level.value.ljust(len(_INDENT))
+    lines = _wrapped(f"{finding.about}: {finding.told}", screen.width)
+    screen.print(Text.assemble((level, _STYLES[finding.level]), "\n".join(lines)), soft_wrap=True)
+    if finding.remedy:
+        remedy = "\n".join(_wrapped(f"Remedy: {finding.remedy}", screen.width))
+        screen.print(Text(_INDENT + remedy), soft_wrap=True)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    first, *rest = textwrap.wrap(
+        formatting.printable(text),
+        max(width - len(_INDENT), 40),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [first, *(_INDENT + line for line in rest)]

@@ -1,0 +1,101 @@
+"""``cache sweep``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ....cache import sweeping
+from ....stores.sweep_commands import Sweeping
+from ...config.runtime import Runtime
+from .. import formatting
+from ..progress import Quiet, on_stderr, share
+from ..session import NOTHING_FOUND, CacheCommand, Failure, example, open_cache
+
+
+class _Trip:
+    """One sweep, as this process sees it.
+
+    Attributes:
+        now: How far it has come.
+        is_ours: Whether it stops when this process does.
+    """
+
+    def __init__(self, runtime: Runtime, told: Quiet) -> None:
+        self._runtime = runtime
+        self._told = told
+        self.now = Sweeping()
+        self.is_ours = True
+
+    def run(self) -> Sweeping:
+        """Start one or go on with the one under way, until it is over.
+
+        Raises:
+            StoreUnavailable: Redis can't be reached.
+        """
+        run, engine = self._runtime.run, self._runtime.engine
+        found = run(sweeping.progress())
+        if (found is None or found.is_over) and run(sweeping.ask()):
+            now = Sweeping()
+        else:
+            now = self._follow(run(sweeping.progress()) or Sweeping())
+        while not now.is_over:
+            now = run(sweeping.batch(engine, now))
+            self._tell(now)
+        return now
+
+    def _follow(self, found: Sweeping) -> Sweeping:
+        """Look on at one that others are at; when it stands still, return where to go on."""
+        self.is_ours, self.now = False, found
+        self._told.say("A sweep is under way: following it, as long as it moves.")
+        self._tell(found)
+        now = self._runtime.run(sweeping.follow(self._runtime.engine, found, self._tell))
+        if now.is_over:
+            return now
+        self.is_ours = True
+        self._told.say("It stands still: going on with it from here.")
+        return self._runtime.run(sweeping.resume(now))
+
+    def _tell(self, now: Sweeping) -> None:
+        if now.visited < self.now.visited:
+            self._told.say("More has ended meanwhile: through all keys once more.")
+        self.now = now
+        self._told.tell(now)
+
+
+@click.command(cls=CacheCommand, epilog=example("celery -A proj cache sweep"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and no progress.")
+@click.pass_obj
+def sweep(context: Any, as_json: bool) -> None:
+    """Give back the memory of ended entries now.
+
+    What was invalidated is never served again, but keeps its memory until it is swept, or expires.
+    Workers do that in the background for what ended by task, by pattern and all at once, so this is
+    for what ended by tag, and for when no worker does it.
+
+    This process reads through all keys of the Redis database, in batches, and after each rests for
+    as long as it took.
+
+    A sweep that is under way is followed until it is over; if it stands still for 5 seconds, it is
+    gone on with here. What then ended by tag since it began may be left for another one. Ctrl-C
+    interrupts a sweep; within an hour the next one goes on from there.
+    """
+    cache = open_cache(context)
+    told = Quiet() if as_json else on_stderr(no_color=context.no_color)
+    trip = _Trip(cache.runtime, told)
+    try:
+        with told:
+            end = trip.run()
+    except KeyboardInterrupt:
+        rest = "the next sweep goes on from there" if trip.is_ours else "it goes on without us"
+        raise Failure(f"interrupted at {share(trip.now):.0%}; {rest}", NOTHING_FOUND) from None
+    if as_json:
+        report = {"keys": end.visited, "dropped": end.dropped, "freed_bytes": end.freed}
+        click.echo(formatting.machine(report))
+    else:
+        click.echo(
+            f"Swept {formatting.plural(end.visited, 'key', 'keys')}: "
+            f"{formatting.plural(end.dropped, 'entry', 'entries')} dropped, "
+            f"{formatting.size(end.freed)} freed."
+        )

@@ -1,0 +1,228 @@
+"""``cache warm``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import click
+from kombu.exceptions import OperationalError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from ....core.call_spec import lines
+from ....core.warm_policy import IN_FLIGHT, MAX_HOT, MAX_PRIORITY, Sending
+from ...api.cached_task import CachedTask
+from ...warming.warm_input import Source, read_calls
+from ...warming.warm_progress import Journey, Warmed
+from ...warming.warm_task import find_task, horizon, sources
+from ...warming.warmer import Warmer
+from .. import formatting
+from ..session import (
+    NOTHING_FOUND,
+    UNREACHABLE,
+    USAGE,
+    CacheCommand,
+    Failure,
+    example,
+    note,
+    open_cache,
+)
+
+#: Width of the bar itself: with the figures of a million calls it fits into 80 columns.
+_BAR_WIDTH = 10
+
+#: Seconds between two lines of progress, where there is no terminal.
+_LINE_EVERY = 10.0
+
+Tell = Callable[[Warmed], None]
+
+
+class _Told:
+    """What is said of a warming.
+
+    Attributes:
+        total: How many calls there are; None when that isn't known.
+    """
+
+    def __init__(self, total: int | None) -> None:
+        self.total = total
+        self._started = monotonic()
+
+    def share(self, now: Warmed) -> float:
+        """How much is done, from 0 to 1."""
+        return self._settled(now) / max(self.total or 0, now.total, 1)
+
+    def _settled(self, now: Warmed) -> int:
+        return now.fresh + now.uncacheable + now.sent - now.in_flight
+
+    def words(self, now: Warmed) -> str:
+        """How far it has come, and what is left."""
+        settled = self._settled(now)
+        # Those that are skipped take no time: what is left may have to run.
+        ran, seconds = settled - now.fresh, monotonic() - self._started
+        if self.total is None:
+            return f"{settled:,} calls, {now.fresh:,} fresh{_failed(now)}, more to read"
+        left = max(0, self.total - settled)
+        takes = f", {formatting.duration(left * seconds / ran)}" if left and ran else ""
+        return f"{left:,} of {self.total:,} left{takes}, {now.fresh:,} fresh{_failed(now)}"
+
+
+def _failed(now: Warmed) -> str:
+    count = now.failed + now.unstored + now.lost
+    return f", {count:,} not stored" if count else ""
+
+
+@contextmanager
+def _told(total: int | None, *, no_color: bool) -> Iterator[Tell]:
+    """What suits stderr: a bar on a terminal, now and then a line elsewhere."""
+    told = _Told(total)
+    screen = Console(
+        stderr=True,
+        color_system=None if no_color else "auto",
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    if not screen.is_terminal or screen.is_dumb_terminal:
+        yield _in_lines(told)
+        return
+    columns = (BarColumn(_BAR_WIDTH), TaskProgressColumn(), TextColumn("{task.description}"))
+    # Drawn anew all the time, as wide as the terminal then is.
+    with Progress(*columns, console=screen) as bar:
+        task = bar.add_task("", total=None if total is None else 1.0)
+
+        def tell(now: Warmed) -> None:
+            share = None if total is None else told.share(now)
+            bar.update(task, completed=share, description=told.words(now))
+
+        tell(Warmed())
+        yield tell
+
+
+def _in_lines(told: _Told) -> Tell:
+    due = monotonic() + _LINE_EVERY
+
+    def tell(now: Warmed) -> None:
+        nonlocal due
+        if monotonic() >= due:
+            due = monotonic() + _LINE_EVERY
+            note(told.words(now))
+
+    return tell
+
+
+@click.command(
+    cls=CacheCommand,
+    epilog=example(
+        "celery -A proj cache warm proj.tasks.report calls.jsonl --rate 50",
+        "celery -A proj cache warm proj.tasks.report --hot 100",
+        "psql ... | celery -A proj cache warm proj.tasks.report -",
+    ),
+)
+@click.argument("task", metavar="TASK")
+@click.argument("file", metavar="[FILE]", required=False)
+@click.option("--hot", type=click.IntRange(1, MAX_HOT), metavar="N", help="The most requested N.")
+@click.option("--rate", type=float, metavar="N", help="At most N calls a second.")
+@click.option(
+    "--in-flight",
+    type=click.IntRange(min=1),
+    default=IN_FLIGHT,
+    show_default=True,
+    metavar="N",
+    help="At most N calls that aren't done.",
+)
+@click.option("--queue", metavar="NAME", help="Send them there, not to the task's own queue.")
+@click.option("--priority", type=click.IntRange(0, MAX_PRIORITY), help="Of their messages.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and no progress.")
+@click.pass_obj
+def warm(
+    context: Any,
+    /,
+    *,
+    task: str,
+    file: str | None,
+    hot: int | None,
+    rate: float | None,
+    in_flight: int,
+    queue: str | None,
+    priority: int | None,
+    as_json: bool,
+) -> None:
+    """Have workers make calls of a task before anybody asks for them.
+
+    FILE holds a call in JSON on each line: a list of arguments, an object of keyword arguments, or
+    {"args": [...], "kwargs": {...}, "context": {...}}. With - it is read from stdin. Or else --hot
+    takes the calls that were requested most, where the task's cache_warm option learns them.
+
+    Calls whose results are fresh are skipped, so an interrupted warming is gone on with by
+    repeating it. Calls that fail are counted, and the rest goes on; then the exit code is 1.
+    """
+    cache = open_cache(context)
+    if (file is None) == (hot is None):
+        raise click.UsageError("give either FILE (or -) or --hot")
+    found = find_task(cache.app, task)
+    sending = Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
+    calls, total = _calls(found, file, hot)
+    journey = Journey()
+    stays_fresh = horizon(found, hot=hot is not None)
+    if as_json:
+        _run(Warmer(found, sending, horizon=stays_fresh, journey=journey), calls)
+    else:
+        with _told(total, no_color=context.no_color) as tell:
+            _run(Warmer(found, sending, horizon=stays_fresh, journey=journey, tell=tell), calls)
+    _report(journey.done, as_json=as_json)
+
+
+def _calls(task: CachedTask, file: str | None, hot: int | None) -> tuple[Source, int | None]:
+    """The calls, and how many there are, if that can be known."""
+    if file is None:
+        hottest = sources(task, None, hot)
+        return read_calls(hottest, task.name), len(hottest)
+    if file == "-":
+        return lines(sys.stdin, "stdin"), None
+    try:
+        with Path(file).open("rb") as opened:
+            total = sum(1 for line in opened if line.strip())
+    except OSError as error:
+        raise Failure(f"{file}: {error.strerror}", USAGE) from None
+    return read_calls(file, task.name), total
+
+
+def _run(warmer: Warmer, calls: Source) -> None:
+    try:
+        warmer.run(calls)
+    except KeyboardInterrupt:
+        done = warmer.journey.done
+        made = formatting.plural(done.total, "call", "calls")
+        message = f"interrupted after {made}; repeat it to go on"
+        raise Failure(message, NOTHING_FOUND) from None
+    except OperationalError as error:
+        raise Failure(f"the broker can't be reached: {error}", UNREACHABLE) from None
+    except ValueError as error:
+        raise Failure(str(error), USAGE) from None
+
+
+def _report(done: Warmed, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(formatting.machine(asdict(done)))
+    else:
+        parts = {
+            "were fresh": done.fresh,
+            "stored": done.stored,
+            "not stored": done.unstored,
+            "failed": done.failed,
+            "lost": done.lost,
+            "can't be cached": done.uncacheable,
+        }
+        said = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+        took = formatting.duration(done.seconds)
+        calls = formatting.plural(done.total, "call", "calls")
+        click.echo(f"Warmed {calls} in {took}: {said or 'nothing to do'}.")
+    if not done.total or done.failed or done.unstored or done.lost or done.uncacheable:
+        raise click.exceptions.Exit(NOTHING_FOUND)

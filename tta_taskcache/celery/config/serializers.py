@@ -1,0 +1,80 @@
+"""kombu's serializers and compressors, for results and for keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kombu import compression, serialization
+from kombu.utils import json as kombu_json
+
+from ...core.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
+
+_encoder = kombu_json.JSONEncoder()
+
+
+def reduce(value: Any) -> Any:
+    """What a message makes of a value that JSON doesn't know (types registered with kombu too).
+
+    Raises:
+        TypeError: It can't be sent.
+    """
+    return _encoder.default(value)
+
+
+class _Serializers(Mapping[str, Serializer]):
+    """JSON is ours (promise R1); any other name is kombu's, when an application registered it."""
+
+    def __init__(self, json: Serializer) -> None:
+        self._json = json
+
+    def __getitem__(self, name: str) -> Serializer:
+        if name == self._json.name:
+            return self._json
+        if name not in serialization.registry._encoders:
+            raise KeyError(name)
+
+        def dumps(value: Any) -> bytes:
+            data = serialization.dumps(value, serializer=name)[2]
+            return data.encode() if isinstance(data, str) else bytes(data)
+
+        def loads(data: bytes) -> Any:
+            content_type = serialization.registry.name_to_type[name]
+            encoding = serialization.registry._encoders[name][1]
+            return serialization.loads(data, content_type, encoding, accept={content_type})
+
+        return Serializer(name, dumps, loads)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(serialization.registry._encoders)
+
+    def __len__(self) -> int:
+        return len(serialization.registry._encoders)
+
+
+class _Compressors(Mapping[str, Compressor]):
+    """All that kombu knows, under its names and aliases."""
+
+    def __getitem__(self, name: str) -> Compressor:
+        if name not in compression._aliases:
+            raise KeyError(name)
+
+        def compress(data: bytes) -> bytes:
+            return bytes(compression.compress(data, name)[0])
+
+        def decompress(data: bytes) -> bytes:
+            return bytes(compression.decompress(data, name))
+
+        return Compressor(name, compress, decompress)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(compression._aliases)
+
+    def __len__(self) -> int:
+        return len(compression._aliases)
+
+
+CODECS = Codecs(_Serializers(JSON), _Compressors())
+
+#: For apps whose result backend carries more than JSON: a hit is what the run returned, or none.
+EXACT_CODECS = Codecs(_Serializers(EXACT_JSON), _Compressors())

@@ -1,0 +1,229 @@
+"""Settings: ``taskcache_*`` in ``app.conf``, or keywords of ``TaskCache``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from celery import Celery
+
+from ...core.option_values import seconds
+from ...errors import ConfigurationError
+from ...stores.address import ALLOWED, SCHEMES
+from .result_backend import sentinel_url, spell
+
+PREFIX = "taskcache_"
+
+#: A worker's main process has to be able to renew it in time; whoever waits for the dead waits for
+#: as long (s).
+MIN_LEASE_TTL, MAX_LEASE_TTL = 0.5, 60.0
+
+MAX_PORT = 65_535
+
+#: The longest key that BLAKE2b takes.
+MAX_SECRET_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one app. Each field is the setting ``taskcache_<field>``.
+
+    Attributes:
+        url: URL of the cache's Redis: one server (``redis://``, ``rediss://`` or ``unix://``),
+            Redis Cluster (``redis+cluster://host:port,…``) or Sentinel
+            (``redis+sentinel://host:port,…/service/db``), these two with TLS as ``rediss+…``; see
+            ``stores.address``. None: the result backend's, if that is Redis or Sentinel; else
+            memory only.
+        namespace: In front of all keys in Redis.
+        enabled: False turns the cache off: every call runs.
+        default_ttl: Seconds, for tasks without ``cache_ttl``.
+        l1_max_entries: Most entries in a process's memory; 0 turns L1 off.
+        l1_max_bytes: Most bytes in a process's memory.
+        l1_max_staleness: Δ: seconds for which a process may answer from memory before it asks
+            for invalidations again; 0 is strict: it asks every time.
+        timeout: Seconds that a command to Redis may take.
+        lease_ttl: Seconds after which an equal call takes over from one whose worker has gone.
+            While the task runs, its lease is renewed.
+        max_followers: Messages that a worker holds beyond its prefetch count while equal calls
+            run; with more, it takes no further messages.
+        wait_replicas: How many replicas of Redis have to acknowledge an invalidation as well.
+        metrics_namespace: In front of the names of all metrics for Prometheus.
+        metrics_port: Port on which a worker serves them, those of its pool processes included;
+            None for none.
+        shadow: Calls are looked up and counted, and run: nothing is served. For tasks that don't
+            say (``cache_shadow``).
+        send_events: Whether hits at the producer send an event to monitors such as Flower: one
+            message to the broker each, where no other is sent. Workers do with Celery's ``-E``.
+        secret: Key for the signatures of entries; with it, only processes that have it can make
+            entries. Empty: a plain checksum.
+    """
+
+    url: str | None = None
+    namespace: str = "taskcache"
+    enabled: bool = True
+    default_ttl: float = 3600.0
+    l1_max_entries: int = 10_000
+    l1_max_bytes: int = 64 * 1024 * 1024
+    l1_max_staleness: float = 0.25
+    timeout: float = 0.25
+    lease_ttl: float = 5.0
+    max_followers: int = 1_000
+    wait_replicas: int = 0
+    metrics_namespace: str = "taskcache"
+    metrics_port: int | None = None
+    shadow: bool = False
+    send_events: bool = False
+    secret: str = ""
+
+
+NAMES = tuple(f.name for f in fields(Settings))
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Refuse unknown settings.
+
+    Raises:
+        ConfigurationError: Naming the setting and what is allowed.
+    """
+    for name in names:
+        if name not in NAMES:
+            near = get_close_matches(name, NAMES, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(
+                f"{where}: unknown setting {name!r}{hint} (allowed: {', '.join(NAMES)})"
+            )
+
+
+def check_keywords(given: Mapping[str, Any]) -> None:
+    """Validate the keywords of ``TaskCache``.
+
+    Raises:
+        ConfigurationError: Naming the setting and what is allowed.
+    """
+    check_names(given, "TaskCache()")
+    for name, value in given.items():
+        if value is not None:
+            _read(name, value)
+
+
+def read_settings(app: Celery, overrides: Mapping[str, Any]) -> Settings:
+    """Read and validate the settings in force.
+
+    Raises:
+        ConfigurationError: Naming the setting and what is allowed.
+    """
+    conf = app.conf
+    own = {
+        str(name).lower().removeprefix((conf.prefix or "").lower())
+        for name in conf
+        if isinstance(name, str)
+    }
+    check_names(
+        [name.removeprefix(PREFIX) for name in sorted(own) if name.startswith(PREFIX)],
+        "app.conf, prefix taskcache_",
+    )
+    given = {name: conf.get(PREFIX + name) for name in NAMES}
+    given.update(overrides)
+    values = {name: _read(name, value) for name, value in given.items() if value is not None}
+    if "url" not in values:
+        values["url"] = _backend_url(app)
+    return Settings(**values)
+
+
+def _backend_url(app: Celery) -> str | None:
+    url = app.conf.result_backend
+    if isinstance(url, str) and re.match(r"(redis|rediss|unix|redis\+socket)://", url):
+        return _for_redis_py(url, app.conf.redis_backend_use_ssl)
+    if isinstance(url, str) and url.startswith("sentinel://"):
+        return sentinel_url(app.conf)
+    return None
+
+
+def _for_redis_py(url: str, use_ssl: Any) -> str:
+    """Celery's spelling of a URL, and ``redis_backend_use_ssl``, in redis-py's."""
+    where, _, text = url.replace("redis+socket://", "unix://", 1).partition("?")
+    query = dict(parse_qsl(text))
+    if isinstance(use_ssl, Mapping) and not where.startswith("unix:"):
+        where = re.sub("^redis:", "rediss:", where)
+        query = {**use_ssl, **query}
+    if "virtual_host" in query:
+        query["db"] = query.pop("virtual_host")
+    query = spell(query)
+    return f"{where}?{urlencode(query)}" if query else where
+
+
+def _read(name: str, value: Any) -> Any:
+    try:
+        return _READERS[name](value)
+    except ValueError as error:
+        shown = "…" if name in ("secret", "url") else repr(value)
+        raise ConfigurationError(f"{PREFIX}{name}={shown}: {error}") from None
+
+
+def _text(pattern: str, allowed: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {allowed}")
+        return value
+
+    return read
+
+
+def _flag(value: Any) -> bool:
+    if value is True or value is False:
+        return value
+    raise ValueError("must be True or False")
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("must be a whole number, 0 or more")
+    return value
+
+
+def _port(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_PORT:
+        raise ValueError(f"must be a port: a whole number from 1 to {MAX_PORT}")
+    return value
+
+
+def _zero_or_seconds(value: Any) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else seconds(value)
+
+
+def _lease_ttl(value: Any) -> float:
+    if not MIN_LEASE_TTL <= (read := seconds(value)) <= MAX_LEASE_TTL:
+        raise ValueError(f"must be at least {MIN_LEASE_TTL} and at most {MAX_LEASE_TTL} seconds")
+    return read
+
+
+def _secret(value: Any) -> str:
+    if not isinstance(value, str) or len(value.encode(errors="replace")) > MAX_SECRET_BYTES:
+        raise ValueError(f"must be a string of at most {MAX_SECRET_BYTES} bytes")
+    return value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "url": _text(rf"({'|'.join(map(re.escape, SCHEMES))})://\S+", f"a URL with {ALLOWED}"),
+    "namespace": _text(r"[A-Za-z0-9._-]+", "letters, digits, and any of . _ -"),
+    "enabled": _flag,
+    "default_ttl": seconds,
+    "l1_max_entries": _count,
+    "l1_max_bytes": _count,
+    "l1_max_staleness": _zero_or_seconds,
+    "timeout": seconds,
+    "lease_ttl": _lease_ttl,
+    "max_followers": _count,
+    "wait_replicas": _count,
+    "metrics_namespace": _text(
+        r"[A-Za-z][A-Za-z0-9_]*", "letters, digits and underscores, a letter first"
+    ),
+    "metrics_port": _port,
+    "shadow": _flag,
+    "send_events": _flag,
+    "secret": _secret,
+}

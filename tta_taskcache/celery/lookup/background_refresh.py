@@ -1,0 +1,27 @@
+"""Having a stale result refreshed: one more message of the task, which nobody waits for."""
+
+from __future__ import annotations
+
+from ...cache.outcome import Call
+from ...core.events import Fault
+from ..calls.call_request import Asked
+
+
+def send_refresh(asked: Asked, call: Call) -> None:
+    """Send a call once more, to run unless its result has become fresh meanwhile. Never raises."""
+    task, policy = asked.task, call.policy
+    try:
+        task.apply_async(
+            list(asked.args),
+            dict(asked.kwargs),
+            cache="revalidate",
+            headers=dict(asked.context),
+            ignore_result=True,
+            add_to_parent=False,
+            # Later nobody is served the stale result any more: then the next call runs anyway.
+            expires=policy.stale_while_revalidate + policy.ttl,
+            retry=False,
+            **({"queue": policy.refresh_queue} if policy.refresh_queue else {}),
+        )
+    except Exception as error:  # noqa: BLE001 - the call was answered; the next one asks again (F1)
+        task.taskcache().runtime.observe(Fault(task.name, "refresh", error))

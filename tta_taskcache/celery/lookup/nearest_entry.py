@@ -1,0 +1,96 @@
+"""Why a call missed: in what it differs from the nearest call of its task that is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...core import traits
+from ...core.labels import SEPARATOR, escape
+
+if TYPE_CHECKING:
+    from ..config.runtime import Runtime
+
+#: Most entries of the task that are compared, and most batches of keys that are read for them.
+MAX_ENTRIES = 1_000
+MAX_BATCHES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The stored call that differs least from one that missed.
+
+    Attributes:
+        key: Its key.
+        differs: In what: ``argument 'city'``, ``header 'tenant'``, ``cache_version``, or the
+            task's parameters themselves.
+        age: Seconds since its result was stored.
+        task_id: Id of the task that computed it.
+    """
+
+    key: str
+    differs: tuple[str, ...]
+    age: float
+    task_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search for the nearest.
+
+    Attributes:
+        nearest: What was found; the newest of those that differ as little.
+        compared: How many entries of the task were compared.
+        is_complete: Whether those were all there are.
+    """
+
+    nearest: Nearest | None = None
+    compared: int = 0
+    is_complete: bool = True
+
+    def __str__(self) -> str:
+        those = f"{self.compared:,} stored call{'s' * (self.compared != 1)} of this task"
+        scope = f"of {those}" if self.is_complete else f"of the first {those} (there are more)"
+        if self.nearest is None:
+            return f"nothing to compare with ({scope})"
+        return (
+            f"the nearest {scope} differs in {', '.join(self.nearest.differs)}: {self.nearest.key}"
+        )
+
+
+def search(runtime: Runtime, task: str, about: Sequence[str], own: str) -> Search:
+    """Compare a call with the entries of its task, within bounds.
+
+    Args:
+        runtime: The cache.
+        task: The task's name.
+        about: What the parts of its traits are about.
+        own: The traits of the call.
+
+    Raises:
+        StoreUnavailable: The store can't be read.
+    """
+    best: tuple[int, float, Nearest] | None = None
+    seen: set[str] = set()
+    cursor = ""
+    for _ in range(MAX_BATCHES):
+        batch = runtime.run(runtime.engine.scan(f"{escape(task)}{SEPARATOR}*", cursor))
+        for item in batch.found:
+            entry = item.entry
+            if entry.task != task or entry.key in seen:
+                continue
+            if len(seen) == MAX_ENTRIES:
+                return Search(best[2] if best else None, len(seen), is_complete=False)
+            seen.add(entry.key)
+            differs = traits.differences(about, own, entry.traits)
+            if not differs:
+                continue
+            age = max(0.0, entry.lifetime - item.remaining)
+            many = len(about) if traits.SHAPE in differs else len(differs)
+            if best is None or (many, age) < best[:2]:
+                best = many, age, Nearest(entry.key, differs, age, entry.task_id)
+        cursor = batch.cursor
+        if not cursor:
+            return Search(best[2] if best else None, len(seen))
+    return Search(best[2] if best else None, len(seen), is_complete=False)

@@ -1,0 +1,93 @@
+"""Running a call although its result is stored, and comparing both: verification, shadow mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from celery.exceptions import Ignore, Reject, Retry
+
+from ...cache.outcome import Call, Hit
+from ...cache.refresher import VERIFY
+from ...core.differences import differences
+from ...core.events import Fault, Ran, Verified
+from ...errors import EntryError, StoreUnavailable, UnserializableResult
+from ..calls.call_request import Asked, Seen
+from ..config.runtime import Runtime
+
+#: How a task says that it is neither done nor failed.
+UNDECIDED = (Retry, Ignore, Reject)
+
+
+def told(asked: Asked, seen: Seen, value: Any, run_seconds: float) -> float:
+    """Tell the observers of a run that has returned. Never raises.
+
+    Returns:
+        What it cost; 0 when the task's ``cache_cost`` can't say.
+    """
+    task, runtime = asked.task, asked.task.taskcache().runtime
+    cost = 0.0
+    try:
+        cost = task.taskcache_keyer().policy.cost_of(value)
+    except Exception as error:  # noqa: BLE001 - the user's function; the task has run (promise F1)
+        runtime.observe(Fault(task.name, "cost", error))
+    runtime.observe(Ran(task.name, seen.call.key if seen.call else None, run_seconds, cost))
+    return cost
+
+
+def run_anyway(asked: Asked, seen: Seen, stored: Hit, run: Callable[[], Any]) -> Any:
+    """Run a call, and compare what it returns with what is stored.
+
+    Args:
+        asked: The call.
+        seen: What was seen of it.
+        stored: What it could have been answered with.
+        run: Its body.
+
+    Returns:
+        What the run has returned. If that fails and the call was only to be verified: what is
+        stored, as if nothing had been verified.
+    """
+    runtime, call = asked.task.taskcache().runtime, seen.call
+    started = monotonic()
+    try:
+        value = run()
+    except UNDECIDED:
+        raise
+    except Exception:
+        if seen.reason != VERIFY:
+            raise
+        runtime.observe(Verified(asked.task.name, stored.entry.key, "failed"))
+        return stored.value
+    told(asked, seen, value, monotonic() - started)
+    if call is not None and stored.can_be_verified:
+        try:
+            runtime.observe(_compare(runtime, call, stored, value))
+        except Exception as error:  # noqa: BLE001 - comparing may call the result's own methods (F1)
+            runtime.observe(Fault(call.task, VERIFY, error))
+    return value
+
+
+def _compare(runtime: Runtime, call: Call, stored: Hit, value: Any) -> Verified:
+    entry = stored.entry
+    how = (entry.serializer, entry.compression)
+    codecs = runtime.engine.codecs
+    try:
+        returned = codecs.decode(codecs.encode(value, *how), *how)
+    except UnserializableResult:
+        return Verified(call.task, call.key, "incomparable", entry.task_id)
+    found = differences(codecs.decode(entry.payload, *how), returned)
+    outcome = "same"
+    if found:
+        outcome = "different" if _is_current(runtime, stored) else "outdated"
+    return Verified(call.task, call.key, outcome, entry.task_id, found)
+
+
+def _is_current(runtime: Runtime, stored: Hit) -> bool:
+    """Whether what was found is still what is stored: an invalidation may have ended it."""
+    try:
+        now = runtime.run(runtime.engine.peek(stored.entry.key))
+    except (StoreUnavailable, EntryError):
+        return False
+    return now is not None and now[0] == stored.entry

@@ -1,0 +1,109 @@
+"""The cache's own tasks, registered on every app that has a cache: what is done in workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from time import monotonic
+from typing import Any
+
+from celery import Celery, Task
+from celery.result import AsyncResult
+from kombu.exceptions import OperationalError
+
+from ...cache import sweeping
+from ...errors import StoreUnavailable
+from ...observability.logs import said
+from ...stores.sweep_commands import Sweeping
+from ..config.runtime import Runtime
+from ..warming import schedules, warm_outcomes, warm_task
+
+logger = logging.getLogger("tta_taskcache")
+
+INVALIDATE = schedules.INVALIDATE
+SWEEP = "tta_taskcache.sweep"
+
+#: Seconds that one message's worth of sweeping takes: other tasks have their turn in between.
+SLICE = 2.0
+
+#: None is lost with its worker, and all go on until Redis has answered.
+_PERSISTENT: dict[str, Any] = {
+    "base": Task,  # with Celery(task_cls=CachedTask), too
+    "shared": False,
+    "acks_late": True,
+    "reject_on_worker_lost": True,
+    "autoretry_for": (StoreUnavailable,),
+    "max_retries": None,
+    "retry_backoff": True,
+    "retry_backoff_max": 60,
+    "retry_jitter": True,
+}
+
+
+def register(
+    app: Celery,
+    end: Callable[[tuple[str, ...], tuple[str, ...]], None],
+    runtime: Callable[[], Runtime],
+) -> None:
+    """Give an app these tasks.
+
+    Args:
+        app: The app.
+        end: Sets marks and drops the entries of keys.
+        runtime: The cache of this process.
+    """
+    warm_outcomes.connect()
+    schedules.connect()
+    warm_task.register(app, runtime, _PERSISTENT)
+
+    @app.task(name=INVALIDATE, bind=True, **_PERSISTENT)
+    def invalidate(
+        self: Task, names: list[str], keys: list[str], turn: list[Any] | None = None
+    ) -> None:
+        """Set marks; retried until that is acknowledged (promise I4)."""
+        if schedules.is_my_turn(runtime(), self.request, turn):
+            end(tuple(names), tuple(keys))
+
+    @app.task(name=SWEEP, bind=True, ignore_result=True, **_PERSISTENT)
+    def sweep(self: Task, so_far: dict[str, Any] | None = None) -> None:
+        """Go on with a sweep for a while, then send the rest as another message."""
+        cache, now = runtime(), Sweeping(**(so_far or {}))
+        until = monotonic() + SLICE
+        while not now.is_over and monotonic() < until:
+            now = cache.run(sweeping.batch(cache.engine, now))
+        if not now.is_over:
+            self.apply_async((asdict(now),))
+
+
+def queue_invalidation(app: Celery, names: tuple[str, ...], keys: tuple[str, ...]) -> AsyncResult:
+    """Leave an invalidation to a worker.
+
+    Raises:
+        OperationalError: The broker didn't take it.
+    """
+    task = app.tasks[INVALIDATE]
+    try:
+        return task.apply_async((names, keys))
+    except RuntimeError:
+        # What Celery says, before it sends, when a result backend on Redis is down, as the
+        # cache may be with it. It is the end that matters, not that it can be waited for.
+        return task.apply_async((names, keys), ignore_result=True)
+
+
+def ask_for_sweep(app: Celery, runtime: Runtime) -> None:
+    """Have a worker give back the memory of what was invalidated, which has ended without that."""
+    try:
+        if runtime.run(sweeping.ask()):
+            _send_sweep(app, runtime)
+    except (StoreUnavailable, OperationalError) as error:
+        message = "what was invalidated keeps its memory until it expires: %s"
+        logger.warning(message, error, extra=said("NoSweep", cause=error))
+
+
+def _send_sweep(app: Celery, runtime: Runtime) -> None:
+    try:
+        app.tasks[SWEEP].apply_async(retry=False)
+    except OperationalError:
+        runtime.run(sweeping.withdraw())  # the next who asks is to start one
+        raise

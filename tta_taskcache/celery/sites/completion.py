@@ -1,0 +1,185 @@
+"""Completing a call that was answered from the cache, exactly as if it had run (promise S4).
+
+Nothing of Celery is imitated: its own tracer runs, and the task's ``__call__`` returns the stored
+result in place of the body. So callbacks, the rest of the chain, the chord's count, children,
+signals, handlers, ``ignore_result`` and the stored result are Celery's, in its order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery import Task
+from celery.app import trace
+from celery.utils.functional import maybe_list
+from kombu.exceptions import OperationalError
+
+from ...cache.outcome import Hit
+
+Request = dict[str, Any]
+
+_running = threading.local()
+
+#: The call that is being completed here, and its answer. Not in the request: what Celery doesn't
+#: know there counts as a header, which retries and handlers send on.
+_answer: ContextVar[tuple[str, Hit] | None] = ContextVar("taskcache_answer", default=None)
+
+
+@contextmanager
+def answering(task_id: str, hit: Hit) -> Iterator[None]:
+    """Inside, the body of this call isn't run: its answer is this hit."""
+    token = _answer.set((task_id, hit))
+    try:
+        yield
+    finally:
+        _answer.reset(token)
+
+
+def answer_to(task_id: str) -> Hit | None:
+    """The answer to a call, when it is being completed here."""
+    answer = _answer.get()
+    return answer[1] if answer is not None and answer[0] == task_id else None
+
+
+def in_a_loop(step: Callable[[], None]) -> bool:
+    """Run a completion, and after it the ones that it leads to, one after the other.
+
+    The next step of a chain may be a hit as well, and so on for a thousand steps: while one
+    completion runs in this thread, further ones wait in a queue and don't recurse.
+
+    Returns:
+        Whether it has run; else it waits for the one that it was called from.
+
+    Raises:
+        Exception: The first error of any of them, after all have been tried.
+    """
+    waiting: deque[Callable[[], None]] | None = getattr(_running, "waiting", None)
+    if waiting is not None:
+        waiting.append(step)
+        return False
+    waiting = _running.waiting = deque([step])
+    first_error: Exception | None = None
+    try:
+        while waiting:
+            try:
+                waiting.popleft()()
+            except Exception as error:  # noqa: BLE001 - the others are calls of their own
+                first_error = first_error or error
+    finally:
+        _running.waiting = None
+    if first_error is not None:
+        raise first_error
+    return True
+
+
+def complete_here(task: Task, request: Request, hit: Hit) -> bool:
+    """Complete a call in this process, which is not the worker that would have run it.
+
+    Returns:
+        Whether it succeeded: a handler of the task may have failed it, as it could in a worker.
+
+    Raises:
+        OperationalError: The broker didn't take the next step; a plain call would say so too.
+        SoftTimeLimitExceeded: It struck in here, and is the limit of the task that asks.
+    """
+    with answering(request["id"], hit):
+        trace_task = _tracer(task)
+        outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
+    # A remembered failure is the task's, and not the caller's, whatever its type.
+    is_ours = outcome is not None and not hit.entry.is_failure
+    if is_ours and isinstance(outcome.retval, (OperationalError, SoftTimeLimitExceeded)):
+        raise outcome.retval
+    return outcome is None
+
+
+def _tracer(task: Task) -> Callable[..., Any]:
+    tracer: Callable[..., Any] | None = task.__dict__.get("_taskcache_tracer")
+    if tracer is None:
+        # Through the module: tools such as Sentry's replace build_tracer there.
+        tracer = trace.build_tracer(task.name, task, app=task.app)
+        task.__dict__["_taskcache_tracer"] = tracer
+    return tracer
+
+
+def request_for(
+    task: Task,
+    task_id: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Request:
+    """The request that a worker would have made of the message of this call.
+
+    Args:
+        task: The task.
+        task_id: The call's id.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        options: What ``apply_async`` was given, as in ``Celery.send_task``.
+    """
+    app = task.app
+    root_id, parent_id, priority = _lineage(task, options)
+    stamped = options.get("stamped_headers") or []
+    message = app.amqp.as_task_v2(
+        task_id,
+        task.name,
+        list(args),
+        dict(kwargs),
+        group_id=options.get("group_id"),
+        group_index=options.get("group_index"),
+        chord=options.get("chord"),
+        callbacks=maybe_list(options.get("link")),
+        errbacks=maybe_list(options.get("link_error")),
+        reply_to=options.get("reply_to") or app.thread_oid,
+        time_limit=options.get("time_limit"),
+        soft_time_limit=options.get("soft_time_limit"),
+        root_id=root_id,
+        parent_id=parent_id,
+        shadow=options.get("shadow"),
+        chain=options.get("chain"),
+        ignore_result=options.get("ignore_result"),
+        argsrepr="",
+        kwargsrepr="",
+        stamped_headers=stamped,
+        replaced_task_nesting=options.get("replaced_task_nesting", 0),
+        **{name: options[name] for name in stamped},
+    )
+    body_args, body_kwargs, embedded = message.body
+    return {
+        **message.headers,
+        **(options.get("headers") or {}),
+        **embedded,
+        **message.properties,
+        "args": body_args,
+        "kwargs": body_kwargs,
+        # As of an eager task: Celery's Django fixup closes the database connections, of the task
+        # or the request that asks, before and after any other.
+        "is_eager": True,
+        "hostname": message.headers["origin"],
+        "delivery_info": {
+            "exchange": "",
+            "routing_key": options.get("routing_key") or options.get("queue"),
+            "priority": priority,
+            "redelivered": False,
+        },
+        "_children": [],
+    }
+
+
+def _lineage(task: Task, options: Mapping[str, Any]) -> tuple[str | None, str | None, Any]:
+    """Root id, parent id and priority, as ``Celery.send_task`` finds them."""
+    root_id, parent_id = options.get("root_id"), options.get("parent_id")
+    priority = options.get("priority", task.priority)
+    parent = task.app.current_worker_task
+    if parent is not None:
+        root_id = root_id or parent.request.root_id or parent.request.id
+        parent_id = parent_id or parent.request.id
+        if priority is None and task.app.conf.task_inherit_parent_priority:
+            priority = parent.request.delivery_info.get("priority")
+    return root_id, parent_id, priority

@@ -1,0 +1,128 @@
+"""Events for monitors such as Flower: where the result of a call came from.
+
+A hit in a worker looks like any success there (Celery's own events); this one says that it was a
+hit. State machines that don't know its type leave a call that has succeeded as it is.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery.utils.saferepr import saferepr
+
+from ...cache.outcome import Hit
+from ...core.events import Fault
+from ...core.option_values import Site
+
+if TYPE_CHECKING:
+    from celery.worker.request import Request
+
+    from ..api.cached_task import CachedTask
+    from ..calls.call_request import Asked
+
+HIT = "task-cache-hit"
+
+#: In our header: the worker sends events, so its pool's processes are to send theirs.
+WANTED = "events"
+
+#: Seconds for which a producer sends none after one that failed, and that connecting may take.
+PAUSE = 30.0
+PATIENCE = 1.0
+
+_paused_until = 0.0
+
+
+def fields_of(task: CachedTask, hit: Hit, site: Site) -> dict[str, Any]:
+    """What an event says.
+
+    Monitors keep the fields of all events of a call together: none of Celery's own is among these
+    but ``name``, which is the same in all.
+    """
+    return {
+        "name": task.name,
+        "cache_site": site.value,
+        "cache_layer": hit.layer,
+        "cache_stale": hit.verdict.is_stale,
+        "cache_age": round(hit.age, 3),
+        "cache_key": hit.entry.key,
+        "cache_source": hit.entry.task_id,
+        "cache_saved_seconds": hit.entry.run_seconds,
+    }
+
+
+def are_wanted(request: Request) -> bool:
+    """Whether the worker sends events of this call."""
+    eventer = request._eventer
+    return bool(eventer is not None and eventer.enabled and request.task.send_events)
+
+
+def tell_of_consumer(request: Request, hit: Hit) -> None:
+    """Send the event of a hit that was completed in the worker's main process. Never raises."""
+    if not are_wanted(request):
+        return
+    try:
+        request.send_event(HIT, **fields_of(request.task, hit, Site.CONSUMER))
+    except Exception as error:  # noqa: BLE001 - the call is complete: that stays so
+        _fault(request.task, error)
+
+
+def tell_of_pool(task: CachedTask, hit: Hit) -> None:
+    """Send the event of a hit in a process of the pool. No fault of it is raised."""
+    try:
+        task.send_event(HIT, retry=False, **fields_of(task, hit, Site.POOL))
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have
+    except Exception as error:  # noqa: BLE001 - no monitor is worth a task (promise F1)
+        _fault(task, error)
+
+
+def tell_of_producer(asked: Asked, task_id: str, options: Mapping[str, Any], hit: Hit) -> None:
+    """Send the event of a hit at the producer, if that is asked for. No fault is raised.
+
+    In its place no message was sent, so it is the only one of this call, and costs what that would
+    have. Its host name is the same for all processes of a machine: monitors count by it.
+
+    Args:
+        asked: The call.
+        task_id: Its id.
+        options: The options it was made with.
+        hit: The answer.
+    """
+    global _paused_until  # noqa: PLW0603 - of this process; a lock would be worse after a fork
+    task = asked.task
+    wanted = task.taskcache().runtime.settings.send_events
+    if not wanted or monotonic() < _paused_until:
+        return
+    app = task.app
+    try:
+        with app.producer_or_acquire() as producer:
+            producer.connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
+            # A new one each time: it holds a lock, which a fork could leave locked.
+            hostname = f"producer@{socket.gethostname()}"
+            dispatcher = app.events.Dispatcher(enabled=False, hostname=hostname)
+            fields = fields_of(task, hit, Site.PRODUCER) | _known(asked, options, hit)
+            dispatcher.publish(HIT, {**fields, "uuid": task_id}, producer, retry=False)
+    except SoftTimeLimitExceeded:
+        raise  # of the task that asks
+    except Exception as error:  # noqa: BLE001 - likewise
+        _paused_until = monotonic() + PAUSE
+        _fault(task, error)
+
+
+def _known(asked: Asked, options: Mapping[str, Any], hit: Hit) -> dict[str, str]:
+    """What monitors know of other calls from Celery's own events."""
+    app, task = asked.task.app, asked.task
+    width, levels = app.amqp.argsrepr_maxsize, app.conf.task_repr_maxlevels
+    return {
+        "args": options.get("argsrepr") or saferepr(asked.args, width, levels),
+        "kwargs": options.get("kwargsrepr") or saferepr(asked.kwargs, width, levels),
+        "result": saferepr(hit.value, task.resultrepr_maxsize),
+    }
+
+
+def _fault(task: CachedTask, error: Exception) -> None:
+    task.taskcache().runtime.observe(Fault(task.name, "send-event", error))

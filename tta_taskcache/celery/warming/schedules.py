@@ -1,0 +1,196 @@
+"""What is done on schedule: beat's entries, and that two beats don't do it twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, Task, signals
+
+from ...core.warm_policy import Warm, check_every
+from ...errors import ConfigurationError
+from ..calls.hot_calls import aside_of
+from ..maintenance.invalidation import read_marks
+
+if TYPE_CHECKING:
+    from ..config.runtime import Runtime
+
+INVALIDATE = "tta_taskcache.invalidate"
+WARM = "tta_taskcache.warm"
+
+#: In a message's headers: when it was sent (Unix seconds).
+SENT = "taskcache_sent"
+
+#: Two messages closer than this share of the interval are for the same turn.
+SAME_TURN = 0.9
+
+#: The same of a crontab, which knows minutes, and of other schedules (s).
+SAME_MINUTE = 50.0
+
+#: Longer names of entries become a digest: a database may keep no more than 200 characters.
+MAX_NAME = 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalidate:
+    """An invalidation on schedule, for ``TaskCache.schedule``: all that any of the names names.
+
+    Attributes:
+        every: When: seconds, a timedelta, or a schedule of Celery's, such as ``crontab(hour=4)``.
+        key: The entry of this key.
+        task: All entries of this task, given itself or by name.
+        tags: All entries with any of these tags.
+        pattern: All entries whose keys (``task:label:digest``) match this glob.
+
+    Raises:
+        ConfigurationError: Naming what is wrong, and what is allowed.
+    """
+
+    every: Any
+    key: str | None = None
+    task: str | Task | None = None
+    tags: Collection[str] | None = None
+    pattern: str | None = None
+    marks: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_every(self.every, "Invalidate")
+        if self.key is not None and not isinstance(self.key, str):
+            raise ConfigurationError(f"Invalidate(key={self.key!r}): must be a key, a string")
+        if not isinstance(self.task, (str, Task, type(None))):
+            raise ConfigurationError(f"Invalidate(task={self.task!r}): must be a task or its name")
+        try:
+            names = read_marks(self.key, self.task, self.tags, self.pattern)
+        except (TypeError, ValueError) as error:
+            said = str(error).replace("invalidate(", "Invalidate(").partition("; clear()")[0]
+            raise ConfigurationError(said) from None
+        object.__setattr__(self, "marks", names)
+
+    @property
+    def name(self) -> str:
+        """What beat calls it."""
+        what = ",".join(self.marks)
+        if len(what) > MAX_NAME:
+            what = blake2b(what.encode(), digest_size=16).hexdigest()
+        return f"{INVALIDATE}:{what}"
+
+    def entry(self) -> dict[str, Any]:
+        """It as beat has it."""
+        keys = [] if self.key is None else [self.key]
+        turn = [self.name, gap(self.every)]
+        return _entry(INVALIDATE, self.every, [list(self.marks), keys], {"turn": turn})
+
+
+def _entry(task: str, every: Any, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    # Only JSON: some schedulers keep entries in a database.
+    entry: dict[str, Any] = {"task": task, "schedule": every, "args": args, "kwargs": kwargs}
+    if (expires := interval(every)) is not None:
+        # What piles up while no worker is there is done once.
+        entry["options"] = {"expires": max(1.0, expires)}
+    return entry
+
+
+class Schedule:
+    """What this library has on an app's schedule, beside what the app itself has there.
+
+    Args:
+        app: The app.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._entries: dict[str, dict[str, Any]] = {}
+        # By then the app's own entries are there, wherever they come from. Not weakly: the
+        # finalizer that Celery makes for a weak receiver keeps signal and app for ever.
+        app.on_after_finalize.connect(self._apply, weak=False)
+
+    def warm(self, task: str, warm: Warm) -> None:
+        """Have a task's calls warmed."""
+        name = f"{WARM}:{task}"
+        self._put(name, _entry(WARM, warm.every, [task], {"turn": [name, gap(warm.every)]}))
+
+    def invalidate(self, invalidations: Iterable[Invalidate]) -> None:
+        """Have invalidations made.
+
+        Raises:
+            TypeError: One is no ``Invalidate``.
+            ConfigurationError: The same is on the schedule already, at other times.
+        """
+        for each in invalidations:
+            if not isinstance(each, Invalidate):
+                raise TypeError(f"schedule({each!r}): must be an Invalidate(…)")
+            entry = each.entry()
+            before = self._entries.get(each.name, entry)
+            if before["schedule"] != entry["schedule"]:
+                raise ConfigurationError(
+                    f"schedule({each!r}): it is scheduled already, every={before['schedule']!r}"
+                )
+            self._put(each.name, entry)
+
+    def _put(self, name: str, entry: dict[str, Any]) -> None:
+        self._entries[name] = entry
+        if self._app.finalized:
+            self._apply()
+
+    def _apply(self, **_: Any) -> None:
+        if self._entries:
+            self._app.conf.beat_schedule = {**self._app.conf.beat_schedule, **self._entries}
+
+
+def interval(every: Any) -> float | None:
+    """Seconds from one turn to the next, where that is always the same."""
+    if isinstance(every, (int, float)):
+        return float(every)
+    # Celery's schedule of an interval has it, too.
+    run_every = every if isinstance(every, timedelta) else getattr(every, "run_every", None)
+    return run_every.total_seconds() if isinstance(run_every, timedelta) else None
+
+
+def until_next(every: Any) -> float:
+    """Seconds from a turn now to the next one."""
+    steady = interval(every)
+    if steady is not None:
+        return steady
+    left: timedelta = every.remaining_estimate(every.now())
+    return max(0.0, left.total_seconds())
+
+
+def gap(every: Any) -> float:
+    """Least seconds between two turns."""
+    steady = interval(every)
+    return SAME_MINUTE if steady is None else SAME_TURN * steady
+
+
+def connect() -> None:
+    """Have messages for these tasks say when they were sent."""
+    for task in (INVALIDATE, WARM):
+        name = f"tta_taskcache.sent.{task}"
+        signals.before_task_publish.connect(_on_publish, sender=task, dispatch_uid=name)
+
+
+def _on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    if headers is not None:
+        headers.setdefault(SENT, time.time())
+
+
+def is_my_turn(runtime: Runtime, request: Any, turn: list[Any] | None) -> bool:
+    """Whether a message is to be acted upon: it is on no schedule, or the first for its turn.
+
+    Args:
+        runtime: The cache.
+        request: The message's request.
+        turn: Name of the schedule, and least seconds between its turns; None when there is none.
+
+    Raises:
+        StoreUnavailable: Redis can't be reached.
+    """
+    aside = aside_of(runtime)
+    if turn is None or aside is None:
+        return True
+    name, least = turn
+    sent = (request.headers or {}).get(SENT, time.time())
+    return aside.take_turn(name, sent, least, request.id)

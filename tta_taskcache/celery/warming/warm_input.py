@@ -1,0 +1,61 @@
+"""Reading the calls that are to be warmed, one at a time, from whatever holds them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from celery.canvas import Signature
+
+from ...core.call_spec import Spelled, lines, spelled
+
+#: Where a call stands, for messages, and the call.
+Source = Iterator[tuple[str, Spelled]]
+
+
+def read_calls(calls: Any, task: str, skip: int = 0) -> Source:
+    """Read calls, one at a time.
+
+    Args:
+        calls: A path of JSON lines, an iterable, or a function that returns one.
+        task: Name of the task that they are calls of.
+        skip: Leave out so many of the first.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: One isn't a call; it says which.
+        OSError: The file can't be read.
+    """
+    if callable(calls) and not isinstance(calls, Signature):
+        calls = calls()
+    if isinstance(calls, (str, os.PathLike)):
+        return _of_file(os.fspath(calls), skip)
+    if not isinstance(calls, Iterable) or isinstance(calls, (bytes, dict)):
+        raise TypeError(
+            f"calls={calls!r}: must be an iterable of calls, or the path of a file of JSON lines"
+        )
+    left = islice(enumerate(calls, 1), skip, None)
+    return (_numbered(task, number, item) for number, item in left)
+
+
+def _of_file(path: str, skip: int) -> Source:
+    with Path(path).open(encoding="utf-8-sig") as file:
+        yield from lines(file, path, skip)
+
+
+def _numbered(task: str, number: int, item: Any) -> tuple[str, Spelled]:
+    where = f"call {number}"
+    if isinstance(item, Spelled):
+        return where, item
+    if isinstance(item, Signature):
+        if item.task != task:
+            raise ValueError(f"{where}: a signature of {item.task!r}, not of {task!r}")
+        headers = item.options.get("headers") or {}
+        return where, Spelled(tuple(item.args), dict(item.kwargs), dict(headers))
+    try:
+        return where, spelled(item)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None

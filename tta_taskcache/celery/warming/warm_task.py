@@ -1,0 +1,216 @@
+"""``warm()``: in this process, and as a Celery task."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, Task
+from celery.utils.log import get_logger
+from kombu.exceptions import OperationalError
+
+from ...core.call_spec import Spelled
+from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
+from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall
+from ..calls import context
+from ..calls.call_request import Asked, as_sent, identify, is_cached
+from ..calls.hot_calls import hottest
+from .schedules import WARM, is_my_turn, until_next
+from .warm_input import read_calls
+from .warm_progress import Journey, Warmed
+from .warmer import Warmer
+
+if TYPE_CHECKING:
+    from ..api.cached_task import CachedTask
+    from ..config.runtime import Runtime
+
+logger: logging.Logger = get_logger("tta_taskcache")
+
+#: Seconds that one message's worth of warming takes at most: the next goes on with it.
+SLICE = 30.0
+
+#: A slice ends when nothing was heard for so long (s): it may hold the only process that could run
+#: what it waits for.
+STARVED = 2.0
+
+#: Seconds before a slice that couldn't reach Redis or the broker is tried again.
+RETRY_IN = 5.0
+
+
+def find_task(app: Celery, task: Any) -> CachedTask:
+    """A cached task, given itself or by name.
+
+    Raises:
+        ConfigurationError: There is no such task, or it isn't cached; it says what is near.
+    """
+    name = task if isinstance(task, str) else getattr(task, "name", None)
+    found = app.tasks.get(name) if isinstance(name, str) else None
+    if is_cached(found):
+        return found
+    cached = [known for known, one in app.tasks.items() if is_cached(one)]
+    near = get_close_matches(name, cached, 1) if isinstance(name, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    what = "isn't a cached task of" if found is not None else "is unknown to"
+    raise ConfigurationError(f"warm(): {name or task!r} {what} this app{hint}")
+
+
+def sources(task: CachedTask, calls: Any, hot: int | None) -> Any:
+    """The calls to warm, as ``read_calls`` takes them.
+
+    Raises:
+        ConfigurationError: Not exactly one of both was given, or ``hot`` isn't a number.
+    """
+    if (calls is None) == (hot is None):
+        raise ConfigurationError(f"warm({task.name!r}): give either calls or hot=")
+    if hot is None:
+        return calls
+    check_hot(hot, "warm")
+    found = hottest(task.taskcache().runtime, task.name, hot)
+    return [asdict(call) for call in found if _is_cacheable(task, call)]
+
+
+def _is_cacheable(task: CachedTask, call: Spelled) -> bool:
+    """Whether a call that was learnt is one still: the task may have changed since."""
+    headers = context.of_new_call(call.context)
+    try:
+        identify(as_sent(Asked(task, call.args, call.kwargs, headers)))
+    except UncacheableCall:
+        return False
+    return True
+
+
+def horizon(task: CachedTask, *, hot: bool) -> float:
+    """For how long what is stored has to stay fresh, when hot calls are warmed by hand (s)."""
+    warm: Warm | None = task.taskcache_keyer().policy.warm
+    return until_next(warm.every) if hot and warm is not None and warm.hot is not None else 0.0
+
+
+def warm(
+    task: CachedTask,
+    calls: Any,
+    hot: int | None,
+    sending: Sending,
+    tell: Callable[[Warmed], None] = lambda _: None,
+) -> Warmed:
+    """Warm calls in this process, until all are done (see ``TaskCache.warm``)."""
+    warmer = Warmer(task, sending, horizon=horizon(task, hot=hot is not None), tell=tell)
+    warmer.run(read_calls(sources(task, calls, hot), task.name))
+    return warmer.journey.done
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a message asks for."""
+
+    calls: Any
+    hot: int | None
+    sending: Sending
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """A part of a warming, for one message.
+
+    Attributes:
+        warmer: What does it.
+        calls: The calls, all of them.
+        kept: Those, if the next message has to name them: else it is the task's policy that does.
+        horizon: Seconds that what is stored has to stay fresh for.
+        sending: How calls are sent.
+    """
+
+    warmer: Warmer
+    calls: Any
+    kept: Any
+    horizon: float
+    sending: Sending
+    task: CachedTask
+
+    @classmethod
+    def read(cls, task: CachedTask, asked: _Asked, so_far: dict[str, Any] | None) -> _Slice:
+        """Make sense of a message.
+
+        Raises:
+            ConfigurationError: What it asks for can't be.
+        """
+        calls, hot, sending = asked.calls, asked.hot, asked.sending
+        stays_fresh, is_given = horizon(task, hot=hot is not None), False
+        if calls is None and hot is None:
+            warm = _policy_of(task)
+            calls, hot, sending = warm.calls, warm.hot, warm.sending
+            stays_fresh, is_given = until_next(warm.every), hot is None
+        journey = None
+        if so_far is not None:
+            stays_fresh, journey = so_far["horizon"], Journey.load(so_far["journey"])
+        # Another look at what is hot now would tell others: it is looked once, and kept.
+        found = sources(task, calls, hot)
+        warmer = Warmer(task, sending, horizon=stays_fresh, journey=journey)
+        return cls(warmer, found, None if is_given else found, stays_fresh, sending, task)
+
+    def run(self) -> bool:
+        """Do it. Whether all is done."""
+        calls = read_calls(self.calls, self.task.name, self.warmer.journey.done.total)
+        return self.warmer.run(calls, until=time.monotonic() + SLICE, patience=STARVED)
+
+    def left(self) -> dict[str, Any]:
+        """The arguments of the message that goes on."""
+        so_far = {"horizon": self.horizon, "journey": self.warmer.journey.dump()}
+        return {"task": self.task.name, "calls": self.kept, "so_far": so_far} | asdict(self.sending)
+
+
+def register(app: Celery, runtime: Callable[[], Runtime], persistent: dict[str, Any]) -> None:
+    """Give an app the task.
+
+    Args:
+        app: The app.
+        runtime: The cache of this process.
+        persistent: Options of the cache's own tasks.
+    """
+
+    @app.task(name=WARM, bind=True, ignore_result=True, **persistent)
+    def warm_slice(
+        self: Task,
+        task: str,
+        calls: Any = None,
+        *,
+        hot: int | None = None,
+        rate: float | None = None,
+        in_flight: int = IN_FLIGHT,
+        queue: str | None = None,
+        priority: int | None = None,
+        turn: list[Any] | None = None,
+        so_far: dict[str, Any] | None = None,
+    ) -> None:
+        """Warm calls for a while, then send the rest as another message.
+
+        Without ``calls`` and ``hot`` it is those that the task's ``cache_warm`` names.
+        """
+        found = find_task(app, task)
+        if so_far is None and not is_my_turn(runtime(), self.request, turn):
+            logger.info("warming %s: another message has come for the same turn", task)
+            return
+        asked = _Asked(
+            calls, hot, Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
+        )
+        slice_ = _Slice.read(found, asked, so_far)
+        try:
+            is_done = slice_.run()
+        except (StoreUnavailable, OperationalError) as error:
+            raise self.retry(exc=error, args=(), kwargs=slice_.left(), countdown=RETRY_IN) from None
+        if is_done:
+            logger.info("warmed %s: %s", task, slice_.warmer.journey.done)
+        else:
+            self.apply_async((), slice_.left())
+
+
+def _policy_of(task: CachedTask) -> Warm:
+    warm: Warm | None = task.taskcache_keyer().policy.warm
+    if warm is None:
+        raise ConfigurationError(
+            f"warm({task.name!r}): give calls or hot=, as the task has no cache_warm"
+        )
+    return warm

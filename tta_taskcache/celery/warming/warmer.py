@@ -1,0 +1,260 @@
+"""Warming: making the calls of a task before anybody asks for them.
+
+What is fresh is skipped; the rest goes out as ordinary messages of the task, paced, with so many on
+their way at a time. That one is done is told by the worker (``receipts``). A worker that dies tells
+nothing: then its lease ends without a result, or at last the message's time is up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from celery.utils import uuid
+
+from ...cache.outcome import Call, Hit, Miss
+from ...core.call_spec import Spelled
+from ...core.lease import Stage
+from ...core.pacing import Pace
+from ...core.warm_policy import Sending
+from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments
+from ..calls import context
+from ..calls.call_request import AT_ONCE, Asked, Mode, as_sent, identify, is_enabled
+from ..calls.hot_calls import aside_of
+from . import warm_outcomes
+from .warm_input import Source
+from .warm_outcomes import FAILED, RETRIED, STORED, UNSTORED
+from .warm_progress import Journey, Sent, Warmed
+
+if TYPE_CHECKING:
+    from ..api.cached_task import CachedTask
+
+#: A message that no worker has come to for so long isn't run any more, nor waited for (s).
+EXPIRES = 3600.0
+
+#: Seconds between two looks for receipts, at first and at last.
+FIRST_PAUSE, LAST_PAUSE = 0.01, 0.2
+
+#: How often it is looked what became of calls that no receipt has come for (s).
+CHECK_EVERY = 2.0
+
+
+class Warmer:
+    """Warms calls of a task.
+
+    Args:
+        task: The task.
+        sending: How they are sent.
+        horizon: Seconds that what is stored has to stay fresh for; else it is run again.
+        journey: Where to go on.
+        tell: Told how far it has come, whenever that has changed.
+
+    Raises:
+        ConfigurationError: The task's results aren't cached, or not in a cache that workers share.
+    """
+
+    def __init__(
+        self,
+        task: CachedTask,
+        sending: Sending,
+        *,
+        horizon: float = 0.0,
+        journey: Journey | None = None,
+        tell: Callable[[Warmed], None] = lambda _: None,
+    ) -> None:
+        self._task, self._sending, self._horizon, self._tell = task, sending, horizon, tell
+        self._runtime = task.taskcache().runtime
+        aside = aside_of(self._runtime)
+        if aside is None:
+            raise ConfigurationError(
+                f"warm({task.name!r}): each process of this app caches in its own memory; "
+                "set taskcache_url, so that what workers store is there for all"
+            )
+        if not is_enabled(task):
+            raise ConfigurationError(f"warm({task.name!r}): caching is off for this task or app")
+        self._aside = aside
+        self._pace = Pace(sending.rate)
+        self.journey = journey or Journey()
+        if journey is not None:  # one may have been sent just now
+            self._pace.went(time.monotonic())
+        self._pause = FIRST_PAUSE
+        #: When anything was last heard of a call on its way; when it was last looked after them.
+        self._heard = self._checked = time.monotonic()
+
+    def run(self, calls: Source, *, until: float = inf, patience: float = inf) -> bool:
+        """Warm calls until all are done.
+
+        Args:
+            calls: The calls that are left.
+            until: Stop then (monotonic seconds).
+            patience: Or when nothing was heard of those on their way for so long (s).
+
+        Returns:
+            Whether all are done.
+
+        Raises:
+            ValueError: A call isn't one, or doesn't fit the task; it says which.
+            StoreUnavailable: Redis can't be reached.
+            OperationalError: The broker can't be.
+        """
+        started, before = time.monotonic(), self.journey.done.seconds
+        try:
+            while batch := list(islice(calls, self._at_once)):
+                for spell, call, mode in self._look(batch):
+                    if call is not None and mode is not None:
+                        if not self._wait_for_room(until, patience):
+                            return False
+                        self._send(spell, call, mode)
+                    self.journey.count(total=1)
+                self._tell(self.journey.done)
+            return self._wait(0, until, patience)
+        finally:
+            seconds = before + time.monotonic() - started
+            self.journey.done = replace(self.journey.done, seconds=seconds)
+
+    @property
+    def _at_once(self) -> int:
+        """Calls that are looked up together: no more than go out in a second, if that is known."""
+        return max(1, min(AT_ONCE, int(self._sending.rate or AT_ONCE)))
+
+    def _look(
+        self, batch: Sequence[tuple[str, Spelled]]
+    ) -> Iterator[tuple[Spelled, Call | None, Mode | None]]:
+        """For each call how it is to be made, if at all; those that aren't are counted."""
+        called = [(spell, self._identify(where, spell)) for where, spell in batch]
+        calls = [call for _, call in called if call is not None]
+        engine = self._runtime.engine
+        found = iter(self._runtime.run(engine.find_many(calls, [None] * len(calls))))
+        for spell, call in called:
+            mode = self._mode(next(found)) if call is not None else None
+            if call is None:
+                self.journey.count(uncacheable=1)
+            elif mode is None:
+                self.journey.count(fresh=1)
+            yield spell, call, mode
+
+    def _identify(self, where: str, spell: Spelled) -> Call | None:
+        headers = context.of_new_call(spell.context)
+        try:
+            return identify(as_sent(Asked(self._task, spell.args, spell.kwargs, headers)))
+        except WrongArguments as error:
+            raise ValueError(f"{where}: {error}") from None
+        except UncacheableCall:
+            return None
+
+    def _mode(self, found: Hit | Miss) -> Mode | None:
+        """How a call is to be made; None when it is stored, and fresh for long enough."""
+        if isinstance(found, Miss):
+            if found.reason == "unavailable":
+                raise StoreUnavailable(f"{self._runtime.store.name}: can't be read")
+            return "use"
+        if found.verdict.is_stale:
+            return "revalidate"
+        return "refresh" if found.fresh_left < self._horizon else None
+
+    def _send(self, spell: Spelled, call: Call, mode: Mode) -> None:
+        task_id = uuid()
+        how: dict[str, Any] = {"queue": self._sending.queue, "priority": self._sending.priority}
+        self._pace.went(time.monotonic())
+        self.journey.flight[task_id] = Sent(call.key, mode, time.time())
+        try:
+            result = self._task.apply_async(
+                spell.args,
+                spell.kwargs,
+                task_id=task_id,
+                cache=mode,
+                headers={**spell.context, **warm_outcomes.header(self.journey.run, call.key)},
+                ignore_result=True,
+                add_to_parent=False,
+                expires=EXPIRES,
+                **{name: value for name, value in how.items() if value is not None},
+            )
+        except BaseException:
+            del self.journey.flight[task_id]
+            raise
+        if result.cache_status.hit and not self._task.app.conf.task_always_eager:
+            del self.journey.flight[task_id]  # stored since it was looked up
+            self.journey.count(fresh=1)
+        else:
+            self.journey.count(sent=1)
+
+    def _wait_for_room(self, until: float, patience: float) -> bool:
+        if not self._wait(self._sending.in_flight - 1, until, patience):
+            return False
+        while pause := self._pace.wait(now := time.monotonic()):
+            if now + pause > until:
+                return False
+            if not self._collect():
+                time.sleep(min(pause, LAST_PAUSE))
+        return True
+
+    def _wait(self, most: int, until: float, patience: float) -> bool:
+        """Wait until no more than so many are on their way."""
+        while len(self.journey.flight) > most:
+            if self._collect():
+                self._pause = FIRST_PAUSE
+                continue
+            now = time.monotonic()
+            if now > until or now - self._heard > patience:
+                return False
+            time.sleep(self._pause)
+            self._pause = min(2 * self._pause, LAST_PAUSE)
+        return True
+
+    def _collect(self) -> bool:
+        """Take note of what is done. Whether anything was."""
+        now, before = time.monotonic(), self.journey.done
+        told = False
+        for receipt in self._aside.take_receipts(self.journey.run):
+            task_id, _, outcome = receipt.partition(" ")
+            told = self._end(task_id, outcome) or told
+        if not told and now - self._checked >= CHECK_EVERY:
+            self._checked = now
+            self._check(time.time())
+        if told or self.journey.done != before:
+            self._heard = now
+            self._tell(self.journey.done)
+            return True
+        return False
+
+    def _end(self, task_id: str, outcome: str) -> bool:
+        sent = self.journey.flight.get(task_id)
+        if sent is None:
+            return False
+        if outcome == RETRIED:
+            sent.retried = True
+            return True
+        if outcome in (STORED, UNSTORED, FAILED, "lost"):
+            del self.journey.flight[task_id]
+            self.journey.count(**{outcome: 1})
+        return True
+
+    def _check(self, now: float) -> None:
+        """See what became of those that no receipt has come for."""
+        waiting = {i: s for i, s in self.journey.flight.items() if now - s.at >= CHECK_EVERY}
+        if not waiting:
+            return
+        stages = self._aside.stages([sent.key for sent in waiting.values()])
+        stored = self._stored([sent.key for sent in waiting.values()])
+        for (task_id, sent), stage, age in zip(waiting.items(), stages, stored, strict=True):
+            if stage in (Stage.QUEUED, Stage.RUNNING):
+                sent.led, sent.gone = True, 0
+            elif age is not None and age <= now - sent.at:
+                self._end(task_id, STORED)  # what told of it was told to another, who has gone
+            elif sent.led and not sent.retried:
+                sent.gone += 1
+            if sent.gone > 1 or (stage is None and now - sent.at > EXPIRES + CHECK_EVERY):
+                self._end(task_id, "lost")
+
+    def _stored(self, keys: Sequence[str]) -> list[float | None]:
+        """For each key how old its result is, if that is fresh (s)."""
+        engine, policy = self._runtime.engine, self._task.taskcache_keyer().policy
+        calls = [Call(self._task.name, key, policy) for key in keys]
+        found = self._runtime.run(engine.find_many(calls, [None] * len(calls)))
+        return [
+            hit.age if isinstance(hit, Hit) and not hit.verdict.is_stale else None for hit in found
+        ]

@@ -1,0 +1,89 @@
+"""Remote control of workers: ``celery inspect taskcache``, ``celery control taskcache_disable``.
+
+Celery's registry is global: whoever imports this has the commands, the worker to obey them and the
+``celery`` command to offer them.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from celery.worker.control import control_command, inspect_command
+
+from ...core.entry import FORMAT
+from ...core.keys import KEY_FORMAT
+from ...observability.logs import said
+from ...stores.breaker import GuardedStore
+from ..api.task_cache import cache_of
+from ..calls.call_request import is_cached
+
+logger = logging.getLogger("tta_taskcache")
+
+#: Settings that may hold a password, or are one.
+_SECRET = ("url", "secret")
+
+#: Where the consumer site is found on Celery's consumer.
+SITE = "taskcache_site"
+
+
+def library_version() -> str:
+    """The version of the library; empty where it isn't installed as a package."""
+    try:
+        return version("tta-taskcache")
+    except PackageNotFoundError:
+        return ""
+
+
+def about_library() -> dict[str, Any]:
+    """What processes have to agree on to share entries."""
+    return {"version": library_version(), "entry_format": FORMAT, "key_format": KEY_FORMAT}
+
+
+@inspect_command(name="taskcache")
+def inspect_cache(state: Any, **_: Any) -> dict[str, Any]:
+    """The result cache of this worker: version, store, memory, followers, settings."""
+    runtime = cache_of(state.app).runtime
+    store, site = runtime.store, getattr(state.consumer, SITE, None)
+    breaker = store.breaker if isinstance(store, GuardedStore) else None
+    entries = runtime.engine.near.entries
+    settings = asdict(runtime.settings)
+    return {
+        **about_library(),
+        "python": platform.python_version(),
+        "store": store.name,
+        "circuit": "open" if breaker is not None and breaker.is_open else "closed",
+        "disabled": site is not None and site.is_disabled,
+        "cached_tasks": sorted(name for name, task in state.app.tasks.items() if is_cached(task)),
+        # Of the main process; each process of the pool has a memory of its own.
+        "l1": {"entries": len(entries), "bytes": entries.size},
+        "followers": site.following if site is not None else 0,
+        "settings": {name: value for name, value in settings.items() if name not in _SECRET},
+    }
+
+
+@control_command(name="taskcache_disable")
+def disable(state: Any, **_: Any) -> dict[str, str]:
+    """Let this worker run every call, and store nothing, until it is enabled or restarted."""
+    return _switch(state, disabled=True)
+
+
+@control_command(name="taskcache_enable")
+def enable(state: Any, **_: Any) -> dict[str, str]:
+    """Let this worker use the cache again."""
+    return _switch(state, disabled=False)
+
+
+def _switch(state: Any, *, disabled: bool) -> dict[str, str]:
+    site: Any = getattr(state.consumer, SITE, None)
+    if site is None:
+        return {"error": "this worker has no result cache"}
+    state_now = f"the cache is {'disabled' if disabled else 'enabled'} here"
+    if site.is_disabled is not disabled:
+        site.is_disabled = disabled
+        about = said("Switched", disabled=disabled)
+        logger.warning("%s, by remote control", state_now, extra=about)
+    return {"ok": state_now}

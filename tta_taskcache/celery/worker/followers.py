@@ -1,0 +1,206 @@
+"""Followers: messages that wait in the main process for an equal call in flight (C1 to C5).
+
+They are kept unacknowledged, as Celery keeps messages with an ETA, and take no pool slot. A key is
+polled once however many follow. When the leader has filled, all are completed, in slices so that
+the worker's loop goes on; when it fails or is gone, the first of them leads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from threading import RLock, get_ident
+from time import monotonic
+from typing import Any, Protocol
+
+from celery.worker.request import Request
+
+from ...cache.outcome import Call, Hit
+from ..calls.call_request import Seen
+
+#: Seconds between two looks for what the leader has filled: at first, and at most.
+FIRST_PAUSE = 0.05
+MAX_PAUSE = 0.25
+
+#: Seconds that one slice of work may take, and after which the next one follows: the worker's loop
+#: has its turn in between. It runs what is due at once ten times over before that.
+SLICE = 0.005
+BREATH = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """A request that waits.
+
+    Attributes:
+        request: The request.
+        call: What it asks for.
+        since: When it began to wait (monotonic seconds).
+        counted: Whether the prefetch count was raised for it.
+    """
+
+    request: Request
+    call: Call
+    since: float
+    counted: bool
+
+
+class Site(Protocol):
+    """What the consumer does with followers whose time has come."""
+
+    def poll(self, follower: Follower) -> Seen:
+        """Look again for what a follower waits for, or for the right to compute it."""
+        ...
+
+    def answer(self, follower: Follower, hit: Hit) -> None:
+        """Complete a follower with the leader's result."""
+        ...
+
+    def send(self, follower: Follower, seen: Seen) -> None:
+        """Send a follower to the pool: it leads now, or runs for itself."""
+        ...
+
+    def waiting(self, count: int) -> None:
+        """Take note of how many wait now."""
+        ...
+
+
+@dataclass(slots=True)
+class _Group:
+    """Those that wait for one key. When ``outcome`` is set, they are on their way."""
+
+    due: float
+    pause: float = FIRST_PAUSE
+    waiting: deque[Follower] = field(default_factory=deque)
+    outcome: Seen | None = None
+
+
+class Followers:
+    """The followers of one worker.
+
+    Args:
+        site: Completes them.
+        consumer: Celery's consumer: its timer and its prefetch count.
+        most: How many may be held beyond the prefetch count.
+    """
+
+    def __init__(self, site: Site, consumer: Any, most: int) -> None:
+        self._site = site
+        self._consumer = consumer
+        self._most = most
+        self._groups: dict[str, _Group] = {}
+        self._counted = 0
+        self._waiting = 0
+        self._arming = 0
+        # Without an event loop, Celery's timer is a thread.
+        self._lock = RLock()
+        self._loop = get_ident()
+
+    def __len__(self) -> int:
+        return sum(len(group.waiting) for group in list(self._groups.values()))
+
+    def has(self, key: str) -> bool:
+        """Whether calls wait for this key, so that the next may join without a look of its own."""
+        group = self._groups.get(key)
+        return group is not None and group.outcome is None
+
+    def park(self, request: Request, call: Call) -> None:
+        """Let a request wait."""
+        with self._lock:
+            counted = self._counted < self._most
+            if counted:
+                self._counted += 1
+                self._consumer.qos.increment_eventually()
+            follower = Follower(request, call, monotonic(), counted)
+            group = self._groups.get(call.key)
+            if group is None or group.outcome is not None:
+                rest = group.waiting if group is not None else deque()
+                group = self._groups[call.key] = _Group(monotonic() + FIRST_PAUSE)
+                for late in rest:  # they look again, with the new ones
+                    group.waiting.append(late)
+            group.waiting.append(follower)
+            self._waiting += 1
+            self._site.waiting(self._waiting)
+            if len(self._groups) == 1 and len(group.waiting) == 1:
+                self._arm(FIRST_PAUSE)
+
+    def hurry(self, key: str) -> None:
+        """Look at once: the leader was one of this worker's, and has ended."""
+        group = self._groups.get(key)
+        if group is None:
+            return
+        group.due = 0.0
+        if get_ident() == self._loop:  # else the timer may not be safe to use; it ticks soon
+            with self._lock:
+                self._arm(0.0)
+
+    def drop(self) -> None:
+        """Forget all: the broker delivers them again."""
+        with self._lock:
+            self._groups.clear()
+            self._counted = self._waiting = 0
+            self._site.waiting(0)
+
+    def _arm(self, delay: float) -> None:
+        """Let the timer tick after this delay, and not as it was armed before."""
+        self._arming += 1
+        self._consumer.timer.call_after(delay, self._tick, (self._arming,))
+
+    def _tick(self, arming: int) -> None:
+        """Do one slice of what is due."""
+        with self._lock:
+            if arming != self._arming or not self._groups:
+                return
+            try:
+                self._work()
+            finally:
+                self._site.waiting(self._waiting)
+                if self._groups:
+                    busy = any(g.outcome is not None for g in self._groups.values())
+                    self._arm(BREATH if busy else FIRST_PAUSE)
+
+    def _work(self) -> None:
+        end = monotonic() + SLICE
+        for key in list(self._groups):
+            group = self._groups.pop(key)
+            try:
+                self._advance(group, end)
+            finally:
+                if group.waiting:
+                    self._groups[key] = group  # behind the others: each has its turn
+            if monotonic() >= end:
+                break
+
+    def _advance(self, group: _Group, end: float) -> None:
+        now = monotonic()
+        if group.outcome is None and group.due <= now:
+            self._look(group, now)
+        while group.outcome is not None and group.waiting and monotonic() < end:
+            follower = self._take(group)
+            if group.outcome.hit is not None:
+                self._site.answer(follower, group.outcome.hit)
+            else:
+                self._site.send(follower, group.outcome)
+
+    def _look(self, group: _Group, now: float) -> None:
+        while group.waiting and group.waiting[0].request.revoked():
+            self._take(group)  # it was acknowledged and announced
+        if not group.waiting:
+            return
+        seen = self._site.poll(group.waiting[0])
+        if not seen.follows and not seen.owner:
+            group.outcome = seen  # the answer; or there is none to wait for, and each runs
+            return
+        if seen.owner:
+            group.pause = FIRST_PAUSE
+            self._site.send(self._take(group), seen)
+        group.due = now + group.pause
+        group.pause = min(group.pause * 2, MAX_PAUSE)
+
+    def _take(self, group: _Group) -> Follower:
+        follower = group.waiting.popleft()
+        self._waiting -= 1
+        if follower.counted:
+            self._counted -= 1
+            self._consumer.qos.decrement_eventually()
+        return follower

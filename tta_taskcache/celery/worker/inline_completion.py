@@ -1,0 +1,107 @@
+"""Completing a hit in the worker's main process, without a pool slot (promise S2).
+
+It is executed by Celery's own ``Request``, as a solo pool would do it, with the answer in place of
+the body: acknowledgement, revocation, events and state are Celery's.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery import signals
+from celery.concurrency.base import apply_target
+from celery.exceptions import TaskRevokedError
+from celery.worker.request import Request
+
+from ...cache.outcome import Hit
+from ...core.events import CircuitChanged, Fault
+from ...observability.logs import said
+from ...stores.breaker import Breaker
+from ..sites.completion import answering
+from ..sites.task_events import tell_of_consumer
+
+logger = logging.getLogger("tta_taskcache")
+
+#: A completion that takes longer than this (s) has met a result backend or broker in trouble. The
+#: main process has heartbeats to send: hits go through the pool for a while.
+SLOW = 1.0
+
+#: Runs what it is given at once, in this process.
+_INLINE = SimpleNamespace(apply_async=apply_target)
+
+
+class Inline:
+    """Completes hits, unless that has just gone wrong."""
+
+    def __init__(self) -> None:
+        self._breaker = Breaker(_log_change)
+
+    def complete(self, request: Request, hit: Hit) -> bool:
+        """Complete a request; False when it has to go through the pool. Never raises."""
+        if not self._breaker.allows():
+            return False
+        started = monotonic()
+        try:
+            _complete(request, hit)
+        except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
+            # The pool meets the same trouble where Celery knows what to do about it.
+            request.task.taskcache().runtime.observe(Fault(request.task.name, "complete", error))
+            self._breaker.failed(f"completing a hit failed: {error!r}")
+            if request.time_start is None:
+                return False
+            # It was accepted, and callbacks may have been sent: done again in the pool, they
+            # would be sent twice. A pool's process would report it like this.
+            with suppress(Exception):
+                request.on_failure(ExceptionInfo())
+            return True
+        if monotonic() - started > SLOW:
+            self._breaker.failed(f"completing a hit took more than {SLOW} s")
+        else:
+            self._breaker.succeeded()
+        return True
+
+
+def _complete(request: Request, hit: Hit) -> None:
+    # revoked() has acknowledged a revoked one and told everybody, as on its way to the pool.
+    with answering(request.id, hit), suppress(TaskRevokedError):
+        # The base class' method: the one of this task's own class is bound to the real pool.
+        Request.execute_using_pool(request, _INLINE)
+        tell_of_consumer(request, hit)
+
+
+#: What Celery's Redis backend connects with, and what it was before this process changed it.
+_parameters: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+
+def be_impatient(backend: Any) -> None:
+    """Bound the timeouts of a Redis backend (120 s by default): a hung one would stop this loop."""
+    parameters = getattr(backend, "connparams", None)
+    if not isinstance(parameters, dict) or any(parameters is known for known, _ in _parameters):
+        return
+    _parameters.append((parameters, dict(parameters)))
+    for name in ("socket_timeout", "socket_connect_timeout"):
+        parameters[name] = min(parameters.get(name) or SLOW, SLOW)
+
+
+@signals.worker_process_init.connect
+def _be_patient_again(**_: Any) -> None:
+    """In a pool process, which was forked from this one, the user's timeouts count."""
+    while _parameters:
+        parameters, before = _parameters.pop()
+        parameters.clear()
+        parameters.update(before)
+
+
+def _log_change(event: object) -> None:
+    match event:
+        case CircuitChanged(open=True, cause=cause):
+            about = said("InlineChanged", open=True, cause=cause)
+            logger.warning("hits go through the pool for a while: %s", cause, extra=about)
+        case CircuitChanged():
+            about = said("InlineChanged", open=False, cause="")
+            logger.warning("hits are answered in the main process again", extra=about)

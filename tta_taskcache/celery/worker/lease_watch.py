@@ -1,0 +1,98 @@
+"""Watching a request that leads: how far it is, and when it ends in whatever way (promise C3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from celery.worker import state
+from celery.worker.request import Request
+
+from ...core.lease import Stage
+
+#: Told once, whether the task has returned a value.
+Ended = Callable[[bool], None]
+
+
+class Leader:
+    """A request on its way through the pool, whose callbacks tell when it ends.
+
+    Celery overrides ``Request`` per task, so the callbacks are wrapped on the request itself.
+
+    Args:
+        request: The request.
+        ended: Told when it has ended.
+        in_process: Whether a process of the pool runs it, whose number the request will have. With
+            other pools that is a thread's or a greenlet's.
+    """
+
+    def __init__(self, request: Request, ended: Ended, *, in_process: bool) -> None:
+        self._request: Request | None = request
+        self._ended = ended
+        self._in_process = in_process
+        for name in ("on_success", "on_failure", "on_timeout"):
+            setattr(request, name, getattr(self, f"_{name}")(getattr(request, name)))
+
+    def progress(self) -> Stage | None:
+        """How far it is; None when it will not end by itself: its process is dead or stopped."""
+        request = self._request
+        # Celery forgets what was lost on the way to the pool, with the broker's connection say. One
+        # that runs isn't found by its id, when its message, to be acknowledged late, comes again.
+        if request is None or not (
+            request in state.active_requests or state.requests.get(request.id) is request
+        ):
+            return None
+        if request.time_start is None:
+            return Stage.QUEUED
+        if self._in_process and not _runs(request.worker_pid):
+            return None
+        return Stage.RUNNING
+
+    def end(self, succeeded: bool) -> None:
+        """Tell that it has ended, the first time."""
+        request, self._request = self._request, None
+        if request is not None:
+            for name in ("on_success", "on_failure", "on_timeout"):
+                request.__dict__.pop(name, None)
+            self._ended(succeeded)
+
+    def _on_success(self, on_success: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(outcome: Any, **kwargs: Any) -> Any:
+            try:
+                return on_success(outcome, **kwargs)
+            finally:
+                self.end(not outcome[0])
+
+        return wrapped
+
+    def _on_failure(self, on_failure: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return on_failure(*args, **kwargs)
+            finally:
+                self.end(False)
+
+        return wrapped
+
+    def _on_timeout(self, on_timeout: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(soft: bool, timeout: float) -> Any:
+            try:
+                return on_timeout(soft, timeout)
+            finally:
+                if not soft:
+                    self.end(False)
+
+        return wrapped
+
+
+def _runs(pid: int | None) -> bool:
+    """Whether a process of the pool is there and not stopped."""
+    if pid is None or not hasattr(os, "waitid"):
+        return True
+    try:
+        # WNOWAIT: the pool is told, too.
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return ended is None

@@ -1,0 +1,57 @@
+"""The worker's metrics: served from its main process, with the shares of its pool processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from celery import bootsteps, signals
+from prometheus_client.multiprocess import mark_process_dead
+
+from ...observability.metrics_server import MetricsServer
+from ...observability.prometheus_metrics import is_multiprocess, metrics_of
+from ..api.task_cache import cache_of
+
+logger = logging.getLogger("tta_taskcache")
+
+
+class MetricsStep(bootsteps.StartStopStep):
+    """Bootstep of the worker. It is made before the pool forks."""
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        settings = cache_of(worker.app).settings
+        self._port = settings.metrics_port
+        self._metrics = metrics_of(settings.metrics_namespace)
+        self._server: MetricsServer | None = None
+        super().__init__(worker, **kwargs)
+
+    def include_if(self, _: Any) -> bool:
+        """Only with ``taskcache_metrics_port``."""
+        return self._port is not None
+
+    def create(self, _: Any) -> None:
+        """Share memory with the pool's processes."""
+        try:
+            self._metrics.share()
+        except OSError as error:
+            logger.warning("what pool processes do is missing in the metrics: %s", error)
+
+    def start(self, _: Any) -> None:
+        """Serve."""
+        if self._port is not None:
+            self._server = MetricsServer(self._metrics, self._port)
+
+    def stop(self, _: Any) -> None:
+        """Free the port."""
+        if self._server is not None:
+            self._server.stop()
+
+    terminate = stop
+
+
+@signals.worker_process_shutdown.connect
+def _gone(**_: Any) -> None:
+    """In prometheus_client's multiprocess mode, the gauges of a pool process end with it."""
+    if is_multiprocess():
+        mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]

@@ -1,0 +1,95 @@
+"""Rate limits: only a call that has to run takes a token (promise S6).
+
+Celery's consumer puts the requests of a rate-limited task into a token bucket, and moves each to
+the pool when there is a token for it. Here they are looked up before.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from celery.worker.request import Request
+from celery.worker.state import task_reserved
+from kombu.utils.limits import TokenBucket
+
+from ..api.cached_task import CachedTask
+from ..calls.call_request import Seen
+
+
+class Site(Protocol):
+    """What this needs of the consumer site."""
+
+    def unanswered(self, request: Request) -> Seen | None:
+        """Answer a request or let it wait for an equal one; else say what was found."""
+        ...
+
+    def dispatch(self, request: Request, seen: Seen) -> None:
+        """Send a request to the pool."""
+        ...
+
+    def step_back(self, request: Request, seen: Seen) -> None:
+        """Let others lead: this call isn't on its way yet."""
+        ...
+
+
+class RateLimits:
+    """Stands between Celery's strategies and its token buckets.
+
+    Args:
+        consumer: The worker's consumer, whose methods are replaced before its strategies are made.
+        site: The consumer site.
+    """
+
+    def __init__(self, consumer: Any, site: Site) -> None:
+        self._consumer = consumer
+        self._site = site
+        self._noted: dict[str, Seen] = {}
+        self._limit = consumer._limit_task
+        self._leave = consumer._limit_move_to_pool
+        consumer._limit_task = self.limit
+        consumer._limit_post_eta = self.limit_post_eta
+        consumer._limit_move_to_pool = self.leave
+
+    def limit(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
+        """A request of a rate-limited task has come."""
+        if not isinstance(request.task, CachedTask):
+            self._limit(request, bucket, tokens)
+            return
+        seen = self._site.unanswered(request)
+        if seen is not None:
+            self._queue(request, seen, bucket, tokens)
+
+    def limit_post_eta(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
+        """Its time has come."""
+        self._consumer.qos.decrement_eventually()
+        self.limit(request, bucket, tokens)
+
+    def run(self, request: Request, seen: Seen) -> None:
+        """Run a request that has waited for an equal one in vain: as soon as its limit allows."""
+        limited = not self._consumer.disable_rate_limits
+        bucket = self._consumer.task_buckets[request.task.name] if limited else None
+        if bucket is None:
+            self._site.dispatch(request, seen)
+        else:
+            self._queue(request, seen, bucket, 1)
+
+    def _queue(self, request: Request, seen: Seen, bucket: TokenBucket, tokens: int) -> None:
+        self._noted[request.id] = seen
+        self._limit(request, bucket, tokens)  # which calls `leave` when there is a token
+        if self._noted.pop(request.id, None) is not None:
+            # It has to wait, for long perhaps. Another worker may have a token now.
+            self._site.step_back(request, seen)
+
+    def leave(self, request: Request) -> None:
+        """A token was taken for a request; it is given back if that needn't run any more."""
+        if not isinstance(request.task, CachedTask):
+            self._leave(request)
+            return
+        task_reserved(request)
+        seen = self._noted.pop(request.id, None) or self._site.unanswered(request)
+        if seen is not None:
+            self._site.dispatch(request, seen)
+            return
+        bucket = self._consumer.task_buckets[request.task.name]
+        if bucket is not None:
+            bucket._tokens = min(bucket.capacity, bucket._tokens + 1)

@@ -1,0 +1,193 @@
+"""L1: entries in this process's memory, and how far they may be trusted (promises I1, R3).
+
+Beside the entries it keeps a copy of the log's newest marks, read by polling. It answers only while
+the last poll is at most ``max_staleness`` seconds old; after a gap in the log, a new incarnation or
+a sequence that went back it forgets everything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..core.entry import Entry, Position
+from ..core.marks import Ban, banned_at, is_valid, pattern_of, replaced
+from .bounded_map import BoundedMap
+from .protocol import Record
+
+#: More marks than this aren't worth copying: forget everything and start over.
+MAX_MARKS = 10_000
+
+#: The same of pattern bans, each of which is matched with every entry older than it.
+MAX_BANS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An entry in L1.
+
+    Attributes:
+        entry: The entry.
+        deadline: When it expires (monotonic seconds of this process).
+        checked_at: Sequence up to which it was checked against all marks when it was put here.
+    """
+
+    entry: Entry
+    deadline: float
+    checked_at: int
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return self.entry.size
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is known of the log. Replaced whole, so no thread sees half of it.
+
+    ``bans``, newest first, are those since ``floor``; all there are when ``bans_complete``.
+    """
+
+    position: Position
+    floor: int
+    polled_at: float
+    marks: dict[str, int]
+    bans: tuple[Ban, ...] = ()
+    bans_complete: bool = False
+
+
+class Near:
+    """L1 of one process. Its methods take the time as an argument and never block.
+
+    Args:
+        max_entries: Bound on entries; 0 turns L1 off.
+        max_bytes: Bound on their bytes.
+        max_staleness: Δ: seconds that a poll of the log is good for; 0 is strict.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int, max_staleness: float) -> None:
+        self.max_staleness = max_staleness
+        self.entries: BoundedMap[Held] = BoundedMap(max_entries, max_bytes)
+        self._view: _View | None = None
+
+    @property
+    def position(self) -> Position | None:
+        """The log's position up to which this process has read."""
+        return self._view.position if self._view else None
+
+    def is_trusted(self, now: float) -> bool:
+        """Whether the last poll is recent enough to answer from here."""
+        view = self._view
+        return view is not None and now - view.polled_at <= self.max_staleness
+
+    def lag(self, now: float) -> float:
+        """For how many seconds, at most, it may have answered after what a poll brings now."""
+        view = self._view
+        since = view.polled_at if view is not None else -math.inf
+        return 0.0 if math.isinf(since) else min(now - since, self.max_staleness)
+
+    def find(self, key: str, now: float) -> Held | None:
+        """Return the entry, if it is within its limits and no mark read so far ends it."""
+        held, view = self.entries.get(key), self._view
+        if held is None or view is None:
+            return None
+        current = (
+            held.deadline > now
+            and held.checked_at >= max(view.floor, view.marks.get(replaced(key), 0))
+            # Older bans than the floor were checked before it was put here.
+            and is_valid(held.entry, view.marks, view.position, view.bans)
+        )
+        if not current:
+            self.entries.drop(key)
+            return None
+        return held
+
+    def put(self, entry: Entry, deadline: float, checked_at: int) -> None:
+        """Keep an entry. One that a mark already ends is kept too, and never found."""
+        if self.entries.max_entries and self._view is not None:
+            self.entries.put(entry.key, Held(entry, deadline, checked_at))
+
+    def bans(self, at: Position, newest: int) -> tuple[Ban, ...] | None:
+        """All pattern bans, newest first; None when this copy may lack one.
+
+        Args:
+            at: The log's position.
+            newest: Sequence of the newest ban; 0 when there is none.
+        """
+        if not newest:
+            return ()
+        view = self._view
+        if view is None or not view.bans_complete or view.position.incarnation != at.incarnation:
+            return None
+        return view.bans if view.position.sequence >= newest else None
+
+    def banned_at(self, key: str) -> int:
+        """Sequence of the newest ban on a key that is known here, or 0."""
+        view = self._view
+        return banned_at(key, view.bans) if view is not None else 0
+
+    def learn(self, bans: Sequence[Ban], at: Position) -> None:
+        """Take in all bans, as they were at a position."""
+        view = self._view
+        # A newer view may have seen a ban that these lack.
+        if view is not None and _follows(view.position, at):
+            self._view = replace(view, bans=tuple(bans), bans_complete=True)
+
+    def distrust(self) -> None:
+        """Answer nothing before the next poll: this process has just invalidated something."""
+        if self._view is not None:
+            self._view = replace(self._view, polled_at=-math.inf)
+
+    def advance(
+        self, position: Position | None, records: Sequence[Record] | None, asked_at: float
+    ) -> None:
+        """Take in what a poll brought.
+
+        Args:
+            position: The log's position, or None when it was lost.
+            records: What was logged since ``self.position``; None for a gap or a first poll.
+            asked_at: When the poll was sent: trust counts from there.
+        """
+        if position is None:
+            self._view = None
+            self.entries.clear()
+            return
+        view = self._view
+        # Threads poll at once: another's reply may have changed the view since this poll was sent.
+        if (
+            view is None
+            or records is None
+            or not _follows(view.position, position)
+            or len(records) < position.sequence - view.position.sequence
+        ):
+            self._restart(position, asked_at)
+            return
+        marks, bans = view.marks, view.bans
+        if records:
+            marks = dict(marks)
+            for record in records:
+                marks.update(dict.fromkeys(record.marks, record.sequence))
+                bans = _with_bans(bans, record)
+        if len(marks) > MAX_MARKS or len(bans) > MAX_BANS:
+            self._restart(position, asked_at)
+            return
+        self._view = _View(position, view.floor, asked_at, marks, bans, view.bans_complete)
+
+    def _restart(self, position: Position, asked_at: float) -> None:
+        # Entries that another thread still adds were checked before the floor: never found.
+        self._view = _View(position, position.sequence, asked_at, {})
+        self.entries.clear()
+
+
+def _follows(before: Position, after: Position) -> bool:
+    return before.incarnation == after.incarnation and before.sequence <= after.sequence
+
+
+def _with_bans(bans: tuple[Ban, ...], record: Record) -> tuple[Ban, ...]:
+    patterns = [pattern for name in record.marks if (pattern := pattern_of(name)) is not None]
+    if not patterns or (bans and bans[0].sequence >= record.sequence):
+        return bans  # what was learnt whole may be ahead of the records
+    new = (Ban(pattern, record.sequence) for pattern in patterns)
+    return (*new, *(ban for ban in bans if ban.pattern not in patterns))

@@ -1,0 +1,122 @@
+"""Looking for entries on Redis, one or many: the commands that are queued, and their replies.
+
+On one server it is a single round trip: what remains of each entry, the log's state with all marks
+that can end one, the entries, and the claims. In a cluster claims take a second one, since the
+position that a lease notes is on a node of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import Any
+
+from ..core.lease import Claim, Lease
+from . import claim_arguments
+from .key_layout import Layout
+from .log_state import State
+from .protocol import Look, Looked
+from .scripts import script
+
+_TAKE = script("take")
+_TAKE_SHA = sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Several looks at once.
+
+    Attributes:
+        at: Names of the keys in Redis.
+        looks: What is looked for.
+    """
+
+    at: Layout
+    looks: Sequence[Look]
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Names of all marks, each once."""
+        if len(self.looks) == 1:
+            return self.looks[0].marks
+        return tuple(dict.fromkeys(name for look in self.looks for name in look.marks))
+
+    @property
+    def are_claims(self) -> bool:
+        """Whether any of them makes a claim."""
+        return any(look.claim is not None for look in self.looks)
+
+    def queue(self, pipe: Any, ask: Callable[[], None], state: State | None) -> None:
+        """Queue the commands.
+
+        Args:
+            pipe: A pipeline.
+            ask: Queues what reads the log's state.
+            state: That, when it has been read before.
+        """
+        # What remains is asked for before the entry: a newer entry only gets less time this way.
+        for look in self.looks:
+            pipe.pttl(self.at.entry(look.key))
+        ask()
+        for look in self.looks:
+            pipe.get(self.at.entry(look.key))
+        known = False
+        for look in self.looks:
+            if look.claim is not None:
+                # By its hash once the server has seen the text; a cluster has many servers.
+                self._claim(pipe, look, look.claim, state, by_hash=known)
+                known = state is None
+
+    def _claim(
+        self, pipe: Any, look: Look, claim: Claim, state: State | None, *, by_hash: bool
+    ) -> None:
+        arguments = claim_arguments.arguments(claim)
+        keys = [self.at.entry(look.key), self.at.lease(look.key)]
+        if state is None:
+            keys.append(self.at.control)
+            arguments += look.marks
+        else:
+            newest = max((state.marks.get(name, 0) for name in look.marks), default=0)
+            arguments += [state.position.incarnation, state.position.sequence, newest]
+        if by_hash:
+            pipe.evalsha(_TAKE_SHA, len(keys), *keys, *arguments)
+        else:
+            pipe.eval(_TAKE, len(keys), *keys, *arguments)
+
+    def read(
+        self, replies: list[Any], read_state: Callable[[list[Any]], State | None]
+    ) -> list[Looked] | None:
+        """Take the replies off the end of a pipeline's; None when there is no log to go by.
+
+        Args:
+            replies: The replies.
+            read_state: Takes those to ``ask`` off their end.
+        """
+        leases = [self._lease(look, replies) for look in reversed(self.looks)][::-1]
+        frames = _take(replies, len(self.looks))
+        state = read_state(replies)
+        if state is None:
+            return None
+        remaining = _take(replies, len(self.looks))
+        return [
+            Looked(
+                position=state.position,
+                frame=frame,
+                remaining=left / 1000,
+                marks={name: state.marks[name] for name in look.marks if name in state.marks},
+                records=state.records,
+                banned=state.banned,
+                lease=lease,
+            )
+            for look, frame, left, lease in zip(self.looks, frames, remaining, leases, strict=True)
+        ]
+
+    def _lease(self, look: Look, replies: list[Any]) -> Lease | None:
+        return None if look.claim is None else claim_arguments.read(replies.pop(), look.claim)
+
+
+def _take(replies: list[Any], count: int) -> list[Any]:
+    taken = replies[-count:]
+    del replies[-count:]
+    return taken

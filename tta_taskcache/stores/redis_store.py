@@ -1,0 +1,288 @@
+"""L2: Redis 6.2 or newer, or Valkey; one, behind Sentinel, or a cluster. One round trip a command.
+
+In a cluster a claim takes two trips: the position that a lease notes is read first.
+No clock but Redis' own is used: expiry is Redis', and what remains is asked for (PTTL). Only the
+day on which something is counted is this process's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from redis.exceptions import RedisClusterException
+
+from ..core.entry import Position
+from ..errors import StoreRefused, StoreUnavailable
+from . import log_state as log
+from .claim_arguments import milliseconds
+from .connection import Link
+from .key_layout import Layout
+from .ledger import RedisLedger
+from .log_state import State
+from .lookup_pipeline import Looks
+from .nodes import holder
+from .protocol import (
+    Bans,
+    BeginRefresh,
+    Command,
+    Count,
+    Counts,
+    Errand,
+    Fill,
+    Invalidate,
+    Look,
+    Looked,
+    LookMany,
+    Poll,
+    ReadBans,
+    ReadDays,
+    Release,
+    Renew,
+    Reply,
+    Scan,
+)
+from .scanner import Scanner
+from .scripts import script
+from .sweep_commands import AskForSweep, NoteSweep, ReadSweep, Sweep
+
+#: Records kept for processes that poll (Redis trims in steps, so a few more).
+LOG_LENGTH = 10_000
+
+#: Pattern bans kept apart; with more, the oldest become one that ends everything older.
+MAX_BANS = 256
+
+#: Computations that run for longer than this may not fill any more (ms).
+GRACE_MS = 24 * 3600 * 1000
+
+#: Marks set by one call of the script: Lua's ``unpack`` is limited.
+MARKS_A_CALL = 1_000
+
+
+_OPEN = script("open")
+_INVALIDATE = script("invalidate")
+_FILL = script("fill")
+_REPLACE = script("replace")
+_RENEW = script("renew")
+_RELEASE = script("release")
+
+#: The reply when there is no log to go by: the next command opens a new one.
+LOST = Looked(None, None, 0.0, {}, None)
+
+
+class RedisStore:
+    """Executes commands on Redis.
+
+    Args:
+        link: How Redis is reached.
+        namespace: Put in front of all keys.
+        replicas: How many replicas have to acknowledge an invalidation, too (``WAIT``).
+        patience: Seconds to wait for them.
+    """
+
+    def __init__(
+        self, link: Link, namespace: str, *, replicas: int = 0, patience: float = 1.0
+    ) -> None:
+        self.link = link
+        self.name = f"redis {link.place}"
+        self._replicas = replicas
+        self._patience = patience
+        self._at = Layout(namespace)
+        self._scanner = Scanner(link, self._at)
+        self._ledger = RedisLedger(self._at)
+        #: Longest lifetime (ms) that the log is known to remember; None when that isn't known.
+        self._longest: int | None = None
+        #: An incarnation whose sequence went back: it must not go on (promise I5).
+        self._broken = ""
+
+    @property
+    def client(self) -> Any:
+        """The client in use."""
+        return self.link.client
+
+    def execute(self, command: Command) -> Reply:
+        """Execute one command (see ``Store``).
+
+        Raises:
+            StoreUnavailable: Redis could not be reached, or refused.
+        """
+        try:
+            return self._execute(command)
+        except redis.ResponseError as error:
+            raise StoreRefused(f"{self.name}: {error}") from error
+        # A cluster without a node for a slot raises the last, which is no RedisError.
+        except (redis.RedisError, OSError, RedisClusterException) as error:
+            self._longest = None
+            raise StoreUnavailable(f"{self.name}: {error}") from error
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            # Somebody else writes to our keys.
+            raise StoreRefused(f"{self.name}: unexpected reply: {error}") from error
+        except BaseException:
+            # A soft time limit may have struck between request and reply, or while a connection
+            # changed hands: one may hold an unread reply, another be lost to the pool. Start anew.
+            self._longest = None
+            self.link.renew()
+            raise
+
+    def _execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
+        match command:
+            case Look():
+                return self._look((command,), command.since, command.counts)[0]
+            case LookMany():
+                return self._look(command.looks, command.since, command.counts)
+            case Poll():
+                return self._poll(command)
+            case ReadBans():
+                return self._read_bans()
+            case Fill():
+                return self._fill(command)
+            case Renew():
+                return self._renew(command)
+            case Release():
+                return self._release(command)
+            case BeginRefresh():
+                name, milli = self._at.refresh(command.key), milliseconds(command.seconds)
+                return bool(self.client.set(name, "1", nx=True, px=milli))
+            case Invalidate():
+                return self._invalidate(command)
+            case Scan():
+                return self._scanner.scan(command)
+            case Sweep():
+                return self._scanner.sweep(command)
+            case AskForSweep():
+                return self._scanner.ask_for_sweep()
+            case ReadSweep():
+                return self._scanner.read_sweep()
+            case NoteSweep():
+                return self._scanner.note_sweep(command)
+            case Count():
+                return self._ledger.totals(self._pipeline(command.counts))
+            case ReadDays():
+                pipe = self.client.pipeline(transaction=False)
+                return self._ledger.read(pipe, command.days)
+            case Errand():
+                done: Reply = command.act(self.client)
+                return done
+
+    def _pipeline(self, counts: Counts = {}, longest_ms: int = 0) -> Any:  # noqa: B006 - only read
+        """Start a pipeline; its first reply is the opening's, when there is one."""
+        pipe = self.client.pipeline(transaction=False)
+        # A fill tells its lifetime each time: another process may have opened the log anew.
+        if self._longest is None or longest_ms or self._broken:
+            longest = max(longest_ms, self._longest or 0)
+            keys = (self._at.control, self._at.stream)
+            pipe.eval(_OPEN, 2, *keys, uuid.uuid4().hex, longest, self._broken)
+            self._longest, self._broken = longest, ""
+        self._ledger.add(pipe, counts)
+        return pipe
+
+    def _read(
+        self, replies: list[Any], marks: Sequence[str], since: Position | None
+    ) -> State | None:
+        """Read the log's state off the end of replies; None when the log can't be gone by."""
+        state = log.read(replies, marks, since)
+        if state is None:
+            self._longest = None
+            return None
+        self._longest = state.longest
+        if log.went_back(since, state.position):
+            self._broken = state.position.incarnation
+            return None
+        return state
+
+    def _look(self, looks: Sequence[Look], since: Position | None, counts: Counts) -> list[Looked]:
+        all_of = Looks(self._at, looks)
+        marks = all_of.marks
+        lost = [LOST] * len(looks)
+        state: State | None = None
+        pipe = self._pipeline(counts)
+
+        def ask() -> None:
+            if state is None:
+                log.ask(pipe, self._at.control, self._at.stream, marks, since)
+
+        if all_of.are_claims and self.link.is_cluster:
+            ask()
+            state = self._read(pipe.execute(), marks, since)
+            if state is None:
+                return lost
+            pipe = self.client.pipeline(transaction=False)
+        all_of.queue(pipe, ask, state)
+        looked = all_of.read(
+            pipe.execute(), lambda replies: state or self._read(replies, marks, since)
+        )
+        return looked or lost
+
+    def _poll(self, poll: Poll) -> Looked:
+        pipe = self._pipeline(poll.counts)
+        log.ask(pipe, self._at.control, self._at.stream, (), poll.since)
+        state = self._read(pipe.execute(), (), poll.since)
+        return LOST if state is None else state.looked()
+
+    def _read_bans(self) -> Bans:
+        fields = ("incarnation", "sequence", "bans")
+        incarnation, sequence, bans = self.client.hmget(self._at.control, *fields)
+        if incarnation is None:
+            self._longest = None
+            return Bans(None, ())
+        return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(bans))
+
+    def _fill(self, fill: Fill) -> bool:
+        lifetime = milliseconds(fill.lifetime)
+        pipe = self._pipeline(fill.counts, lifetime)
+        entry, lease = self._at.entry(fill.key), self._at.lease(fill.key)
+        refresh = self._at.refresh(fill.key)
+        if fill.instead_of:
+            pipe.eval(_REPLACE, 2, entry, lease, fill.owner, lifetime, fill.frame, fill.instead_of)
+            return bool(pipe.execute()[-1])
+        if fill.owner:
+            pipe.eval(_FILL, 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
+            return bool(pipe.execute()[-1])
+        pipe.set(entry, fill.frame, px=lifetime)
+        # One at a time: a cluster's pipeline deletes no two keys at once, and returns None.
+        pipe.delete(lease)
+        pipe.delete(refresh)
+        pipe.execute()
+        return True
+
+    def _renew(self, renew: Renew) -> list[bool]:
+        pipe = self.client.pipeline(transaction=False)
+        for held in renew.holdings:
+            stage = held.stage.value
+            pipe.eval(
+                _RENEW, 1, self._at.lease(held.key), held.owner, stage, milliseconds(renew.ttl)
+            )
+        return [bool(reply) for reply in pipe.execute()]
+
+    def _release(self, release: Release) -> bool:
+        arguments = (self._at.lease(release.key), release.owner, int(release.unshared * 1000))
+        return bool(self.client.eval(_RELEASE, 1, *arguments))
+
+    def _invalidate(self, command: Invalidate) -> Position:
+        reply: Any = None
+        for start in range(0, len(command.marks), MARKS_A_CALL):
+            reply = self._log(command.marks[start : start + MARKS_A_CALL])
+        # The marks are what counts; this only gives the memory back.
+        for key in command.keys:
+            self.client.unlink(self._at.entry(key))
+        return Position(reply[0].decode(), int(reply[1]))
+
+    def _log(self, marks: tuple[str, ...]) -> Any:
+        """Append to the log, and wait for replicas if that is asked for."""
+        keys = (self._at.control, self._at.stream)
+        bounds = (LOG_LENGTH, GRACE_MS, MAX_BANS)
+        arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
+        if not self._replicas:
+            return self.client.eval(*arguments)
+        # WAIT counts what this very connection has written.
+        pipe = holder(self.link, self._at.control).pipeline(transaction=False)
+        pipe.eval(*arguments)
+        pipe.execute_command("WAIT", self._replicas, milliseconds(self._patience))
+        reply, acknowledged = pipe.execute()
+        if acknowledged < self._replicas:
+            raise redis.ConnectionError(
+                f"{acknowledged} of {self._replicas} replicas acknowledged the invalidation"
+            )
+        return reply
