@@ -21,7 +21,7 @@ from tests.support.servers import Server, available
 from tta_taskcache.core.space_saving import SpaceSaving
 from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.redis_store import RedisStore
-from tta_taskcache.stores.warming_store import Aside, capacity_for
+from tta_taskcache.stores.warming_store import WarmingStore, capacity_for
 
 TOP = 100
 PROCESSES = 8
@@ -80,7 +80,7 @@ def _through_redis(
 ) -> tuple[str, ...]:
     """Each process counts its share, and hands it over now and then."""
     with Server(available()[0]) as server:
-        aside = Aside(RedisStore(Link(server.url(), 2.0), "b"), "b")
+        aside = WarmingStore(RedisStore(Link(server.url(), 2.0), "b"), "b")
         capacity = capacity_for(TOP)
         started = time.perf_counter()
         for start in range(0, len(stream), between):

@@ -18,7 +18,7 @@ from tta_taskcache.cache.outcome import Call
 from tta_taskcache.core import marks
 from tta_taskcache.core.entry import pack
 from tta_taskcache.core.policy import Policy
-from tta_taskcache.stores.sweep_commands import Sweeping
+from tta_taskcache.stores.sweep_commands import SweepProgress
 from tta_taskcache.testing import make_entry
 
 SMALL, LARGE = 1_000, 1_000_000
@@ -101,8 +101,8 @@ def _by_pattern(cache: TaskCache, client: redis.Redis, url: str) -> None:
     )
 
 
-def _sweep(cache: TaskCache) -> tuple[Sweeping, float]:
-    started, now = time.perf_counter(), Sweeping()
+def _sweep(cache: TaskCache) -> tuple[SweepProgress, float]:
+    started, now = time.perf_counter(), SweepProgress()
     while not now.is_over:
         now = cache.runtime.run(sweeping.batch(cache.runtime.engine, now))
     return now, time.perf_counter() - started

@@ -11,7 +11,7 @@ NOT_KEPT = {"fails", "spoil", "in_vain", "ignores", "rejects", "told", "total", 
 
 
 @dataclass
-class Tally:
+class HotCallTally:
     """Counts of comparisons.
 
     Attributes:
@@ -59,9 +59,9 @@ def _run(stage: Stage, kind: str, case: Case, tag: str) -> Outcome | Exception:
         return refusal
 
 
-def tally(stage: Stage, kinds: tuple[str, ...], cases: dict[str, Case]) -> dict[str, Tally]:
+def tally(stage: Stage, kinds: tuple[str, ...], cases: dict[str, Case]) -> dict[str, HotCallTally]:
     """Compare workflows of each kind of task."""
-    counts = {kind: Tally() for kind in kinds}
+    counts = {kind: HotCallTally() for kind in kinds}
     for name, case in cases.items():
         try:
             plain = run_plain(stage, case)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from tests.conformance.app import CACHED
 from tests.conformance.cases import CANVASES, FEATURES, Case
-from tests.conformance.comparing import Tally, tally
+from tests.conformance.comparing import HotCallTally, tally
 from tests.conformance.places import AXES, FEW, PRODUCT, Around, Place, at, why_not
 from tests.support import rabbitmq, servers
 from tests.support.rabbitmq import Rabbit
@@ -37,7 +37,7 @@ class Row:
     """
 
     place: Place
-    counts: dict[str, Tally]
+    counts: dict[str, HotCallTally]
     missing: str = ""
 
     def cells(self) -> list[str]:
@@ -50,7 +50,7 @@ class Row:
         return [*names, str(run), *map(_cell, tallies)]
 
 
-def _cell(count: Tally) -> str:
+def _cell(count: HotCallTally) -> str:
     told = f"{count.passed}"
     if count.refused:
         told += f" + {count.refused} refused"

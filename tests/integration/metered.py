@@ -27,7 +27,7 @@ PATIENCE = 30
 WORK = 0.2
 
 # On a busy machine a message takes long, and a site would look again: here it never does.
-lookup_handoff.HAND_OVER = 60.0
+lookup_handoff.HANDOFF_VALID_FOR = 60.0
 
 app = Celery("tests.integration.metered", set_as_current=False)
 app.conf.update(

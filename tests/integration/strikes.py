@@ -78,11 +78,11 @@ class Target:
 
     def check(self) -> None:
         """It works as ever, whatever was interrupted."""
-        near = self.cache.runtime.engine.near
+        l1 = self.cache.runtime.engine.l1
         for n in range(KEYS):
             assert self.task.cache.call(n) == [n] * 50
-        assert len(near.entries) <= MAX_ENTRIES
-        assert sum(held.size for _, held in near.entries.items()) == near.entries.size
+        assert len(l1.entries) <= MAX_ENTRIES
+        assert sum(held.size for _, held in l1.entries.items()) == l1.entries.size
 
     def leases(self) -> int:
         """How many there are in Redis."""

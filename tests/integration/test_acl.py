@@ -7,7 +7,7 @@ from celery import Celery
 from tests.support.servers import Server
 from tta_taskcache import CachedTask, TaskCache
 from tta_taskcache.cache import sweeping
-from tta_taskcache.stores.sweep_commands import Sweeping
+from tta_taskcache.stores.sweep_commands import SweepProgress
 
 RULES = ["on", ">p@ss:word", "~taskcache:*", "+@all", "-@dangerous", "-@admin"]
 
@@ -42,7 +42,7 @@ def test_f2_a_user_of_its_own_is_enough(server_factory: Callable[..., Server]) -
     assert len(runs) == 2 + 1 + 2 + 2 + 1 + 2
     assert len(cache.keys()) == 2
     assert cache.stats().faults == 0
-    now = Sweeping()
+    now = SweepProgress()
     while not now.is_over:
         now = cache.runtime.run(sweeping.batch(cache.runtime.engine, now))
     assert len(cache.keys()) == 2

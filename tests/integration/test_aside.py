@@ -16,26 +16,26 @@ from tta_taskcache.stores.breaker import Breaker, GuardedStore
 from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.protocol import Look
 from tta_taskcache.stores.redis_store import RedisStore
-from tta_taskcache.stores.warming_store import Aside
+from tta_taskcache.stores.warming_store import WarmingStore
 
 pytestmark = pytest.mark.every_server_kind
 
 
-def aside_on(url: str) -> Aside:
-    return Aside(RedisStore(Link(url, 10.0), "ns"), "ns")
+def aside_on(url: str) -> WarmingStore:
+    return WarmingStore(RedisStore(Link(url, 10.0), "ns"), "ns")
 
 
 @pytest.fixture
-def aside(redis_server: Server) -> Aside:
+def aside(redis_server: Server) -> WarmingStore:
     return aside_on(redis_server.url())
 
 
-def use(aside: Aside) -> None:
+def use(aside: WarmingStore) -> None:
     """Everything once."""
-    aside.give_receipt("run", "one stored")
-    aside.give_receipt("run", "two failed")
-    assert aside.take_receipts("run") == ["one stored", "two failed"]
-    assert aside.take_receipts("run") == []
+    aside.add_outcome("run", "one stored")
+    aside.add_outcome("run", "two failed")
+    assert aside.take_outcomes("run") == ["one stored", "two failed"]
+    assert aside.take_outcomes("run") == []
     claim = Claim(owner="me", stage=Stage.QUEUED, ttl=60.0)
     looked: Any = aside.store.execute(Look("led", (), claim=claim))
     if looked.position is None:  # the log has just begun
@@ -50,7 +50,7 @@ def use(aside: Aside) -> None:
     assert not aside.take_turn("s", 100.5, 9.0, "second")
 
 
-def test_on_one_server(aside: Aside) -> None:
+def test_on_one_server(aside: WarmingStore) -> None:
     use(aside)
 
 
@@ -69,23 +69,23 @@ def test_in_a_cluster(cluster_servers: ClusterServers) -> None:
 def test_f1_f2_its_faults_are_the_stores(redis_server: Server) -> None:
     events: list[Event] = []
     store = RedisStore(Link(f"redis://127.0.0.1:{free_port()}/0", 0.25), "ns")
-    down = Aside(GuardedStore(store, Breaker(events.append)), "ns")
+    down = WarmingStore(GuardedStore(store, Breaker(events.append)), "ns")
     with pytest.raises(StoreUnavailable):
-        down.give_receipt("run", "x")
+        down.add_outcome("run", "x")
     with pytest.raises(CircuitOpen):
         down.hottest("t", 1)
     assert [type(event) for event in events] == [CircuitChanged]
     events.clear()
-    well = Aside(
+    well = WarmingStore(
         GuardedStore(RedisStore(Link(redis_server.url(), 10.0), "ns"), Breaker(events.append)), "ns"
     )
     redis_server.client().set("ns:w:{run}", "somebody else's")
     with pytest.raises(StoreRefused):
-        well.take_receipts("run")
+        well.take_outcomes("run")
     assert [type(event) for event in events] == [Refused]
 
 
-def test_counts_are_bounded_and_decay(aside: Aside, redis_server: Server) -> None:
+def test_counts_are_bounded_and_decay(aside: WarmingStore, redis_server: Server) -> None:
     aside.count_hot("t", [(f"k{n}", n + 1, f"c{n}") for n in range(20)], 10)
     client = redis_server.client()
     assert client.zcard("ns:h:{t}") == 10
@@ -98,7 +98,7 @@ def test_counts_are_bounded_and_decay(aside: Aside, redis_server: Server) -> Non
     assert 0 < client.ttl("ns:h:{t}") <= 8 * 3600
 
 
-def test_a_turn_is_taken_once(aside: Aside) -> None:
+def test_a_turn_is_taken_once(aside: WarmingStore) -> None:
     take = aside.take_turn
     assert take("s", 100.0, 9.0, "first")
     assert not take("s", 100.5, 9.0, "second")

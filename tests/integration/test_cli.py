@@ -32,7 +32,7 @@ from tta_taskcache.core.entry import Entry, Position, pack
 from tta_taskcache.core.marks import of_call, of_task
 from tta_taskcache.stores.key_layout import Layout
 from tta_taskcache.stores.ledger import KEPT
-from tta_taskcache.stores.sweep_commands import Sweeping
+from tta_taskcache.stores.sweep_commands import SweepProgress
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -586,9 +586,9 @@ def entries(server: Server) -> int:
     return sum(1 for _ in server.client(2).scan_iter(match="taskcache:e:*"))
 
 
-def swept(cli: Cli, batches: int = 0) -> Sweeping:
+def swept(cli: Cli, batches: int = 0) -> SweepProgress:
     """Ask for a sweep, and do so much of it."""
-    runtime, now = cli.cache.runtime, Sweeping()
+    runtime, now = cli.cache.runtime, SweepProgress()
     runtime.run(sweeping.ask())
     for _ in range(batches):
         now = runtime.run(sweeping.batch(runtime.engine, now))

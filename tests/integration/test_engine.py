@@ -24,18 +24,18 @@ from tta_taskcache.errors import CircuitOpen, EntryError, StoreUnavailable
 from tta_taskcache.observability.counters import Counters
 from tta_taskcache.stores import redis_store as redis_module
 from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.protocol import (
     Command,
     Count,
     Fill,
-    Invalidate,
     Look,
     Poll,
     ReadBans,
     Release,
     Reply,
     Scan,
+    SetMarks,
     Store,
 )
 from tta_taskcache.stores.redis_store import RedisStore
@@ -77,7 +77,7 @@ class Process:
 
     def __post_init__(self) -> None:
         self.engine = Engine(
-            near=Near(100, 1_000_000, self.delta),
+            l1=L1Cache(100, 1_000_000, self.delta),
             codecs=self.codecs,
             observe=self.events.append,
             counters=Counters(),
@@ -380,11 +380,11 @@ def test_r3_round_trips_with_leases(redis_server: Server, start: Start, here: Pr
         assert other.claim("b").is_followed
     with round_trips(redis_server) as filling:
         assert here.fill("v", miss, owner="a")
-    with round_trips(redis_server) as near:
+    with round_trips(redis_server) as l1:
         assert here.look(claim=claim("a")).layer == "l1"  # type: ignore[union-attr]
     with round_trips(redis_server) as far:
         assert other.look(claim=claim("b")).layer == "l2"  # type: ignore[union-attr]
-    trips = [t.count for t in (looking, following, filling, near, far)]
+    trips = [t.count for t in (looking, following, filling, l1, far)]
     assert trips == [1, 1, 1, 0, 1]
 
 
@@ -772,7 +772,7 @@ def test_i5_what_was_born_in_a_lost_future_is_not_served(
 # Faults
 
 
-KINDS = [(), (Look,), (Poll,), (Fill,), (Invalidate,), (Scan,), (Count,)]
+KINDS = [(), (Look,), (Poll,), (Fill,), (SetMarks,), (Scan,), (Count,)]
 
 
 @pytest.mark.parametrize("executed", [False, True])
@@ -812,7 +812,7 @@ def test_f1_without_a_position_nothing_is_stored(here: Process) -> None:
 def test_i4_an_invalidation_that_was_not_acknowledged_raises(here: Process) -> None:
     faulty = FaultyStore(here.store)
     here.store = faulty
-    faulty.fail(Invalidate, times=1)
+    faulty.fail(SetMarks, times=1)
     with pytest.raises(StoreUnavailable):
         here.invalidate("*")
     assert not any(isinstance(event, Invalidated) for event in here.events)

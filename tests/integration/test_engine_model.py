@@ -30,7 +30,7 @@ from tta_taskcache.core.lease import Claim, Holding, Stage
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.observability.counters import Counters
 from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.redis_store import RedisStore
 from tta_taskcache.testing import FakeClock
 
@@ -89,7 +89,7 @@ class Run:
 
 
 @dataclass
-class Leader:
+class LeaderWatch:
     """Who holds a lease, since when."""
 
     owner: str
@@ -114,7 +114,7 @@ class World:
 
     history: list[Ended] = field(default_factory=list)
     entries: dict[str, Run] = field(default_factory=dict)
-    leaders: dict[str, Leader] = field(default_factory=dict)
+    leaders: dict[str, LeaderWatch] = field(default_factory=dict)
     #: Every run whose fill was stored; no other value may ever be read.
     stored: dict[int, Run] = field(default_factory=dict)
 
@@ -130,7 +130,7 @@ class World:
     def ends_of(self, made: Run) -> list[Ended]:
         return self.ends(made.call.key, made.call.marks, made.began)
 
-    def leader(self, call: Call) -> Leader | None:
+    def leader(self, call: Call) -> LeaderWatch | None:
         """Who leads, as far as this call may join it."""
         leader = self.leaders.get(call.key)
         if leader is None or self.ends(call.key, call.marks, leader.began):
@@ -155,7 +155,7 @@ class Processes(RuleBasedStateMachine):
 
     def process(self) -> Process:
         engine = Engine(
-            near=Near(100, 1_000_000, DELTA),
+            l1=L1Cache(100, 1_000_000, DELTA),
             codecs=Codecs(),
             observe=lambda _: None,
             counters=Counters(),
@@ -214,14 +214,14 @@ class Processes(RuleBasedStateMachine):
                 or (leader.stage is Stage.RESERVED and leader.owner == reservation)
             )
             assert leader is None or gives_way, f"C1: {leader} leads"
-            self.world.leaders[key] = Leader(owner, len(self.world.history), stage)
+            self.world.leaders[key] = LeaderWatch(owner, len(self.world.history), stage)
             self.begin(by, call, found, owner)
         else:
             assert leader is not None, f"C3, I2: nobody leads whom {call} may follow: {lease}"
             assert leader.owner != owner
             assert lease.stage is leader.stage
 
-    def check_lease_after_a_hit(self, call: Call, leader: Leader | None) -> None:
+    def check_lease_after_a_hit(self, call: Call, leader: LeaderWatch | None) -> None:
         """It is as before; or, of one that was outdated, it may have been taken and given back."""
         owner = self.client.hget(f"ns:l:{{{call.key}}}", "owner")
         before = self.world.leaders.get(call.key)

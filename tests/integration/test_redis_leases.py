@@ -31,19 +31,19 @@ from tta_taskcache.stores.protocol import (
     Command,
     Fill,
     Look,
-    Looked,
     ReadBans,
     Release,
     Renew,
     Scan,
+    StoreReply,
 )
 from tta_taskcache.stores.redis_store import RedisStore
 from tta_taskcache.stores.sweep_commands import (
-    AskForSweep,
-    NoteSweep,
     ReadSweep,
+    RecordSweep,
+    RequestSweep,
     Sweep,
-    Sweeping,
+    SweepProgress,
     Swept,
 )
 from tta_taskcache.testing.contract import (
@@ -76,9 +76,9 @@ CLAIM = Claim(owner="a", stage=Stage.QUEUED, ttl=LONG)
         Release("k", "a"),
         Release("k", "a", LONG),
         ReadBans(),
-        AskForSweep(),
+        RequestSweep(),
         ReadSweep(),
-        NoteSweep(Sweeping(request=1, cursor="5")),
+        RecordSweep(SweepProgress(request=1, cursor="5")),
     ],
     ids=lambda command: type(command).__name__,
 )
@@ -122,7 +122,7 @@ def test_i5_an_entry_of_a_lost_future_makes_no_claim_needless(
 
 def test_i5_a_claim_on_a_lost_log_takes_nothing(store: RedisStore, client: redis.Redis) -> None:
     client.delete(CONTROL)
-    assert look_and_claim(store) == Looked(None, None, 0.0, {}, None)
+    assert look_and_claim(store) == StoreReply(None, None, 0.0, {}, None)
     assert not client.exists(LEASE)
     assert claim(store, "a").is_ours
 
@@ -192,9 +192,9 @@ def test_r4_a_wrong_type_is_at_worst_a_refusal(
         Release("k", "a", LONG),
         Fill("k", b"1", LONG, owner="a"),
         ReadBans(),
-        AskForSweep(),
+        RequestSweep(),
         ReadSweep(),
-        NoteSweep(Sweeping(request=1)),
+        RecordSweep(SweepProgress(request=1)),
         Sweep(),
     ):
         try:
@@ -277,12 +277,12 @@ def test_i3_a_sweep_that_nobody_goes_on_with_is_forgotten_whoever_asks(
     store: RedisStore, client: redis.Redis
 ) -> None:
     """Its message may be lost: those who ask later mustn't wait for it for ever."""
-    assert store.execute(AskForSweep()) is True
+    assert store.execute(RequestSweep()) is True
     assert 0 < client.ttl(SWEEP) <= 3_600
     client.expire(SWEEP, 10)
-    assert store.execute(AskForSweep()) is False
+    assert store.execute(RequestSweep()) is False
     assert client.ttl(SWEEP) <= 10
-    store.execute(NoteSweep(Sweeping(request=1, cursor="5")))
+    store.execute(RecordSweep(SweepProgress(request=1, cursor="5")))
     assert client.ttl(SWEEP) > 10, "somebody is at it"
 
 

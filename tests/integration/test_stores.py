@@ -28,7 +28,6 @@ from tta_taskcache.stores.protocol import (
     Command,
     Count,
     Fill,
-    Invalidate,
     Look,
     Poll,
     ReadBans,
@@ -36,6 +35,7 @@ from tta_taskcache.stores.protocol import (
     Release,
     Renew,
     Scan,
+    SetMarks,
     Store,
 )
 from tta_taskcache.stores.redis_store import RedisStore
@@ -276,7 +276,7 @@ class Comparison(RuleBasedStateMachine):
 
     @rule(names=st.lists(names, min_size=1, unique=True), keys=st.lists(keys, max_size=2))
     def invalidate(self, names: list[str], keys: list[str]) -> None:
-        mine, model = self.both(lambda _: Invalidate(tuple(names), tuple(keys)))
+        mine, model = self.both(lambda _: SetMarks(tuple(names), tuple(keys)))
         assert mine.sequence == model.sequence
         self.seen.append((mine, model))
 
@@ -341,7 +341,7 @@ HERE = Position("i", 0)
         Poll(HERE, {"a": 1}),
         Fill("k", b"x" * 1_000, 60.0, {"a": 1}),
         Fill("k", b"x", 1e6),
-        Invalidate(("*", "t:t")),
+        SetMarks(("*", "t:t")),
         Count({"a": 1}),
         Count(),
     ],
@@ -581,7 +581,7 @@ def test_r4_a_wrong_type_is_at_worst_a_refusal(
         Poll(here),
         Scan("*"),
         Count({"a": 1}),
-        Invalidate(("m",)),
+        SetMarks(("m",)),
         Fill("k", b"1", LONG),
     ):
         try:
@@ -615,7 +615,7 @@ def test_r4_garbage_in_the_log_is_at_worst_a_refusal(
 ) -> None:
     here = position(store)
     client.hset(CONTROL, field, value)
-    for command in (Look("k", ("m",), here), Poll(here), Invalidate(("m",)), Fill("k", b"1", LONG)):
+    for command in (Look("k", ("m",), here), Poll(here), SetMarks(("m",)), Fill("k", b"1", LONG)):
         try:
             store.execute(command)
         except StoreUnavailable as error:
@@ -639,7 +639,7 @@ def test_f1_a_dead_server_is_unavailable_and_then_back(
     redis_server: Server, store: RedisStore
 ) -> None:
     redis_server.kill()
-    for command in (Look("k", ()), Fill("k", b"1", LONG), Invalidate(("m",)), Scan("*"), Count()):
+    for command in (Look("k", ()), Fill("k", b"1", LONG), SetMarks(("m",)), Scan("*"), Count()):
         with pytest.raises(StoreUnavailable):
             store.execute(command)
     redis_server.restart()

@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 from tests.support.workers import Worker
 from tta_taskcache.cache import sweeping
 from tta_taskcache.celery.maintenance import maintenance_tasks
-from tta_taskcache.stores.sweep_commands import Sweeping
+from tta_taskcache.stores.sweep_commands import SweepProgress
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -47,18 +47,18 @@ def asked(bench: Bench) -> bool:
     return bool(bench.cache.runtime.run(sweeping.ask()))
 
 
-def progress(bench: Bench) -> Sweeping:
+def progress(bench: Bench) -> SweepProgress:
     found = bench.cache.runtime.run(sweeping.progress())
     assert found is not None
     return found
 
 
-def batch(bench: Bench, now: Sweeping) -> Sweeping:
+def batch(bench: Bench, now: SweepProgress) -> SweepProgress:
     runtime = bench.cache.runtime
     return runtime.run(sweeping.batch(runtime.engine, now))
 
 
-def finish(bench: Bench, now: Sweeping) -> Sweeping:
+def finish(bench: Bench, now: SweepProgress) -> SweepProgress:
     while not now.is_over:
         now = batch(bench, now)
     return now
@@ -84,7 +84,7 @@ def test_only_what_has_ended_is_dropped(own: Bench, how: str) -> None:
     END[how](own)
     fresh = fill(own, 50, MANY)
     assert stored(own) == ended | fresh
-    end = finish(own, Sweeping())
+    end = finish(own, SweepProgress())
     assert stored(own) == fresh
     assert end.dropped == len(ended)
     assert end.freed > 0
@@ -96,14 +96,14 @@ def test_what_ended_by_tag_is_dropped_too(own: Bench) -> None:
     steered.set(1, own.tag)
     kept = fill(own, 3)
     END["tags"](own)
-    assert finish(own, Sweeping()).dropped == 1
+    assert finish(own, SweepProgress()).dropped == 1
     assert stored(own) == kept
 
 
 def test_what_is_filled_meanwhile_stays(own: Bench) -> None:
     ended = fill(own)
     END["task"](own)
-    now, fresh, batches = Sweeping(), set[str](), 0
+    now, fresh, batches = SweepProgress(), set[str](), 0
     while not now.is_over:
         # Over ended entries, and beside them.
         fresh |= fill(own, 10, batches * 10) | fill(own, 5, MANY + batches * 5)
@@ -127,10 +127,10 @@ def test_what_is_filled_meanwhile_stays_when_they_race(own: Bench) -> None:
     with ThreadPoolExecutor(1) as writers:
         writing = writers.submit(refill)
         while not writing.done():
-            finish(own, Sweeping())
+            finish(own, SweepProgress())
             rounds += 1
     writing.result()
-    finish(own, Sweeping())
+    finish(own, SweepProgress())
     assert rounds > 1
     assert [cache.get(own.tag, n) for n in range(MANY)] == [-n for n in range(MANY)]
     assert len(stored(own)) == MANY
@@ -139,7 +139,7 @@ def test_what_is_filled_meanwhile_stays_when_they_race(own: Bench) -> None:
 def test_an_interrupted_sweep_goes_on_from_where_it_was(own: Bench) -> None:
     ended = fill(own)
     END["task"](own)
-    left = batch(own, batch(own, Sweeping()))
+    left = batch(own, batch(own, SweepProgress()))
     assert left.cursor
     assert len(stored(own)) == len(ended) - left.dropped > 0
     # Another process knows no more than what was noted.
@@ -153,7 +153,7 @@ def test_an_interrupted_sweep_goes_on_from_where_it_was(own: Bench) -> None:
 def test_a_request_during_a_round_leads_to_another(own: Bench) -> None:
     fill(own)
     END["task"](own)
-    now = batch(own, Sweeping())
+    now = batch(own, SweepProgress())
     assert now.cursor
     fill(own)
     END["task"](own)
@@ -169,7 +169,7 @@ def test_a_request_during_a_round_leads_to_another(own: Bench) -> None:
 def test_a_request_after_the_end_starts_one(own: Bench) -> None:
     assert asked(own)
     assert not asked(own)
-    finish(own, Sweeping())
+    finish(own, SweepProgress())
     assert asked(own)
 
 
@@ -188,7 +188,7 @@ def test_a_worker_goes_on_with_one_sent_to_it(own: Bench, own_worker: Worked) ->
     fill(own)
     END["task"](own)
     own.server.client(0).delete("celery")  # the message is lost
-    left = batch(own, Sweeping())
+    left = batch(own, SweepProgress())
     assert left.cursor
     so_far = {name: getattr(left, name) for name in left.__slots__}
     own.app.tasks[maintenance_tasks.SWEEP].apply_async((so_far,), ignore_result=True)
@@ -295,14 +295,14 @@ def test_a_round_begins_anew_after_its_end_is_noted(own: Bench) -> None:
     """Whoever takes over between two rounds begins the next one, with the newest request."""
     fill(own)
     END["task"](own)
-    now = batch(own, Sweeping())
+    now = batch(own, SweepProgress())
     asked(own)
     while now.cursor:
         now = batch(own, now)
     found = progress(own)
     assert (found.is_over, found.cursor, found.visited) == (False, "", 0)
     begun = own.cache.runtime.run(sweeping.resume(found))
-    assert begun == replace(Sweeping(), request=now.request)
+    assert begun == replace(SweepProgress(), request=now.request)
     assert finish(own, begun).is_over
 
 

@@ -17,7 +17,7 @@ from tests.support.servers import Server, free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 from tta_taskcache import ConfigurationError, StoreUnavailable, TaskCache
-from tta_taskcache.celery.calls.call_request import Asked, identify
+from tta_taskcache.celery.calls.call_request import CallRequest, identify
 from tta_taskcache.celery.calls.hot_calls import hottest, note
 from tta_taskcache.celery.warming import warm_task
 from tta_taskcache.celery.warming import warmer as warming
@@ -67,7 +67,7 @@ def test_a_million_calls_are_never_held(own_scene: Scene) -> None:
     warmer = warming.Warmer(page, warm_task.Sending(in_flight=5))
     source = warm_task.read_calls(calls(), "page")
     assert not warmer.run(source, until=0.0), "nobody runs them"
-    assert warmer.journey.done.sent == 5
+    assert warmer.progress.done.sent == 5
     assert read == warming.AT_ONCE
 
 
@@ -238,23 +238,25 @@ def test_a_message_that_warms_comes_twice(own_scene: Scene, works: Workers) -> N
     warmer = warming.Warmer(own_scene.task("page"), warm_task.Sending(in_flight=50))
     source = warm_task.read_calls(own_scene.calls(50), "page")
     warmer.run(source, until=0.0)
-    before = warmer.journey.dump()
-    left = len(warmer.journey.flight)
+    before = warmer.progress.dump()
+    left = len(warmer.progress.flight)
     assert left == 50, "nobody runs them yet"
     works()
-    aside = warming.aside_of(own_scene.cache.runtime)
+    aside = warming.warming_store_of(own_scene.cache.runtime)
     assert aside is not None
     taken: list[str] = []
 
     def all_taken() -> bool:
-        taken.extend(aside.take_receipts(warmer.journey.run))
+        taken.extend(aside.take_outcomes(warmer.progress.run))
         return len(taken) == left
 
     wait_until(all_taken, what="all receipts")
-    journey = warming.Journey.load(before)
-    again = warming.Warmer(own_scene.task("page"), warm_task.Sending(in_flight=50), journey=journey)
+    progress = warming.WarmProgress.load(before)
+    again = warming.Warmer(
+        own_scene.task("page"), warm_task.Sending(in_flight=50), progress=progress
+    )
     assert again.run(iter(()))
-    assert again.journey.done.stored == 50
+    assert again.progress.done.stored == 50
     assert own_scene.all_runs("page") == [1] * 50
 
 
@@ -311,7 +313,7 @@ def test_a_slice_outlasts_redis(
 
 def learn(scene: Scene, name: str, times: int) -> None:
     task = scene.task("popular")
-    asked = Asked(task, (name,), {}, {})
+    asked = CallRequest(task, (name,), {}, {})
     for _ in range(times):
         note(asked, identify(asked))
     scene.cache.notes.flush(scene.cache.runtime)
@@ -360,7 +362,7 @@ def test_requests_are_learnt_wherever_they_are_answered_each_once(
 
 def test_calls_that_were_learnt_and_fit_no_more_are_left_out(scene: Scene) -> None:
     """The task has changed since, or somebody else writes there: the rest is warmed."""
-    aside = warming.aside_of(scene.cache.runtime)
+    aside = warming.warming_store_of(scene.cache.runtime)
     assert aside is not None
     calls = ['{"args": ["a"]}', '{"args": [1, 2, 3]}', '{"kwargs": {"gone": 1}}', "[", "7"]
     aside.count_hot("popular", [(f"k{n}", 1, call) for n, call in enumerate(calls)], 100)
@@ -375,5 +377,5 @@ def test_what_is_hot_and_about_to_expire_is_refreshed(scene: Scene) -> None:
     assert popular.cache.warm(hot=1).fresh == 1, "an hour is longer than a second"
     warmer = warming.Warmer(popular, warm_task.Sending(), horizon=7200)
     assert warmer.run(warm_task.read_calls([["a"]], "popular"))
-    assert warmer.journey.done.stored == 1
+    assert warmer.progress.done.stored == 1
     assert scene.runs("popular", "a") == 2

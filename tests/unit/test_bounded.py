@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tta_taskcache.stores.bounded_map import BoundedMap, Flags
+from tta_taskcache.stores.bounded_map import BoundedMap, RecentKeys
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def test_items_are_a_copy() -> None:
 
 
 def test_a_flag_is_one_takers_for_a_while() -> None:
-    flags = Flags(100)
+    flags = RecentKeys(100)
     assert flags.take("a", 0.0, 5.0)
     assert not flags.take("a", 4.9, 5.0)
     assert flags.take("b", 4.9, 5.0)
@@ -95,7 +95,7 @@ def test_a_flag_is_one_takers_for_a_while() -> None:
 
 
 def test_flags_are_bounded() -> None:
-    flags = Flags(10)
+    flags = RecentKeys(10)
     for i in range(100):
         assert flags.take(str(i), 0.0, 5.0)
         assert len(flags._until) <= 10

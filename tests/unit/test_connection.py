@@ -7,7 +7,7 @@ import redis
 
 from tests.support.servers import free_port
 from tta_taskcache.errors import ConfigurationError
-from tta_taskcache.stores.address import ALLOWED, SCHEMES, Kind, read_url
+from tta_taskcache.stores.address import ALLOWED, SCHEMES, Topology, read_url
 from tta_taskcache.stores.connection import Link
 
 PLACES = [
@@ -63,7 +63,7 @@ def test_credentials_are_percent_decoded(
 
 def test_hosts_database_and_service() -> None:
     address = read_url("redis+sentinel://a:1,b/main/3")
-    assert (address.kind, address.hosts) == (Kind.SENTINEL, (("a", 1), ("b", 26379)))
+    assert (address.kind, address.hosts) == (Topology.SENTINEL, (("a", 1), ("b", 26379)))
     assert (address.service, address.options["db"]) == ("main", 3)
     assert read_url("redis+sentinel://a/main?db=4").options["db"] == 4
 

@@ -138,7 +138,7 @@ def test_each_fault_is_found(facts: Facts, about: str, level: Level, told: str) 
     finding = found.pop(about)
     assert finding.level is level
     assert found.keys() <= {"Broker"}  # that it shares a server is told by itself, too
-    assert told in finding.told
+    assert told in finding.message
     assert finding.remedy
 
 

@@ -13,12 +13,12 @@ from tta_taskcache.cache.engine import Engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
 from tta_taskcache.cache.plan import Pause, Plan, run
 from tta_taskcache.cache.single_flight import (
-    BELL_PAUSE,
     FIRST_PAUSE,
     MAX_PAUSE,
     PATIENCE,
-    Flights,
-    LockBell,
+    WAKEUP_PAUSE,
+    LockWakeup,
+    SingleFlight,
 )
 from tta_taskcache.core.codec import Codecs
 from tta_taskcache.core.events import Coalesced, Event, Lookup
@@ -26,7 +26,7 @@ from tta_taskcache.core.lease import Claim, Holding, Stage
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Look, Renew, Store
 from tta_taskcache.testing import FakeClock, FaultyStore
@@ -46,18 +46,18 @@ class Caller:
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.flights = Flights()
+        self.single_flight = SingleFlight()
         self.engine = Engine(
-            near=Near(100, 1_000_000, 0.25),
+            l1=L1Cache(100, 1_000_000, 0.25),
             codecs=Codecs(),
             observe=self.events.append,
             counters=Counters(),
             clock=self.clock,
         )
 
-    def ask(self, owner: str = "me") -> Hit | Miss:
+    def find_or_refresh(self, owner: str = "me") -> Hit | Miss:
         claim = Claim(owner=owner, stage=Stage.RUNNING, ttl=TTL)
-        return self.drive(self.flights.lead_or_follow(self.engine, CALL, "direct", claim))
+        return self.drive(self.single_flight.lead_or_follow(self.engine, CALL, "direct", claim))
 
     def drive(self, plan: Plan[Hit | Miss]) -> Hit | Miss:
         """Like ``run``; after each pause, the next of ``meanwhile`` has happened."""
@@ -133,7 +133,7 @@ def claims(caller: Caller, stage: Stage, owner: str = "leader", ttl: float = TTL
 
 
 def test_c1_where_nobody_leads_the_caller_does(here: Caller) -> None:
-    assert owned(here.ask()) == "me"
+    assert owned(here.find_or_refresh()) == "me"
     assert here.pauses == []
     assert here.lookups() == ["absent"]
 
@@ -144,7 +144,7 @@ def test_c1_the_leaders_result_is_everybodys(
     led = claims(leader, Stage.RUNNING)
     here.meanwhile = [lambda: None] * 2 + [lambda: leader.fill(led, "leader")]
     started = clock()
-    found = here.ask()
+    found = here.find_or_refresh()
     assert isinstance(found, Hit)
     assert found.value == "v"
     assert here.lookups() == ["l2"], "one call is one look, however often it looked"
@@ -155,18 +155,18 @@ def test_c1_the_leaders_result_is_everybodys(
 def test_c1_a_leader_elsewhere_is_asked_ever_less_often(leader: Caller, here: Caller) -> None:
     led = claims(leader, Stage.RUNNING)
     here.meanwhile = [lambda: None] * 9 + [lambda: leader.fill(led, "leader")]
-    here.ask()
+    here.find_or_refresh()
     seconds = [pause.seconds for pause in here.pauses]
     assert seconds[0] == FIRST_PAUSE
     assert seconds == sorted(seconds)
     assert seconds[-1] == MAX_PAUSE
-    assert {pause.bell for pause in here.pauses} == {None}
+    assert {pause.wakeup for pause in here.pauses} == {None}
 
 
 def test_c1_when_the_leader_fails_the_next_leads(leader: Caller, here: Caller) -> None:
     claims(leader, Stage.RUNNING)
     here.meanwhile = [lambda: run(leader.engine.release("t:k", "leader"), leader.store)]
-    assert owned(here.ask()) == "me"
+    assert owned(here.find_or_refresh()) == "me"
     assert len(here.pauses) == 1
     assert here.lookups() == ["absent"]
     assert not any(isinstance(event, Coalesced) for event in here.events)
@@ -177,7 +177,7 @@ def test_c3_when_the_leader_dies_the_next_leads_within_one_lease_time(
 ) -> None:
     claims(leader, Stage.RUNNING)
     started = clock()
-    assert owned(here.ask()) == "me"
+    assert owned(here.find_or_refresh()) == "me"
     assert TTL <= clock() - started <= TTL + MAX_PAUSE
 
 
@@ -189,7 +189,7 @@ def test_c1_a_leader_that_runs_and_is_renewed_is_waited_for(
     here.meanwhile = [lambda: leader.store.execute(Renew((holding,), TTL))] * 500
     here.meanwhile.append(lambda: leader.fill(led, "leader"))
     started = clock()
-    assert isinstance(here.ask(), Hit)
+    assert isinstance(here.find_or_refresh(), Hit)
     assert clock() - started > 5 * TTL
 
 
@@ -200,7 +200,7 @@ def test_c3_one_that_waits_in_a_queue_isnt_waited_for_for_long(
     """It may wait behind this very caller."""
     claims(leader, stage, ttl=100.0)
     started = clock()
-    found = here.ask()
+    found = here.find_or_refresh()
     assert isinstance(found, Miss)
     assert (found.reason, owned(found)) == ("queued-elsewhere", "")
     assert found.position is not None, "it may store what it computes"
@@ -212,7 +212,7 @@ def test_c1_one_that_has_left_the_queue_is_waited_for(leader: Caller, here: Call
     running = Holding("t:k", "leader", Stage.RUNNING)
     here.meanwhile = [lambda: leader.store.execute(Renew((running,), 100.0)), *[lambda: None] * 100]
     here.meanwhile.append(lambda: leader.fill(led, "leader"))
-    assert isinstance(here.ask(), Hit)
+    assert isinstance(here.find_or_refresh(), Hit)
 
 
 def test_r1b_where_results_cant_be_shared_nobody_waits(leader: Caller, here: Caller) -> None:
@@ -224,7 +224,7 @@ def test_r1b_where_results_cant_be_shared_nobody_waits(leader: Caller, here: Cal
         ),
         leader.store,
     )
-    assert owned(here.ask()) == ""
+    assert owned(here.find_or_refresh()) == ""
     assert here.pauses == []
 
 
@@ -236,7 +236,7 @@ def test_f1_nobody_waits_for_a_store_that_is_gone(leader: Caller, here: Caller, 
     here.meanwhile = [lambda: None] * (looks - 1) + [lambda: faulty.fail(Look)]
     if not looks:
         faulty.fail(Look)
-    assert here.ask() == Miss("unavailable", None)
+    assert here.find_or_refresh() == Miss("unavailable", None)
     assert len(here.pauses) == looks
 
 
@@ -245,56 +245,56 @@ def test_f1_nobody_waits_for_a_store_that_is_gone(leader: Caller, here: Caller, 
 
 def test_c1_a_leader_in_this_process_rings(leader: Caller, here: Caller) -> None:
     led = claims(leader, Stage.RUNNING)
-    bell = here.flights.begin("t:k")
-    here.flights.begin("t:other")
+    wakeup = here.single_flight.begin("t:k")
+    here.single_flight.begin("t:other")
 
     def ends() -> None:
         leader.fill(led, "leader")
-        here.flights.end("t:k", bell)
+        here.single_flight.end("t:k", wakeup)
 
     here.meanwhile = [ends]
-    assert isinstance(here.ask(), Hit)
-    assert here.pauses == [Pause(BELL_PAUSE, bell)]
+    assert isinstance(here.find_or_refresh(), Hit)
+    assert here.pauses == [Pause(WAKEUP_PAUSE, wakeup)]
 
 
 def test_c1_the_end_of_one_flight_ends_no_other(here: Caller) -> None:
-    first = here.flights.begin("t:k")
-    second = here.flights.begin("t:k")
-    here.flights.end("t:k", first)
-    assert here.flights._bells == {"t:k": second}
-    here.flights.end("t:k", second)
-    here.flights.end("t:k", second)
-    assert here.flights._bells == {}
+    first = here.single_flight.begin("t:k")
+    second = here.single_flight.begin("t:k")
+    here.single_flight.end("t:k", first)
+    assert here.single_flight._wakeups == {"t:k": second}
+    here.single_flight.end("t:k", second)
+    here.single_flight.end("t:k", second)
+    assert here.single_flight._wakeups == {}
 
 
 def test_c3_a_bell_that_never_rings_isnt_waited_for() -> None:
-    LockBell().wait(0.01)
+    LockWakeup().wait(0.01)
 
 
 def test_c1_a_bell_rings_for_all_who_wait_and_who_come_later() -> None:
-    bell = LockBell()
+    wakeup = LockWakeup()
     waiting: list[int] = []
 
     def wait(i: int) -> int:
         waiting.append(i)
-        bell.wait(60.0)
+        wakeup.wait(60.0)
         return i
 
     with ThreadPoolExecutor(8) as threads:
         waiters = [threads.submit(wait, i) for i in range(8)]
         wait_until(lambda: len(waiting) == 8)
-        bell.ring()
+        wakeup.wake()
         assert [waiter.result(10) for waiter in waiters] == list(range(8))
-    bell.wait(60.0)
-    bell.ring()
-    bell.wait(60.0)
+    wakeup.wait(60.0)
+    wakeup.wake()
+    wakeup.wait(60.0)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_f3_a_forked_child_waits_for_no_thread_of_its_parent(here: Caller) -> None:
-    bell = here.flights.begin("t:k")
+    wakeup = here.single_flight.begin("t:k")
     child = os.fork()
     if child == 0:
-        os._exit(len(here.flights._bells))
+        os._exit(len(here.single_flight._wakeups))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert here.flights._bells == {"t:k": bell}
+    assert here.single_flight._wakeups == {"t:k": wakeup}

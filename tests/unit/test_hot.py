@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache, Warm
 from tta_taskcache.celery.calls import hot_calls as learning
-from tta_taskcache.celery.calls.call_request import Asked, identify
+from tta_taskcache.celery.calls.call_request import CallRequest, identify
 from tta_taskcache.core.space_saving import SpaceSaving
-from tta_taskcache.stores.warming_store import Aside, capacity_for
+from tta_taskcache.stores.warming_store import WarmingStore, capacity_for
 
 Stream = list[str]
 streams = st.lists(st.integers(0, 40).map(str), max_size=300)
@@ -109,12 +109,12 @@ class Noted:
         app.finalize()  # Celery's own tasks aren't safe for threads before that
         self.task, self.other = learns, doesnt
 
-        def count_hot(_: Aside, task: str, counted: list[Any], capacity: int) -> None:
+        def count_hot(_: WarmingStore, task: str, counted: list[Any], capacity: int) -> None:
             self.handed.append((task, counted))
 
-        monkeypatch.setattr(Aside, "count_hot", count_hot)
+        monkeypatch.setattr(WarmingStore, "count_hot", count_hot)
 
-    def note(
+    def record_hot_call(
         self,
         *args: Any,
         task: Any = None,
@@ -122,12 +122,12 @@ class Noted:
         is_request: bool = True,
         **kwargs: Any,
     ) -> None:
-        asked = Asked(task or self.task, args, kwargs, {}, mode, is_request)
-        learning.note(asked, identify(asked))
+        asked = CallRequest(task or self.task, args, kwargs, {}, mode, is_request)
+        learning.record_hot_call(asked, identify(asked))
 
     def flushed(self) -> dict[str, int]:
         """Counts of the calls that were handed over, by call."""
-        self.cache.notes.flush(self.cache.runtime)
+        self.cache.hot_call_recorder.flush(self.cache.runtime)
         totals: Counter[str] = Counter()
         for _, counted in self.handed:
             for _, count, call in counted:
@@ -142,10 +142,10 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
 
 
 def test_requests_are_counted_by_call(noted: Noted) -> None:
-    noted.note(1)
-    noted.note(1)
-    noted.note(x=1, y=0)
-    noted.note("two")
+    noted.record_hot_call(1)
+    noted.record_hot_call(1)
+    noted.record_hot_call(x=1, y=0)
+    noted.record_hot_call("two")
     assert noted.flushed() == {
         '{"args": [1], "kwargs": {}}': 3,
         '{"args": ["two"], "kwargs": {}}': 1,
@@ -154,39 +154,39 @@ def test_requests_are_counted_by_call(noted: Noted) -> None:
 
 
 def test_what_is_not_traffic_is_not_counted(noted: Noted) -> None:
-    noted.note(1, mode="refresh")
-    noted.note(1, mode="revalidate")
-    noted.note(1, mode="bypass")
-    noted.note(1, task=noted.other)
-    noted.note(1, is_request=False)
+    noted.record_hot_call(1, mode="refresh")
+    noted.record_hot_call(1, mode="revalidate")
+    noted.record_hot_call(1, mode="bypass")
+    noted.record_hot_call(1, task=noted.other)
+    noted.record_hot_call(1, is_request=False)
     assert noted.flushed() == {}
 
 
 @pytest.mark.parametrize(
     ("headers", "retries", "is_one"),
-    [(None, 0, True), ({}, None, True), ({learning.WARM: {}}, 0, False), ({}, 1, False)],
+    [(None, 0, True), ({}, None, True), ({learning.WARM_HEADER: {}}, 0, False), ({}, 1, False)],
 )
 def test_what_is_a_request(headers: Any, retries: Any, is_one: bool) -> None:
     assert learning.is_request(headers, retries) is is_one
 
 
 def test_what_is_large_or_no_json_is_not_kept(noted: Noted) -> None:
-    noted.note("x" * learning.MAX_CALL_BYTES)
-    noted.note(float("1"))
+    noted.record_hot_call("x" * learning.MAX_CALL_BYTES)
+    noted.record_hot_call(float("1"))
     assert noted.flushed() == {'{"args": [1.0], "kwargs": {}}': 1}
 
 
 def test_arguments_are_kept_as_they_were(noted: Noted) -> None:
     numbers = [1, 2]
-    noted.note(numbers)
+    noted.record_hot_call(numbers)
     numbers.append(3)
     assert noted.flushed() == {'{"args": [[1, 2]], "kwargs": {}}': 1}
 
 
 def test_it_is_handed_over_when_it_is_time(noted: Noted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "FLUSH_EVERY", 0.2)
-    noted.note(1)
-    noted.note(1)
+    noted.record_hot_call(1)
+    noted.record_hot_call(1)
     assert not noted.handed
     wait_until(lambda: noted.handed, what="the thread that hands over")
     assert [count for _, counted in noted.handed for _, count, _ in counted] == [2]
@@ -197,23 +197,23 @@ def test_a_fault_is_never_the_callers(noted: Noted, monkeypatch: pytest.MonkeyPa
     def fail(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(learning.Tally, "add", fail)
-    noted.note(1)
+    monkeypatch.setattr(learning.HotCallTally, "add", fail)
+    noted.record_hot_call(1)
     counts = noted.cache.runtime.engine.counters.totals()
     assert any("fault" in name for name in counts)
 
     def strike(*_: Any) -> None:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(learning.Tally, "add", strike)
+    monkeypatch.setattr(learning.HotCallTally, "add", strike)
     with pytest.raises(SoftTimeLimitExceeded):
-        noted.note(1)
+        noted.record_hot_call(1)
 
 
 def test_f3_threads_count_no_more_than_there_was(noted: Noted) -> None:
     def many() -> None:
         for number in range(2_000):
-            noted.note(number % 500)
+            noted.record_hot_call(number % 500)
 
     threads = [threading.Thread(target=many) for _ in range(4)]
     for thread in threads:
@@ -229,25 +229,25 @@ def test_f3_a_lock_that_a_time_limit_left_holds_nobody_up(
     noted: Noted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learning, "LOCKED_FOR", 0.01)
-    noted.note(1)
-    assert noted.cache.notes._tallies["learns"]._lock.acquire(blocking=False)
-    noted.note(1)
+    noted.record_hot_call(1)
+    assert noted.cache.hot_call_recorder._tallies["learns"]._lock.acquire(blocking=False)
+    noted.record_hot_call(1)
     assert noted.flushed() == {}
-    noted.note(1)
+    noted.record_hot_call(1)
     assert noted.flushed() == {'{"args": [1], "kwargs": {}}': 1}
 
 
 def test_f3_a_forked_child_starts_anew(noted: Noted) -> None:
     """Even when another thread was just counting: its lock is never released in the child."""
-    noted.note(1)
-    tally = noted.cache.notes._tallies["learns"]
+    noted.record_hot_call(1)
+    tally = noted.cache.hot_call_recorder._tallies["learns"]
     assert tally._lock.acquire(blocking=False)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             signal.alarm(10)
-            noted.note("child")
+            noted.record_hot_call("child")
             os.write(write, repr(noted.flushed()).encode())
         finally:
             os._exit(0)

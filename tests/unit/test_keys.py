@@ -261,7 +261,7 @@ def test_k1_every_spelling_of_a_call_has_one_key(
     key = keyer(function).key
     values = {name: data.draw(st.integers(0, 2)) for name, _ in kinds}
 
-    def spelled() -> tuple[list[int], dict[str, int]]:
+    def parse_call_spec() -> tuple[list[int], dict[str, int]]:
         positional = [name for name, kind in kinds if kind != "keyword"]
         fixed = sum(kind == "only" for _, kind in kinds)
         cut = data.draw(st.integers(fixed, len(positional)))
@@ -269,8 +269,8 @@ def test_k1_every_spelling_of_a_call_has_one_key(
         order = data.draw(st.permutations(named))
         return [values[n] for n in positional[:cut]], {n: values[n] for n in order}
 
-    args, kwargs = spelled()
-    again = spelled()
+    args, kwargs = parse_call_spec()
+    again = parse_call_spec()
     assert key(args, kwargs, {}) == key(*again, {})
     # The function itself is the model of what is bound to what, defaults among it.
     bound = function(*args, **kwargs)

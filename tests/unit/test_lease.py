@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tta_taskcache.core.entry import Position
-from tta_taskcache.core.lease import Claim, Held, Lease, Stage, may_take
+from tta_taskcache.core.lease import Claim, HeldLease, Lease, Stage, may_take
 
 NOW = Position("i", 9)
 BORN = Position("i", 5)
@@ -15,9 +15,9 @@ def claim(**fields: Any) -> Claim:
     return Claim(**{"owner": "me", "stage": Stage.QUEUED, "ttl": 10.0, **fields})
 
 
-def held(**fields: Any) -> Held:
+def held(**fields: Any) -> HeldLease:
     defaults = {"owner": "other", "stage": Stage.RUNNING, "born": BORN, "remaining": 3.0}
-    return Held(**{**defaults, **fields})
+    return HeldLease(**{**defaults, **fields})
 
 
 STAGES = [Stage.RESERVED, Stage.QUEUED, Stage.RUNNING, Stage.UNSHARED]

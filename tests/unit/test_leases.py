@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tta_taskcache.cache.lease_keeper import RENEWALS, RETRY, Leases
+from tta_taskcache.cache.lease_keeper import RENEWALS, RETRY, LeaseKeeper
 from tta_taskcache.cache.writer import MAX_RUN
 from tta_taskcache.core.events import Event, Fault
 from tta_taskcache.core.lease import Holding, Stage
@@ -55,7 +55,7 @@ class Server:
         return [holding.owner for holding in self.renewed[-1][1]] if self.renewed else []
 
 
-class ByHand(Leases):
+class ByHand(LeaseKeeper):
     """Without a thread: the test does the work when it is due."""
 
     def __init__(self, *args: Any) -> None:
@@ -271,11 +271,11 @@ def test_c3_renewals_come_before_endings(leases: ByHand, clock: FakeClock) -> No
 
 
 @pytest.fixture
-def real(server: Server, events: list[Event]) -> Leases:
-    return Leases(server.renew, server.release, 0.06, events.append)
+def real(server: Server, events: list[Event]) -> LeaseKeeper:
+    return LeaseKeeper(server.renew, server.release, 0.06, events.append)
 
 
-def test_c3_a_thread_does_it(real: Leases, server: Server) -> None:
+def test_c3_a_thread_does_it(real: LeaseKeeper, server: Server) -> None:
     real.hold("k", "a", running, renew_in=60.0)
     real.hold("l", "b", running, renew_in=0.0)
     wait_until(lambda: len(server.renewed) >= 3)
@@ -290,7 +290,7 @@ def test_f1_the_thread_survives_whatever_happens(server: Server, events: list[Ev
     def broken(_: tuple[Holding, ...]) -> list[bool]:
         raise ValueError("a bug")
 
-    leases = Leases(broken, server.release, 0.06, events.append)
+    leases = LeaseKeeper(broken, server.release, 0.06, events.append)
     leases.hold("k", "a", running, renew_in=0.0)
     wait_until(lambda: len(events) >= 2)
     leases.end("l", "b")
@@ -342,7 +342,7 @@ def test_f3_a_forked_child_forgets_what_its_parent_holds(
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_f3_a_forked_child_has_a_thread_of_its_own(real: Leases, server: Server) -> None:
+def test_f3_a_forked_child_has_a_thread_of_its_own(real: LeaseKeeper, server: Server) -> None:
     real.hold("k", "a", running, renew_in=0.0)
     wait_until(lambda: bool(server.renewed))
 
@@ -358,7 +358,7 @@ def test_f3_a_forked_child_has_a_thread_of_its_own(real: Leases, server: Server)
     real.let_go("a")
 
 
-def test_f3_threads_hold_and_let_go_at_once(real: Leases, server: Server) -> None:
+def test_f3_threads_hold_and_let_go_at_once(real: LeaseKeeper, server: Server) -> None:
     def work(i: int) -> None:
         for n in range(100):
             owner = f"{i}-{n}"

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tta_taskcache.core import events as e
-from tta_taskcache.observability.metric_families import FAMILIES, Kind
+from tta_taskcache.observability.metric_families import FAMILIES, MetricKind
 from tta_taskcache.observability.metrics_server import MetricsServer
 from tta_taskcache.observability.prometheus_metrics import Metrics, NativeSink, metrics_of
 
@@ -35,7 +35,7 @@ EVENTS: list[e.Event] = [
     e.Verified("t", "k", "different"),
     e.Evicted(3),
     e.Invalidated(("m",), 1),
-    e.Learned(2, 0.1),
+    e.InvalidationsRead(2, 0.1),
     e.Waiting(5),
     e.Waiting(4),
     e.CircuitChanged(open=True),
@@ -124,7 +124,11 @@ def test_what_has_no_labels_is_there_from_the_start() -> None:
     told = exposition(Metrics("x"))
     for family in FAMILIES:
         if not family.labels:
-            name = {Kind.COUNTER: "_total", Kind.GAUGE: "", Kind.HISTOGRAM: "_count"}[family.kind]
+            name = {
+                MetricKind.COUNTER: "_total",
+                MetricKind.GAUGE: "",
+                MetricKind.HISTOGRAM: "_count",
+            }[family.kind]
             assert f"\nx_{family.name}{name} 0.0\n" in told
 
 
@@ -171,7 +175,7 @@ def test_the_documentation_has_each_metric_with_its_labels_and_kind() -> None:
     documented = {
         name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows
     }
-    suffix = {Kind.COUNTER: "_total", Kind.GAUGE: "", Kind.HISTOGRAM: ""}
+    suffix = {MetricKind.COUNTER: "_total", MetricKind.GAUGE: "", MetricKind.HISTOGRAM: ""}
     assert documented == {
         family.name + suffix[family.kind]: (family.kind.value, family.labels) for family in FAMILIES
     }

@@ -11,7 +11,7 @@ from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position
 from tta_taskcache.core.marks import Ban
 from tta_taskcache.stores import l1_cache as near_module
-from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.protocol import Record
 from tta_taskcache.testing import make_entry
 
@@ -19,94 +19,94 @@ DELTA = 0.25
 HERE = Position("i", 5)
 
 
-def new(position: Position | None = HERE, at: float = 0.0, **bounds: int) -> Near:
-    near = Near(**{"max_entries": 10, "max_bytes": 10_000, **bounds}, max_staleness=DELTA)
+def new(position: Position | None = HERE, at: float = 0.0, **bounds: int) -> L1Cache:
+    l1 = L1Cache(**{"max_entries": 10, "max_bytes": 10_000, **bounds}, max_staleness=DELTA)
     if position is not None:
-        near.advance(position, None, at)
-    return near
+        l1.advance(position, None, at)
+    return l1
 
 
-def put(near: Near, key: str = "k", born: Position = HERE, deadline: float = 100.0) -> None:
-    near.put(make_entry(key, born), deadline, born.sequence)
+def put(l1: L1Cache, key: str = "k", born: Position = HERE, deadline: float = 100.0) -> None:
+    l1.put(make_entry(key, born), deadline, born.sequence)
 
 
 def test_i1_trusts_itself_for_delta_after_the_poll_was_sent() -> None:
-    near = new(at=10.0)
-    assert near.is_trusted(10.0)
-    assert near.is_trusted(10.0 + DELTA)
-    assert not near.is_trusted(10.0 + DELTA + 0.001)
-    near.advance(HERE, [], 11.0)
-    assert near.is_trusted(11.0 + DELTA)
+    l1 = new(at=10.0)
+    assert l1.is_trusted(10.0)
+    assert l1.is_trusted(10.0 + DELTA)
+    assert not l1.is_trusted(10.0 + DELTA + 0.001)
+    l1.advance(HERE, [], 11.0)
+    assert l1.is_trusted(11.0 + DELTA)
 
 
 def test_i1_lag_is_what_it_may_have_answered_for() -> None:
-    near = new(at=10.0)
-    assert near.lag(10.1) == pytest.approx(0.1)
-    assert near.lag(99.0) == DELTA, "for longer it didn't trust itself"
-    near.distrust()
-    assert near.lag(10.1) == 0, "it has made the invalidation itself"
+    l1 = new(at=10.0)
+    assert l1.lag(10.1) == pytest.approx(0.1)
+    assert l1.lag(99.0) == DELTA, "for longer it didn't trust itself"
+    l1.require_poll()
+    assert l1.lag(10.1) == 0, "it has made the invalidation itself"
     assert new(None).lag(10.0) == 0
 
 
 def test_i1_never_trusts_itself_before_the_first_poll() -> None:
-    near = new(None)
-    put(near)
-    assert near.position is None
-    assert not near.is_trusted(0.0)
-    assert near.find("k", 0.0) is None
+    l1 = new(None)
+    put(l1)
+    assert l1.position is None
+    assert not l1.is_trusted(0.0)
+    assert l1.find("k", 0.0) is None
 
 
 def test_i1_strict_is_good_for_one_moment() -> None:
-    near = Near(10, 10_000, 0.0)
-    near.advance(HERE, None, 1.0)
-    assert near.is_trusted(1.0)
-    assert not near.is_trusted(math.nextafter(1.0, 2.0))
+    l1 = L1Cache(10, 10_000, 0.0)
+    l1.advance(HERE, None, 1.0)
+    assert l1.is_trusted(1.0)
+    assert not l1.is_trusted(math.nextafter(1.0, 2.0))
 
 
 def test_i1_distrusts_after_its_own_invalidation_until_the_next_poll() -> None:
-    near = new()
-    near.distrust()
-    assert not near.is_trusted(0.0)
-    near.advance(HERE, [], 0.1)
-    assert near.is_trusted(0.1)
-    new(None).distrust()
+    l1 = new()
+    l1.require_poll()
+    assert not l1.is_trusted(0.0)
+    l1.advance(HERE, [], 0.1)
+    assert l1.is_trusted(0.1)
+    new(None).require_poll()
 
 
 @pytest.mark.parametrize("mark", marks.of_call("t", "k"))
 def test_i1_a_mark_read_ends_an_entry(mark: str) -> None:
-    near = new()
-    put(near)
-    assert near.find("k", 1.0) is not None
-    near.advance(Position("i", 6), [Record(6, ("other", mark))], 1.0)
-    assert near.find("k", 1.0) is None
-    assert len(near.entries) == 0, "it is forgotten, not only hidden"
+    l1 = new()
+    put(l1)
+    assert l1.find("k", 1.0) is not None
+    l1.advance(Position("i", 6), [Record(6, ("other", mark))], 1.0)
+    assert l1.find("k", 1.0) is None
+    assert len(l1.entries) == 0, "it is forgotten, not only hidden"
 
 
 def test_i1_marks_of_others_end_nothing() -> None:
-    near = new()
-    put(near)
-    near.advance(Position("i", 6), [Record(6, ("t:other", "k:other"))], 1.0)
-    assert near.find("k", 1.0) is not None
+    l1 = new()
+    put(l1)
+    l1.advance(Position("i", 6), [Record(6, ("t:other", "k:other"))], 1.0)
+    assert l1.find("k", 1.0) is not None
 
 
 def test_i2_a_fill_from_before_an_invalidation_is_never_found() -> None:
-    near = new()
-    near.advance(Position("i", 6), [Record(6, ("t:t",))], 1.0)
-    put(near, born=HERE)
-    assert near.find("k", 1.0) is None
-    put(near, born=Position("i", 6))
-    assert near.find("k", 1.0) is not None
+    l1 = new()
+    l1.advance(Position("i", 6), [Record(6, ("t:t",))], 1.0)
+    put(l1, born=HERE)
+    assert l1.find("k", 1.0) is None
+    put(l1, born=Position("i", 6))
+    assert l1.find("k", 1.0) is not None
 
 
 def test_i5_a_gap_forgets_everything_and_what_was_not_checked_since() -> None:
-    near = new()
-    put(near)
-    near.advance(Position("i", 9), None, 1.0)
-    assert len(near.entries) == 0
-    put(near, born=HERE)
-    assert near.find("k", 1.0) is None, "whether 6 to 9 ended it isn't known"
-    put(near, born=Position("i", 9))
-    assert near.find("k", 1.0) is not None
+    l1 = new()
+    put(l1)
+    l1.advance(Position("i", 9), None, 1.0)
+    assert len(l1.entries) == 0
+    put(l1, born=HERE)
+    assert l1.find("k", 1.0) is None, "whether 6 to 9 ended it isn't known"
+    put(l1, born=Position("i", 9))
+    assert l1.find("k", 1.0) is not None
 
 
 @pytest.mark.parametrize("position", [Position("j", 5), Position("j", 6), Position("i", 4)])
@@ -114,19 +114,19 @@ def test_i5_a_gap_forgets_everything_and_what_was_not_checked_since() -> None:
 def test_i5_another_incarnation_or_a_sequence_that_went_back_forgets_everything(
     position: Position, records: list[Record] | None
 ) -> None:
-    near = new()
-    put(near)
-    near.advance(position, records, 1.0)
-    assert (near.position, len(near.entries)) == (position, 0)
+    l1 = new()
+    put(l1)
+    l1.advance(position, records, 1.0)
+    assert (l1.position, len(l1.entries)) == (position, 0)
 
 
 def test_i5_a_lost_log_forgets_everything() -> None:
-    near = new()
-    put(near)
-    near.advance(None, None, 1.0)
-    assert near.position is None
-    assert not near.is_trusted(1.0)
-    assert len(near.entries) == 0
+    l1 = new()
+    put(l1)
+    l1.advance(None, None, 1.0)
+    assert l1.position is None
+    assert not l1.is_trusted(1.0)
+    assert len(l1.entries) == 0
 
 
 @pytest.mark.parametrize(
@@ -139,59 +139,59 @@ def test_i5_a_lost_log_forgets_everything() -> None:
 )
 def test_i1_a_reply_that_does_not_join_is_a_gap(position: Position, records: list[Record]) -> None:
     """Threads poll at once: a reply may continue a position that another's reply took back."""
-    near = new()
-    near.advance(position, records, 1.0)
-    put(near, born=HERE)
-    assert near.find("k", 1.0) is None, "a record between 5 and the reply was never read"
+    l1 = new()
+    l1.advance(position, records, 1.0)
+    put(l1, born=HERE)
+    assert l1.find("k", 1.0) is None, "a record between 5 and the reply was never read"
 
 
 def test_i1_a_reply_that_overlaps_joins() -> None:
-    near = new()
-    put(near)
-    near.advance(Position("i", 6), [Record(4, ("x",)), Record(5, ("x",)), Record(6, ("x",))], 1.0)
-    assert near.find("k", 1.0) is not None
+    l1 = new()
+    put(l1)
+    l1.advance(Position("i", 6), [Record(4, ("x",)), Record(5, ("x",)), Record(6, ("x",))], 1.0)
+    assert l1.find("k", 1.0) is not None
 
 
 def test_r5_never_found_at_its_deadline_or_later() -> None:
-    near = new()
-    put(near, deadline=10.0)
-    assert near.find("k", math.nextafter(10.0, 0.0)) is not None
-    assert near.find("k", 10.0) is None
-    assert len(near.entries) == 0
+    l1 = new()
+    put(l1, deadline=10.0)
+    assert l1.find("k", math.nextafter(10.0, 0.0)) is not None
+    assert l1.find("k", 10.0) is None
+    assert len(l1.entries) == 0
 
 
 def test_bounds_by_entries_and_bytes() -> None:
-    near = new(max_entries=3)
+    l1 = new(max_entries=3)
     for i in range(10):
-        put(near, f"k{i}")
-    assert [near.find(f"k{i}", 0.0) is not None for i in range(10)] == [False] * 7 + [True] * 3
+        put(l1, f"k{i}")
+    assert [l1.find(f"k{i}", 0.0) is not None for i in range(10)] == [False] * 7 + [True] * 3
     one = make_entry("k0", HERE).size
-    near = new(max_bytes=2 * one + 1)
+    l1 = new(max_bytes=2 * one + 1)
     for i in range(5):
-        put(near, f"k{i}")
-    assert len(near.entries) == 2
-    assert near.entries.size <= 2 * one + 1
+        put(l1, f"k{i}")
+    assert len(l1.entries) == 2
+    assert l1.entries.size <= 2 * one + 1
 
 
 @pytest.mark.parametrize("bounds", [{"max_entries": 0}, {"max_bytes": 0}])
 def test_zero_turns_it_off(bounds: dict[str, int]) -> None:
-    near = new(**bounds)
-    put(near)
-    assert near.find("k", 0.0) is None
-    assert len(near.entries) == 0
+    l1 = new(**bounds)
+    put(l1)
+    assert l1.find("k", 0.0) is None
+    assert len(l1.entries) == 0
 
 
 def test_too_many_marks_start_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_module, "MAX_MARKS", 3)
-    near = new()
-    put(near)
-    near.advance(Position("i", 6), [Record(6, ("a", "b", "c"))], 1.0)
-    assert near.find("k", 1.0) is not None
-    near.advance(Position("i", 7), [Record(7, ("a", "d"))], 1.0)
-    assert len(near.entries) == 0
-    assert near.position == Position("i", 7)
-    put(near, born=Position("i", 6))
-    assert near.find("k", 1.0) is None, "its marks are forgotten, too"
+    l1 = new()
+    put(l1)
+    l1.advance(Position("i", 6), [Record(6, ("a", "b", "c"))], 1.0)
+    assert l1.find("k", 1.0) is not None
+    l1.advance(Position("i", 7), [Record(7, ("a", "d"))], 1.0)
+    assert len(l1.entries) == 0
+    assert l1.position == Position("i", 7)
+    put(l1, born=Position("i", 6))
+    assert l1.find("k", 1.0) is None, "its marks are forgotten, too"
 
 
 # Bans
@@ -202,25 +202,25 @@ def ban(*patterns: str) -> tuple[str, ...]:
 
 
 def test_i1_a_ban_read_ends_what_matches() -> None:
-    near = new()
+    l1 = new()
     for key in ("a:1", "a:2", "b:1"):
-        put(near, key)
-    near.advance(Position("i", 6), [Record(6, ban("a:*"))], 1.0)
-    assert [near.find(key, 1.0) is not None for key in ("a:1", "a:2", "b:1")] == [
+        put(l1, key)
+    l1.advance(Position("i", 6), [Record(6, ban("a:*"))], 1.0)
+    assert [l1.find(key, 1.0) is not None for key in ("a:1", "a:2", "b:1")] == [
         False,
         False,
         True,
     ]
-    assert len(near.entries) == 1, "they are forgotten, not only hidden"
+    assert len(l1.entries) == 1, "they are forgotten, not only hidden"
 
 
 def test_i2_a_fill_from_before_a_ban_is_never_found() -> None:
-    near = new()
-    near.advance(Position("i", 6), [Record(6, ban("*"))], 1.0)
-    put(near, born=HERE)
-    assert near.find("k", 1.0) is None
-    put(near, born=Position("i", 6))
-    assert near.find("k", 1.0) is not None
+    l1 = new()
+    l1.advance(Position("i", 6), [Record(6, ban("*"))], 1.0)
+    put(l1, born=HERE)
+    assert l1.find("k", 1.0) is None
+    put(l1, born=Position("i", 6))
+    assert l1.find("k", 1.0) is not None
 
 
 def test_i1_without_any_ban_there_is_nothing_to_know() -> None:
@@ -229,16 +229,16 @@ def test_i1_without_any_ban_there_is_nothing_to_know() -> None:
 
 def test_i1_a_view_that_may_lack_a_ban_never_answers() -> None:
     assert new(None).bans(HERE, 3) is None, "it has read nothing"
-    near = new()
-    assert near.bans(HERE, 3) is None, "it began to read behind it"
+    l1 = new()
+    assert l1.bans(HERE, 3) is None, "it began to read behind it"
     six = Position("i", 6)
-    near.advance(six, [Record(6, ban("a*"))], 1.0)
-    assert near.bans(six, 6) is None, "it knows the newest, and not all of them"
-    near.learn([Ban("a*", 6), Ban("b*", 3)], six)
-    assert near.bans(six, 6) == (Ban("a*", 6), Ban("b*", 3))
-    assert near.bans(Position("i", 7), 7) is None, "it hasn't read so far"
-    assert near.bans(Position("j", 6), 6) is None, "it is of another log"
-    assert near.bans(Position("i", 9), 6) == (Ban("a*", 6), Ban("b*", 3)), "none came since"
+    l1.advance(six, [Record(6, ban("a*"))], 1.0)
+    assert l1.bans(six, 6) is None, "it knows the newest, and not all of them"
+    l1.add_bans([Ban("a*", 6), Ban("b*", 3)], six)
+    assert l1.bans(six, 6) == (Ban("a*", 6), Ban("b*", 3))
+    assert l1.bans(Position("i", 7), 7) is None, "it hasn't read so far"
+    assert l1.bans(Position("j", 6), 6) is None, "it is of another log"
+    assert l1.bans(Position("i", 9), 6) == (Ban("a*", 6), Ban("b*", 3)), "none came since"
 
 
 @pytest.mark.parametrize(
@@ -254,54 +254,54 @@ def test_i1_a_view_that_may_lack_a_ban_never_answers() -> None:
 def test_i5_after_a_gap_it_doesnt_know_the_bans_any_more(
     position: Position | None, records: list[Record] | None
 ) -> None:
-    near = new()
-    near.learn([Ban("b*", 3)], HERE)
-    assert near.bans(HERE, 3) is not None
-    near.advance(position, records, 1.0)
-    assert near.bans(position or HERE, 3) is None
-    assert near.banned_at("bx") == 0
+    l1 = new()
+    l1.add_bans([Ban("b*", 3)], HERE)
+    assert l1.bans(HERE, 3) is not None
+    l1.advance(position, records, 1.0)
+    assert l1.bans(position or HERE, 3) is None
+    assert l1.banned_at("bx") == 0
 
 
 def test_i1_what_was_read_before_isnt_learnt() -> None:
     """Another thread has read on meanwhile, perhaps past a ban that these lack."""
-    near = new()
-    near.advance(Position("i", 6), [Record(6, ban("a*"))], 1.0)
+    l1 = new()
+    l1.advance(Position("i", 6), [Record(6, ban("a*"))], 1.0)
     for stale in (HERE, Position("j", 6), Position("j", 9)):
-        near.learn([], stale)
-        assert near.bans(Position("i", 6), 6) is None
-    new(None).learn([], HERE)
+        l1.add_bans([], stale)
+        assert l1.bans(Position("i", 6), 6) is None
+    new(None).add_bans([], HERE)
 
 
 def test_i1_records_that_come_after_what_they_led_to_take_nothing_back() -> None:
-    near = new()
-    near.learn([Ban("a*", 7), Ban("b*", 6)], Position("i", 7))
+    l1 = new()
+    l1.add_bans([Ban("a*", 7), Ban("b*", 6)], Position("i", 7))
     eight = Position("i", 8)
-    near.advance(eight, [Record(6, ban("a*", "b*")), Record(7, ban("a*")), Record(8, ())], 1.0)
-    assert near.bans(eight, 7) == (Ban("a*", 7), Ban("b*", 6))
-    near.advance(Position("i", 9), [Record(9, ban("b*"))], 1.0)
-    assert near.bans(Position("i", 9), 9) == (Ban("b*", 9), Ban("a*", 7))
+    l1.advance(eight, [Record(6, ban("a*", "b*")), Record(7, ban("a*")), Record(8, ())], 1.0)
+    assert l1.bans(eight, 7) == (Ban("a*", 7), Ban("b*", 6))
+    l1.advance(Position("i", 9), [Record(9, ban("b*"))], 1.0)
+    assert l1.bans(Position("i", 9), 9) == (Ban("b*", 9), Ban("a*", 7))
 
 
 def test_i2_says_the_newest_ban_on_a_key_for_claims() -> None:
-    near = new()
-    assert near.banned_at("ab") == new(None).banned_at("ab") == 0
-    near.advance(Position("i", 6), [Record(6, ban("a*"))], 1.0)
-    near.advance(Position("i", 8), [Record(7, ban("*b")), Record(8, ban("c*"))], 1.0)
-    assert [near.banned_at(key) for key in ("ab", "ax", "cb", "x")] == [7, 6, 8, 0]
+    l1 = new()
+    assert l1.banned_at("ab") == new(None).banned_at("ab") == 0
+    l1.advance(Position("i", 6), [Record(6, ban("a*"))], 1.0)
+    l1.advance(Position("i", 8), [Record(7, ban("*b")), Record(8, ban("c*"))], 1.0)
+    assert [l1.banned_at(key) for key in ("ab", "ax", "cb", "x")] == [7, 6, 8, 0]
 
 
 def test_too_many_bans_start_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_module, "MAX_BANS", 2)
-    near = new()
-    put(near)
-    near.advance(Position("i", 7), [Record(6, ban("a*")), Record(7, ban("b*"))], 1.0)
-    near.advance(Position("i", 8), [Record(8, ban("a*"))], 1.0)
-    assert near.find("k", 1.0) is not None, "the same again takes its place"
-    near.advance(Position("i", 9), [Record(9, ban("c*"))], 1.0)
-    assert len(near.entries) == 0
-    put(near, born=Position("i", 8))
-    assert near.find("k", 1.0) is None
-    assert near.bans(Position("i", 9), 9) is None
+    l1 = new()
+    put(l1)
+    l1.advance(Position("i", 7), [Record(6, ban("a*")), Record(7, ban("b*"))], 1.0)
+    l1.advance(Position("i", 8), [Record(8, ban("a*"))], 1.0)
+    assert l1.find("k", 1.0) is not None, "the same again takes its place"
+    l1.advance(Position("i", 9), [Record(9, ban("c*"))], 1.0)
+    assert len(l1.entries) == 0
+    put(l1, born=Position("i", 8))
+    assert l1.find("k", 1.0) is None
+    assert l1.bans(Position("i", 9), 9) is None
 
 
 KEYS = st.sampled_from(["a", "b", "c"])
@@ -341,7 +341,7 @@ class NearMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.near = Near(2, 10_000, DELTA)
+        self.l1 = L1Cache(2, 10_000, DELTA)
         self.now = 0.0
         self.log = Log(0)
         self.incarnations = 1
@@ -361,7 +361,7 @@ class NearMachine(RuleBasedStateMachine):
     @rule(own=st.sampled_from(["a", "b", "c"]))
     def this_process_invalidates(self, own: str) -> None:
         self.somebody_invalidates([f"k:{own}"])
-        self.near.distrust()
+        self.l1.require_poll()
         self.polled = None
 
     @rule()
@@ -372,7 +372,7 @@ class NearMachine(RuleBasedStateMachine):
     @rule()
     def ask(self) -> None:
         """A poll is sent: its reply may come later, after those of others."""
-        since = self.near.position
+        since = self.l1.position
         self.asked.append((self.now, since, self.log.position, list(self.log.records)))
 
     @precondition(lambda self: self.asked)
@@ -383,7 +383,7 @@ class NearMachine(RuleBasedStateMachine):
         joins = since is not None and since.incarnation == position.incarnation
         whole = joins and not gap and since is not None and since.sequence <= position.sequence
         records = known[since.sequence :] if whole and since is not None else None
-        self.near.advance(position, records, at)
+        self.l1.advance(position, records, at)
         self.polled = (at, position)
 
     @rule()
@@ -396,41 +396,40 @@ class NearMachine(RuleBasedStateMachine):
     def learn_bans(self, data: st.DataObject) -> None:
         which = data.draw(st.integers(0, len(self.reading_bans) - 1))
         position, bans = self.reading_bans.pop(which)
-        self.near.learn(bans, position)
+        self.l1.add_bans(bans, position)
 
     @rule(key=KEYS)
     def judge(self, key: str) -> None:
         """An entry from Redis is judged by the bans known here, or they are read anew."""
         truth = self.log.bans()
         newest = truth[0].sequence if truth else 0
-        known = self.near.bans(self.log.position, newest)
+        known = self.l1.bans(self.log.position, newest)
         if known is not None:
             assert marks.banned_at(key, known) == marks.banned_at(key, truth), "I1"
-        assert self.near.banned_at(key) <= marks.banned_at(key, truth) or (
-            self.near.position is not None
-            and self.near.position.incarnation != self.log.incarnation
+        assert self.l1.banned_at(key) <= marks.banned_at(key, truth) or (
+            self.l1.position is not None and self.l1.position.incarnation != self.log.incarnation
         ), "a claim takes no lease that is good"
 
     @rule(key=KEYS, task=TASKS, age=st.integers(0, 3), lifetime=st.sampled_from([0.1, 5.0]))
     def fill(self, key: str, task: str, age: int, lifetime: float) -> None:
         """The result of a computation that began some invalidations ago."""
         born = Position(self.log.incarnation, max(0, self.log.position.sequence - age))
-        self.near.put(make_entry(key, born, task=task), self.now + lifetime, born.sequence)
+        self.l1.put(make_entry(key, born, task=task), self.now + lifetime, born.sequence)
 
     @rule(key=KEYS)
     def read(self, key: str) -> None:
-        held = self.near.find(key, self.now)
+        held = self.l1.find(key, self.now)
         if held is None:
             return
         assert held.entry.key == key
         assert held.deadline > self.now, "R5"
-        if self.near.is_trusted(self.now):
+        if self.l1.is_trusted(self.now):
             assert self.polled is not None
             at, _ = self.polled
             assert self.now - at <= DELTA, "I1"
-        assert self.polled is not None or not self.near.is_trusted(self.now)
+        assert self.polled is not None or not self.l1.is_trusted(self.now)
         # Whatever the log held when the view's poll was sent is obeyed.
-        seen = self.near.position
+        seen = self.l1.position
         assert seen is not None
         if seen.incarnation == self.log.incarnation:
             log = Log(0)
@@ -440,8 +439,8 @@ class NearMachine(RuleBasedStateMachine):
 
     @invariant()
     def bounds_hold(self) -> None:
-        assert len(self.near.entries) <= 2
-        assert self.near.entries.size <= 10_000
+        assert len(self.l1.entries) <= 2
+        assert self.l1.entries.size <= 10_000
 
 
 TestNearMachine = NearMachine.TestCase

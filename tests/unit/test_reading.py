@@ -17,9 +17,9 @@ from tta_taskcache.core.lease import Claim, Lease, Stage
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.errors import CircuitOpen, StoreUnavailable
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.memory_store import MemoryStore
-from tta_taskcache.stores.protocol import Bans, Command, Look, Looked, ReadBans, Release, Reply
+from tta_taskcache.stores.protocol import Bans, Command, Look, ReadBans, Release, Reply, StoreReply
 from tta_taskcache.testing import FakeClock
 
 CALL = Call("t", "t:k", Policy(ttl=60.0))
@@ -40,7 +40,7 @@ class Process:
 
     def __post_init__(self) -> None:
         self.engine = Engine(
-            near=Near(100, 1_000_000, 0.0),
+            l1=L1Cache(100, 1_000_000, 0.0),
             codecs=Codecs(),
             observe=lambda _: None,
             counters=Counters(),
@@ -109,15 +109,15 @@ def fails(error: Exception) -> Meddle:
     return fail
 
 
-def lost(looked: Looked) -> Looked:
+def lost(looked: StoreReply) -> StoreReply:
     return replace(looked, position=None, marks={}, records=None)
 
 
-def opened_anew(looked: Looked) -> Looked:
+def opened_anew(looked: StoreReply) -> StoreReply:
     return replace(looked, position=Position("another", 0), marks={}, records=None)
 
 
-def went_back(looked: Looked) -> Looked:
+def went_back(looked: StoreReply) -> StoreReply:
     assert looked.position is not None
     position = replace(looked.position, sequence=looked.position.sequence - 1)
     return replace(looked, position=position, marks={}, records=None)
@@ -131,7 +131,7 @@ def test_i5_a_log_that_is_lost_before_the_marks_of_other_tags_are_read(
     tagged = replace(CALL, tags=("old",))
     here.fill(here.look(tagged).position, tagged)  # type: ignore[union-attr]
     here.invalidate(marks.of_tag("old"))
-    assert other.look() == Miss("invalidated", other.engine.near.position)
+    assert other.look() == Miss("invalidated", other.engine.l1.position)
     other.next((Look, as_is), (Look, happens))
     assert other.look(owner="a") == Miss("unavailable", None)
     assert other.abandoned == [("t:k", "a")]
@@ -154,7 +154,7 @@ def test_i5_a_log_that_is_lost_before_the_bans_are_read(
     here.invalidate(marks.of_pattern("t:*"))
     other.next((Look, as_is), (ReadBans, happens))
     assert other.look() == Miss("unavailable", None)
-    assert other.look() == Miss("invalidated", other.engine.near.position)
+    assert other.look() == Miss("invalidated", other.engine.l1.position)
 
 
 # Leases of which nobody knows
@@ -187,7 +187,7 @@ def test_c3_what_was_never_sent_is_not_abandoned(here: Process) -> None:
     assert counted == look.counts, "F2: nothing is lost"
 
 
-def given(looked: Looked) -> Looked:
+def given(looked: StoreReply) -> StoreReply:
     """As when the entry expires between the reading and the claim."""
     return replace(looked, lease=Lease("a", looked.position, Stage.RUNNING, 9.0))
 
@@ -195,7 +195,7 @@ def given(looked: Looked) -> Looked:
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_c3_a_lease_that_came_with_a_hit_is_given_back(here: Process, *, is_lost: bool) -> None:
     here.fill(here.look().position)  # type: ignore[union-attr]
-    here.engine.near.entries.clear()
+    here.engine.l1.entries.clear()
     ends = fails(StoreUnavailable("late")) if is_lost else as_is
     here.next((Look, given), (Release, ends))
     assert isinstance(here.look(owner="a"), Hit), "F1: what was found is found"
@@ -206,7 +206,7 @@ def test_c3_a_lease_that_came_with_a_hit_is_given_back(here: Process, *, is_lost
 def test_c1_an_entry_that_came_late_is_found(here: Process) -> None:
     """It was stored between the reading and the claim, which it made needless."""
     here.fill(here.look().position)  # type: ignore[union-attr]
-    here.engine.near.entries.clear()
+    here.engine.l1.entries.clear()
     here.next((Look, lambda looked: replace(looked, frame=None)))
     assert isinstance(here.look(owner="a"), Hit)
     assert here.store.execute(Release("t:k", "a")) is False

@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tta_taskcache.cache.lease_keeper import Leases
+from tta_taskcache.cache.lease_keeper import LeaseKeeper
 from tta_taskcache.core.entry import Position
 from tta_taskcache.core.lease import Holding, Stage
 from tta_taskcache.stores.bounded_map import BoundedMap
-from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.protocol import Record
 from tta_taskcache.testing import make_entry
 
@@ -84,50 +84,50 @@ class NearBench:
     forks = FORKS
 
     def __init__(self) -> None:
-        self.near = Near(MAX_ENTRIES, MAX_BYTES, 0.25)
-        self.near.advance(Position("i", 0), None, 0.0)
+        self.l1 = L1Cache(MAX_ENTRIES, MAX_BYTES, 0.25)
+        self.l1.advance(Position("i", 0), None, 0.0)
         self.lock = threading.Lock()
         self.ended: dict[str, int] = {}
 
     def operate(self, dice: random.Random) -> None:
         key, now = dice.choice(KEYS), 1.0
-        position = self.near.position
+        position = self.l1.position
         if position is None:
-            self.near.advance(Position("i", 0), None, now)
+            self.l1.advance(Position("i", 0), None, now)
             return
         here = position.sequence
         match dice.randrange(14):
             case 0:
-                self.near.advance(Position("i", here + 1), [Record(here + 1, (f"k:{key}",))], now)
+                self.l1.advance(Position("i", here + 1), [Record(here + 1, (f"k:{key}",))], now)
             case 1:
-                self.near.advance(Position("i", here), [], now)
+                self.l1.advance(Position("i", here), [], now)
             case 2 if dice.random() < 0.1:
-                self.near.advance(Position("i", here + 5), None, now)
+                self.l1.advance(Position("i", here + 5), None, now)
             case 2:
-                self.near.distrust()
+                self.l1.require_poll()
             case n if n < 8:
                 entry = make_entry(key, Position("i", here), b"x" * dice.choice(SIZES))
-                self.near.put(entry, 10.0, here)
+                self.l1.put(entry, 10.0, here)
             case _:
-                held = self.near.find(key, now)
+                held = self.l1.find(key, now)
                 assert held is None or held.entry.key == key
-                self.near.is_trusted(now)
+                self.l1.is_trusted(now)
 
     def check(self) -> None:
-        position = self.near.position
+        position = self.l1.position
         assert position is not None
         entry = make_entry("k0", position)
-        self.near.put(entry, 10.0, position.sequence)
-        held = self.near.find("k0", 1.0)
+        self.l1.put(entry, 10.0, position.sequence)
+        held = self.l1.find("k0", 1.0)
         assert held is not None
         assert held.entry == entry
-        assert len(self.near.entries) <= MAX_ENTRIES
-        assert self.near.entries.size <= MAX_BYTES
-        items = self.near.entries.items()
-        assert sum(item.size for _, item in items) == self.near.entries.size
+        assert len(self.l1.entries) <= MAX_ENTRIES
+        assert self.l1.entries.size <= MAX_BYTES
+        items = self.l1.entries.items()
+        assert sum(item.size for _, item in items) == self.l1.entries.size
         after = Position("i", position.sequence + 1)
-        self.near.advance(after, [Record(after.sequence, ("k:k0",))], 1.0)
-        assert self.near.find("k0", 1.0) is None
+        self.l1.advance(after, [Record(after.sequence, ("k:k0",))], 1.0)
+        assert self.l1.find("k0", 1.0) is None
 
 
 class LeasesBench:
@@ -140,7 +140,7 @@ class LeasesBench:
         self.released: set[str] = set()
         # What is to be ended is given up when the lease has lapsed: not so soon that a busy machine
         # hasn't come to it.
-        self.leases = Leases(self._renew, self._release, 10.0, lambda _: None)
+        self.leases = LeaseKeeper(self._renew, self._release, 10.0, lambda _: None)
         self.serial = itertools.count()
         self.others = _thread._count()  # of the test run, where this is in its process
 

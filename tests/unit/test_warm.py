@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tta_taskcache import CachedTask, ConfigurationError, Invalidate, TaskCache, Warm
 from tta_taskcache.celery.warming import schedules
-from tta_taskcache.core.call_spec import Spelled, lines, spelled
+from tta_taskcache.core.call_spec import CallSpec, lines, parse_call_spec
 from tta_taskcache.core.pacing import Pace
 
 json_values = st.recursive(
@@ -26,20 +26,20 @@ json_values = st.recursive(
 @pytest.mark.parametrize(
     ("item", "call"),
     [
-        ([1, [2]], Spelled((1, [2]))),
-        ([], Spelled()),
-        ({"x": 1}, Spelled(kwargs={"x": 1})),
-        ({}, Spelled()),
-        ({"args": [1]}, Spelled((1,))),
-        ({"args": [1], "kwargs": {"y": 2}}, Spelled((1,), {"y": 2})),
-        ({"kwargs": {"args": 1}, "context": {"t": "a"}}, Spelled((), {"args": 1}, {"t": "a"})),
-        ({"args": [1], "y": 2}, Spelled(kwargs={"args": [1], "y": 2})),
-        ({"context": 1}, Spelled(kwargs={"context": 1})),
+        ([1, [2]], CallSpec((1, [2]))),
+        ([], CallSpec()),
+        ({"x": 1}, CallSpec(kwargs={"x": 1})),
+        ({}, CallSpec()),
+        ({"args": [1]}, CallSpec((1,))),
+        ({"args": [1], "kwargs": {"y": 2}}, CallSpec((1,), {"y": 2})),
+        ({"kwargs": {"args": 1}, "context": {"t": "a"}}, CallSpec((), {"args": 1}, {"t": "a"})),
+        ({"args": [1], "y": 2}, CallSpec(kwargs={"args": [1], "y": 2})),
+        ({"context": 1}, CallSpec(kwargs={"context": 1})),
     ],
 )
-def test_spelled(item: Any, call: Spelled) -> None:
-    assert spelled(item) == call
-    assert spelled(json.loads(json.dumps(item))) == call
+def test_spelled(item: Any, call: CallSpec) -> None:
+    assert parse_call_spec(item) == call
+    assert parse_call_spec(json.loads(json.dumps(item))) == call
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_spelled(item: Any, call: Spelled) -> None:
 )
 def test_what_is_no_call_is_refused(item: Any) -> None:
     with pytest.raises(ValueError, match="must be a list of arguments"):
-        spelled(item)
+        parse_call_spec(item)
 
 
 @settings(max_examples=40)
 @given(st.lists(json_values), st.dictionaries(st.text(), json_values))
 def test_any_arguments_can_be_spelled(args: list[Any], kwargs: dict[str, Any]) -> None:
     ((_, call),) = lines([json.dumps({"args": args, "kwargs": kwargs})], "f")
-    assert call == Spelled(tuple(args), kwargs)
+    assert call == CallSpec(tuple(args), kwargs)
 
 
 @pytest.mark.parametrize("bad", ["[1", "7", '{"args": 3}', "[" * 100_000])

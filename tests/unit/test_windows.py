@@ -31,7 +31,7 @@ from tta_taskcache.core.events import Event, Lookup
 from tta_taskcache.core.lease import Claim, Stage
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.l1_cache import Near
+from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Command, Fill, Reply
 from tta_taskcache.testing import FakeClock, make_entry
@@ -61,14 +61,14 @@ class Windows(RuleBasedStateMachine):
         self.failed_at: float | None = None
         self.leads: tuple[Engine, Miss] | None = None
 
-    @initialize(near=st.sampled_from([0, 100]), seed=st.integers(0, 9))
-    def begin(self, near: int, seed: int) -> None:
+    @initialize(l1=st.sampled_from([0, 100]), seed=st.integers(0, 9))
+    def begin(self, l1: int, seed: int) -> None:
         self.call = Call("t", "t:k", self.policy)
-        self.engines = [self._engine(near, random.Random(seed + i)) for i in range(2)]
+        self.engines = [self._engine(l1, random.Random(seed + i)) for i in range(2)]
 
-    def _engine(self, near: int, chance: random.Random) -> Engine:
+    def _engine(self, l1: int, chance: random.Random) -> Engine:
         return Engine(
-            near=Near(near, 1_000_000, 0.0),
+            l1=L1Cache(l1, 1_000_000, 0.0),
             codecs=Codecs(),
             observe=self.events.append,
             counters=Counters(),
@@ -109,7 +109,7 @@ class Windows(RuleBasedStateMachine):
         if fails and self.policy.errors:
             self._fill(engine, miss.position, miss.lease.owner, self.policy.errors[Gone])
         elif fails:
-            stale = run(engine.fall_back(self.call, "pool", miss.lease.owner), self.store)
+            stale = run(engine.find_stale_if_error(self.call, "pool", miss.lease.owner), self.store)
             self._check(stale or Miss("failed", None), failed=True)
             if stale is not None and stale.verdict is Verdict.STALE_IF_ERROR:
                 self.failed_at = self.clock()
@@ -203,7 +203,7 @@ def test_r5_nothing_is_served_past_its_limits(
 
 def engine_of(policy: Policy, clock: FakeClock, draw: float = 0.0) -> tuple[Engine, Call]:
     engine = Engine(
-        near=Near(100, 1_000_000, 1e9),
+        l1=L1Cache(100, 1_000_000, 1e9),
         codecs=Codecs(),
         observe=lambda _: None,
         counters=Counters(),
@@ -222,12 +222,12 @@ def test_one_reader_has_a_stale_result_refreshed() -> None:
     position = run(engines[0].position(call), store)
     run(engines[0].fill(call, position, 1, run_seconds=RUN, task_id=None), store)
     clock.advance(TTL + 1)
-    asked = [run(engine.look(call, "pool"), store) for engine in engines for _ in range(5)]
-    assert [hit.verdict for hit in asked if isinstance(hit, Hit)] == [Verdict.STALE] * 15
-    assert sum(hit.refresh for hit in asked if isinstance(hit, Hit)) == 1
+    recently_asked = [run(engine.look(call, "pool"), store) for engine in engines for _ in range(5)]
+    assert [hit.verdict for hit in recently_asked if isinstance(hit, Hit)] == [Verdict.STALE] * 15
+    assert sum(hit.refresh for hit in recently_asked if isinstance(hit, Hit)) == 1
     clock.advance(REFRESH_PAUSE + 0.1)  # it failed, or was lost: another one tries
-    asked = [run(engine.look(call, "pool"), store) for engine in engines for _ in range(5)]
-    assert sum(hit.refresh for hit in asked if isinstance(hit, Hit)) == 1
+    recently_asked = [run(engine.look(call, "pool"), store) for engine in engines for _ in range(5)]
+    assert sum(hit.refresh for hit in recently_asked if isinstance(hit, Hit)) == 1
 
 
 class Meanwhile:
@@ -257,7 +257,7 @@ def test_the_last_result_gives_way_to_one_that_was_stored_meanwhile() -> None:
     clock.advance(TTL + 1)
     assert isinstance(run(engine.look(call, "pool"), store), Miss), "from now on it has an L1"
     meanwhile = Meanwhile(store, lambda: store_with(other, 2))
-    stale = run(engine.fall_back(call, "pool", ""), meanwhile)
+    stale = run(engine.find_stale_if_error(call, "pool", ""), meanwhile)
     assert stale is not None, "the run has failed before"
     found = run(engine.look(call, "pool"), store)
     assert isinstance(found, Hit)

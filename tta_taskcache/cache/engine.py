@@ -17,13 +17,13 @@ from ..stores.ledger import days_since
 from ..stores.protocol import (
     Batch,
     Count,
-    Invalidate,
     Look,
-    Looked,
     ReadDays,
     Release,
     Renew,
     Scan,
+    SetMarks,
+    StoreReply,
 )
 from .outcome import Call, Hit, Miss
 from .plan import Plan
@@ -43,8 +43,8 @@ class Engine(Refresher):
             claim: Take the lease on the way, when there is no result.
         """
         started = self.clock()
-        found = yield from self.ask(call, claim)
-        self.tell(call, site, found, seconds=self.clock() - started)
+        found = yield from self.find_or_refresh(call, claim)
+        self.record_lookup(call, site, found, seconds=self.clock() - started)
         return found
 
     def peek(self, key: str) -> Plan[tuple[Entry, float] | None]:
@@ -54,7 +54,7 @@ class Engine(Refresher):
             StoreUnavailable: The store can't be read.
             EntryError: The bytes there aren't an entry.
         """
-        looked: Looked = yield Look(key, ())
+        looked: StoreReply = yield Look(key, ())
         if looked.frame is None or looked.position is None:
             return None
         entry = unpack(key, looked.frame, self.secret)
@@ -89,10 +89,10 @@ class Engine(Refresher):
         Raises:
             StoreUnavailable: It was not acknowledged, so it may not have happened (promise I4).
         """
-        position: Position = yield Invalidate(names, keys)
-        self.near.distrust()
+        position: Position = yield SetMarks(names, keys)
+        self.l1.require_poll()
         for key in keys:
-            self.near.entries.drop(key)
+            self.l1.entries.drop(key)
         self.observe(Invalidated(names, position.sequence))
 
     def scan(self, pattern: str, cursor: str = "") -> Plan[Batch]:

@@ -38,7 +38,7 @@ Releasing = Callable[[str, str], None]
 
 
 @dataclass(slots=True)
-class _Held:
+class _KeptLease:
     """A lease that is to be renewed, or (without progress) to be ended."""
 
     key: str
@@ -48,7 +48,7 @@ class _Held:
     until: float
 
 
-class Leases:
+class LeaseKeeper:
     """Renews what is held until it is let go of, and ends what is to be ended.
 
     Args:
@@ -76,7 +76,7 @@ class Leases:
         _all.add(self)
 
     def _forget(self) -> None:
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _KeptLease] = {}
         #: Wakes the thread up: something may be due earlier than it thought.
         self._alarm: SimpleQueue[None] = SimpleQueue()
         self._started = False
@@ -84,7 +84,7 @@ class Leases:
     def hold(self, key: str, owner: str, progress: Progress, *, renew_in: float) -> None:
         """Renew a lease from now on, for the first time after ``renew_in`` seconds."""
         now = self._clock()
-        self._put(_Held(key, owner, progress, now + renew_in, now + MAX_RUN))
+        self._put(_KeptLease(key, owner, progress, now + renew_in, now + MAX_RUN))
 
     def let_go(self, owner: str) -> None:
         """Stop renewing a lease that was ended, or that may lapse."""
@@ -96,9 +96,9 @@ class Leases:
         Also for one of which it isn't known whether it was given: its reply was lost.
         """
         now = self._clock()
-        self._put(_Held(key, owner, None, now, now + self.ttl))
+        self._put(_KeptLease(key, owner, None, now, now + self.ttl))
 
-    def _put(self, held: _Held) -> None:
+    def _put(self, held: _KeptLease) -> None:
         self._held[held.owner] = held
         self._alarm.put(None)
         if not self._started:
@@ -126,7 +126,7 @@ class Leases:
         """Renew what is due, and end what is over."""
         now = self._clock()
         due = [held for held in list(self._held.values()) if held.due <= now]
-        renewals: list[tuple[_Held, Holding]] = []
+        renewals: list[tuple[_KeptLease, Holding]] = []
         for held in due:
             if held.progress is None:
                 continue
@@ -149,7 +149,7 @@ class Leases:
             self._observe(Fault("", "renew", error))
             return None
 
-    def _end(self, held: _Held, now: float) -> None:
+    def _end(self, held: _KeptLease, now: float) -> None:
         if now < held.until:
             held.due = now + self.ttl * RETRY
             try:
@@ -158,7 +158,7 @@ class Leases:
                 return
         self._drop(held)
 
-    def _renew_all(self, renewals: list[tuple[_Held, Holding]]) -> None:
+    def _renew_all(self, renewals: list[tuple[_KeptLease, Holding]]) -> None:
         try:
             kept = self._renew(tuple(holding for _, holding in renewals))
         except StoreUnavailable:
@@ -167,14 +167,14 @@ class Leases:
             if not is_kept:
                 self._drop(held)
 
-    def _drop(self, held: _Held) -> None:
+    def _drop(self, held: _KeptLease) -> None:
         """Forget a lease, unless it is to be ended since a moment ago."""
         newer = self._held.pop(held.owner, None)
         if newer is not None and newer is not held:
             self._held.setdefault(held.owner, newer)
 
 
-def _work(of: ReferenceType[Leases], alarm: SimpleQueue[None]) -> None:
+def _work(of: ReferenceType[LeaseKeeper], alarm: SimpleQueue[None]) -> None:
     """Work for as long as anybody has the leases: an app that is gone leaves no thread behind."""
     while (leases := of()) is not None:
         pause = leases.pause()
@@ -185,7 +185,7 @@ def _work(of: ReferenceType[Leases], alarm: SimpleQueue[None]) -> None:
             leases.work_safely()
 
 
-_all: WeakSet[Leases] = WeakSet()
+_all: WeakSet[LeaseKeeper] = WeakSet()
 
 
 def _forget_in_child() -> None:

@@ -13,12 +13,12 @@ from typing import Any, Protocol, TypeVar
 
 from ..core.entry import Position
 from ..errors import StoreUnavailable
-from ..stores.protocol import Command, Counts, Look, Looked, LookMany, Store
+from ..stores.protocol import Command, Counts, Look, LookMany, Store, StoreReply
 
 T = TypeVar("T")
 
 
-class Bell(Protocol):
+class Wakeup(Protocol):
     """What ends a pause early."""
 
     def wait(self, seconds: float) -> None:
@@ -31,7 +31,7 @@ class Pause:
     """Wait this long, or until the bell rings."""
 
     seconds: float
-    bell: Bell | None = None
+    wakeup: Wakeup | None = None
 
 
 #: Yields commands and pauses, is sent replies, returns a ``T``. ``StoreUnavailable`` is thrown in.
@@ -58,17 +58,19 @@ def run(plan: Plan[T], store: Store) -> T:
         return result
 
 
-def ask(looks: Sequence[Look], since: Position | None, counts: Counts) -> Plan[list[Looked]]:
+def execute_looks(
+    looks: Sequence[Look], since: Position | None, counts: Counts
+) -> Plan[list[StoreReply]]:
     """Do looks with one command: their replies, in order."""
     if len(looks) > 1:
-        many: list[Looked] = yield LookMany(tuple(looks), since, counts)
+        many: list[StoreReply] = yield LookMany(tuple(looks), since, counts)
         return many
-    one: Looked = yield replace(looks[0], since=since, counts=counts)
+    one: StoreReply = yield replace(looks[0], since=since, counts=counts)
     return [one]
 
 
 def _rest(pause: Pause) -> None:
-    if pause.bell is None:
+    if pause.wakeup is None:
         sleep(pause.seconds)
     else:
-        pause.bell.wait(pause.seconds)
+        pause.wakeup.wait(pause.seconds)

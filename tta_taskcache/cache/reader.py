@@ -16,15 +16,15 @@ from typing import Any
 from ..core.codec import Codecs
 from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
-from ..core.events import Learned, Observe
+from ..core.events import InvalidationsRead, Observe
 from ..core.lease import Claim
 from ..core.marks import Ban
 from ..errors import CircuitOpen, EntryError, StoreUnavailable
 from ..observability.counters import Counters
-from ..stores.l1_cache import Held, Near
-from ..stores.protocol import Bans, Look, Looked, Poll, ReadBans, Release
+from ..stores.l1_cache import L1Cache, L1Entry
+from ..stores.protocol import Bans, Look, Poll, ReadBans, Release, StoreReply
 from .outcome import Call, Hit, Miss
-from .plan import Plan, ask
+from .plan import Plan, execute_looks
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,24 +32,24 @@ class Reader:
     """Finds results. Its methods return plans.
 
     Attributes:
-        near: L1.
+        l1: L1.
         codecs: Serializers and compressors.
         counters: What to hand over to the shared totals on the way.
         observe: Told what happens.
         secret: Key of the entries' signatures; empty for a plain checksum.
-        far_layer: Name of the layer behind L1.
+        store_layer: Name of the layer behind L1.
         abandon: Told the key and the owner of a lease that may be held without anybody's knowing:
             the reply was lost.
         clock: Monotonic seconds.
         draw: Chance: a number from [0, 1).
     """
 
-    near: Near
+    l1: L1Cache
     codecs: Codecs
     counters: Counters
     observe: Observe
     secret: bytes = b""
-    far_layer: str = "l2"
+    store_layer: str = "l2"
     abandon: Callable[[str, str], None] = lambda _key, _owner: None
     clock: Callable[[], float] = monotonic
     draw: Callable[[], float] = random
@@ -57,12 +57,12 @@ class Reader:
     def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """Find a call's result; without one, take its lease on the way if a claim is made."""
         now = self.clock()
-        held = self.near.find(call.key, now)
-        if held is not None and not self.near.is_trusted(now):
+        held = self.l1.find(call.key, now)
+        if held is not None and not self.l1.is_trusted(now):
             yield from self._poll(now)
-            held = self.near.find(call.key, now) if self.near.is_trusted(now) else None
+            held = self.l1.find(call.key, now) if self.l1.is_trusted(now) else None
         hit = self._decode(call, held, now) if held is not None else None
-        return hit if hit is not None else (yield from self._find_far(call, claim))
+        return hit if hit is not None else (yield from self._find_in_store(call, claim))
 
     def find_many(
         self, calls: Sequence[Call], claims: Sequence[Claim | None]
@@ -74,35 +74,37 @@ class Reader:
             claims: For each, the claim that is made when there is no result.
         """
         now = self.clock()
-        near = [i for i, call in enumerate(calls) if self.near.find(call.key, now) is not None]
-        far = sorted(set(range(len(calls))).difference(near))
+        l1 = [i for i, call in enumerate(calls) if self.l1.find(call.key, now) is not None]
+        in_store = sorted(set(range(len(calls))).difference(l1))
         found: dict[int, Hit | Miss] = {}
 
         def look(at: list[int]) -> Plan[None]:
-            replies = yield from self._find_all_far([calls[i] for i in at], [claims[i] for i in at])
+            replies = yield from self._find_all_in_store(
+                [calls[i] for i in at], [claims[i] for i in at]
+            )
             found.update(zip(at, replies, strict=True))
 
-        if far:
-            yield from look(far)  # which polls the log as well
-        elif not self.near.is_trusted(now):
+        if in_store:
+            yield from look(in_store)  # which polls the log as well
+        elif not self.l1.is_trusted(now):
             yield from self._poll(now)
-        for i in near if self.near.is_trusted(now) else ():
-            held = self.near.find(calls[i].key, now)
+        for i in l1 if self.l1.is_trusted(now) else ():
+            held = self.l1.find(calls[i].key, now)
             hit = self._decode(calls[i], held, now) if held is not None else None
             if hit is not None:
                 found[i] = hit
-        if ended := [i for i in near if i not in found]:
+        if ended := [i for i in l1 if i not in found]:
             yield from look(ended)
         return [found[i] for i in range(len(calls))]
 
-    def _find_far(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
-        found = yield from self._look_far([call], [claim])
+    def _find_in_store(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
+        found = yield from self._look_in_store([call], [claim])
         return (yield from self._look_again(call, claim, *found[0]))
 
-    def _find_all_far(
+    def _find_all_in_store(
         self, calls: Sequence[Call], claims: Sequence[Claim | None]
     ) -> Plan[list[Hit | Miss]]:
-        found = yield from self._look_far(calls, claims)
+        found = yield from self._look_in_store(calls, claims)
         settled = []
         for call, claim, first in zip(calls, claims, found, strict=True):
             settled.append((yield from self._look_again(call, claim, *first)))
@@ -125,31 +127,31 @@ class Reader:
         if lease.stage is None:
             # The store found the entry good, and this process can't use it; or it came late.
             claim = replace(claim, regardless=True)
-        elif self.near.banned_at(call.key) <= known:
+        elif self.l1.banned_at(call.key) <= known:
             return found
         # Else the claim didn't know of a ban, which may have ended what is in flight.
-        again = yield from self._look_far([call], [claim])
+        again = yield from self._look_in_store([call], [claim])
         return again[0][0]
 
-    def _look_far(
+    def _look_in_store(
         self, calls: Sequence[Call], claims: Sequence[Claim | None]
     ) -> Plan[list[tuple[Hit | Miss, int]]]:
         """Look into L2: what is found, and the newest ban that each claim knew of."""
         now = self.clock()
         counts = self.counters.take(now)
-        known = [self.near.banned_at(call.key) for call in calls]
+        known = [self.l1.banned_at(call.key) for call in calls]
         looks = [
             Look(call.key, call.marks, claim=claim and replace(claim, newest_ban=ban))
             for call, claim, ban in zip(calls, claims, known, strict=True)
         ]
         try:
             try:
-                replies = yield from ask(looks, self.near.position, counts)
+                replies = yield from execute_looks(looks, self.l1.position, counts)
             except StoreUnavailable:
                 self.counters.put_back(counts)
                 raise
             if replies[0].position is None:  # the next command opens a new incarnation
-                replies = yield from ask(looks, None, {})
+                replies = yield from execute_looks(looks, None, {})
         except StoreUnavailable as error:
             if not isinstance(error, CircuitOpen):  # which says that nothing was sent
                 self._abandon(calls, claims)
@@ -169,7 +171,7 @@ class Reader:
             if claim is not None:
                 self.abandon(call.key, claim.owner)
 
-    def _settle(self, call: Call, looked: Looked, now: float) -> Plan[Hit | Miss]:
+    def _settle(self, call: Call, looked: StoreReply, now: float) -> Plan[Hit | Miss]:
         if looked.position is None:
             return Miss("log-lost", None)
         found = yield from self._judge(call, looked, looked.position, now)
@@ -186,7 +188,7 @@ class Reader:
         return found
 
     def _judge(
-        self, call: Call, looked: Looked, at: Position, now: float, *, failed: bool = False
+        self, call: Call, looked: StoreReply, at: Position, now: float, *, failed: bool = False
     ) -> Plan[Hit | Miss]:
         """What was found is a hit, or a miss for a reason.
 
@@ -202,7 +204,7 @@ class Reader:
             set_marks = looked.marks
             if entry is not None and not set(entry.marks) <= set(call.marks):
                 # It was stored under other tags: their marks count, too.
-                again: Looked = yield Look(call.key, entry.marks)
+                again: StoreReply = yield Look(call.key, entry.marks)
                 _check_same_log(again.position, at)
                 set_marks = again.marks
             bans = yield from self._bans(at, looked.banned)
@@ -217,19 +219,19 @@ class Reader:
             value = self._valid_value(call, entry)
         except EntryError as error:
             return Miss(error.reason, at)
-        self.near.put(entry, now + remaining, at.sequence)
-        return Hit(entry, value, self.far_layer, remaining, verdict)
+        self.l1.put(entry, now + remaining, at.sequence)
+        return Hit(entry, value, self.store_layer, remaining, verdict)
 
     def _bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
         """All pattern bans: this process's copy of them, or read anew after a gap."""
-        known = self.near.bans(at, newest)
+        known = self.l1.bans(at, newest)
         if known is not None:
             return known
         read: Bans = yield ReadBans()
-        self.near.learn(read.bans, _check_same_log(read.position, at))
+        self.l1.add_bans(read.bans, _check_same_log(read.position, at))
         return read.bans
 
-    def _decode(self, call: Call, held: Held, now: float) -> Hit | None:
+    def _decode(self, call: Call, held: L1Entry, now: float) -> Hit | None:
         entry, remaining = held.entry, held.deadline - now
         mine = (call.policy.serializer, call.policy.compression)
         if (entry.serializer, entry.compression) == mine:
@@ -237,7 +239,7 @@ class Reader:
             with suppress(EntryError):  # L2 will tell, and count it
                 if verdict.answers:
                     return Hit(entry, self._valid_value(call, entry), "l1", remaining, verdict)
-        self.near.entries.drop(call.key)
+        self.l1.entries.drop(call.key)
         return None
 
     def _valid_value(self, call: Call, entry: Entry) -> Any:
@@ -260,27 +262,27 @@ class Reader:
     def _value(self, entry: Entry) -> Any:
         return self.codecs.decode(entry.payload, entry.serializer, entry.compression)
 
-    def again(self, hit: Hit) -> Hit:
+    def copy_of(self, hit: Hit) -> Hit:
         """The same hit for another caller, with a value of its own (promise R2)."""
         return replace(hit, value=self._value(hit.entry))
 
     def _poll(self, now: float) -> Plan[None]:
-        position = self.near.position
+        position = self.l1.position
         if position is None:
             return
         counts = self.counters.take(now)
         try:
-            looked: Looked = yield Poll(position, counts)
+            looked: StoreReply = yield Poll(position, counts)
         except StoreUnavailable:
             self.counters.put_back(counts)
         else:
             self._advance(looked, now)
 
-    def _advance(self, looked: Looked, now: float) -> None:
+    def _advance(self, looked: StoreReply, now: float) -> None:
         """Take in what a poll of the log has brought."""
         if looked.records:
-            self.observe(Learned(len(looked.records), self.near.lag(now)))
-        self.near.advance(looked.position, looked.records, now)
+            self.observe(InvalidationsRead(len(looked.records), self.l1.lag(now)))
+        self.l1.advance(looked.position, looked.records, now)
 
 
 def _check_same_log(position: Position | None, before: Position) -> Position:

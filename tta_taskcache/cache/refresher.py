@@ -9,11 +9,11 @@ from ..core.entry import HEADER_BYTES, pack
 from ..core.events import Coalesced, Lookup
 from ..core.lease import Claim
 from ..errors import StoreUnavailable
-from ..stores.bounded_map import Flags
-from ..stores.protocol import BeginRefresh, Fill, Look, Looked
+from ..stores.bounded_map import RecentKeys
+from ..stores.protocol import BeginRefresh, Fill, Look, StoreReply
 from .outcome import Call, Hit, Miss
 from .plan import Plan
-from .writer import Filler
+from .writer import Writer
 
 #: The reason of a miss that would have been a hit, and runs to be compared with it.
 VERIFY = "verify"
@@ -24,32 +24,32 @@ REFRESH_PAUSE = 5.0
 #: Seconds between two questions of this process whether a key needs a refresh, and how many keys
 #: it remembers asking for.
 ASK_AGAIN = 1.0
-MAX_ASKED = 10_000
+MAX_REMEMBERED = 10_000
 
 #: Seconds for which a stale result stands in for a run that fails, before another is tried.
 TRY_AGAIN = 5.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Refresher(Filler):
+class Refresher(Writer):
     """Serves what is stale, and sees to it that it doesn't stay so. Its methods return plans.
 
     Attributes:
         in_background: Whether somebody else can refresh what this process reads.
-        asked: The keys that this process has just asked to refresh.
+        recently_asked: The keys that this process has just asked to refresh.
     """
 
     in_background: bool = True
-    asked: Flags = field(default_factory=lambda: Flags(MAX_ASKED))
+    recently_asked: RecentKeys = field(default_factory=lambda: RecentKeys(MAX_REMEMBERED))
 
-    def ask(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
+    def find_or_refresh(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """``find``, and see to it that somebody refreshes what is stale, or is soon."""
         found = yield from self.find(call, claim)
         if isinstance(found, Hit):
-            return (yield from self.mind_refresh(call, found))
+            return (yield from self.claim_refresh(call, found))
         return found
 
-    def mind_refresh(self, call: Call, hit: Hit) -> Plan[Hit | Miss]:
+    def claim_refresh(self, call: Call, hit: Hit) -> Plan[Hit | Miss]:
         """See to it that what a hit was found to need is done, once.
 
         Returns:
@@ -57,7 +57,7 @@ class Refresher(Filler):
         """
         if not hit.verdict.asks_for_refresh:
             return hit
-        if not self.asked.take(call.key, self.clock(), ASK_AGAIN):
+        if not self.recently_asked.take(call.key, self.clock(), ASK_AGAIN):
             return hit
         pause = max(REFRESH_PAUSE, 2 * hit.entry.run_seconds)
         try:
@@ -68,7 +68,7 @@ class Refresher(Filler):
             return Miss(hit.verdict.value, (yield from self.position(call)))
         return replace(hit, refresh=granted)
 
-    def fall_back(self, call: Call, site: str, owner: str) -> Plan[Hit | None]:
+    def find_stale_if_error(self, call: Call, site: str, owner: str) -> Plan[Hit | None]:
         """The last good result, when a run has failed for good (``stale-if-error``).
 
         It is served without another try for a while, so that what fails isn't hammered.
@@ -80,7 +80,7 @@ class Refresher(Filler):
         """
         now = self.clock()
         try:
-            looked: Looked = yield Look(call.key, call.marks)
+            looked: StoreReply = yield Look(call.key, call.marks)
             if looked.position is None:
                 return None
             found = yield from self._judge(call, looked, looked.position, now, failed=True)
@@ -94,16 +94,16 @@ class Refresher(Filler):
                     call.key, frame, found.remaining, owner=owner, instead_of=header
                 )
                 if held:  # else there is a newer one by now
-                    self.near.put(entry, now + found.remaining, looked.position.sequence)
+                    self.l1.put(entry, now + found.remaining, looked.position.sequence)
                 else:
-                    self.near.entries.drop(call.key)
+                    self.l1.entries.drop(call.key)
         except StoreUnavailable:
             return None
         # The run was made, and has failed: nothing was saved.
-        self.tell(call, site, found, saved=False)
+        self.record_lookup(call, site, found, saved=False)
         return found
 
-    def tell(
+    def record_lookup(
         self,
         call: Call,
         site: str,

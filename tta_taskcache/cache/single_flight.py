@@ -19,14 +19,14 @@ FIRST_PAUSE = 0.005
 MAX_PAUSE = 0.1
 
 #: Seconds between two looks while a leader in this process is to ring.
-BELL_PAUSE = 1.0
+WAKEUP_PAUSE = 1.0
 
 #: Seconds that a caller waits for a leader that isn't running yet: it may be in a long queue, even
 #: behind this very caller.
 PATIENCE = 1.0
 
 
-class LockBell:
+class LockWakeup:
     """A bell made of a bare lock: one C call each to hang it up, to wait and to ring."""
 
     __slots__ = ("_lock",)
@@ -40,29 +40,29 @@ class LockBell:
         if self._lock.acquire(timeout=seconds):
             self._lock.release()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Let all who wait go on, and all who come later."""
         if self._lock.locked():
             self._lock.release()
 
 
-class Flights:
+class SingleFlight:
     """The computations that are led by callers in this process, by key."""
 
     def __init__(self) -> None:
-        self._bells: dict[str, LockBell] = {}
+        self._wakeups: dict[str, LockWakeup] = {}
         _all.add(self)
 
-    def begin(self, key: str) -> LockBell:
+    def begin(self, key: str) -> LockWakeup:
         """Announce that this caller leads."""
-        bell = self._bells[key] = LockBell()
-        return bell
+        wakeup = self._wakeups[key] = LockWakeup()
+        return wakeup
 
-    def end(self, key: str, bell: LockBell) -> None:
+    def end(self, key: str, wakeup: LockWakeup) -> None:
         """Let the followers look again."""
-        if self._bells.get(key) is bell:
-            self._bells.pop(key, None)
-        bell.ring()
+        if self._wakeups.get(key) is wakeup:
+            self._wakeups.pop(key, None)
+        wakeup.wake()
 
     def lead_or_follow(
         self, engine: Engine, call: Call, site: str, claim: Claim
@@ -77,7 +77,7 @@ class Flights:
         pause = FIRST_PAUSE
         waited = False
         while True:
-            found = yield from engine.ask(call, claim)
+            found = yield from engine.find_or_refresh(call, claim)
             lease = found.lease if isinstance(found, Miss) else None
             if lease is None or not lease.is_followed:
                 break
@@ -85,24 +85,24 @@ class Flights:
             if lease.stage is not Stage.RUNNING and not patient:
                 found = Miss("queued-elsewhere", found.position)  # type: ignore[union-attr]  # a miss
                 break
-            bell = self._bells.get(call.key)
-            yield Pause(BELL_PAUSE if bell else pause, bell)
+            wakeup = self._wakeups.get(call.key)
+            yield Pause(WAKEUP_PAUSE if wakeup else pause, wakeup)
             pause = min(pause * 2, MAX_PAUSE)
             waited = True
         took = engine.clock() - asked_at
         if waited and isinstance(found, Hit):
-            engine.tell(call, site, found, waited=took)
+            engine.record_lookup(call, site, found, waited=took)
         else:
-            engine.tell(call, site, found, seconds=took)
+            engine.record_lookup(call, site, found, seconds=took)
         return found
 
 
-_all: WeakSet[Flights] = WeakSet()
+_all: WeakSet[SingleFlight] = WeakSet()
 
 
 def _forget_in_child() -> None:
-    for flights in list(_all):
-        flights._bells.clear()  # their leaders are threads of the parent
+    for single_flight in list(_all):
+        single_flight._wakeups.clear()  # their leaders are threads of the parent
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

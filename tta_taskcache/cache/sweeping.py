@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..stores.sweep_commands import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
+from ..stores.sweep_commands import (
+    ReadSweep,
+    RecordSweep,
+    RequestSweep,
+    Sweep,
+    SweepProgress,
+    Swept,
+)
 from .engine import Engine
 from .plan import Pause, Plan
 
@@ -23,13 +30,13 @@ LOOK_EVERY = 0.2
 STALLED_AFTER = 5.0
 
 
-def ask() -> Plan[bool]:
+def request() -> Plan[bool]:
     """Ask for a sweep; True when none is under way and the caller is to start one.
 
     Raises:
         StoreUnavailable: The store can't be reached.
     """
-    starts: bool = yield AskForSweep()
+    starts: bool = yield RequestSweep()
     return starts
 
 
@@ -39,30 +46,34 @@ def withdraw() -> Plan[None]:
     Raises:
         StoreUnavailable: The store can't be reached.
     """
-    noted: Sweeping = yield NoteSweep(Sweeping())
+    noted: SweepProgress = yield RecordSweep(SweepProgress())
     if not noted.is_over:  # now it names the newest request, which this answers
-        yield NoteSweep(noted)
+        yield RecordSweep(noted)
 
 
-def progress() -> Plan[Sweeping | None]:
+def progress() -> Plan[SweepProgress | None]:
     """How far the sweep under way has come, or how the last one ended; None if long ago.
 
     Raises:
         StoreUnavailable: The store can't be reached.
     """
-    found: Sweeping | None = yield ReadSweep()
+    found: SweepProgress | None = yield ReadSweep()
     if found is None or found.is_over or found.cursor:
         return found
-    return Sweeping(found.request)  # the next round hasn't begun: the figures are the last one's
+    return SweepProgress(
+        found.request
+    )  # the next round hasn't begun: the figures are the last one's
 
 
-def follow(engine: Engine, found: Sweeping, tell: Callable[[Sweeping], None]) -> Plan[Sweeping]:
+def follow(
+    engine: Engine, found: SweepProgress, report: Callable[[SweepProgress], None]
+) -> Plan[SweepProgress]:
     """Look on at a sweep that others are at, until it is over or stands still.
 
     Args:
         engine: The engine.
         found: How far it had come.
-        tell: Told how far it has come, whenever that has changed.
+        report: Told how far it has come, whenever that has changed.
 
     Raises:
         StoreUnavailable: The store can't be reached.
@@ -74,12 +85,12 @@ def follow(engine: Engine, found: Sweeping, tell: Callable[[Sweeping], None]) ->
         if now is None:  # Redis has lost its keys, those of the entries with it
             now = replace(found, is_over=True)
         if now != found:
-            tell(now)
+            report(now)
             found, moved = now, engine.clock()
     return found
 
 
-def resume(found: Sweeping) -> Plan[Sweeping]:
+def resume(found: SweepProgress) -> Plan[SweepProgress]:
     """Where to go on with a sweep that nobody is at: in its round, or at the start of another.
 
     Raises:
@@ -88,18 +99,18 @@ def resume(found: Sweeping) -> Plan[Sweeping]:
     if found.cursor:
         return found
     # To end a round in which nothing was done tells the newest request, for a round to answer.
-    begun: Sweeping = yield NoteSweep(Sweeping())
+    begun: SweepProgress = yield RecordSweep(SweepProgress())
     return replace(begun, is_over=False)
 
 
-def batch(engine: Engine, sweeping: Sweeping) -> Plan[Sweeping]:
+def batch(engine: Engine, sweeping: SweepProgress) -> Plan[SweepProgress]:
     """Do one more batch, note it, and rest. What was dropped is counted over all rounds.
 
     Raises:
         StoreUnavailable: The store can't be reached.
     """
     started = engine.clock()
-    if sweeping == Sweeping():
+    if sweeping == SweepProgress():
         sweeping = yield from resume(sweeping)
     swept: Swept = yield Sweep(sweeping.cursor)
     done = replace(
@@ -111,7 +122,7 @@ def batch(engine: Engine, sweeping: Sweeping) -> Plan[Sweeping]:
         dropped=sweeping.dropped + swept.dropped,
         freed=sweeping.freed + swept.freed,
     )
-    noted: Sweeping = yield NoteSweep(done)
+    noted: SweepProgress = yield RecordSweep(done)
     if not noted.is_over:
         yield Pause(engine.clock() - started)
     return replace(noted, dropped=done.dropped, freed=done.freed)

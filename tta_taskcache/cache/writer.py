@@ -17,7 +17,7 @@ from ..core.entry import Entry, Position, pack
 from ..core.events import Filled
 from ..core.policy import Policy
 from ..errors import StoreUnavailable, UnserializableResult
-from ..stores.protocol import Fill, Invalidate, Look, Looked, Release
+from ..stores.protocol import Fill, Look, Release, SetMarks, StoreReply
 from .outcome import Call
 from .plan import Plan
 from .reader import Reader
@@ -30,7 +30,7 @@ UNSHARED_FOR = 5.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Filler(Reader):
+class Writer(Reader):
     """Stores results. Its methods return plans.
 
     Attributes:
@@ -42,7 +42,7 @@ class Filler(Reader):
     def position(self, call: Call) -> Plan[Position | None]:
         """The log's position now, to store a result with; None when there is none to be had."""
         try:
-            looked: Looked = yield Look(call.key, ())
+            looked: StoreReply = yield Look(call.key, ())
             if looked.position is None:  # the next command opens a new incarnation
                 looked = yield Look(call.key, ())
         except StoreUnavailable:
@@ -88,10 +88,10 @@ class Filler(Reader):
         size, reason = yield from self._store(entry, owner)
         if replaces and not reason:
             try:
-                yield Invalidate((marks.replaced(call.key),))
+                yield SetMarks((marks.replaced(call.key),))
             except StoreUnavailable:
                 reason = "unannounced"
-            self.near.distrust()
+            self.l1.require_poll()
         self.observe(Filled(call.task, call.key, size, reason))
         return not reason
 
@@ -166,7 +166,7 @@ class Filler(Reader):
             return len(frame), "unavailable"
         if not stored:
             return len(frame), "lease-lost"
-        self.near.put(entry, now + entry.lifetime, entry.born.sequence)
+        self.l1.put(entry, now + entry.lifetime, entry.born.sequence)
         return len(frame), ""
 
 

@@ -19,7 +19,7 @@ ALLOWED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Spelled:
+class CallSpec:
     """A call.
 
     Attributes:
@@ -33,7 +33,7 @@ class Spelled:
     context: dict[str, Any] = field(default_factory=dict)
 
 
-def spelled(item: Any) -> Spelled:
+def parse_call_spec(item: Any) -> CallSpec:
     """Read a call.
 
     Raises:
@@ -41,7 +41,7 @@ def spelled(item: Any) -> Spelled:
     """
     match item:
         case list() | tuple():
-            return Spelled(args=tuple(item))
+            return CallSpec(args=tuple(item))
         case Mapping() if set(item) <= set(PARTS) and ("args" in item or "kwargs" in item):
             args, kwargs = item.get("args", ()), item.get("kwargs", {})
             headers = item.get("context", {})
@@ -51,13 +51,13 @@ def spelled(item: Any) -> Spelled:
                 and _is_named(headers)
                 and all(isinstance(value, (str, int, float)) for value in headers.values())
             ):
-                return Spelled(tuple(args), dict(kwargs), dict(headers))
+                return CallSpec(tuple(args), dict(kwargs), dict(headers))
         case Mapping() if _is_named(item):
-            return Spelled(kwargs=dict(item))
+            return CallSpec(kwargs=dict(item))
     raise ValueError(f"{_short(item)}: must be {ALLOWED}")
 
 
-def lines(text: Iterable[str], name: str, skip: int = 0) -> Iterator[tuple[str, Spelled]]:
+def lines(text: Iterable[str], name: str, skip: int = 0) -> Iterator[tuple[str, CallSpec]]:
     """Read calls from JSON lines, one at a time; blank lines are left out.
 
     Args:
@@ -75,7 +75,7 @@ def lines(text: Iterable[str], name: str, skip: int = 0) -> Iterator[tuple[str, 
     for number, line in islice(filled, skip, None):
         where = f"{name}, line {number}"
         try:
-            yield where, spelled(json.loads(line))
+            yield where, parse_call_spec(json.loads(line))
         except (ValueError, RecursionError) as error:
             what = f"no JSON: {error}" if isinstance(error, json.JSONDecodeError) else error
             raise ValueError(f"{where}: {what}") from None

@@ -115,7 +115,7 @@ class Evicted:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class InvalidationsRead:
     """The log told this process of invalidations.
 
     Attributes:
@@ -196,7 +196,7 @@ Event = (
     | Filled
     | Evicted
     | Invalidated
-    | Learned
+    | InvalidationsRead
     | Waiting
     | CircuitChanged
     | Refused

@@ -87,7 +87,7 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldLease:
     """A lease in force, as a store has it."""
 
     owner: str
@@ -96,7 +96,7 @@ class Held:
     remaining: float
 
 
-def may_take(claim: Claim, held: Held, newest_mark: int, now: Position) -> bool:
+def may_take(claim: Claim, held: HeldLease, newest_mark: int, now: Position) -> bool:
     """Whether a claim beats the lease in force. The rule of ``take.lua``, for other stores.
 
     Args:

@@ -12,7 +12,7 @@ from ..core.events import (
     Fault,
     Filled,
     Invalidated,
-    Learned,
+    InvalidationsRead,
     Lookup,
     Ran,
     Refused,
@@ -67,7 +67,7 @@ def measure(event: Event, to: Sink) -> None:  # noqa: C901, PLR0912 - a case eac
             to.inc(f.EVICTIONS, (), count)
         case Invalidated():
             to.inc(f.INVALIDATIONS)
-        case Learned(count=count, lag=lag):
+        case InvalidationsRead(count=count, lag=lag):
             for _ in range(count):
                 to.observe(f.LAG, (), lag)
         case Waiting(count=count):

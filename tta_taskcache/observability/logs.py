@@ -28,10 +28,10 @@ logger = logging.getLogger("tta_taskcache")
 def extra(event: Event) -> dict[str, Any]:
     """An event as the ``extra`` of a log record."""
     values = {field.name: getattr(event, field.name) for field in fields(event)}
-    return said(type(event).__name__, **values)
+    return log_fields(type(event).__name__, **values)
 
 
-def said(kind: str, **values: Any) -> dict[str, Any]:
+def log_fields(kind: str, **values: Any) -> dict[str, Any]:
     """The ``extra`` of a log record: exceptions as text, all else as it is."""
     plain = {n: repr(v) if isinstance(v, BaseException) else v for n, v in values.items()}
     return {"cache_event": kind, **{f"cache_{name}": value for name, value in plain.items()}}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """Types of metrics, as Prometheus has them."""
 
     COUNTER = "counter"
@@ -33,12 +33,12 @@ class Family:
     name: str
     help: str
     labels: tuple[str, ...] = ()
-    kind: Kind = Kind.COUNTER
+    kind: MetricKind = MetricKind.COUNTER
     buckets: tuple[float, ...] = ()
 
 
 def _histogram(name: str, what: str, labels: tuple[str, ...], *buckets: float) -> Family:
-    return Family(name, what, labels, Kind.HISTOGRAM, buckets)
+    return Family(name, what, labels, MetricKind.HISTOGRAM, buckets)
 
 
 _TASK = ("task",)
@@ -60,12 +60,14 @@ LEASE_WAIT = _histogram(
     _AT,
     *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
-FOLLOWERS = Family("followers", "Messages held for equal calls in flight.", kind=Kind.GAUGE)
+FOLLOWERS = Family("followers", "Messages held for equal calls in flight.", kind=MetricKind.GAUGE)
 FILLS = Family("fills", "Results that were stored.", _TASK)
 FILLS_REFUSED = Family("fills_refused", "Results that weren't stored.", ("task", "reason"))
 EVICTIONS = Family("evictions", "Entries that left the memory of a process for others.")
-L1_BYTES = Family("l1_bytes", "Size of the entries in the memory of processes.", kind=Kind.GAUGE)
-L1_ENTRIES = Family("l1_entries", "Entries in the memory of processes.", kind=Kind.GAUGE)
+L1_BYTES = Family(
+    "l1_bytes", "Size of the entries in the memory of processes.", kind=MetricKind.GAUGE
+)
+L1_ENTRIES = Family("l1_entries", "Entries in the memory of processes.", kind=MetricKind.GAUGE)
 INVALIDATIONS = Family("invalidations", "Invalidations made here and acknowledged by the store.")
 LAG = _histogram(
     "invalidation_lag_seconds",
@@ -73,7 +75,9 @@ LAG = _histogram(
     (),
     *(1e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
 )
-CIRCUIT_OPEN = Family("circuit_open", "Processes that don't use the store now.", kind=Kind.GAUGE)
+CIRCUIT_OPEN = Family(
+    "circuit_open", "Processes that don't use the store now.", kind=MetricKind.GAUGE
+)
 CIRCUIT_OPENED = Family("circuit_opened", "How often processes stopped using the store.")
 ERRORS = Family(
     "errors", "Faults of the cache, by operation. No task fails for them.", ("operation",)

@@ -25,13 +25,13 @@ from ..core.events import Event, Filled, Invalidated, Lookup
 from . import metric_families as f
 from .cells import GAUGE, SUM, Cells, CellSink, Key, MemoryCells
 from .event_metrics import Sink, measure
-from .metric_families import FAMILIES, Family, Kind
+from .metric_families import FAMILIES, Family, MetricKind
 from .shared_cells import PageCells, SharedFile
 
 logger = logging.getLogger("tta_taskcache")
 
 
-class Sized(Protocol):
+class MeasuredMemory(Protocol):
     """What the memory of a process holds."""
 
     def __len__(self) -> int: ...
@@ -56,7 +56,7 @@ class Metrics(Collector):
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
-        self._memories: WeakSet[Sized] = WeakSet()
+        self._memories: WeakSet[MeasuredMemory] = WeakSet()
         self._shared: SharedFile | None = None
         self._use(MemoryCells())
 
@@ -78,7 +78,7 @@ class Metrics(Collector):
             logger.warning("what this process does is missing in the metrics: %s", error)
             self._use(MemoryCells())
 
-    def watch(self, memory: Sized) -> None:
+    def watch(self, memory: MeasuredMemory) -> None:
         """Measure this memory, for as long as it is there."""
         self._memories.add(memory)
 
@@ -154,11 +154,11 @@ class NativeSink:
 def _native(family: Family, namespace: str) -> client.Counter | client.Gauge | client.Histogram:
     about = (family.name, family.help, family.labels, namespace)
     match family.kind:
-        case Kind.COUNTER:
+        case MetricKind.COUNTER:
             return client.Counter(*about, registry=None)
-        case Kind.GAUGE:
+        case MetricKind.GAUGE:
             return client.Gauge(*about, registry=None, multiprocess_mode="livesum")
-        case Kind.HISTOGRAM:
+        case MetricKind.HISTOGRAM:
             return client.Histogram(*about, registry=None, buckets=family.buckets)
 
 
@@ -167,11 +167,11 @@ def _empty(
 ) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
     name = f"{namespace}_{family.name}"
     match family.kind:
-        case Kind.COUNTER:
+        case MetricKind.COUNTER:
             return CounterMetricFamily(name, family.help, labels=family.labels)
-        case Kind.GAUGE:
+        case MetricKind.GAUGE:
             return GaugeMetricFamily(name, family.help, labels=family.labels)
-        case Kind.HISTOGRAM:
+        case MetricKind.HISTOGRAM:
             return HistogramMetricFamily(name, family.help, labels=family.labels)
 
 

@@ -49,7 +49,7 @@ SENTINEL_PORT = 26379
 _SENTINEL = "sentinel_"
 
 
-class Kind(Enum):
+class Topology(Enum):
     """How Redis is laid out."""
 
     SERVER = "server"
@@ -70,7 +70,7 @@ class Address:
         sentinel_options: Options of the connections to Sentinels.
     """
 
-    kind: Kind
+    kind: Topology
     hosts: tuple[tuple[str, int], ...]
     options: Mapping[str, Any] = field(repr=False)
     service: str = ""
@@ -81,11 +81,11 @@ class Address:
         """Where it is, for messages; holds no password."""
         where = ",".join(_name(*host) for host in self.hosts) or str(self.options.get("path"))
         match self.kind:
-            case Kind.SERVER:
+            case Topology.SERVER:
                 return f"{where}/{self.options.get('db', 0)}"
-            case Kind.CLUSTER:
+            case Topology.CLUSTER:
                 return f"cluster {where}"
-            case Kind.SENTINEL:
+            case Topology.SENTINEL:
                 return f"sentinel {self.service} at {where}"
 
 
@@ -141,9 +141,9 @@ def _read(url: str) -> Address:
 def _read_server(url: str) -> Address:
     options = _options(url)
     if "path" in options:
-        return Address(Kind.SERVER, (), options)
+        return Address(Topology.SERVER, (), options)
     host = options.setdefault("host", "localhost"), options.setdefault("port", 6379)
-    return Address(Kind.SERVER, (host,), options)
+    return Address(Topology.SERVER, (host,), options)
 
 
 def _options(url: str) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _cluster(
         raise _WrongURLError("Redis Cluster has no database but 0")
     if sentinel:
         raise _WrongURLError("Redis Cluster has no Sentinels")
-    return Address(Kind.CLUSTER, hosts, options)
+    return Address(Topology.CLUSTER, hosts, options)
 
 
 def _sentinels(
@@ -200,7 +200,7 @@ def _sentinels(
     if tls:
         shared = {name: value for name, value in options.items() if name.startswith("ssl_")}
         theirs = {**shared, **theirs}
-    return Address(Kind.SENTINEL, hosts, options, unquote(service), theirs)
+    return Address(Topology.SENTINEL, hosts, options, unquote(service), theirs)
 
 
 def _name(host: str, port: int) -> str:

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import cachebox
 
 
-class Sized(Protocol):
+class HasSize(Protocol):
     """A value that knows its size in bytes."""
 
     @property
@@ -23,10 +23,10 @@ class Sized(Protocol):
         ...
 
 
-V = TypeVar("V", bound=Sized)
+V = TypeVar("V", bound=HasSize)
 
 
-def _size(_: str, value: Sized) -> int:
+def _size(_: str, value: HasSize) -> int:
     return value.size
 
 
@@ -97,7 +97,7 @@ class BoundedMap(Generic[V]):
         return list(self._map.copy().items())
 
 
-class Flags:
+class RecentKeys:
     """Keys that are taken for a while. Threads that come at once may both get one.
 
     Args:

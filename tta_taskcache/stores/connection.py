@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 
-from .address import Address, Kind, read_url, wrong_url
+from .address import Address, Topology, read_url, wrong_url
 from .cluster import Cluster, make_cluster, scout, unknown_options
 from .sentinel import make_sentinel
 
@@ -41,7 +41,7 @@ class Link:
         self._address = read_url(url)
         self._timeout = timeout
         self.place = self._address.place
-        self.is_cluster = self._address.kind is Kind.CLUSTER
+        self.is_cluster = self._address.kind is Topology.CLUSTER
         self._client: redis.Redis | Cluster | None = None
         try:
             self._check()
@@ -76,11 +76,11 @@ class Link:
     def _make(self) -> redis.Redis | Cluster:
         address, options = self._address, self._options()
         match address.kind:
-            case Kind.SERVER:
+            case Topology.SERVER:
                 return _make_server(address, options)
-            case Kind.CLUSTER:
+            case Topology.CLUSTER:
                 return make_cluster(address.hosts, options, self._timeout)
-            case Kind.SENTINEL:
+            case Topology.SENTINEL:
                 return make_sentinel(
                     address.hosts,
                     address.service,

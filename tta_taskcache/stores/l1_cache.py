@@ -24,7 +24,7 @@ MAX_BANS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class L1Entry:
     """An entry in L1.
 
     Attributes:
@@ -58,7 +58,7 @@ class _View:
     bans_complete: bool = False
 
 
-class Near:
+class L1Cache:
     """L1 of one process. Its methods take the time as an argument and never block.
 
     Args:
@@ -69,7 +69,7 @@ class Near:
 
     def __init__(self, max_entries: int, max_bytes: int, max_staleness: float) -> None:
         self.max_staleness = max_staleness
-        self.entries: BoundedMap[Held] = BoundedMap(max_entries, max_bytes)
+        self.entries: BoundedMap[L1Entry] = BoundedMap(max_entries, max_bytes)
         self._view: _View | None = None
 
     @property
@@ -88,7 +88,7 @@ class Near:
         since = view.polled_at if view is not None else -math.inf
         return 0.0 if math.isinf(since) else min(now - since, self.max_staleness)
 
-    def find(self, key: str, now: float) -> Held | None:
+    def find(self, key: str, now: float) -> L1Entry | None:
         """Return the entry, if it is within its limits and no mark read so far ends it."""
         held, view = self.entries.get(key), self._view
         if held is None or view is None:
@@ -107,7 +107,7 @@ class Near:
     def put(self, entry: Entry, deadline: float, checked_at: int) -> None:
         """Keep an entry. One that a mark already ends is kept too, and never found."""
         if self.entries.max_entries and self._view is not None:
-            self.entries.put(entry.key, Held(entry, deadline, checked_at))
+            self.entries.put(entry.key, L1Entry(entry, deadline, checked_at))
 
     def bans(self, at: Position, newest: int) -> tuple[Ban, ...] | None:
         """All pattern bans, newest first; None when this copy may lack one.
@@ -128,14 +128,14 @@ class Near:
         view = self._view
         return banned_at(key, view.bans) if view is not None else 0
 
-    def learn(self, bans: Sequence[Ban], at: Position) -> None:
+    def add_bans(self, bans: Sequence[Ban], at: Position) -> None:
         """Take in all bans, as they were at a position."""
         view = self._view
         # A newer view may have seen a ban that these lack.
         if view is not None and _follows(view.position, at):
             self._view = replace(view, bans=tuple(bans), bans_complete=True)
 
-    def distrust(self) -> None:
+    def require_poll(self) -> None:
         """Answer nothing before the next poll: this process has just invalidated something."""
         if self._view is not None:
             self._view = replace(self._view, polled_at=-math.inf)

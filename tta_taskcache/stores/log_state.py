@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.entry import Position
 from ..core.marks import Ban
-from .protocol import Looked, Record
+from .protocol import Record, StoreReply
 
 #: More records than this in one poll are taken as a gap: forgetting L1 is cheaper than reading on.
 MAX_RECORDS = 1_000
@@ -25,9 +25,9 @@ class State:
     records: list[Record] | None
     banned: int
 
-    def looked(self) -> Looked:
+    def looked(self) -> StoreReply:
         """It as the reply to a poll."""
-        return Looked(self.position, None, 0.0, self.marks, self.records, self.banned)
+        return StoreReply(self.position, None, 0.0, self.marks, self.records, self.banned)
 
 
 def ask(pipe: Any, control: str, stream: str, marks: Sequence[str], since: Position | None) -> None:

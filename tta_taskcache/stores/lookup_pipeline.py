@@ -16,7 +16,7 @@ from ..core.lease import Claim, Lease
 from . import claim_arguments
 from .key_layout import Layout
 from .log_state import State
-from .protocol import Look, Looked
+from .protocol import Look, StoreReply
 from .scripts import script
 
 _TAKE = script("take")
@@ -86,7 +86,7 @@ class Looks:
 
     def read(
         self, replies: list[Any], read_state: Callable[[list[Any]], State | None]
-    ) -> list[Looked] | None:
+    ) -> list[StoreReply] | None:
         """Take the replies off the end of a pipeline's; None when there is no log to go by.
 
         Args:
@@ -100,7 +100,7 @@ class Looks:
             return None
         remaining = _take(replies, len(self.looks))
         return [
-            Looked(
+            StoreReply(
                 position=state.position,
                 frame=frame,
                 remaining=left / 1000,

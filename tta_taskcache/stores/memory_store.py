@@ -13,22 +13,20 @@ from weakref import WeakSet
 
 from ..core import glob, marks
 from ..core.entry import PEEK_BYTES, Entry, Position, peek
-from ..core.lease import Claim, Held, Lease, Stage, may_take
+from ..core.lease import Claim, HeldLease, Lease, Stage, may_take
 from ..errors import StoreRefused
-from .bounded_map import BoundedMap, Flags
+from .bounded_map import BoundedMap, RecentKeys
 from .ledger import MemoryLedger
 from .protocol import (
     Bans,
     Batch,
     BeginRefresh,
+    ClientCall,
     Command,
     Count,
-    Errand,
     Fill,
     Found,
-    Invalidate,
     Look,
-    Looked,
     LookMany,
     Poll,
     ReadBans,
@@ -38,8 +36,10 @@ from .protocol import (
     Renew,
     Reply,
     Scan,
+    SetMarks,
+    StoreReply,
 )
-from .sweep_commands import AskForSweep, NoteSweep, ReadSweep, Sweep, Swept
+from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, Swept
 
 #: Records kept for readers that poll.
 LOG_LENGTH = 10_000
@@ -52,7 +52,7 @@ MAX_LEASES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _StoredFrame:
     frame: bytes
     deadline: float
 
@@ -62,7 +62,7 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Leased:
+class _StoredLease:
     owner: str
     stage: Stage
     born: Position
@@ -95,12 +95,12 @@ class MemoryStore:
         self, max_entries: int, max_bytes: int, clock: Callable[[], float] = monotonic
     ) -> None:
         self._clock = clock
-        self.entries: BoundedMap[_Held] = BoundedMap(max_entries, max_bytes)
+        self.entries: BoundedMap[_StoredFrame] = BoundedMap(max_entries, max_bytes)
         self._position = Position(uuid.uuid4().hex, 0)
         self._marks: dict[str, int] = {}
         self._bans: tuple[marks.Ban, ...] = ()
-        self._leases: dict[str, _Leased] = {}
-        self._refreshes = Flags(MAX_LEASES)
+        self._leases: dict[str, _StoredLease] = {}
+        self._refreshes = RecentKeys(MAX_LEASES)
         self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
         self._ledger = MemoryLedger()
         self.renew_lock()
@@ -123,7 +123,7 @@ class MemoryStore:
             case Poll():
                 position = self._position
                 records = self._records(command.since, position)
-                return Looked(position, None, 0.0, {}, records, self._banned)
+                return StoreReply(position, None, 0.0, {}, records, self._banned)
             case ReadBans():
                 return Bans(self._position, self._bans)
             case Fill():
@@ -135,30 +135,30 @@ class MemoryStore:
             case BeginRefresh():
                 with self._lock:
                     return self._refreshes.take(command.key, self._clock(), command.seconds)
-            case Invalidate():
+            case SetMarks():
                 return self._invalidate(command)
             case Scan():
                 return self._scan(command)
             case Sweep():
                 return self._sweep()
-            case AskForSweep():
+            case RequestSweep():
                 return False  # what has ended goes out first as it is: nobody reads it
             case ReadSweep():
                 return None
-            case NoteSweep():
+            case RecordSweep():
                 return replace(command.sweeping, is_over=not command.sweeping.cursor)
             case Count():
                 return self._ledger.totals()
             case ReadDays():
                 return self._ledger.read(command.days)
-            case Errand():
+            case ClientCall():
                 raise StoreRefused(f"{self.name}: keeps nothing beside entries")
 
     @property
     def _banned(self) -> int:
         return self._bans[0].sequence if self._bans else 0
 
-    def _look(self, look: Look) -> Looked:
+    def _look(self, look: Look) -> StoreReply:
         position = self._position
         held = self.entries.get(look.key)
         remaining = held.deadline - self._clock() if held else 0.0
@@ -169,7 +169,7 @@ class MemoryStore:
         records = self._records(look.since, position) if look.since else None
         lease = self._claim(look, look.claim) if look.claim is not None else None
         frame = held.frame if held else None
-        return Looked(position, frame, remaining, found, records, self._banned, lease)
+        return StoreReply(position, frame, remaining, found, records, self._banned, lease)
 
     def _claim(self, look: Look, claim: Claim) -> Lease:
         """What ``take.lua`` does."""
@@ -190,12 +190,14 @@ class MemoryStore:
             other = self._leases.get(look.key)
             remaining = other.deadline - now if other else 0.0
             if other is not None and remaining > 0:
-                held = Held(other.owner, other.stage, other.born, remaining)
+                held = HeldLease(other.owner, other.stage, other.born, remaining)
                 if not may_take(claim, held, newest, position):
                     return Lease("", None, other.stage, remaining)
             if len(self._leases) > MAX_LEASES:
                 self._leases = {k: v for k, v in self._leases.items() if v.deadline > now}
-            self._leases[look.key] = _Leased(claim.owner, claim.stage, position, now + claim.ttl)
+            self._leases[look.key] = _StoredLease(
+                claim.owner, claim.stage, position, now + claim.ttl
+            )
             return Lease(claim.owner, position, claim.stage, claim.ttl)
 
     def _owns(self, key: str, owner: str) -> bool:
@@ -208,7 +210,7 @@ class MemoryStore:
                 return self._replace(fill)
             if fill.owner and not self._owns(fill.key, fill.owner):
                 return False
-            self.entries.put(fill.key, _Held(fill.frame, self._clock() + fill.lifetime))
+            self.entries.put(fill.key, _StoredFrame(fill.frame, self._clock() + fill.lifetime))
             self._leases.pop(fill.key, None)
             self._refreshes.drop(fill.key)
             return True
@@ -217,7 +219,7 @@ class MemoryStore:
         stored = self.entries.get(fill.key)
         if stored is None or not stored.frame.startswith(fill.instead_of):
             return False
-        self.entries.put(fill.key, _Held(fill.frame, self._clock() + fill.lifetime))
+        self.entries.put(fill.key, _StoredFrame(fill.frame, self._clock() + fill.lifetime))
         if self._owns(fill.key, fill.owner):
             self._leases.pop(fill.key, None)
         return True
@@ -238,7 +240,7 @@ class MemoryStore:
             lease = self._leases.pop(release.key)
             if release.unshared:
                 deadline = self._clock() + release.unshared
-                self._leases[release.key] = _Leased("", Stage.UNSHARED, lease.born, deadline)
+                self._leases[release.key] = _StoredLease("", Stage.UNSHARED, lease.born, deadline)
             return True
 
     def _records(self, since: Position, until: Position) -> list[Record] | None:
@@ -250,7 +252,7 @@ class MemoryStore:
         records = [r for r in log if since.sequence < r.sequence <= until.sequence]
         return records if len(records) == missed else None
 
-    def _invalidate(self, command: Invalidate) -> Position:
+    def _invalidate(self, command: SetMarks) -> Position:
         with self._lock:
             if len(self._marks) + len(self._bans) > MAX_MARKS:
                 # The new incarnation comes first: it ends every entry, so no mark is missed.
@@ -271,7 +273,7 @@ class MemoryStore:
             self.entries.drop(key)
         return self._position
 
-    def _live(self) -> list[tuple[Entry, _Held, float]]:
+    def _live(self) -> list[tuple[Entry, _StoredFrame, float]]:
         """The entries that haven't expired, valid or not, and the seconds that remain."""
         now = self._clock()
         peeked = [(peek(k, h.frame[:PEEK_BYTES]), h) for k, h in self.entries.items()]

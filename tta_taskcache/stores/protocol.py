@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ..core.entry import Entry, Position
 from ..core.lease import Claim, Holding, Lease
 from ..core.marks import Ban
-from .sweep_commands import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
+from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, SweepProgress, Swept
 
 #: Increments to the shared counters, by field name; they ride on other commands.
 Counts = Mapping[str, float]
@@ -47,7 +47,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class StoreReply:
     """What was found.
 
     Attributes:
@@ -160,7 +160,7 @@ class BeginRefresh:
 
 
 @dataclass(frozen=True, slots=True)
-class Invalidate:
+class SetMarks:
     """Take the next sequence number, set marks to it, and drop the entries of ``keys``."""
 
     marks: tuple[str, ...]
@@ -211,7 +211,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ClientCall:
     """Do something else on Redis, that is no part of a cache (see ``aside``).
 
     Attributes:
@@ -237,26 +237,26 @@ Command = (
     | Renew
     | Release
     | BeginRefresh
-    | Invalidate
+    | SetMarks
     | Scan
     | Sweep
-    | AskForSweep
+    | RequestSweep
     | ReadSweep
-    | NoteSweep
+    | RecordSweep
     | Count
-    | Errand
+    | ClientCall
     | ReadDays
 )
 Reply = (
-    Looked
-    | list[Looked]
+    StoreReply
+    | list[StoreReply]
     | Bans
     | bool
     | list[bool]
     | Position
     | Batch
     | Swept
-    | Sweeping
+    | SweepProgress
     | dict[str, float]
     | list[dict[str, float]]
     | None
@@ -267,21 +267,21 @@ class Store(Protocol):
     """Executes commands.
 
     ==================== ==============================================================
-    ``Look``, ``Poll``   ``Looked``
-    ``LookMany``         list of ``Looked``, in the order of its looks
+    ``Look``, ``Poll``   ``StoreReply``
+    ``LookMany``         list of ``StoreReply``, in the order of its looks
     ``ReadBans``         ``Bans``
     ``Fill``             bool: whether it was stored
     ``Renew``            list of bool: which leases are still their owners'
     ``Release``          bool: whether it was the owner's
     ``BeginRefresh``     bool: whether nobody else is
-    ``Invalidate``       the new ``Position``
+    ``SetMarks``       the new ``Position``
     ``Scan``             ``Batch``
     ``Sweep``            ``Swept``
-    ``AskForSweep``      bool: whether none is under way, and the caller is to start one
-    ``ReadSweep``        ``Sweeping``, or None when there was none of late
-    ``NoteSweep``        ``Sweeping``: as noted, the next round begun if need be
+    ``RequestSweep``      bool: whether none is under way, and the caller is to start one
+    ``ReadSweep``        ``SweepProgress``, or None when there was none of late
+    ``RecordSweep``        ``SweepProgress``: as noted, the next round begun if need be
     ``Count``            the totals
-    ``Errand``           what it returns; only Redis does any
+    ``ClientCall``           what it returns; only Redis does any
     ``ReadDays``         what was counted on each, in the order of its days
     ==================== ==============================================================
 

@@ -27,14 +27,12 @@ from .nodes import holder
 from .protocol import (
     Bans,
     BeginRefresh,
+    ClientCall,
     Command,
     Count,
     Counts,
-    Errand,
     Fill,
-    Invalidate,
     Look,
-    Looked,
     LookMany,
     Poll,
     ReadBans,
@@ -43,10 +41,12 @@ from .protocol import (
     Renew,
     Reply,
     Scan,
+    SetMarks,
+    StoreReply,
 )
 from .scanner import Scanner
 from .scripts import script
-from .sweep_commands import AskForSweep, NoteSweep, ReadSweep, Sweep
+from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 
 #: Records kept for processes that poll (Redis trims in steps, so a few more).
 LOG_LENGTH = 10_000
@@ -69,7 +69,7 @@ _RENEW = script("renew")
 _RELEASE = script("release")
 
 #: The reply when there is no log to go by: the next command opens a new one.
-LOST = Looked(None, None, 0.0, {}, None)
+LOST = StoreReply(None, None, 0.0, {}, None)
 
 
 class RedisStore:
@@ -145,24 +145,24 @@ class RedisStore:
             case BeginRefresh():
                 name, milli = self._at.refresh(command.key), milliseconds(command.seconds)
                 return bool(self.client.set(name, "1", nx=True, px=milli))
-            case Invalidate():
+            case SetMarks():
                 return self._invalidate(command)
             case Scan():
                 return self._scanner.scan(command)
             case Sweep():
                 return self._scanner.sweep(command)
-            case AskForSweep():
-                return self._scanner.ask_for_sweep()
+            case RequestSweep():
+                return self._scanner.request_sweep()
             case ReadSweep():
                 return self._scanner.read_sweep()
-            case NoteSweep():
-                return self._scanner.note_sweep(command)
+            case RecordSweep():
+                return self._scanner.record_sweep(command)
             case Count():
                 return self._ledger.totals(self._pipeline(command.counts))
             case ReadDays():
                 pipe = self.client.pipeline(transaction=False)
                 return self._ledger.read(pipe, command.days)
-            case Errand():
+            case ClientCall():
                 done: Reply = command.act(self.client)
                 return done
 
@@ -192,7 +192,9 @@ class RedisStore:
             return None
         return state
 
-    def _look(self, looks: Sequence[Look], since: Position | None, counts: Counts) -> list[Looked]:
+    def _look(
+        self, looks: Sequence[Look], since: Position | None, counts: Counts
+    ) -> list[StoreReply]:
         all_of = Looks(self._at, looks)
         marks = all_of.marks
         lost = [LOST] * len(looks)
@@ -215,7 +217,7 @@ class RedisStore:
         )
         return looked or lost
 
-    def _poll(self, poll: Poll) -> Looked:
+    def _poll(self, poll: Poll) -> StoreReply:
         pipe = self._pipeline(poll.counts)
         log.ask(pipe, self._at.control, self._at.stream, (), poll.since)
         state = self._read(pipe.execute(), (), poll.since)
@@ -260,7 +262,7 @@ class RedisStore:
         arguments = (self._at.lease(release.key), release.owner, int(release.unshared * 1000))
         return bool(self.client.eval(_RELEASE, 1, *arguments))
 
-    def _invalidate(self, command: Invalidate) -> Position:
+    def _invalidate(self, command: SetMarks) -> Position:
         reply: Any = None
         for start in range(0, len(command.marks), MARKS_A_CALL):
             reply = self._log(command.marks[start : start + MARKS_A_CALL])

@@ -17,12 +17,12 @@ from .connection import Link
 from .key_layout import Layout
 from .nodes import primaries
 from .protocol import Batch, Found, Scan
-from .sweep_commands import NoteSweep, Sweep, Sweeping, Swept
+from .sweep_commands import RecordSweep, Sweep, SweepProgress, Swept
 
 _LUA = resources.files(__package__).joinpath("lua")
-_ASK = _LUA.joinpath("ask_for_sweep.lua").read_text()
+_ASK = _LUA.joinpath("request_sweep.lua").read_text()
 _DROP = _LUA.joinpath("drop.lua").read_text()
-_NOTE = _LUA.joinpath("note_sweep.lua").read_text()
+_NOTE = _LUA.joinpath("record_sweep.lua").read_text()
 
 #: How long a sweep is remembered that nobody goes on with (ms).
 REMEMBERED_MS = 3600 * 1000
@@ -71,12 +71,12 @@ class Scanner:
         freed = sum(heads[name][1] for name in dropped)
         return Swept(cursor, len(names), total, len(dropped), freed)
 
-    def ask_for_sweep(self) -> bool:
+    def request_sweep(self) -> bool:
         """Ask for a sweep: whether the caller is to start one."""
         client: Any = self._link.client
         return bool(client.eval(_ASK, 1, self._at.sweep, REMEMBERED_MS))
 
-    def read_sweep(self) -> Sweeping | None:
+    def read_sweep(self) -> SweepProgress | None:
         """How far it has come."""
         client: Any = self._link.client
         fields = {k.decode(): v.decode() for k, v in client.hgetall(self._at.sweep).items()}
@@ -84,9 +84,9 @@ class Scanner:
             return None
         figures = {name: int(fields.get(name, 0)) for name in _FIGURES}
         cursor = fields.get("cursor", "")
-        return Sweeping(**figures, cursor=cursor, is_over="active" not in fields)
+        return SweepProgress(**figures, cursor=cursor, is_over="active" not in fields)
 
-    def note_sweep(self, note: NoteSweep) -> Sweeping:
+    def record_sweep(self, note: RecordSweep) -> SweepProgress:
         """Note how far it has come."""
         client: Any = self._link.client
         now = note.sweeping
@@ -95,7 +95,7 @@ class Scanner:
         request = int(client.eval(_NOTE, 1, self._at.sweep, *arguments))
         if request < 0:
             return replace(now, is_over=True)
-        return now if request == now.request else Sweeping(request=request)
+        return now if request == now.request else SweepProgress(request=request)
 
     def _batch(self, cursor: str, **options: Any) -> tuple[str, list[bytes], int]:
         """One SCAN: the next cursor, the names, and how many keys there are in all."""

@@ -33,7 +33,7 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweeping:
+class SweepProgress:
     """How far a sweep through all entries has come.
 
     Attributes:
@@ -56,7 +56,7 @@ class Sweeping:
 
 
 @dataclass(frozen=True, slots=True)
-class AskForSweep:
+class RequestSweep:
     """Ask for a sweep; one that is under way goes round again for it."""
 
 
@@ -66,7 +66,7 @@ class ReadSweep:
 
 
 @dataclass(frozen=True, slots=True)
-class NoteSweep:
+class RecordSweep:
     """Note how far a sweep has come. At the end of a round, learn whether it is over."""
 
-    sweeping: Sweeping
+    sweeping: SweepProgress

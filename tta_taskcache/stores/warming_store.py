@@ -19,13 +19,13 @@ from urllib.parse import quote
 
 from ..core.lease import Stage
 from .key_layout import Layout
-from .protocol import Errand, Store
+from .protocol import ClientCall, Store
 from .scripts import script
 
 T = TypeVar("T")
 
 #: Receipts that nobody collects are kept for so long (s).
-RECEIPTS_KEPT = 3600
+OUTCOMES_KEPT = 3600
 
 #: Receipts that are collected at once.
 AT_ONCE = 1_000
@@ -54,7 +54,7 @@ def capacity_for(hot: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class WarmingStore:
     """These commands, by way of the store: behind its breaker, within its timeout (promise F1).
 
     Attributes:
@@ -71,11 +71,11 @@ class Aside:
         Raises:
             StoreUnavailable: Redis could not be reached, or refused.
         """
-        done: Any = self.store.execute(Errand(act))
+        done: Any = self.store.execute(ClientCall(act))
         reply: T = done
         return reply
 
-    def give_receipt(self, run: str, receipt: str) -> None:
+    def add_outcome(self, run: str, record: str) -> None:
         """Tell what came of a call.
 
         Raises:
@@ -85,12 +85,12 @@ class Aside:
 
         def act(client: Any) -> None:
             pipe = client.pipeline(transaction=False)
-            pipe.rpush(name, receipt).expire(name, RECEIPTS_KEPT)
+            pipe.rpush(name, record).expire(name, OUTCOMES_KEPT)
             pipe.execute()
 
         self._run(act)
 
-    def take_receipts(self, run: str) -> list[str]:
+    def take_outcomes(self, run: str) -> list[str]:
         """What workers have told since the last time.
 
         Raises:
@@ -98,7 +98,7 @@ class Aside:
         """
         name = f"{self.namespace}:w:{{{run}}}"
         taken = self._run(lambda client: client.lpop(name, AT_ONCE))
-        return [receipt.decode() for receipt in taken or ()]
+        return [record.decode() for record in taken or ()]
 
     def stages(self, keys: Sequence[str]) -> list[Stage | None]:
         """Which stage the leases of keys are at; None where there is no lease.

@@ -8,7 +8,7 @@ from .. import tasks
 from ..app import cache
 from . import scenes, show, stream
 from .processes import worker
-from .tally import Tally
+from .tally import HotCallTally
 
 
 def play(
@@ -31,7 +31,7 @@ def play(
     cost = first.cost(tasks.examine.name)
     with worker(environment, cache, log):
         runs = _scenes(modules, size.busy, cost, promises)
-    rest = Tally(cache.stats(), first.now)
+    rest = HotCallTally(cache.stats(), first.now)
     promises.equal(rest.runs(), runs, "runs of parts 2 to 4")
     promises.equal(
         rest.hits("consumer"), scenes.HITS, "hits in the main process beside a busy pool"
@@ -41,7 +41,7 @@ def play(
 
 def _stream(
     size: stream.Size, environment: Mapping[str, str], log: Path, promises: show.Promises
-) -> Tally:
+) -> HotCallTally:
     show.title("1. A skewed stream of requests")
     asked = stream.requests(size)
     calls = {request.call for request in asked}
@@ -57,7 +57,7 @@ def _stream(
             answers = stream.ask_all(asked)
         seconds = perf_counter() - started
     # The worker's processes have handed over their counters as they ended.
-    tally = Tally(cache.stats())
+    tally = HotCallTally(cache.stats())
     stream.show_answers(answers, tally)
     show.note("A hit in the pool may wait for runs of other calls, as a miss may; others don't.")
     stream.show_latency(answers)

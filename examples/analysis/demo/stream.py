@@ -12,7 +12,7 @@ from typing import Any
 from .. import measure, tasks
 from ..app import app
 from . import show
-from .tally import SITES, Tally
+from .tally import SITES, HotCallTally
 
 PRODUCERS = 4
 TIMEOUT = 30.0
@@ -152,7 +152,7 @@ def check_answers(answers: Sequence[Answer], promises: show.Promises) -> int:
     return len(sample)
 
 
-def check_counts(answers: Sequence[Answer], tally: Tally, promises: show.Promises) -> None:
+def check_counts(answers: Sequence[Answer], tally: HotCallTally, promises: show.Promises) -> None:
     """Compare what the producers saw with what the processes counted."""
     calls = {answer.request.call for answer in answers}
     promises.equal(tally.runs(), len(calls), "runs of the stream, one for each different call")
@@ -162,7 +162,7 @@ def check_counts(answers: Sequence[Answer], tally: Tally, promises: show.Promise
         promises.check(seen > 0, f"there were hits at the {site}")
 
 
-def show_answers(answers: Sequence[Answer], tally: Tally) -> None:
+def show_answers(answers: Sequence[Answer], tally: HotCallTally) -> None:
     """Who answered, and how fast."""
     rows = []
     for site, what in SITES.items():
@@ -185,7 +185,7 @@ def show_latency(answers: Sequence[Answer]) -> None:
     show.table(("a producer waits", "hit", "miss", "ratio"), rows)
 
 
-def show_savings(tally: Tally) -> None:
+def show_savings(tally: HotCallTally) -> None:
     """Seconds of work: what runs took, and what they would have taken for the calls that hit."""
     runs, hits = tally.runs(), sum(map(tally.hits, SITES))
     spent, saved = tally.spent, tally.saved

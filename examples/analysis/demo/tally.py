@@ -14,7 +14,7 @@ SITES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class HotCallTally:
     """Totals, those up to an earlier moment taken off."""
 
     now: Stats

@@ -15,7 +15,7 @@ from ..calls import context
 from ..calls.call_request import Mode
 from ..config.options import read_keyer
 from ..sites.pool import UNSTORED, answer_or_run
-from ..sites.producer import apply_cached, read_asked
+from ..sites.producer import apply_cached, read_call_request
 from .task_cache import TaskCache, cache_of
 from .task_handle import TaskHandle
 
@@ -126,8 +126,8 @@ class CachedTask(Task):
             link_error=link_error,
             shadow=shadow,
         )
-        asked = read_asked(self, args, kwargs, cache, options)
-        return apply_cached(asked, super().apply_async, options)
+        call_request = read_call_request(self, args, kwargs, cache, options)
+        return apply_cached(call_request, super().apply_async, options)
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """As Celery's, for direct calls: these see the context in force, as messages would.
@@ -135,7 +135,9 @@ class CachedTask(Task):
         It is in the keys of what ``task.cache.call`` and ``task.map`` run (promise K3).
         """
         if not args and not self.request.headers:
-            kwargs.setdefault("headers", context.visible(context.handed_down()) or None)
+            kwargs.setdefault(
+                "headers", context.visible_headers(context.inherited_context()) or None
+            )
         super().push_request(*args, **kwargs)
 
     def add_to_chord(self, sig: Signature, lazy: bool = False) -> Any:

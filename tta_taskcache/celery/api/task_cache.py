@@ -18,9 +18,9 @@ from ...core import marks
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
 from ...observability.counters import Stats, read_stats, sum_up
-from ...observability.logs import said
+from ...observability.logs import log_fields
 from ..calls import context
-from ..calls.hot_calls import Notes
+from ..calls.hot_calls import HotCallRecorder
 from ..canvas import map_tasks, signature_calls
 from ..config.options import read_keyer
 from ..config.runtime import Runtime, build
@@ -30,7 +30,7 @@ from ..maintenance import maintenance_tasks
 from ..maintenance.invalidation import read_marks
 from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
-from ..warming.warm_progress import Warmed
+from ..warming.warm_progress import WarmReport
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -60,14 +60,14 @@ class TaskCache:
     _tasks: dict[str, type[Task]]
     _built: dict[str, Runtime]
     _schedule: Schedule
-    notes: Notes
+    hot_call_recorder: HotCallRecorder
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
         self: Self = existing if existing is not None else super().__new__(cls)
         if existing is None:
             self.app, self._overrides, self._tasks, self._built = app, {}, {}, {}
-            self.notes, self._schedule = Notes(), Schedule(app)
+            self.hot_call_recorder, self._schedule = HotCallRecorder(), Schedule(app)
             self._install()
         self._configure(settings if url is None else {**settings, "url": url})
         return self
@@ -114,7 +114,7 @@ class TaskCache:
                 logger.warning(
                     "no taskcache_url, and the result backend isn't Redis: "
                     "caching in the memory of each process only",
-                    extra=said("MemoryOnly"),
+                    extra=log_fields("MemoryOnly"),
                 )
         return built[_RUNTIME]
 
@@ -141,7 +141,7 @@ class TaskCache:
 
     def disabled(self) -> AbstractContextManager[None]:
         """Let the calls made inside pass the cache by."""
-        return context.switched_off()
+        return context.disabled_block()
 
     def invalidate(
         self,
@@ -196,7 +196,7 @@ class TaskCache:
         """
         self.runtime.run(self.runtime.engine.invalidate(names, keys))
         if any(marks.is_wide(name) for name in names):
-            maintenance_tasks.ask_for_sweep(self.app, self.runtime)
+            maintenance_tasks.request_sweep(self.app, self.runtime)
 
     def prefetch(self, signatures: Signature | Iterable[Signature]) -> int:
         """Read what is stored for calls into this process's memory: one round trip per node.
@@ -223,7 +223,7 @@ class TaskCache:
         in_flight: int = IN_FLIGHT,
         queue: str | None = None,
         priority: int | None = None,
-    ) -> Warmed:
+    ) -> WarmReport:
         """Have workers make calls of a task, but those that are fresh, and wait until all are done.
 
         The Celery task ``tta_taskcache.warm`` does the same, with the same arguments.
@@ -282,7 +282,7 @@ class TaskCache:
     def hand_over_counts(self) -> None:
         """Add what was counted here to the shared totals, before the process ends."""
         if self._built and self.runtime.is_reachable:
-            self.notes.flush(self.runtime)
+            self.hot_call_recorder.flush(self.runtime)
             self.runtime.hand_over_counts()
 
 

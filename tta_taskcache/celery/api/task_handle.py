@@ -10,14 +10,14 @@ from ...core.decide import Verdict
 from ...errors import StoreUnavailable, UncacheableCall
 from ..calls import context
 from ..calls.cached_errors import value_of
-from ..calls.call_request import Asked, as_sent, identify, is_enabled, with_traits
+from ..calls.call_request import CallRequest, as_sent, identify, is_enabled, with_traits
 from ..lookup import read_through
-from ..lookup.lookup import Start, look
-from ..lookup.nearest_entry import Search, search
+from ..lookup.lookup import LookupHints, look_up
+from ..lookup.nearest_entry import NearestSearch, find_nearest
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime
-    from ..warming.warm_progress import Warmed
+    from ..warming.warm_progress import WarmReport
     from .cached_task import CachedTask
 
 
@@ -66,7 +66,7 @@ class Explanation:
     remaining: float | None = None
     task_id: str | None = None
     stale: bool = False
-    search: Search | None = None
+    search: NearestSearch | None = None
 
     def __str__(self) -> str:
         why = f"{self.reason}; {self.search}" if self.search is not None else self.reason
@@ -89,7 +89,7 @@ _REASONS = {
 }
 
 
-def _told(hit: Hit) -> str:
+def _describe(hit: Hit) -> str:
     what = "a failure, remembered" if hit.entry.is_failure else "stored"
     kind = "" if hit.verdict is Verdict.FRESH else f" ({hit.verdict.value})"
     return f"{what} {hit.age:.1f} s ago, for another {hit.remaining:.1f} s{kind}"
@@ -108,8 +108,8 @@ class TaskHandle:
     def _runtime(self) -> Runtime:
         return self.task.taskcache().runtime
 
-    def _asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
-        return as_sent(Asked(self.task, args, kwargs, context.of_new_call(None)))
+    def _call_request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallRequest:
+        return as_sent(CallRequest(self.task, args, kwargs, context.of_new_call(None)))
 
     def key(self, *args: Any, **kwargs: Any) -> str:
         """The key of a call.
@@ -119,7 +119,7 @@ class TaskHandle:
             UncacheableCall: It can't have a key: a header is missing, or an argument has no
                 canonical form.
         """
-        return identify(self._asked(args, kwargs)).key
+        return identify(self._call_request(args, kwargs)).key
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         """The stored result of a call, or ``MISSING``; never runs anything.
@@ -127,7 +127,7 @@ class TaskHandle:
         Raises:
             Exception: What the run has raised, if that is remembered (``cache_errors``).
         """
-        found = look(self._asked(args, kwargs), None, Start(runs=False))
+        found = look_up(self._call_request(args, kwargs), None, LookupHints(runs=False))
         if found.hit is None:
             return MISSING
         return value_of(self.task.taskcache_keyer().policy, found.hit)
@@ -142,8 +142,8 @@ class TaskHandle:
             WrongArguments: The arguments don't fit the task.
             UncacheableCall: The call can't have a key.
         """
-        asked = self._asked(args, kwargs)
-        call = with_traits(asked, identify(asked))
+        call_request = self._call_request(args, kwargs)
+        call = with_traits(call_request, identify(call_request))
         if not is_enabled(self.task):
             return False
         position = self._runtime.run(self._runtime.engine.position(call))
@@ -157,8 +157,10 @@ class TaskHandle:
 
         Equal calls in flight run once, in this process and others: the others wait here.
         """
-        asked = self._asked(args, kwargs)
-        return read_through.answer_or_run(asked, None, lambda: self.task(*args, **kwargs), None)[1]
+        call_request = self._call_request(args, kwargs)
+        return read_through.read_through(
+            call_request, None, lambda: self.task(*args, **kwargs), None
+        )[1]
 
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
         """End the entry of one call, everywhere, now.
@@ -177,7 +179,7 @@ class TaskHandle:
         """
         self.task.taskcache().invalidate(task=self.task)
 
-    def warm(self, calls: Any = None, **options: Any) -> Warmed:
+    def warm(self, calls: Any = None, **options: Any) -> WarmReport:
         """Make calls of this task before anybody asks for them (see ``TaskCache.warm``).
 
         Args:
@@ -204,11 +206,11 @@ class TaskHandle:
             arguments=keyer.binder.arguments(args, kwargs),
             vary={name: headers.get(name) for name in keyer.policy.vary},
         )
-        if context.is_switched_off() or not is_enabled(self.task):
+        if context.is_disabled() or not is_enabled(self.task):
             return about
         try:
-            asked = self._asked(args, kwargs)
-            call = with_traits(asked, identify(asked))
+            call_request = self._call_request(args, kwargs)
+            call = with_traits(call_request, identify(call_request))
         except UncacheableCall as error:
             return replace(about, reason=str(error))
         found = self._runtime.run(self._runtime.engine.find(call))
@@ -219,7 +221,7 @@ class TaskHandle:
         return replace(
             about,
             status="hit",
-            reason=_told(found),
+            reason=_describe(found),
             key=call.key,
             layer=found.layer,
             age=found.age,
@@ -228,10 +230,10 @@ class TaskHandle:
             stale=found.verdict.is_stale,
         )
 
-    def _search(self, call: Call) -> Search | None:
+    def _search(self, call: Call) -> NearestSearch | None:
         """Compare a call with those that are stored; None when the store can't be read."""
         subjects = self.task.taskcache_keyer().subjects
         try:
-            return search(self._runtime, self.task.name, subjects, call.traits)
+            return find_nearest(self._runtime, self.task.name, subjects, call.traits)
         except StoreUnavailable:
             return None

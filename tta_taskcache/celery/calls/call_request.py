@@ -48,7 +48,7 @@ def read_mode(mode: object) -> Mode:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CallRequest:
     """A call as it was made.
 
     Attributes:
@@ -69,7 +69,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LookupResult:
     """What a site found out about a call.
 
     Attributes:
@@ -129,38 +129,38 @@ def is_cached(task: object) -> TypeGuard[CachedTask]:
     return isinstance(getattr(task, "_cache_keyer", None), Keyer)
 
 
-def identify(asked: Asked) -> Call:
+def identify(call_request: CallRequest) -> Call:
     """Return the cacheable call.
 
     Raises:
         WrongArguments: The arguments don't fit the task.
         UncacheableCall: It can't have a key.
     """
-    keyer = asked.task.taskcache_keyer()
-    identity = keyer.identify(asked.args, asked.kwargs, asked.context)
-    return Call(asked.task.name, identity.key, keyer.policy, identity.tags)
+    keyer = call_request.task.taskcache_keyer()
+    identity = keyer.identify(call_request.args, call_request.kwargs, call_request.context)
+    return Call(call_request.task.name, identity.key, keyer.policy, identity.tags)
 
 
-def with_traits(asked: Asked, call: Call) -> Call:
+def with_traits(call_request: CallRequest, call: Call) -> Call:
     """The call with what its entry is to keep of its arguments and context.
 
     Raises:
         UncacheableCall: It can't have a key.
     """
-    secret = asked.task.taskcache().runtime.engine.secret
-    keyer = asked.task.taskcache_keyer()
-    traits = keyer.traits(asked.args, asked.kwargs, asked.context, secret)
+    secret = call_request.task.taskcache().runtime.engine.secret
+    keyer = call_request.task.taskcache_keyer()
+    traits = keyer.traits(call_request.args, call_request.kwargs, call_request.context, secret)
     return replace(call, traits=traits)
 
 
-def as_sent(asked: Asked, serializer: str | None = None) -> Asked:
+def as_sent(call_request: CallRequest, serializer: str | None = None) -> CallRequest:
     """The call as the worker gets it: Celery dumps pydantic models before it sends them."""
-    task = asked.task
+    task = call_request.task
     dump = getattr(task, "_dump_pydantic_arguments", None)
     if dump is None or (serializer or task.serializer) == "pickle":
-        return asked
-    args, kwargs = dump(asked.args, asked.kwargs)
-    return replace(asked, args=args, kwargs=kwargs)
+        return call_request
+    args, kwargs = dump(call_request.args, call_request.kwargs)
+    return replace(call_request, args=args, kwargs=kwargs)
 
 
 def is_enabled(task: CachedTask) -> bool:
@@ -174,11 +174,11 @@ def is_shadowed(task: CachedTask) -> bool:
     return task.taskcache().runtime.settings.shadow if own is None else own
 
 
-def found(call: Call, outcome: Hit | Miss, seconds: float | None = None) -> Seen:
+def to_lookup_result(call: Call, outcome: Hit | Miss, seconds: float | None = None) -> LookupResult:
     """What a site has seen when it looked just now."""
     if isinstance(outcome, Hit):
-        return Seen(call, hit=outcome, seconds=seconds)
-    return Seen(
+        return LookupResult(call, hit=outcome, seconds=seconds)
+    return LookupResult(
         call,
         position=outcome.position,
         at=time.time(),

@@ -31,7 +31,7 @@ _ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", defaul
 _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
 
 
-class Stamp(dict[str, Any]):
+class CacheHeader(dict[str, Any]):
     """The value of our header, made in this process for the publish in progress.
 
     A plain dict under that header came with a message (of a retry, for instance) and is old.
@@ -64,7 +64,7 @@ def ambient(headers: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def switched_off() -> Iterator[None]:
+def disabled_block() -> Iterator[None]:
     """Let the calls made inside pass the cache by."""
     token = _disabled.set(True)
     try:
@@ -73,15 +73,15 @@ def switched_off() -> Iterator[None]:
         _disabled.reset(token)
 
 
-def is_switched_off() -> bool:
+def is_disabled() -> bool:
     """Whether the current code runs inside ``disabled()``."""
     return _disabled.get()
 
 
-def stamp_of(headers: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def cache_header_of(headers: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Our header in a task's headers; what isn't ours reads as empty."""
-    stamp = (headers or {}).get(HEADER)
-    return stamp if isinstance(stamp, dict) else {}
+    cache_header = (headers or {}).get(HEADER)
+    return cache_header if isinstance(cache_header, dict) else {}
 
 
 def of_message(headers: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def of_message(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     own = (
         {name: headers[name] for name in declared - _RESERVED if name in headers} if headers else {}
     )
-    carried = stamp_of(headers).get("ctx")
+    carried = cache_header_of(headers).get("ctx")
     return {**own, **carried} if isinstance(carried, dict) else own
 
 
@@ -97,15 +97,15 @@ def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """The context of a call that is about to be made here with these headers."""
     # Here ``lang`` and the like are the caller's; in a message they are Celery's own.
     own = {name: value for name, value in (headers or {}).items() if name in declared}
-    return {**handed_down(), **of_message(headers), **own}
+    return {**inherited_context(), **of_message(headers), **own}
 
 
-def visible(headers: Mapping[str, Any]) -> dict[str, Any]:
+def visible_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Those that a task sees in ``request.headers``: all but names that Celery needs there."""
     return {name: value for name, value in headers.items() if name not in _RESERVED}
 
 
-def handed_down() -> dict[str, Any]:
+def inherited_context() -> dict[str, Any]:
     """What a call made here inherits: the ambient context over that of the running task."""
     inherited: dict[str, Any] = {}
     parent: Task | None = get_current_worker_task()
@@ -115,9 +115,11 @@ def handed_down() -> dict[str, Any]:
     return inherited
 
 
-def passed_on(headers: Mapping[str, Any], stamp: Mapping[str, Any]) -> dict[str, Any]:
+def propagated_context(
+    headers: Mapping[str, Any], cache_header: Mapping[str, Any]
+) -> dict[str, Any]:
     """The context that goes with a message: the call's own headers, over all that it inherits."""
-    inherited = {**handed_down(), **stamp.get("ctx", {})}
+    inherited = {**inherited_context(), **cache_header.get("ctx", {})}
     own = {name: headers[name] for name in inherited.keys() - _RESERVED if name in headers}
     return {**inherited, **own}
 
@@ -127,20 +129,20 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is None:
         return
     carried = headers.get(HEADER)
-    if isinstance(carried, Stamp):
-        stamp: dict[str, Any] = dict(carried)
+    if isinstance(carried, CacheHeader):
+        cache_header: dict[str, Any] = dict(carried)
     else:
         # A retry comes with the headers of its first message; what was seen then is old.
-        old = stamp_of(headers)
+        old = cache_header_of(headers)
         kept = ("mode", "ctx") if headers.get("retries") else ("ctx",)
-        stamp = {name: old[name] for name in kept if name in old}
-        if is_switched_off():  # sent by name, say: no CachedTask has read the mode
-            stamp["mode"] = "bypass"
-    inherited = passed_on(headers, stamp)
+        cache_header = {name: old[name] for name in kept if name in old}
+        if is_disabled():  # sent by name, say: no CachedTask has read the mode
+            cache_header["mode"] = "bypass"
+    inherited = propagated_context(headers, cache_header)
     if inherited:
-        stamp["ctx"] = inherited
-        headers.update({**visible(inherited), **headers})
-    if stamp:
-        headers[HEADER] = stamp
+        cache_header["ctx"] = inherited
+        headers.update({**visible_headers(inherited), **headers})
+    if cache_header:
+        headers[HEADER] = cache_header
     else:
         headers.pop(HEADER, None)

@@ -18,16 +18,16 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from kombu.utils.json import dumps, loads
 
 from ...cache.refresher import VERIFY
-from ...core.call_spec import Spelled, spelled
+from ...core.call_spec import CallSpec, parse_call_spec
 from ...core.events import Fault
 from ...core.space_saving import SpaceSaving
 from ...errors import StoreUnavailable
-from ...stores.warming_store import Aside, capacity_for
+from ...stores.warming_store import WarmingStore, capacity_for
 
 if TYPE_CHECKING:
     from ...cache.outcome import Call
     from ..config.runtime import Runtime
-    from .call_request import Asked
+    from .call_request import CallRequest
 
 #: Seconds that a process counts before it adds that to the counts in Redis.
 FLUSH_EVERY = 5.0
@@ -39,10 +39,10 @@ LOCKED_FOR = 1.0
 MAX_CALL_BYTES = 2_048
 
 #: In the headers of messages that warm: those are no traffic.
-WARM = "taskcache_warm"
+WARM_HEADER = "taskcache_warm"
 
 
-class Tally:
+class HotCallTally:
     """What was counted of one task since the last flush."""
 
     def __init__(self, capacity: int) -> None:
@@ -53,13 +53,13 @@ class Tally:
         # a time limit struck or a process forked, costs the counts of some seconds.
         self._lock = threading.Lock()
 
-    def add(self, key: str, asked: Asked) -> None:
+    def add(self, key: str, call_request: CallRequest) -> None:
         """Count a call, unless another thread is at it."""
         if not self._lock.acquire(blocking=False):
             return
         try:
             if key not in self._calls:
-                self._calls[key] = _text(asked)
+                self._calls[key] = _text(call_request)
             loser = self._counted.add(key)
             if loser is not None:
                 self._calls.pop(loser, None)
@@ -80,37 +80,37 @@ class Tally:
         ]
 
 
-class Notes:
+class HotCallRecorder:
     """The tallies of one cache in this process."""
 
     def __init__(self) -> None:
-        self._tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, HotCallTally] = {}
         _all.add(self)
 
     def forget(self) -> None:
         """Forget what was counted: in a forked child it is the parent's."""
         self._tallies = {}
 
-    def add(self, asked: Asked, call: Call, hot: int, runtime: Runtime) -> None:
+    def add(self, call_request: CallRequest, call: Call, hot: int, runtime: Runtime) -> None:
         """Count a call; what was counted is handed over soon."""
         tally = self._tallies.get(call.task)
         if tally is None:
             tally = self._begin(call.task, hot, runtime)
         try:
-            tally.add(call.key, asked)
+            tally.add(call.key, call_request)
         except BaseException:  # a time limit may have struck between two changes
             self._tallies.pop(call.task, None)
             raise
 
-    def _begin(self, task: str, hot: int, runtime: Runtime) -> Tally:
-        mine = Tally(capacity_for(hot))
+    def _begin(self, task: str, hot: int, runtime: Runtime) -> HotCallTally:
+        mine = HotCallTally(capacity_for(hot))
         timer = threading.Timer(FLUSH_EVERY, self._end, (task, mine, runtime))
         timer.daemon = True
         # First: if a time limit strikes in between, a timer without a tally does no harm.
         timer.start()
         return self._tallies.setdefault(task, mine)
 
-    def _end(self, task: str, tally: Tally, runtime: Runtime) -> None:
+    def _end(self, task: str, tally: HotCallTally, runtime: Runtime) -> None:
         if self._tallies.get(task) is tally:
             self._tallies.pop(task, None)
             _hand_over(task, tally, runtime)
@@ -123,12 +123,12 @@ class Notes:
 
 
 #: Those of all caches of this process.
-_all: WeakSet[Notes] = WeakSet()
+_all: WeakSet[HotCallRecorder] = WeakSet()
 
 
 def _forget_all() -> None:
-    for notes in list(_all):
-        notes.forget()
+    for hot_call_recorder in list(_all):
+        hot_call_recorder.forget()
 
 
 os.register_at_fork(after_in_child=_forget_all)
@@ -136,62 +136,66 @@ os.register_at_fork(after_in_child=_forget_all)
 
 def is_request(headers: Mapping[str, Any] | None, retries: int | None) -> bool:
     """Whether somebody asks for a call with these headers now: it is no retry, and no warming's."""
-    return not retries and WARM not in (headers or ())
+    return not retries and WARM_HEADER not in (headers or ())
 
 
-def note(asked: Asked, call: Call) -> None:
+def record_hot_call(call_request: CallRequest, call: Call) -> None:
     """Count a request for a call, if its task learns which are hot.
 
     Raises nothing but the task's own soft time limit, if that strikes here.
 
     Args:
-        asked: The call as it was made.
+        call_request: The call as it was made.
         call: The call as it was identified.
     """
     warm = call.policy.warm
     if warm is None or warm.hot is None:
         return
     try:
-        cache = asked.task.taskcache()
-        if asked.is_request and asked.mode in ("use", "only", VERIFY) and cache.runtime.is_shared:
-            cache.notes.add(asked, call, warm.hot, cache.runtime)
+        cache = call_request.task.taskcache()
+        if (
+            call_request.is_request
+            and call_request.mode in ("use", "only", VERIFY)
+            and cache.runtime.is_shared
+        ):
+            cache.hot_call_recorder.add(call_request, call, warm.hot, cache.runtime)
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
-        asked.task.taskcache().runtime.observe(Fault(call.task, "note", error))
+        call_request.task.taskcache().runtime.observe(Fault(call.task, "note", error))
 
 
-def _hand_over(task: str, tally: Tally, runtime: Runtime) -> None:
+def _hand_over(task: str, tally: HotCallTally, runtime: Runtime) -> None:
     counted = tally.counted()
-    aside = aside_of(runtime)
+    aside = warming_store_of(runtime)
     if counted and aside is not None:
         with suppress(StoreUnavailable):  # the breaker has told it; counting goes on
             aside.count_hot(task, counted, tally.capacity)
 
 
-def aside_of(runtime: Runtime) -> Aside | None:
+def warming_store_of(runtime: Runtime) -> WarmingStore | None:
     """What warming keeps in the cache's Redis; None when each process has a cache of its own."""
-    return Aside(runtime.store, runtime.settings.namespace) if runtime.is_shared else None
+    return WarmingStore(runtime.store, runtime.settings.namespace) if runtime.is_shared else None
 
 
-def hottest(runtime: Runtime, task: str, number: int) -> list[Spelled]:
+def hottest(runtime: Runtime, task: str, number: int) -> list[CallSpec]:
     """The most requested calls of a task, the first first; what can't be read is left out.
 
     Raises:
         StoreUnavailable: Redis can't be reached.
     """
-    aside, calls = aside_of(runtime), []
+    aside, calls = warming_store_of(runtime), []
     for call in aside.hottest(task, number) if aside else ():
         with suppress(ValueError):
-            calls.append(spelled(loads(call)))
+            calls.append(parse_call_spec(loads(call)))
     return calls
 
 
-def _text(asked: Asked) -> str | None:
+def _text(call_request: CallRequest) -> str | None:
     """A call as it is kept; None for what isn't: messages of this task hold more than JSON does."""
-    call: dict[str, Any] = {"args": list(asked.args), "kwargs": dict(asked.kwargs)}
-    declared = asked.task.taskcache_keyer().policy.vary
-    vary = {name: asked.context[name] for name in declared if name in asked.context}
+    call: dict[str, Any] = {"args": list(call_request.args), "kwargs": dict(call_request.kwargs)}
+    declared = call_request.task.taskcache_keyer().policy.vary
+    vary = {name: call_request.context[name] for name in declared if name in call_request.context}
     if vary:
         call["context"] = vary
     try:

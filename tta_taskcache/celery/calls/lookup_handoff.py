@@ -8,14 +8,14 @@ from typing import Any
 
 from ...core.entry import Position
 from ...core.lease import Lease, Stage
-from .call_request import Seen
+from .call_request import LookupResult
 
 #: Seconds for which a site trusts what the site before has found. A message takes a few
 #: milliseconds to a free worker; one that had to wait is looked up again.
-HAND_OVER = 0.05
+HANDOFF_VALID_FOR = 0.05
 
 #: Seconds that a producer's reservation lasts, which nobody renews: the worker that trusts its look
-#: does so within ``HAND_OVER``, and renews it as its own soon after.
+#: does so within ``HANDOFF_VALID_FOR``, and renews it as its own soon after.
 RESERVED_FOR = 1.0
 
 #: A reservation with no more than this left (s) gives way to a call that a worker has in hand: its
@@ -23,17 +23,17 @@ RESERVED_FOR = 1.0
 OVERTAKEN_AT = 0.5
 
 
-def hand_over(seen: Seen) -> list[Any] | None:
+def to_handoff(lookup: LookupResult) -> list[Any] | None:
     """A miss in the form that travels in our header: time, incarnation, sequence, owner.
 
     Nothing when an equal call is in flight: the next site has to look whether it still is.
     """
-    if seen.position is None or seen.follows:
+    if lookup.position is None or lookup.follows:
         return None
-    return [seen.at, seen.position.incarnation, seen.position.sequence, seen.owner]
+    return [lookup.at, lookup.position.incarnation, lookup.position.sequence, lookup.owner]
 
 
-def take_over(stamp: Mapping[str, Any]) -> Seen | None:
+def read_handoff(cache_header: Mapping[str, Any]) -> LookupResult | None:
     """Read what the site before found, while it is too young for much to have happened since.
 
     It saves a round trip. The log's position is older than the run, so storing with it is safe; and
@@ -41,12 +41,12 @@ def take_over(stamp: Mapping[str, Any]) -> Seen | None:
     stored in the meantime: then it runs as it would have, had it come a moment earlier. Where
     clocks differ, a site looks again, or trusts for longer than it should.
     """
-    match stamp.get("seen"):
+    match cache_header.get("seen"):
         case [int() | float() as at, str() as incarnation, int() as sequence, str() as owner]:
             # A leader's main process renews its lease: it may have waited for the pool.
-            leads = bool(owner) and stamp.get("leads") is True
-            if leads or 0 <= time.time() - at <= HAND_OVER:
+            leads = bool(owner) and cache_header.get("leads") is True
+            if leads or 0 <= time.time() - at <= HANDOFF_VALID_FOR:
                 position = Position(incarnation, sequence)
                 lease = Lease(owner, position, Stage.RESERVED) if owner else None
-                return Seen(None, position=position, at=at, reason="recent", lease=lease)
+                return LookupResult(None, position=position, at=at, reason="recent", lease=lease)
     return None

@@ -18,14 +18,14 @@ from celery.result import AsyncResult
 from ...core.events import Fault
 from ..api.task_cache import cache_of
 from ..calls.call_request import AT_ONCE, is_cached
-from ..sites.producer import AHEAD, Ahead
-from .signature_calls import Step, first_steps, look_at, read_step
+from ..sites.producer import GROUP_PREFETCH, GroupPrefetch
+from .signature_calls import SignatureCall, first_calls, look_up_calls, read_call
 
 #: A signature, its result, and the id of its group, as Celery prepares them.
 Prepared = tuple[Signature, AsyncResult, str]
 
 
-def read_ahead(
+def prefetch_group(
     app: Celery, prepared: Iterable[Prepared], options: Mapping[str, Any]
 ) -> Iterator[Prepared]:
     """Let a group's signatures take along what is stored for them.
@@ -38,7 +38,7 @@ def read_ahead(
     prepared = iter(prepared)
     while batch := list(islice(prepared, AT_ONCE)):
         try:
-            _take_along(app, batch, options)
+            _attach_results(app, batch, options)
         except SoftTimeLimitExceeded:
             raise  # the task's own limit
         except Exception as error:  # noqa: BLE001 - then each call looks for itself (promise F1)
@@ -46,23 +46,23 @@ def read_ahead(
         yield from batch
 
 
-def _take_along(app: Celery, batch: Sequence[Prepared], options: Mapping[str, Any]) -> None:
-    steps: list[tuple[Prepared | None, Step]] = []
+def _attach_results(app: Celery, batch: Sequence[Prepared], options: Mapping[str, Any]) -> None:
+    steps: list[tuple[Prepared | None, SignatureCall]] = []
     for each in batch:
         sig, result, _ = each
         if not is_cached(app.tasks.get(sig.task)):
             # The first step of a workflow finds its answer in L1.
-            steps += [(None, step) for step in first_steps(app, sig)]
+            steps += [(None, step) for step in first_calls(app, sig)]
             continue
-        sig.options[AHEAD] = Ahead(None, result)
-        step = read_step(app, sig, options, claims=True)
+        sig.options[GROUP_PREFETCH] = GroupPrefetch(None, result)
+        step = read_call(app, sig, options, claims=True)
         if step is not None:
             steps.append((each, step))
-    seen = look_at([step for _, step in steps])
-    for (prepared, _), found in zip(steps, seen, strict=True):
+    lookup = look_up_calls([step for _, step in steps])
+    for (prepared, _), found in zip(steps, lookup, strict=True):
         if prepared is not None:
             sig, result, _ = prepared
-            sig.options[AHEAD] = Ahead(found, result)
+            sig.options[GROUP_PREFETCH] = GroupPrefetch(found, result)
 
 
 _apply_tasks = group._apply_tasks
@@ -72,7 +72,7 @@ def _apply_tasks_ahead(
     self: group, tasks: Any, producer: Any = None, app: Any = None, *args: Any, **options: Any
 ) -> Any:
     app = app or self.app
-    return _apply_tasks(self, read_ahead(app, tasks, options), producer, app, *args, **options)
+    return _apply_tasks(self, prefetch_group(app, tasks, options), producer, app, *args, **options)
 
 
 def install() -> None:

@@ -14,9 +14,9 @@ from celery.canvas import signature
 
 from ...core.option_values import Site
 from ..calls import context
-from ..calls.call_request import AT_ONCE, Asked, is_cached
+from ..calls.call_request import AT_ONCE, CallRequest, is_cached
 from ..lookup import read_through
-from ..lookup.lookup import look_all
+from ..lookup.lookup import look_up_all
 
 if TYPE_CHECKING:
     from ..api.cached_task import CachedTask
@@ -63,16 +63,18 @@ def _mapping(
 def _answer_all(mapper: Task, task: CachedTask, calls: list[tuple[Any, ...]]) -> list[Any]:
     request = mapper.request
     headers = context.of_new_call(request.headers)
-    mode = context.stamp_of(request.headers).get("mode", "use")
-    asked = [Asked(task, args, {}, headers, mode) for args in calls]
+    mode = context.cache_header_of(request.headers).get("mode", "use")
+    call_request = [CallRequest(task, args, {}, headers, mode) for args in calls]
     values: list[Any] = []
-    for start in range(0, len(asked), AT_ONCE):
-        batch = asked[start : start + AT_ONCE]
+    for start in range(0, len(call_request), AT_ONCE):
+        batch = call_request[start : start + AT_ONCE]
         # To L1, which knows for how long that may be trusted: runs may take long.
-        look_all(batch, Site.POOL, [None] * len(batch))
+        look_up_all(batch, Site.POOL, [None] * len(batch))
         values.extend(_answer(one, request.id) for one in batch)
     return values
 
 
-def _answer(asked: Asked, task_id: str) -> Any:
-    return read_through.answer_or_run(asked, Site.POOL, lambda: asked.task(*asked.args), task_id)[1]
+def _answer(call_request: CallRequest, task_id: str) -> Any:
+    return read_through.read_through(
+        call_request, Site.POOL, lambda: call_request.task(*call_request.args), task_id
+    )[1]

@@ -13,31 +13,35 @@ from celery.canvas import _chain as Chain  # noqa: N812 - chain() is a function 
 
 from ...core.lease import Claim
 from ...core.option_values import Site
-from ..calls.call_request import AT_ONCE, Asked, Seen, as_sent, is_cached
-from ..lookup.lookup import look_all
-from ..sites.producer import may_answer, read_asked, reserve
+from ..calls.call_request import AT_ONCE, CallRequest, LookupResult, as_sent, is_cached
+from ..lookup.lookup import look_up_all
+from ..sites.producer import claim_reservation, may_answer, read_call_request
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SignatureCall:
     """A call that is about to be made."""
 
-    asked: Asked
+    call_request: CallRequest
     claim: Claim | None = None
 
 
-def look_at(steps: Sequence[Step]) -> list[Seen | None]:
+def look_up_calls(steps: Sequence[SignatureCall]) -> list[LookupResult | None]:
     """Look all of them up in one round trip per node."""
-    return look_all([step.asked for step in steps], Site.PRODUCER, [step.claim for step in steps])
+    return look_up_all(
+        [step.call_request for step in steps], Site.PRODUCER, [step.claim for step in steps]
+    )
 
 
 def prefetch(app: Celery, signatures: Any) -> int:
     """Read what is stored for signatures into L1 (see ``TaskCache.prefetch``)."""
     all_of = signatures if _is_many(signatures) else [signatures]
-    steps = chain.from_iterable(first_steps(app, each) for each in all_of)
+    steps = chain.from_iterable(first_calls(app, each) for each in all_of)
     found = 0
     while batch := list(islice(steps, AT_ONCE)):
-        found += sum(seen is not None and seen.hit is not None for seen in look_at(batch))
+        found += sum(
+            lookup is not None and lookup.hit is not None for lookup in look_up_calls(batch)
+        )
     return found
 
 
@@ -45,24 +49,24 @@ def _is_many(signatures: Any) -> bool:
     return not isinstance(signatures, Mapping) and isinstance(signatures, Iterable)
 
 
-def first_steps(app: Celery, signature: Any) -> Iterator[Step]:
+def first_calls(app: Celery, signature: Any) -> Iterator[SignatureCall]:
     """The calls of cached tasks that a signature makes at once when it is applied."""
     sig = maybe_signature(signature, app)
     if isinstance(sig, (group, chord)):
         # A chord's header is a list or a group.
         header = sig.tasks
         for each in [header] if isinstance(header, Mapping) else header:
-            yield from first_steps(app, each)
+            yield from first_calls(app, each)
     elif isinstance(sig, Chain):
         if sig.tasks:
-            yield from first_steps(app, sig.tasks[0])
-    elif sig is not None and (step := read_step(app, sig, {}, claims=False)) is not None:
+            yield from first_calls(app, sig.tasks[0])
+    elif sig is not None and (step := read_call(app, sig, {}, claims=False)) is not None:
         yield step
 
 
-def read_step(
+def read_call(
     app: Celery, sig: Signature, given: Mapping[str, Any], *, claims: bool
-) -> Step | None:
+) -> SignatureCall | None:
     """The call that a signature makes, if the producer may answer it."""
     task = app.tasks.get(sig.task)
     if not is_cached(task):
@@ -71,8 +75,10 @@ def read_step(
     args, kwargs, options = sig._merge(given.get("args") or (), given.get("kwargs") or {}, more)
     if not may_answer(options):
         return None
-    asked = read_asked(task, args, kwargs, options.get("cache"), options)
-    if asked.mode not in ("use", "only"):
+    call_request = read_call_request(task, args, kwargs, options.get("cache"), options)
+    if call_request.mode not in ("use", "only"):
         return None
-    asked = as_sent(asked, options.get("serializer"))
-    return Step(asked, reserve(asked, sig.options) if claims else None)
+    call_request = as_sent(call_request, options.get("serializer"))
+    return SignatureCall(
+        call_request, claim_reservation(call_request, sig.options) if claims else None
+    )

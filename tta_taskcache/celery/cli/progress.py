@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from ...stores.sweep_commands import Sweeping
+from ...stores.sweep_commands import SweepProgress
 from . import formatting
 from .session import note
 
@@ -15,12 +15,12 @@ from .session import note
 _BAR_WIDTH = 12
 
 
-def share(now: Sweeping) -> float:
+def share(now: SweepProgress) -> float:
     """How much of a round is done, from 0 to 1."""
     return 1.0 if now.is_over else now.visited / max(now.total, now.visited, 1)
 
 
-def figures(now: Sweeping) -> str:
+def figures(now: SweepProgress) -> str:
     """How far a sweep has come, in words."""
     keys = f"{now.visited:,}/{max(now.total, now.visited):,} keys"
     return f"{keys}, {now.dropped:,} dropped, {formatting.size(now.freed)} freed"
@@ -38,7 +38,7 @@ class Quiet:
     def say(self, message: str) -> None:
         """Tell people what happens."""
 
-    def tell(self, now: Sweeping) -> None:
+    def report(self, now: SweepProgress) -> None:
         """Tell them how far it has come."""
 
 
@@ -51,7 +51,7 @@ class Lines(Quiet):
     def say(self, message: str) -> None:
         note(message)
 
-    def tell(self, now: Sweeping) -> None:
+    def report(self, now: SweepProgress) -> None:
         tenth = int(share(now) * 10)
         if tenth != self._told:
             self._told = tenth
@@ -76,7 +76,7 @@ class Bar(Quiet):
     def say(self, message: str) -> None:
         self._bar.console.print(message)
 
-    def tell(self, now: Sweeping) -> None:
+    def report(self, now: SweepProgress) -> None:
         self._bar.update(self._task, completed=share(now), description=figures(now), visible=True)
 
 

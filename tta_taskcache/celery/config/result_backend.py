@@ -44,19 +44,19 @@ def sentinel_url(conf: Any) -> str:
         # Celery uses TLS with the Sentinels only when told so for them.
         options = {"sentinel_ssl": False, **options}
     if isinstance(tls, Mapping):
-        options |= spell(tls)
+        options |= backend_url(tls)
     scheme = "rediss" if tls else "redis"
     place = f"{scheme}+sentinel://{login}{hosts}/{quote(service, safe='')}/{db}"
     return f"{place}?{urlencode(options)}" if options else place
 
 
-def spell(options: Mapping[str, Any]) -> dict[str, Any]:
+def backend_url(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of redis-py's connections as they are spelled in a URL."""
-    spelled = {name: value for name, value in options.items() if value is not None}
-    if "ssl_cert_reqs" in spelled:
-        name = getattr(spelled["ssl_cert_reqs"], "name", spelled["ssl_cert_reqs"])
-        spelled["ssl_cert_reqs"] = str(name).removeprefix("CERT_").lower()
-    return spelled
+    parse_call_spec = {name: value for name, value in options.items() if value is not None}
+    if "ssl_cert_reqs" in parse_call_spec:
+        name = getattr(parse_call_spec["ssl_cert_reqs"], "name", parse_call_spec["ssl_cert_reqs"])
+        parse_call_spec["ssl_cert_reqs"] = str(name).removeprefix("CERT_").lower()
+    return parse_call_spec
 
 
 def _for_sentinels(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _for_sentinels(given: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in given.items()
         if name in _CREDENTIALS or name.startswith("ssl_")
     }
-    return {f"sentinel_{name}": value for name, value in spell(wanted).items()}
+    return {f"sentinel_{name}": value for name, value in backend_url(wanted).items()}
 
 
 def _host(name: str, port: int | None) -> str:

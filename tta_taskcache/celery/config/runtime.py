@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ...cache.engine import Engine
-from ...cache.lease_keeper import Leases
+from ...cache.lease_keeper import LeaseKeeper
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
-from ...cache.single_flight import Flights
+from ...cache.single_flight import SingleFlight
 from ...core.codec import Codecs
 from ...core.events import Event, Evicted
 from ...errors import StoreUnavailable
@@ -19,7 +19,7 @@ from ...observability.logs import LogObserver
 from ...observability.prometheus_metrics import metrics_of
 from ...stores.breaker import Breaker, GuardedStore
 from ...stores.connection import Link
-from ...stores.l1_cache import Near
+from ...stores.l1_cache import L1Cache
 from ...stores.memory_store import MemoryStore
 from ...stores.protocol import Found, Store
 from ...stores.redis_store import RedisStore
@@ -34,8 +34,8 @@ class Runtime:
     settings: Settings
     store: Store
     engine: Engine
-    leases: Leases
-    flights: Flights
+    leases: LeaseKeeper
+    single_flight: SingleFlight
 
     @property
     def is_shared(self) -> bool:
@@ -94,11 +94,11 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
         metrics(event)
         log(event)
 
-    near = Near(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
+    l1 = L1Cache(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
     store: Store
     if settings.url is None:
         store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes)
-        near = Near(0, 0, 0.0)
+        l1 = L1Cache(0, 0, 0.0)
     else:
         redis_store = RedisStore(
             Link(settings.url, settings.timeout),
@@ -107,23 +107,23 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
             patience=settings.timeout,
         )
         store = GuardedStore(redis_store, Breaker(observe))
-    memory = store.entries if isinstance(store, MemoryStore) else near.entries
+    memory = store.entries if isinstance(store, MemoryStore) else l1.entries
     memory.evicted = lambda count: observe(Evicted(count))
     metrics.watch(memory)
     engine = Engine(
-        near=near,
+        l1=l1,
         codecs=codecs,
         observe=observe,
         counters=counters,
         secret=settings.secret.encode(),
-        far_layer="l1" if settings.url is None else "l2",
+        store_layer="l1" if settings.url is None else "l2",
         in_background=settings.url is not None,
     )
-    leases = Leases(
+    leases = LeaseKeeper(
         lambda holdings: run_plan(engine.renew(holdings, settings.lease_ttl), store),
         lambda key, owner: run_plan(engine.release(key, owner), store),
         settings.lease_ttl,
         observe,
     )
     engine.abandon = leases.end
-    return Runtime(settings, store, engine, leases, Flights())
+    return Runtime(settings, store, engine, leases, SingleFlight())

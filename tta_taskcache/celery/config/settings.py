@@ -14,7 +14,7 @@ from celery import Celery
 from ...core.option_values import seconds
 from ...errors import ConfigurationError
 from ...stores.address import ALLOWED, SCHEMES
-from .result_backend import sentinel_url, spell
+from .result_backend import backend_url, sentinel_url
 
 PREFIX = "taskcache_"
 
@@ -152,7 +152,7 @@ def _for_redis_py(url: str, use_ssl: Any) -> str:
         query = {**use_ssl, **query}
     if "virtual_host" in query:
         query["db"] = query.pop("virtual_host")
-    query = spell(query)
+    query = backend_url(query)
     return f"{where}?{urlencode(query)}" if query else where
 
 

@@ -57,30 +57,34 @@ def _on(server: ServerHealth, about: str) -> str:
 
 
 def _version(server: ServerHealth) -> Finding:
-    about, told = _on(server, "Server"), f"{server.product} {server.version}"
+    about, message = _on(server, "Server"), f"{server.product} {server.version}"
     if server.product == "Redis" and server.redis_version < OLDEST:
-        return Finding(about, Level.WRONG, told, "upgrade to Redis 6.2 or newer, or Valkey")
-    return Finding(about, Level.OK, told)
+        return Finding(about, Level.WRONG, message, "upgrade to Redis 6.2 or newer, or Valkey")
+    return Finding(about, Level.OK, message)
 
 
 def _memory(server: ServerHealth, *, shared: bool) -> Finding:
     about, policy = _on(server, "Eviction"), server.policy
     if policy.startswith("allkeys") and shared:
-        told = f"{policy}, and the broker's messages are among the keys: they can be evicted"
+        message = f"{policy}, and the broker's messages are among the keys: they can be evicted"
         remedy = "set maxmemory-policy volatile-lru, and give the cache a Redis of its own"
-        return Finding(about, Level.WRONG, told, remedy)
+        return Finding(about, Level.WRONG, message, remedy)
     if not server.max_memory:
-        told = f"no bound: it may grow until the machine is full ({_mb(server.used_memory)} used)"
+        message = (
+            f"no bound: it may grow until the machine is full ({_mb(server.used_memory)} used)"
+        )
         remedy = "set maxmemory, and maxmemory-policy volatile-lru"
-        return Finding(about, Level.ADVICE, told, remedy)
+        return Finding(about, Level.ADVICE, message, remedy)
     used = f"{_mb(server.used_memory)} of {_mb(server.max_memory)} used, {server.evicted:,} evicted"
     if policy == "noeviction":
-        told = f"noeviction: when full, results aren't stored, and invalidations fail ({used})"
-        return Finding(about, Level.WRONG, told, "set maxmemory-policy volatile-lru")
+        message = f"noeviction: when full, results aren't stored, and invalidations fail ({used})"
+        return Finding(about, Level.WRONG, message, "set maxmemory-policy volatile-lru")
     if policy.startswith("allkeys"):
-        told = f"{policy}: it may evict the invalidation log, and then every entry misses ({used})"
+        message = (
+            f"{policy}: it may evict the invalidation log, and then every entry misses ({used})"
+        )
         remedy = "set maxmemory-policy volatile-lru: entries expire, the log doesn't"
-        return Finding(about, Level.ADVICE, told, remedy)
+        return Finding(about, Level.ADVICE, message, remedy)
     return Finding(about, Level.OK, f"{policy}, {used}")
 
 
@@ -125,53 +129,55 @@ def _replication(server: ServerHealth, wait_replicas: int) -> Iterator[Finding]:
         remedy = "point taskcache_url at its master"
         yield Finding(about, Level.WRONG, "this is a replica: it takes no results", remedy)
     elif server.replicas and not wait_replicas:
-        told = f"{server.replicas} replicas, and nobody waits for them: a failover may lose "
+        message = f"{server.replicas} replicas, and nobody waits for them: a failover may lose "
         remedy = "set taskcache_wait_replicas = 1 if that matters"
-        yield Finding(about, Level.ADVICE, told + "acknowledged invalidations", remedy)
+        yield Finding(about, Level.ADVICE, message + "acknowledged invalidations", remedy)
     elif server.replicas < wait_replicas:
-        told = f"{server.replicas} replicas, and invalidations wait for {wait_replicas}: they fail"
+        message = (
+            f"{server.replicas} replicas, and invalidations wait for {wait_replicas}: they fail"
+        )
         remedy = f"start replicas, or set taskcache_wait_replicas = {server.replicas}"
-        yield Finding(about, Level.WRONG, told, remedy)
+        yield Finding(about, Level.WRONG, message, remedy)
 
 
 def _latency(health: Health, timeout: float) -> Finding:
-    told = (
+    message = (
         f"{health.latency * 1e3:.2f}ms a round trip, {health.slowest * 1e3:.2f}ms the slowest; "
         f"the timeout is {timeout * 1e3:.0f}ms"
     )
     if health.latency > TOO_SLOW * timeout:
         remedy = "put the cache nearer, or raise taskcache_timeout: lookups give up as it is"
-        return Finding("Latency", Level.WRONG, told, remedy)
+        return Finding("Latency", Level.WRONG, message, remedy)
     if health.latency > SLOW * timeout or health.slowest > TOO_SLOW * timeout:
         remedy = "look for slow commands (SLOWLOG), a busy machine, or a long way to Redis"
-        return Finding("Latency", Level.ADVICE, told, remedy)
-    return Finding("Latency", Level.OK, told)
+        return Finding("Latency", Level.ADVICE, message, remedy)
+    return Finding("Latency", Level.OK, message)
 
 
 def _clock(health: Health) -> Finding:
-    told = f"Redis' is {abs(health.clock_offset):.1f}s "
-    told += ("ahead of" if health.clock_offset > 0 else "behind") + " this machine's"
+    message = f"Redis' is {abs(health.clock_offset):.1f}s "
+    message += ("ahead of" if health.clock_offset > 0 else "behind") + " this machine's"
     if abs(health.clock_offset) > CLOCKS_APART:
         remedy = "synchronize the clocks (NTP): entries expire in time, but ages look wrong"
-        return Finding("Clock", Level.ADVICE, told, remedy)
-    return Finding("Clock", Level.OK, told)
+        return Finding("Clock", Level.ADVICE, message, remedy)
+    return Finding("Clock", Level.OK, message)
 
 
 def _log(log: LogHealth) -> Finding:
     if not log.incarnation:
         return Finding("Log", Level.OK, "none yet: it begins with the first lookup")
-    told = f"{log.sequence:,} invalidations and refreshes, {log.bans} patterns in force"
+    message = f"{log.sequence:,} invalidations and refreshes, {log.bans} patterns in force"
     if log.expires:
         remedy = "find out who sets it, and PERSIST the key: when it is gone, every entry misses"
-        return Finding("Log", Level.WRONG, f"{told}; it has an expiry", remedy)
+        return Finding("Log", Level.WRONG, f"{message}; it has an expiry", remedy)
     if log.newest != log.sequence:
         remedy = "find out who deletes or writes our keys; the next invalidation mends it"
-        told += f"; its stream ends at {log.newest:,}: memories can't follow it"
-        return Finding("Log", Level.WRONG, told, remedy)
+        message += f"; its stream ends at {log.newest:,}: memories can't follow it"
+        return Finding("Log", Level.WRONG, message, remedy)
     if log.bans > MANY_BANS:
         remedy = "invalidate by tag: with more than 256 the oldest end everything older than them"
-        return Finding("Log", Level.ADVICE, told, remedy)
-    return Finding("Log", Level.OK, told)
+        return Finding("Log", Level.ADVICE, message, remedy)
+    return Finding("Log", Level.OK, message)
 
 
 def _broker(facts: Facts) -> Finding:
@@ -202,17 +208,21 @@ def _serializers(facts: Facts) -> Iterator[Finding]:
         if name and name not in facts.codecs
     }
     if missing:
-        told = f"{', '.join(sorted(missing))} isn't there: results aren't stored"
-        yield Finding("Serializer", Level.WRONG, told, "install what kombu needs for it")
+        message = f"{', '.join(sorted(missing))} isn't there: results aren't stored"
+        yield Finding("Serializer", Level.WRONG, message, "install what kombu needs for it")
     if unsafe and not facts.settings.secret:
-        told = f"{', '.join(sorted(unsafe))}: {', '.join(sorted(set(unsafe.values())))}, unsigned: "
+        message = (
+            f"{', '.join(sorted(unsafe))}: {', '.join(sorted(set(unsafe.values())))}, unsigned: "
+        )
         remedy = "set taskcache_secret, or use json"
-        told += "whoever can write to Redis can run code in workers"
-        yield Finding("Serializer", Level.WRONG, told, remedy)
+        message += "whoever can write to Redis can run code in workers"
+        yield Finding("Serializer", Level.WRONG, message, remedy)
     elif facts.result_serializer != "json":
-        told = f"results are {facts.result_serializer}, entries JSON: what JSON would change isn't "
+        message = (
+            f"results are {facts.result_serializer}, entries JSON: what JSON would change isn't "
+        )
         remedy = "name a cache_serializer for tasks that return tuples or integer keys"
-        yield Finding("Serializer", Level.ADVICE, f"{told}stored", remedy)
+        yield Finding("Serializer", Level.ADVICE, f"{message}stored", remedy)
     elif not missing:
         used = sorted({policy.serializer for policy in facts.policies.values()})
         yield Finding("Serializer", Level.OK, ", ".join(used) or "no task is cached")
@@ -223,24 +233,24 @@ def _workers(facts: Facts) -> Iterator[Finding]:
         remedy = "start one, or wait longer (--timeout)"
         yield Finding("Workers", Level.ADVICE, "none has answered", remedy)
     here = facts.settings.namespace
-    for name, told in sorted(facts.workers.items()):
+    for name, message in sorted(facts.workers.items()):
         about = f"Worker {name}"
-        if told is None:
+        if message is None:
             remedy = "install this version of tta_taskcache there, and restart it"
             yield Finding(about, Level.WRONG, "doesn't know of a cache", remedy)
-        elif differs := [n for n, value in facts.versions.items() if told.get(n) != value]:
-            texts = (f"{n} {told.get(n)} (here {facts.versions[n]})" for n in differs)
+        elif differs := [n for n, value in facts.versions.items() if message.get(n) != value]:
+            texts = (f"{n} {message.get(n)} (here {facts.versions[n]})" for n in differs)
             remedy = "install the same version everywhere: formats that differ share no entries"
             yield Finding(about, Level.WRONG, ", ".join(texts), remedy)
-        elif (told["store"], told["settings"]["namespace"]) != (facts.store, here):
-            text = f"uses {told['store']}, namespace {told['settings']['namespace']}"
+        elif (message["store"], message["settings"]["namespace"]) != (facts.store, here):
+            text = f"uses {message['store']}, namespace {message['settings']['namespace']}"
             remedy = f"give it the same taskcache_url and namespace: here {facts.store}, {here}"
             yield Finding(about, Level.WRONG, text, remedy)
-        elif told["circuit"] == "open":
+        elif message["circuit"] == "open":
             remedy = "look at its log for why, and at its way to Redis"
             yield Finding(about, Level.WRONG, "doesn't reach Redis: tasks run uncached", remedy)
-        elif told["disabled"]:
+        elif message["disabled"]:
             remedy = "celery -A proj control taskcache_enable"
             yield Finding(about, Level.ADVICE, "was told to leave the cache alone", remedy)
         else:
-            yield Finding(about, Level.OK, f"version {told['version']}, {told['store']}")
+            yield Finding(about, Level.OK, f"version {message['version']}, {message['store']}")

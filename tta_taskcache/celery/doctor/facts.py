@@ -33,7 +33,7 @@ class Finding:
 
     about: str
     level: Level
-    told: str
+    message: str
     remedy: str = ""
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from ...cache.outcome import Call
 from ...core.events import Fault
-from ..calls.call_request import Asked
+from ..calls.call_request import CallRequest
 
 
-def send_refresh(asked: Asked, call: Call) -> None:
+def schedule_refresh(call_request: CallRequest, call: Call) -> None:
     """Send a call once more, to run unless its result has become fresh meanwhile. Never raises."""
-    task, policy = asked.task, call.policy
+    task, policy = call_request.task, call.policy
     try:
         task.apply_async(
-            list(asked.args),
-            dict(asked.kwargs),
+            list(call_request.args),
+            dict(call_request.kwargs),
             cache="revalidate",
-            headers=dict(asked.context),
+            headers=dict(call_request.context),
             ignore_result=True,
             add_to_parent=False,
             # Later nobody is served the stale result any more: then the next call runs anyway.

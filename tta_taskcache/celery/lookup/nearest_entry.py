@@ -36,7 +36,7 @@ class Nearest:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class NearestSearch:
     """A search for the nearest.
 
     Attributes:
@@ -59,7 +59,7 @@ class Search:
         )
 
 
-def search(runtime: Runtime, task: str, about: Sequence[str], own: str) -> Search:
+def find_nearest(runtime: Runtime, task: str, about: Sequence[str], own: str) -> NearestSearch:
     """Compare a call with the entries of its task, within bounds.
 
     Args:
@@ -81,7 +81,7 @@ def search(runtime: Runtime, task: str, about: Sequence[str], own: str) -> Searc
             if entry.task != task or entry.key in seen:
                 continue
             if len(seen) == MAX_ENTRIES:
-                return Search(best[2] if best else None, len(seen), is_complete=False)
+                return NearestSearch(best[2] if best else None, len(seen), is_complete=False)
             seen.add(entry.key)
             differs = traits.differences(about, own, entry.traits)
             if not differs:
@@ -92,5 +92,5 @@ def search(runtime: Runtime, task: str, about: Sequence[str], own: str) -> Searc
                 best = many, age, Nearest(entry.key, differs, age, entry.task_id)
         cursor = batch.cursor
         if not cursor:
-            return Search(best[2] if best else None, len(seen))
-    return Search(best[2] if best else None, len(seen), is_complete=False)
+            return NearestSearch(best[2] if best else None, len(seen))
+    return NearestSearch(best[2] if best else None, len(seen), is_complete=False)

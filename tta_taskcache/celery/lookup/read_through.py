@@ -18,27 +18,27 @@ from ...cache.plan import Plan
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls.cached_errors import value_of
-from ..calls.call_request import Asked, Seen
+from ..calls.call_request import CallRequest, LookupResult
 from ..calls.lookup_handoff import OVERTAKEN_AT
-from .lookup import Start, look
-from .run_and_store import compute
+from .lookup import LookupHints, look_up
+from .run_and_store import run_and_store
 
 #: Keys that are being computed further up: a computation that asks for itself doesn't wait.
 _leading: ContextVar[frozenset[str]] = ContextVar("taskcache_leading", default=frozenset())
 
 
-def answer_or_run(
-    asked: Asked, site: Site | None, run: Callable[[], Any], task_id: str | None
-) -> tuple[Seen, Any]:
+def read_through(
+    call_request: CallRequest, site: Site | None, run: Callable[[], Any], task_id: str | None
+) -> tuple[LookupResult, Any]:
     """Return the stored result of a call, or run it here and store what it returns.
 
     Args:
-        asked: The call.
+        call_request: The call.
         site: Where; None for ``task.cache``.
         run: Its body.
         task_id: Id of the task that runs, if one does.
     """
-    runtime = asked.task.taskcache().runtime
+    runtime = call_request.task.taskcache().runtime
     claim = Claim(
         owner=uuid4().hex, stage=Stage.RUNNING, ttl=runtime.leases.ttl, overtakes=OVERTAKEN_AT
     )
@@ -49,45 +49,45 @@ def answer_or_run(
         if call.key in _leading.get():
             return runtime.engine.look(call, where)
         key = call.key
-        return runtime.flights.lead_or_follow(runtime.engine, call, where, claim)
+        return runtime.single_flight.lead_or_follow(runtime.engine, call, where, claim)
 
     try:
-        seen = look(asked, site, Start(claim=claim, plan=plan))
+        lookup = look_up(call_request, site, LookupHints(claim=claim, plan=plan))
     except BaseException:
         # A time limit struck: whether the lease was given isn't known.
         runtime.leases.end(key, claim.owner)
         raise
-    if seen.hit is not None:
-        return seen, value_of(asked.task.taskcache_keyer().policy, seen.hit)
+    if lookup.hit is not None:
+        return lookup, value_of(call_request.task.taskcache_keyer().policy, lookup.hit)
 
-    def run_and_store() -> Any:
-        return compute(asked, seen, run, task_id, site=site)
+    def run_here() -> Any:
+        return run_and_store(call_request, lookup, run, task_id, site=site)
 
-    return seen, _lead(asked, seen, run_and_store) if seen.owner else run_and_store()
+    return lookup, _lead(call_request, lookup, run_here) if lookup.owner else run_here()
 
 
-def _lead(asked: Asked, seen: Seen, run_and_store: Callable[[], Any]) -> Any:
+def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[], Any]) -> Any:
     """Compute while equal calls wait. Whatever comes of it, they don't wait for longer."""
-    runtime = asked.task.taskcache().runtime
-    key = seen.call.key if seen.call else ""
+    runtime = call_request.task.taskcache().runtime
+    key = lookup.call.key if lookup.call else ""
     computation = _Computation()
-    bell, returned, outer = None, False, _leading.get()
+    wakeup, returned, outer = None, False, _leading.get()
     try:
-        bell = runtime.flights.begin(key)
+        wakeup = runtime.single_flight.begin(key)
         _leading.set(outer | {key})
         renew_in = runtime.leases.ttl / RENEWALS
-        runtime.leases.hold(key, seen.owner, computation.progress(), renew_in=renew_in)
-        value = run_and_store()
+        runtime.leases.hold(key, lookup.owner, computation.progress(), renew_in=renew_in)
+        value = run_here()
         returned = True
         return value
     finally:
         if returned:
-            runtime.leases.let_go(seen.owner)
+            runtime.leases.let_go(lookup.owner)
         else:
-            runtime.leases.end(key, seen.owner)
+            runtime.leases.end(key, lookup.owner)
         _leading.set(outer)
-        if bell is not None:
-            runtime.flights.end(key, bell)
+        if wakeup is not None:
+            runtime.single_flight.end(key, wakeup)
 
 
 class _Computation:

@@ -12,14 +12,14 @@ from ...core.events import Fault
 from ...core.option_values import Site
 from ...errors import UncacheableCall
 from ..calls import cached_errors
-from ..calls.call_request import DIRECT, REFRESH, Asked, Seen, with_traits
+from ..calls.call_request import DIRECT, REFRESH, CallRequest, LookupResult, with_traits
 from . import verification
-from .verification import UNDECIDED
+from .verification import WITHOUT_RESULT
 
 
-def compute(
-    asked: Asked,
-    seen: Seen,
+def run_and_store(
+    call_request: CallRequest,
+    lookup: LookupResult,
     run: Callable[[], Any],
     task_id: str | None,
     *,
@@ -32,47 +32,52 @@ def compute(
     result stands in for it, within ``cache_stale_if_error``.
 
     Args:
-        asked: The call.
-        seen: What was seen of it.
+        call_request: The call.
+        lookup: What was seen of it.
         run: Its body.
         task_id: Id of the task that runs.
         site: Where.
         refused: Says, after the run, why its result isn't to be stored, if so.
     """
-    if seen.instead is not None:
-        return verification.run_anyway(asked, seen, seen.instead, run)
-    seen = _noted(asked, seen)
+    if lookup.instead is not None:
+        return verification.run_and_compare(call_request, lookup, lookup.instead, run)
+    lookup = _with_traits(call_request, lookup)
     started = monotonic()
     try:
         value = run()
-    except UNDECIDED:
+    except WITHOUT_RESULT:
         raise
     except Exception as error:
         stale = _recover(
-            asked, seen, error, run_seconds=monotonic() - started, task_id=task_id, site=site
+            call_request,
+            lookup,
+            error,
+            run_seconds=monotonic() - started,
+            task_id=task_id,
+            site=site,
         )
         if stale is None:
             raise
-        return cached_errors.value_of(asked.task.taskcache_keyer().policy, stale)
+        return cached_errors.value_of(call_request.task.taskcache_keyer().policy, stale)
     run_seconds = monotonic() - started
-    cost = verification.told(asked, seen, value, run_seconds)
-    _store(asked, seen, value, run_seconds, task_id, cost=cost, refused=refused())
+    cost = verification.record_run(call_request, lookup, value, run_seconds)
+    _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=refused())
     return value
 
 
-def _noted(asked: Asked, seen: Seen) -> Seen:
+def _with_traits(call_request: CallRequest, lookup: LookupResult) -> LookupResult:
     """With what the entry keeps of the call, from before the run: that may change its arguments."""
-    if seen.call is None or seen.position is None:
-        return seen
+    if lookup.call is None or lookup.position is None:
+        return lookup
     try:
-        return replace(seen, call=with_traits(asked, seen.call))
+        return replace(lookup, call=with_traits(call_request, lookup.call))
     except UncacheableCall:  # an argument has changed since it was looked up
-        return seen
+        return lookup
 
 
 def _recover(
-    asked: Asked,
-    seen: Seen,
+    call_request: CallRequest,
+    lookup: LookupResult,
     error: Exception,
     *,
     run_seconds: float,
@@ -80,25 +85,25 @@ def _recover(
     site: Site | None,
 ) -> Hit | None:
     """Remember a failure, or find what stands in for it. Never raises."""
-    call, runtime = seen.call, asked.task.taskcache().runtime
+    call, runtime = lookup.call, call_request.task.taskcache().runtime
     if call is None:
         return None
     try:
         seconds = call.policy.remembered_for(error)
         if seconds is not None:
             stored = cached_errors.stored_form(error)
-            _store(asked, seen, stored, run_seconds, task_id, remember_for=seconds)
-        elif call.policy.stale_if_error and asked.mode == "use":
+            _store(call_request, lookup, stored, run_seconds, task_id, remember_for=seconds)
+        elif call.policy.stale_if_error and call_request.mode == "use":
             where = site.value if site is not None else DIRECT
-            return runtime.run(runtime.engine.fall_back(call, where, seen.owner))
+            return runtime.run(runtime.engine.find_stale_if_error(call, where, lookup.owner))
     except Exception as fault:  # noqa: BLE001 - the task's own error is what counts (promise F1)
-        runtime.observe(Fault(asked.task.name, "recover", fault))
+        runtime.observe(Fault(call_request.task.name, "recover", fault))
     return None
 
 
 def _store(
-    asked: Asked,
-    seen: Seen,
+    call_request: CallRequest,
+    lookup: LookupResult,
     value: Any,
     run_seconds: float,
     task_id: str | None,
@@ -110,8 +115,8 @@ def _store(
     """Store what came of a run, if its call can be cached. Never raises.
 
     Args:
-        asked: The call.
-        seen: What was seen of it before it ran.
+        call_request: The call.
+        lookup: What was seen of it before it ran.
         value: What is to be stored.
         run_seconds: How long it took.
         task_id: Id of the task that ran.
@@ -119,24 +124,24 @@ def _store(
         refused: Why it isn't to be stored, if so.
         remember_for: Seconds, when it is an exception to be remembered.
     """
-    runtime, call = asked.task.taskcache().runtime, seen.call
+    runtime, call = call_request.task.taskcache().runtime, lookup.call
     if call is None:
         return
     try:
         if refused:
-            runtime.run(runtime.engine.refuse(call, seen.owner, refused))
+            runtime.run(runtime.engine.refuse(call, lookup.owner, refused))
             return
         fill = runtime.engine.fill(
             call,
-            seen.position,
+            lookup.position,
             value,
             run_seconds=run_seconds,
             task_id=task_id,
             cost=cost,
-            owner=seen.owner,
-            replaces=seen.reason == REFRESH,
+            owner=lookup.owner,
+            replaces=lookup.reason == REFRESH,
             remember_for=remember_for,
         )
         runtime.run(fill)
     except Exception as error:  # noqa: BLE001 - the task has run: even its time limit comes too late
-        runtime.observe(Fault(asked.task.name, "fill", error))
+        runtime.observe(Fault(call_request.task.name, "fill", error))

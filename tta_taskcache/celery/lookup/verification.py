@@ -13,35 +13,39 @@ from ...cache.refresher import VERIFY
 from ...core.differences import differences
 from ...core.events import Fault, Ran, Verified
 from ...errors import EntryError, StoreUnavailable, UnserializableResult
-from ..calls.call_request import Asked, Seen
+from ..calls.call_request import CallRequest, LookupResult
 from ..config.runtime import Runtime
 
 #: How a task says that it is neither done nor failed.
-UNDECIDED = (Retry, Ignore, Reject)
+WITHOUT_RESULT = (Retry, Ignore, Reject)
 
 
-def told(asked: Asked, seen: Seen, value: Any, run_seconds: float) -> float:
+def record_run(
+    call_request: CallRequest, lookup: LookupResult, value: Any, run_seconds: float
+) -> float:
     """Tell the observers of a run that has returned. Never raises.
 
     Returns:
         What it cost; 0 when the task's ``cache_cost`` can't say.
     """
-    task, runtime = asked.task, asked.task.taskcache().runtime
+    task, runtime = call_request.task, call_request.task.taskcache().runtime
     cost = 0.0
     try:
         cost = task.taskcache_keyer().policy.cost_of(value)
     except Exception as error:  # noqa: BLE001 - the user's function; the task has run (promise F1)
         runtime.observe(Fault(task.name, "cost", error))
-    runtime.observe(Ran(task.name, seen.call.key if seen.call else None, run_seconds, cost))
+    runtime.observe(Ran(task.name, lookup.call.key if lookup.call else None, run_seconds, cost))
     return cost
 
 
-def run_anyway(asked: Asked, seen: Seen, stored: Hit, run: Callable[[], Any]) -> Any:
+def run_and_compare(
+    call_request: CallRequest, lookup: LookupResult, stored: Hit, run: Callable[[], Any]
+) -> Any:
     """Run a call, and compare what it returns with what is stored.
 
     Args:
-        asked: The call.
-        seen: What was seen of it.
+        call_request: The call.
+        lookup: What was seen of it.
         stored: What it could have been answered with.
         run: Its body.
 
@@ -49,18 +53,18 @@ def run_anyway(asked: Asked, seen: Seen, stored: Hit, run: Callable[[], Any]) ->
         What the run has returned. If that fails and the call was only to be verified: what is
         stored, as if nothing had been verified.
     """
-    runtime, call = asked.task.taskcache().runtime, seen.call
+    runtime, call = call_request.task.taskcache().runtime, lookup.call
     started = monotonic()
     try:
         value = run()
-    except UNDECIDED:
+    except WITHOUT_RESULT:
         raise
     except Exception:
-        if seen.reason != VERIFY:
+        if lookup.reason != VERIFY:
             raise
-        runtime.observe(Verified(asked.task.name, stored.entry.key, "failed"))
+        runtime.observe(Verified(call_request.task.name, stored.entry.key, "failed"))
         return stored.value
-    told(asked, seen, value, monotonic() - started)
+    record_run(call_request, lookup, value, monotonic() - started)
     if call is not None and stored.can_be_verified:
         try:
             runtime.observe(_compare(runtime, call, stored, value))

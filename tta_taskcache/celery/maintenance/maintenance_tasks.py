@@ -14,8 +14,8 @@ from kombu.exceptions import OperationalError
 
 from ...cache import sweeping
 from ...errors import StoreUnavailable
-from ...observability.logs import said
-from ...stores.sweep_commands import Sweeping
+from ...observability.logs import log_fields
+from ...stores.sweep_commands import SweepProgress
 from ..config.runtime import Runtime
 from ..warming import schedules, warm_outcomes, warm_task
 
@@ -68,7 +68,7 @@ def register(
     @app.task(name=SWEEP, bind=True, ignore_result=True, **_PERSISTENT)
     def sweep(self: Task, so_far: dict[str, Any] | None = None) -> None:
         """Go on with a sweep for a while, then send the rest as another message."""
-        cache, now = runtime(), Sweeping(**(so_far or {}))
+        cache, now = runtime(), SweepProgress(**(so_far or {}))
         until = monotonic() + SLICE
         while not now.is_over and monotonic() < until:
             now = cache.run(sweeping.batch(cache.engine, now))
@@ -91,14 +91,14 @@ def queue_invalidation(app: Celery, names: tuple[str, ...], keys: tuple[str, ...
         return task.apply_async((names, keys), ignore_result=True)
 
 
-def ask_for_sweep(app: Celery, runtime: Runtime) -> None:
+def request_sweep(app: Celery, runtime: Runtime) -> None:
     """Have a worker give back the memory of what was invalidated, which has ended without that."""
     try:
-        if runtime.run(sweeping.ask()):
+        if runtime.run(sweeping.request()):
             _send_sweep(app, runtime)
     except (StoreUnavailable, OperationalError) as error:
         message = "what was invalidated keeps its memory until it expires: %s"
-        logger.warning(message, error, extra=said("NoSweep", cause=error))
+        logger.warning(message, error, extra=log_fields("NoSweep", cause=error))
 
 
 def _send_sweep(app: Celery, runtime: Runtime) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cached_errors import value_of
-from ..calls.call_request import Asked, Mode
-from ..calls.lookup_handoff import take_over
+from ..calls.call_request import CallRequest, Mode
+from ..calls.lookup_handoff import read_handoff
 from ..lookup import read_through
-from ..lookup.lookup import Start, look
-from ..lookup.run_and_store import compute
+from ..lookup.lookup import LookupHints, look_up
+from ..lookup.run_and_store import run_and_store
 from . import task_events
 from .completion import answer_to
 
@@ -44,26 +44,26 @@ def answer_or_run(
     if answer is not None:  # another site has found it and is completing the call
         return value_of(policy, answer)
     headers = request.headers
-    stamp = context.stamp_of(headers)
-    mode: Mode = stamp.get("mode", "use")
+    cache_header = context.cache_header_of(headers)
+    mode: Mode = cache_header.get("mode", "use")
     asks = hot_calls.is_request(headers, request.retries)
     if request.is_eager:
-        asked = Asked(task, args, kwargs, context.of_new_call(headers), mode, asks)
-        seen, value = read_through.answer_or_run(
-            asked, Site.POOL, lambda: run(*args, **kwargs), request.id
+        call_request = CallRequest(task, args, kwargs, context.of_new_call(headers), mode, asks)
+        lookup, value = read_through.read_through(
+            call_request, Site.POOL, lambda: run(*args, **kwargs), request.id
         )
-        if isinstance(stamp, context.Stamp):
-            stamp.status = seen.status(Site.POOL)
+        if isinstance(cache_header, context.CacheHeader):
+            cache_header.status = lookup.status(Site.POOL)
         return value
-    asked = Asked(task, args, kwargs, context.of_message(headers), mode, asks)
-    seen = look(asked, Site.POOL, Start(handed_over=take_over(stamp)))
-    if seen.hit is not None:
-        if stamp.get(task_events.WANTED):
-            task_events.tell_of_pool(task, seen.hit)
-        return value_of(policy, seen.hit)
-    return compute(
-        asked,
-        seen,
+    call_request = CallRequest(task, args, kwargs, context.of_message(headers), mode, asks)
+    lookup = look_up(call_request, Site.POOL, LookupHints(handoff=read_handoff(cache_header)))
+    if lookup.hit is not None:
+        if cache_header.get(task_events.WANTED):
+            task_events.send_pool_event(task, lookup.hit)
+        return value_of(policy, lookup.hit)
+    return run_and_store(
+        call_request,
+        lookup,
         lambda: run(*args, **kwargs),
         request.id,
         site=Site.POOL,

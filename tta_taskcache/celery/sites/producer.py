@@ -18,11 +18,11 @@ from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ...errors import CacheMiss
 from ..calls import context, hot_calls
-from ..calls.call_request import Asked, Mode, Seen, as_sent, read_mode
-from ..calls.lookup_handoff import RESERVED_FOR, hand_over
-from ..lookup.lookup import Start, look
+from ..calls.call_request import CallRequest, LookupResult, Mode, as_sent, read_mode
+from ..calls.lookup_handoff import RESERVED_FOR, to_handoff
+from ..lookup.lookup import LookupHints, look_up
 from .completion import Request, complete_here, in_a_loop, request_for
-from .task_events import tell_of_producer
+from .task_events import send_producer_event
 
 if TYPE_CHECKING:
     from ..api.cached_task import CachedTask
@@ -31,65 +31,72 @@ if TYPE_CHECKING:
 Send = Callable[..., AsyncResult]
 Options = dict[str, Any]
 
-#: The option that carries an ``Ahead``.
-AHEAD = "taskcache_ahead"
+#: The option that carries an ``GroupPrefetch``.
+GROUP_PREFETCH = "taskcache_ahead"
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class GroupPrefetch:
     """What is known of a call before it is made: its group was looked up together.
 
     Attributes:
-        seen: What was found; None when the call has to look by itself.
+        lookup: What was found; None when the call has to look by itself.
         result: The result that the group keeps.
     """
 
-    seen: Seen | None
+    lookup: LookupResult | None
     result: AsyncResult
 
 
-def apply_cached(asked: Asked, send: Send, options: Options) -> AsyncResult:
+def apply_cached(call_request: CallRequest, send: Send, options: Options) -> AsyncResult:
     """``CachedTask.apply_async``: answer the call, or send it.
 
     Args:
-        asked: The call.
+        call_request: The call.
         send: Celery's own ``apply_async``.
         options: All other options it was made with.
 
     Raises:
         CacheMiss: The mode is ``"only"``, and there is no entry.
     """
-    task = asked.task
-    ahead: Ahead | None = options.pop(AHEAD, None)
-    stamp = _stamp(asked)
-    seen = Seen(None, reason="later")
+    task = call_request.task
+    group_prefetch: GroupPrefetch | None = options.pop(GROUP_PREFETCH, None)
+    cache_header = _cache_header(call_request)
+    lookup = LookupResult(None, reason="later")
     # An eager call gets its answer at the pool site, in this process.
-    eager = task.app.conf.task_always_eager and asked.mode != "only"
+    eager = task.app.conf.task_always_eager and call_request.mode != "only"
     if not eager and may_answer(options):
-        asked = as_sent(asked, options.get("serializer"))
-        known = ahead.seen if ahead is not None else None
-        start = Start(known=known, claim=reserve(asked, options))
-        seen = look(asked, Site.PRODUCER, start)
-        if seen.hit is not None:
-            return _answer(asked, stamp, options, seen, hit=seen.hit, ahead=ahead)
-        if seen.reason == VERIFY:
-            stamp["mode"] = VERIFY
+        call_request = as_sent(call_request, options.get("serializer"))
+        known = group_prefetch.lookup if group_prefetch is not None else None
+        start = LookupHints(known=known, claim=claim_reservation(call_request, options))
+        lookup = look_up(call_request, Site.PRODUCER, start)
+        if lookup.hit is not None:
+            return _answer(
+                call_request,
+                cache_header,
+                options,
+                lookup,
+                hit=lookup.hit,
+                group_prefetch=group_prefetch,
+            )
+        if lookup.reason == VERIFY:
+            cache_header["mode"] = VERIFY
         # A memory of its own says nothing of a worker's: positions there are of another log.
-        if task.taskcache().runtime.is_shared and (noted := hand_over(seen)):
-            stamp["seen"] = noted
-    if asked.mode == "only":
-        raise CacheMiss(f"task {task.name!r}: nothing to answer with ({seen.reason})")
-    options["headers"] = _headers(asked, options, stamp)
-    result = send(asked.args, asked.kwargs, **options)
-    result.cache_status = stamp.status or seen.status(Site.PRODUCER)
-    if ahead is not None:
-        ahead.result.cache_status = result.cache_status
+        if task.taskcache().runtime.is_shared and (noted := to_handoff(lookup)):
+            cache_header["seen"] = noted
+    if call_request.mode == "only":
+        raise CacheMiss(f"task {task.name!r}: nothing to answer with ({lookup.reason})")
+    options["headers"] = _headers(call_request, options, cache_header)
+    result = send(call_request.args, call_request.kwargs, **options)
+    result.cache_status = cache_header.status or lookup.status(Site.PRODUCER)
+    if group_prefetch is not None:
+        group_prefetch.result.cache_status = result.cache_status
     return result
 
 
-def read_asked(
+def read_call_request(
     task: CachedTask, args: Any, kwargs: Any, mode: Mode | None, options: Options
-) -> Asked:
+) -> CallRequest:
     """Make sense of what ``apply_async`` was given.
 
     A retry keeps the mode of its first message, and inside ``disabled()`` the mode is bypass: the
@@ -100,36 +107,38 @@ def read_asked(
     """
     headers = options.get("headers")
     # Only of a retry: a task may pass its own headers on to other calls.
-    kept = context.stamp_of(headers).get("mode") if options.get("retries") else None
+    kept = context.cache_header_of(headers).get("mode") if options.get("retries") else None
     read = read_mode(mode or kept or "use")
-    if read != "only" and context.is_switched_off():
+    if read != "only" and context.is_disabled():
         read = "bypass"
     asks = hot_calls.is_request(headers, options.get("retries"))
-    return Asked(task, args or (), kwargs or {}, context.of_new_call(headers), read, asks)
+    return CallRequest(task, args or (), kwargs or {}, context.of_new_call(headers), read, asks)
 
 
-def reserve(asked: Asked, options: Options) -> Claim | None:
+def claim_reservation(call_request: CallRequest, options: Options) -> Claim | None:
     """Ask for the lease on behalf of the message that is sent if there is no answer."""
-    if asked.mode == "only" or not asked.task.taskcache().runtime.is_shared:
+    if call_request.mode == "only" or not call_request.task.taskcache().runtime.is_shared:
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
     return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
 
 
-def _stamp(asked: Asked) -> context.Stamp:
-    stamp = context.Stamp()
-    if asked.mode in ("refresh", "bypass", "revalidate"):
-        stamp["mode"] = asked.mode
-    declared = asked.task.taskcache_keyer().policy.vary
-    vary = {name: asked.context[name] for name in declared if name in asked.context}
+def _cache_header(call_request: CallRequest) -> context.CacheHeader:
+    cache_header = context.CacheHeader()
+    if call_request.mode in ("refresh", "bypass", "revalidate"):
+        cache_header["mode"] = call_request.mode
+    declared = call_request.task.taskcache_keyer().policy.vary
+    vary = {name: call_request.context[name] for name in declared if name in call_request.context}
     if vary:
-        stamp["ctx"] = vary
-    return stamp
+        cache_header["ctx"] = vary
+    return cache_header
 
 
-def _headers(asked: Asked, options: Options, stamp: Mapping[str, Any]) -> dict[str, Any]:
+def _headers(
+    call_request: CallRequest, options: Options, cache_header: Mapping[str, Any]
+) -> dict[str, Any]:
     own = options.get("headers") or {}
-    return {**context.visible(asked.context), **own, context.HEADER: stamp}
+    return {**context.visible_headers(call_request.context), **own, context.HEADER: cache_header}
 
 
 def may_answer(options: Mapping[str, Any]) -> bool:
@@ -148,36 +157,36 @@ def may_answer(options: Mapping[str, Any]) -> bool:
 
 
 def _answer(
-    asked: Asked,
-    stamp: context.Stamp,
+    call_request: CallRequest,
+    cache_header: context.CacheHeader,
     options: Options,
-    seen: Seen,
+    lookup: LookupResult,
     *,
     hit: Hit,
-    ahead: Ahead | None,
+    group_prefetch: GroupPrefetch | None,
 ) -> AsyncResult:
-    task = asked.task
+    task = call_request.task
     task_id = options.get("task_id") or uuid()
     # What on_publish would have put on the message.
-    stamp["ctx"] = context.passed_on(options.get("headers") or {}, stamp)
-    options["headers"] = _headers(asked, options, dict(stamp))
+    cache_header["ctx"] = context.propagated_context(options.get("headers") or {}, cache_header)
+    options["headers"] = _headers(call_request, options, dict(cache_header))
     options.setdefault("ignore_result", task.ignore_result)
-    request = request_for(task, task_id, asked.args, asked.kwargs, options)
+    request = request_for(task, task_id, call_request.args, call_request.kwargs, options)
     result: AsyncResult
-    if ahead is not None and ahead.result.id == task_id:
-        result = ahead.result
+    if group_prefetch is not None and group_prefetch.result.id == task_id:
+        result = group_prefetch.result
     else:
         result = task.AsyncResult(task_id)
         result.ignored = options["ignore_result"]
-    result.cache_status = seen.status(Site.PRODUCER)
+    result.cache_status = lookup.status(Site.PRODUCER)
     parent = task.app.current_worker_task
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
-    in_group = ahead is not None and result is ahead.result
+    in_group = group_prefetch is not None and result is group_prefetch.result
     if not in_a_loop(lambda: _complete(task, request, hit, result, in_group=in_group)):
         # Whoever asks from inside another completion may want the value before it is its turn.
         _preload(result, hit, (), in_group=in_group)
-    tell_of_producer(asked, task_id, options, hit)
+    send_producer_event(call_request, task_id, options, hit)
     return result
 
 

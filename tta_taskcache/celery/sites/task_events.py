@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from celery.worker.request import Request
 
     from ..api.cached_task import CachedTask
-    from ..calls.call_request import Asked
+    from ..calls.call_request import CallRequest
 
 HIT = "task-cache-hit"
 
@@ -60,7 +60,7 @@ def are_wanted(request: Request) -> bool:
     return bool(eventer is not None and eventer.enabled and request.task.send_events)
 
 
-def tell_of_consumer(request: Request, hit: Hit) -> None:
+def send_consumer_event(request: Request, hit: Hit) -> None:
     """Send the event of a hit that was completed in the worker's main process. Never raises."""
     if not are_wanted(request):
         return
@@ -70,7 +70,7 @@ def tell_of_consumer(request: Request, hit: Hit) -> None:
         _fault(request.task, error)
 
 
-def tell_of_pool(task: CachedTask, hit: Hit) -> None:
+def send_pool_event(task: CachedTask, hit: Hit) -> None:
     """Send the event of a hit in a process of the pool. No fault of it is raised."""
     try:
         task.send_event(HIT, retry=False, **fields_of(task, hit, Site.POOL))
@@ -80,20 +80,22 @@ def tell_of_pool(task: CachedTask, hit: Hit) -> None:
         _fault(task, error)
 
 
-def tell_of_producer(asked: Asked, task_id: str, options: Mapping[str, Any], hit: Hit) -> None:
+def send_producer_event(
+    call_request: CallRequest, task_id: str, options: Mapping[str, Any], hit: Hit
+) -> None:
     """Send the event of a hit at the producer, if that is asked for. No fault is raised.
 
     In its place no message was sent, so it is the only one of this call, and costs what that would
     have. Its host name is the same for all processes of a machine: monitors count by it.
 
     Args:
-        asked: The call.
+        call_request: The call.
         task_id: Its id.
         options: The options it was made with.
         hit: The answer.
     """
     global _paused_until  # noqa: PLW0603 - of this process; a lock would be worse after a fork
-    task = asked.task
+    task = call_request.task
     wanted = task.taskcache().runtime.settings.send_events
     if not wanted or monotonic() < _paused_until:
         return
@@ -104,7 +106,7 @@ def tell_of_producer(asked: Asked, task_id: str, options: Mapping[str, Any], hit
             # A new one each time: it holds a lock, which a fork could leave locked.
             hostname = f"producer@{socket.gethostname()}"
             dispatcher = app.events.Dispatcher(enabled=False, hostname=hostname)
-            fields = fields_of(task, hit, Site.PRODUCER) | _known(asked, options, hit)
+            fields = fields_of(task, hit, Site.PRODUCER) | _known(call_request, options, hit)
             dispatcher.publish(HIT, {**fields, "uuid": task_id}, producer, retry=False)
     except SoftTimeLimitExceeded:
         raise  # of the task that asks
@@ -113,13 +115,13 @@ def tell_of_producer(asked: Asked, task_id: str, options: Mapping[str, Any], hit
         _fault(task, error)
 
 
-def _known(asked: Asked, options: Mapping[str, Any], hit: Hit) -> dict[str, str]:
+def _known(call_request: CallRequest, options: Mapping[str, Any], hit: Hit) -> dict[str, str]:
     """What monitors know of other calls from Celery's own events."""
-    app, task = asked.task.app, asked.task
+    app, task = call_request.task.app, call_request.task
     width, levels = app.amqp.argsrepr_maxsize, app.conf.task_repr_maxlevels
     return {
-        "args": options.get("argsrepr") or saferepr(asked.args, width, levels),
-        "kwargs": options.get("kwargsrepr") or saferepr(asked.kwargs, width, levels),
+        "args": options.get("argsrepr") or saferepr(call_request.args, width, levels),
+        "kwargs": options.get("kwargsrepr") or saferepr(call_request.kwargs, width, levels),
         "result": saferepr(hit.value, task.resultrepr_maxsize),
     }
 

@@ -13,7 +13,7 @@ from celery import Celery, Task, signals
 
 from ...core.warm_policy import Warm, check_every
 from ...errors import ConfigurationError
-from ..calls.hot_calls import aside_of
+from ..calls.hot_calls import warming_store_of
 from ..maintenance.invalidation import read_marks
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Invalidate:
         try:
             names = read_marks(self.key, self.task, self.tags, self.pattern)
         except (TypeError, ValueError) as error:
-            said = str(error).replace("invalidate(", "Invalidate(").partition("; clear()")[0]
-            raise ConfigurationError(said) from None
+            log_fields = str(error).replace("invalidate(", "Invalidate(").partition("; clear()")[0]
+            raise ConfigurationError(log_fields) from None
         object.__setattr__(self, "marks", names)
 
     @property
@@ -188,7 +188,7 @@ def is_my_turn(runtime: Runtime, request: Any, turn: list[Any] | None) -> bool:
     Raises:
         StoreUnavailable: Redis can't be reached.
     """
-    aside = aside_of(runtime)
+    aside = warming_store_of(runtime)
     if turn is None or aside is None:
         return True
     name, least = turn

@@ -10,10 +10,10 @@ from typing import Any
 
 from celery.canvas import Signature
 
-from ...core.call_spec import Spelled, lines, spelled
+from ...core.call_spec import CallSpec, lines, parse_call_spec
 
 #: Where a call stands, for messages, and the call.
-Source = Iterator[tuple[str, Spelled]]
+Source = Iterator[tuple[str, CallSpec]]
 
 
 def read_calls(calls: Any, task: str, skip: int = 0) -> Source:
@@ -46,16 +46,16 @@ def _of_file(path: str, skip: int) -> Source:
         yield from lines(file, path, skip)
 
 
-def _numbered(task: str, number: int, item: Any) -> tuple[str, Spelled]:
+def _numbered(task: str, number: int, item: Any) -> tuple[str, CallSpec]:
     where = f"call {number}"
-    if isinstance(item, Spelled):
+    if isinstance(item, CallSpec):
         return where, item
     if isinstance(item, Signature):
         if item.task != task:
             raise ValueError(f"{where}: a signature of {item.task!r}, not of {task!r}")
         headers = item.options.get("headers") or {}
-        return where, Spelled(tuple(item.args), dict(item.kwargs), dict(headers))
+        return where, CallSpec(tuple(item.args), dict(item.kwargs), dict(headers))
     try:
-        return where, spelled(item)
+        return where, parse_call_spec(item)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None

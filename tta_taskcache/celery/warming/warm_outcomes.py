@@ -15,7 +15,7 @@ from celery.utils.log import get_logger
 
 from ...cache.outcome import Call, Hit
 from ..calls.call_request import is_cached
-from ..calls.hot_calls import WARM, aside_of
+from ..calls.hot_calls import WARM_HEADER, warming_store_of
 
 if TYPE_CHECKING:
     from ..api.cached_task import CachedTask
@@ -42,29 +42,29 @@ def header(run: str, key: str) -> dict[str, dict[str, str]]:
         run: Id of the warming.
         key: The call's key.
     """
-    return {WARM: {"run": run, "key": key}}
+    return {WARM_HEADER: {"run": run, "key": key}}
 
 
 def _on_postrun(task: Any = None, task_id: str = "", state: str | None = None, **_: Any) -> None:
-    asked = (task.request.headers or {}).get(WARM)
-    if not asked or not is_cached(task):
+    warming = (task.request.headers or {}).get(WARM_HEADER)
+    if not warming or not is_cached(task):
         return
     outcome = {states.RETRY: RETRIED, states.SUCCESS: STORED}.get(state or "", FAILED)
-    _give(task, asked["run"], task_id, outcome, stored_at=asked["key"])
+    _record_outcome(task, warming["run"], task_id, outcome, stored_at=warming["key"])
 
 
 def _on_failure(sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
     """In the main process, for a pool process that has died: it can't tell itself."""
     if isinstance(exception, _DEATHS) and is_cached(sender):
-        asked = (sender.request.headers or {}).get(WARM)
-        if asked:
-            _give(sender, asked["run"], task_id, FAILED)
+        warming = (sender.request.headers or {}).get(WARM_HEADER)
+        if warming:
+            _record_outcome(sender, warming["run"], task_id, FAILED)
 
 
 def _on_revoked(sender: Any = None, request: Any = None, **_: Any) -> None:
-    asked = (getattr(request, "headers", None) or {}).get(WARM)
-    if asked and is_cached(sender):
-        _give(sender, asked["run"], request.id, FAILED)
+    warming = (getattr(request, "headers", None) or {}).get(WARM_HEADER)
+    if warming and is_cached(sender):
+        _record_outcome(sender, warming["run"], request.id, FAILED)
 
 
 def _is_stored(task: CachedTask, key: str) -> bool:
@@ -75,13 +75,15 @@ def _is_stored(task: CachedTask, key: str) -> bool:
     return isinstance(found, Hit) and not found.verdict.is_stale
 
 
-def _give(task: Any, run: str, task_id: str, outcome: str, *, stored_at: str = "") -> None:
+def _record_outcome(
+    task: Any, run: str, task_id: str, outcome: str, *, stored_at: str = ""
+) -> None:
     runtime = task.taskcache().runtime
     try:
         if outcome == STORED and not _is_stored(task, stored_at):
             outcome = UNSTORED
-        aside = aside_of(runtime)
+        aside = warming_store_of(runtime)
         if aside is not None:
-            aside.give_receipt(run, f"{task_id} {outcome}")
+            aside.add_outcome(run, f"{task_id} {outcome}")
     except Exception as error:  # noqa: BLE001 - the warming finds out by itself (promise F1)
         logger.debug("a warming isn't told what came of %s: %s", task_id, error)

@@ -11,7 +11,7 @@ from ..calls.call_request import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warmed:
+class WarmReport:
     """What a warming did.
 
     Attributes:
@@ -43,7 +43,7 @@ class Warmed:
 
 
 @dataclass(slots=True)
-class Sent:
+class SentCall:
     """A call on its way.
 
     Attributes:
@@ -64,22 +64,22 @@ class Sent:
 
 
 @dataclass(slots=True)
-class Journey:
+class WarmProgress:
     """How far a warming has come: all that another process needs to go on with it."""
 
     run: str = field(default_factory=uuid)
-    done: Warmed = field(default_factory=Warmed)
-    flight: dict[str, Sent] = field(default_factory=dict)
+    done: WarmReport = field(default_factory=WarmReport)
+    flight: dict[str, SentCall] = field(default_factory=dict)
 
     def dump(self) -> dict[str, Any]:
         """It in JSON's types."""
         return asdict(self)
 
     @classmethod
-    def load(cls, dumped: dict[str, Any]) -> Journey:
+    def load(cls, dumped: dict[str, Any]) -> WarmProgress:
         """Read what ``dump`` made."""
-        flight = {task_id: Sent(**sent) for task_id, sent in dumped["flight"].items()}
-        return cls(dumped["run"], Warmed(**dumped["done"]), flight)
+        flight = {task_id: SentCall(**sent) for task_id, sent in dumped["flight"].items()}
+        return cls(dumped["run"], WarmReport(**dumped["done"]), flight)
 
     def count(self, **more: float) -> None:
         """Add to what is done."""

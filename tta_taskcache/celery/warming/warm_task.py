@@ -13,15 +13,15 @@ from celery import Celery, Task
 from celery.utils.log import get_logger
 from kombu.exceptions import OperationalError
 
-from ...core.call_spec import Spelled
+from ...core.call_spec import CallSpec
 from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall
 from ..calls import context
-from ..calls.call_request import Asked, as_sent, identify, is_cached
+from ..calls.call_request import CallRequest, as_sent, identify, is_cached
 from ..calls.hot_calls import hottest
 from .schedules import WARM, is_my_turn, until_next
 from .warm_input import read_calls
-from .warm_progress import Journey, Warmed
+from .warm_progress import WarmProgress, WarmReport
 from .warmer import Warmer
 
 if TYPE_CHECKING:
@@ -73,11 +73,11 @@ def sources(task: CachedTask, calls: Any, hot: int | None) -> Any:
     return [asdict(call) for call in found if _is_cacheable(task, call)]
 
 
-def _is_cacheable(task: CachedTask, call: Spelled) -> bool:
+def _is_cacheable(task: CachedTask, call: CallSpec) -> bool:
     """Whether a call that was learnt is one still: the task may have changed since."""
     headers = context.of_new_call(call.context)
     try:
-        identify(as_sent(Asked(task, call.args, call.kwargs, headers)))
+        identify(as_sent(CallRequest(task, call.args, call.kwargs, headers)))
     except UncacheableCall:
         return False
     return True
@@ -94,16 +94,16 @@ def warm(
     calls: Any,
     hot: int | None,
     sending: Sending,
-    tell: Callable[[Warmed], None] = lambda _: None,
-) -> Warmed:
+    report: Callable[[WarmReport], None] = lambda _: None,
+) -> WarmReport:
     """Warm calls in this process, until all are done (see ``TaskCache.warm``)."""
-    warmer = Warmer(task, sending, horizon=horizon(task, hot=hot is not None), tell=tell)
+    warmer = Warmer(task, sending, horizon=horizon(task, hot=hot is not None), report=report)
     warmer.run(read_calls(sources(task, calls, hot), task.name))
-    return warmer.journey.done
+    return warmer.progress.done
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _WarmRequest:
     """What a message asks for."""
 
     calls: Any
@@ -131,34 +131,36 @@ class _Slice:
     task: CachedTask
 
     @classmethod
-    def read(cls, task: CachedTask, asked: _Asked, so_far: dict[str, Any] | None) -> _Slice:
+    def read(
+        cls, task: CachedTask, warm_request: _WarmRequest, so_far: dict[str, Any] | None
+    ) -> _Slice:
         """Make sense of a message.
 
         Raises:
             ConfigurationError: What it asks for can't be.
         """
-        calls, hot, sending = asked.calls, asked.hot, asked.sending
+        calls, hot, sending = warm_request.calls, warm_request.hot, warm_request.sending
         stays_fresh, is_given = horizon(task, hot=hot is not None), False
         if calls is None and hot is None:
             warm = _policy_of(task)
             calls, hot, sending = warm.calls, warm.hot, warm.sending
             stays_fresh, is_given = until_next(warm.every), hot is None
-        journey = None
+        progress = None
         if so_far is not None:
-            stays_fresh, journey = so_far["horizon"], Journey.load(so_far["journey"])
+            stays_fresh, progress = so_far["horizon"], WarmProgress.load(so_far["journey"])
         # Another look at what is hot now would tell others: it is looked once, and kept.
         found = sources(task, calls, hot)
-        warmer = Warmer(task, sending, horizon=stays_fresh, journey=journey)
+        warmer = Warmer(task, sending, horizon=stays_fresh, progress=progress)
         return cls(warmer, found, None if is_given else found, stays_fresh, sending, task)
 
     def run(self) -> bool:
         """Do it. Whether all is done."""
-        calls = read_calls(self.calls, self.task.name, self.warmer.journey.done.total)
+        calls = read_calls(self.calls, self.task.name, self.warmer.progress.done.total)
         return self.warmer.run(calls, until=time.monotonic() + SLICE, patience=STARVED)
 
     def left(self) -> dict[str, Any]:
         """The arguments of the message that goes on."""
-        so_far = {"horizon": self.horizon, "journey": self.warmer.journey.dump()}
+        so_far = {"horizon": self.horizon, "journey": self.warmer.progress.dump()}
         return {"task": self.task.name, "calls": self.kept, "so_far": so_far} | asdict(self.sending)
 
 
@@ -193,16 +195,16 @@ def register(app: Celery, runtime: Callable[[], Runtime], persistent: dict[str, 
         if so_far is None and not is_my_turn(runtime(), self.request, turn):
             logger.info("warming %s: another message has come for the same turn", task)
             return
-        asked = _Asked(
+        warm_request = _WarmRequest(
             calls, hot, Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
         )
-        slice_ = _Slice.read(found, asked, so_far)
+        slice_ = _Slice.read(found, warm_request, so_far)
         try:
             is_done = slice_.run()
         except (StoreUnavailable, OperationalError) as error:
             raise self.retry(exc=error, args=(), kwargs=slice_.left(), countdown=RETRY_IN) from None
         if is_done:
-            logger.info("warmed %s: %s", task, slice_.warmer.journey.done)
+            logger.info("warmed %s: %s", task, slice_.warmer.progress.done)
         else:
             self.apply_async((), slice_.left())
 

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 from celery.utils import uuid
 
 from ...cache.outcome import Call, Hit, Miss
-from ...core.call_spec import Spelled
+from ...core.call_spec import CallSpec
 from ...core.lease import Stage
 from ...core.pacing import Pace
 from ...core.warm_policy import Sending
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments
 from ..calls import context
-from ..calls.call_request import AT_ONCE, Asked, Mode, as_sent, identify, is_enabled
-from ..calls.hot_calls import aside_of
+from ..calls.call_request import AT_ONCE, CallRequest, Mode, as_sent, identify, is_enabled
+from ..calls.hot_calls import warming_store_of
 from . import warm_outcomes
 from .warm_input import Source
 from .warm_outcomes import FAILED, RETRIED, STORED, UNSTORED
-from .warm_progress import Journey, Sent, Warmed
+from .warm_progress import SentCall, WarmProgress, WarmReport
 
 if TYPE_CHECKING:
     from ..api.cached_task import CachedTask
@@ -50,8 +50,8 @@ class Warmer:
         task: The task.
         sending: How they are sent.
         horizon: Seconds that what is stored has to stay fresh for; else it is run again.
-        journey: Where to go on.
-        tell: Told how far it has come, whenever that has changed.
+        progress: Where to go on.
+        report: Told how far it has come, whenever that has changed.
 
     Raises:
         ConfigurationError: The task's results aren't cached, or not in a cache that workers share.
@@ -63,12 +63,12 @@ class Warmer:
         sending: Sending,
         *,
         horizon: float = 0.0,
-        journey: Journey | None = None,
-        tell: Callable[[Warmed], None] = lambda _: None,
+        progress: WarmProgress | None = None,
+        report: Callable[[WarmReport], None] = lambda _: None,
     ) -> None:
-        self._task, self._sending, self._horizon, self._tell = task, sending, horizon, tell
+        self._task, self._sending, self._horizon, self._tell = task, sending, horizon, report
         self._runtime = task.taskcache().runtime
-        aside = aside_of(self._runtime)
+        aside = warming_store_of(self._runtime)
         if aside is None:
             raise ConfigurationError(
                 f"warm({task.name!r}): each process of this app caches in its own memory; "
@@ -78,8 +78,8 @@ class Warmer:
             raise ConfigurationError(f"warm({task.name!r}): caching is off for this task or app")
         self._aside = aside
         self._pace = Pace(sending.rate)
-        self.journey = journey or Journey()
-        if journey is not None:  # one may have been sent just now
+        self.progress = progress or WarmProgress()
+        if progress is not None:  # one may have been sent just now
             self._pace.went(time.monotonic())
         self._pause = FIRST_PAUSE
         #: When anything was last heard of a call on its way; when it was last looked after them.
@@ -101,20 +101,20 @@ class Warmer:
             StoreUnavailable: Redis can't be reached.
             OperationalError: The broker can't be.
         """
-        started, before = time.monotonic(), self.journey.done.seconds
+        started, before = time.monotonic(), self.progress.done.seconds
         try:
             while batch := list(islice(calls, self._at_once)):
-                for spell, call, mode in self._look(batch):
+                for spec, call, mode in self._look(batch):
                     if call is not None and mode is not None:
                         if not self._wait_for_room(until, patience):
                             return False
-                        self._send(spell, call, mode)
-                    self.journey.count(total=1)
-                self._tell(self.journey.done)
+                        self._send(spec, call, mode)
+                    self.progress.count(total=1)
+                self._tell(self.progress.done)
             return self._wait(0, until, patience)
         finally:
             seconds = before + time.monotonic() - started
-            self.journey.done = replace(self.journey.done, seconds=seconds)
+            self.progress.done = replace(self.progress.done, seconds=seconds)
 
     @property
     def _at_once(self) -> int:
@@ -122,25 +122,25 @@ class Warmer:
         return max(1, min(AT_ONCE, int(self._sending.rate or AT_ONCE)))
 
     def _look(
-        self, batch: Sequence[tuple[str, Spelled]]
-    ) -> Iterator[tuple[Spelled, Call | None, Mode | None]]:
+        self, batch: Sequence[tuple[str, CallSpec]]
+    ) -> Iterator[tuple[CallSpec, Call | None, Mode | None]]:
         """For each call how it is to be made, if at all; those that aren't are counted."""
-        called = [(spell, self._identify(where, spell)) for where, spell in batch]
+        called = [(spec, self._identify(where, spec)) for where, spec in batch]
         calls = [call for _, call in called if call is not None]
         engine = self._runtime.engine
         found = iter(self._runtime.run(engine.find_many(calls, [None] * len(calls))))
-        for spell, call in called:
+        for spec, call in called:
             mode = self._mode(next(found)) if call is not None else None
             if call is None:
-                self.journey.count(uncacheable=1)
+                self.progress.count(uncacheable=1)
             elif mode is None:
-                self.journey.count(fresh=1)
-            yield spell, call, mode
+                self.progress.count(fresh=1)
+            yield spec, call, mode
 
-    def _identify(self, where: str, spell: Spelled) -> Call | None:
-        headers = context.of_new_call(spell.context)
+    def _identify(self, where: str, spec: CallSpec) -> Call | None:
+        headers = context.of_new_call(spec.context)
         try:
-            return identify(as_sent(Asked(self._task, spell.args, spell.kwargs, headers)))
+            return identify(as_sent(CallRequest(self._task, spec.args, spec.kwargs, headers)))
         except WrongArguments as error:
             raise ValueError(f"{where}: {error}") from None
         except UncacheableCall:
@@ -156,31 +156,31 @@ class Warmer:
             return "revalidate"
         return "refresh" if found.fresh_left < self._horizon else None
 
-    def _send(self, spell: Spelled, call: Call, mode: Mode) -> None:
+    def _send(self, spec: CallSpec, call: Call, mode: Mode) -> None:
         task_id = uuid()
         how: dict[str, Any] = {"queue": self._sending.queue, "priority": self._sending.priority}
         self._pace.went(time.monotonic())
-        self.journey.flight[task_id] = Sent(call.key, mode, time.time())
+        self.progress.flight[task_id] = SentCall(call.key, mode, time.time())
         try:
             result = self._task.apply_async(
-                spell.args,
-                spell.kwargs,
+                spec.args,
+                spec.kwargs,
                 task_id=task_id,
                 cache=mode,
-                headers={**spell.context, **warm_outcomes.header(self.journey.run, call.key)},
+                headers={**spec.context, **warm_outcomes.header(self.progress.run, call.key)},
                 ignore_result=True,
                 add_to_parent=False,
                 expires=EXPIRES,
                 **{name: value for name, value in how.items() if value is not None},
             )
         except BaseException:
-            del self.journey.flight[task_id]
+            del self.progress.flight[task_id]
             raise
         if result.cache_status.hit and not self._task.app.conf.task_always_eager:
-            del self.journey.flight[task_id]  # stored since it was looked up
-            self.journey.count(fresh=1)
+            del self.progress.flight[task_id]  # stored since it was looked up
+            self.progress.count(fresh=1)
         else:
-            self.journey.count(sent=1)
+            self.progress.count(sent=1)
 
     def _wait_for_room(self, until: float, patience: float) -> bool:
         if not self._wait(self._sending.in_flight - 1, until, patience):
@@ -194,7 +194,7 @@ class Warmer:
 
     def _wait(self, most: int, until: float, patience: float) -> bool:
         """Wait until no more than so many are on their way."""
-        while len(self.journey.flight) > most:
+        while len(self.progress.flight) > most:
             if self._collect():
                 self._pause = FIRST_PAUSE
                 continue
@@ -207,35 +207,35 @@ class Warmer:
 
     def _collect(self) -> bool:
         """Take note of what is done. Whether anything was."""
-        now, before = time.monotonic(), self.journey.done
+        now, before = time.monotonic(), self.progress.done
         told = False
-        for receipt in self._aside.take_receipts(self.journey.run):
-            task_id, _, outcome = receipt.partition(" ")
+        for record in self._aside.take_outcomes(self.progress.run):
+            task_id, _, outcome = record.partition(" ")
             told = self._end(task_id, outcome) or told
         if not told and now - self._checked >= CHECK_EVERY:
             self._checked = now
             self._check(time.time())
-        if told or self.journey.done != before:
+        if told or self.progress.done != before:
             self._heard = now
-            self._tell(self.journey.done)
+            self._tell(self.progress.done)
             return True
         return False
 
     def _end(self, task_id: str, outcome: str) -> bool:
-        sent = self.journey.flight.get(task_id)
+        sent = self.progress.flight.get(task_id)
         if sent is None:
             return False
         if outcome == RETRIED:
             sent.retried = True
             return True
         if outcome in (STORED, UNSTORED, FAILED, "lost"):
-            del self.journey.flight[task_id]
-            self.journey.count(**{outcome: 1})
+            del self.progress.flight[task_id]
+            self.progress.count(**{outcome: 1})
         return True
 
     def _check(self, now: float) -> None:
         """See what became of those that no receipt has come for."""
-        waiting = {i: s for i, s in self.journey.flight.items() if now - s.at >= CHECK_EVERY}
+        waiting = {i: s for i, s in self.progress.flight.items() if now - s.at >= CHECK_EVERY}
         if not waiting:
             return
         stages = self._aside.stages([sent.key for sent in waiting.values()])

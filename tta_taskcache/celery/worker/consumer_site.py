@@ -28,15 +28,15 @@ from ...core.option_values import Site
 from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
-from ..calls.call_request import Asked, Seen, found
-from ..calls.lookup_handoff import OVERTAKEN_AT, RESERVED_FOR, hand_over, take_over
+from ..calls.call_request import CallRequest, LookupResult, to_lookup_result
+from ..calls.lookup_handoff import OVERTAKEN_AT, RESERVED_FOR, read_handoff, to_handoff
 from ..config.runtime import Runtime
-from ..lookup.lookup import Start, look
+from ..lookup.lookup import LookupHints, look_up
 from ..sites import task_events
 from . import control
 from .followers import Follower, Followers
-from .inline_completion import Inline, be_impatient
-from .lease_watch import Leader
+from .inline_completion import InlineCompletion, shorten_timeouts
+from .lease_watch import LeaderWatch
 from .rate_limits import RateLimits
 
 
@@ -47,7 +47,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         super().__init__(consumer, **kwargs)
         self._has_processes = isinstance(consumer.pool, PreforkPool)
         self._to_pool: Callable[[Request], None] = consumer.on_task_request
-        self._inline = Inline()
+        self._inline = InlineCompletion()
         self._consumer = consumer
         self._followers: Followers | None = None
         #: Switched by remote control: calls pass the cache by.
@@ -60,7 +60,7 @@ class ConsumerSite(bootsteps.StartStopStep):
     def start(self, consumer: Any) -> None:
         """Let the result backend give up in time in this process, whose tasks run in others."""
         if consumer.pool is not None and not isinstance(consumer.pool, SoloPool):
-            be_impatient(consumer.app.backend)
+            shorten_timeouts(consumer.app.backend)
         runtime = cache_of(consumer.app).runtime
         # With a memory of its own, a pool process can't fill for those who wait here.
         if runtime.is_shared or not self._has_processes:
@@ -80,60 +80,66 @@ class ConsumerSite(bootsteps.StartStopStep):
         """Answer a request from the cache, let it wait, or send it on to the pool."""
         if not isinstance(request.task, CachedTask):
             self._to_pool(request)
-        elif (seen := self.unanswered(request)) is not None:
-            self.dispatch(request, seen)
+        elif (lookup := self.look_up(request)) is not None:
+            self.dispatch(request, lookup)
 
-    def unanswered(self, request: Request) -> Seen | None:
+    def look_up(self, request: Request) -> LookupResult | None:
         """Answer a request or let it wait for an equal one; else say what was found."""
         if self.is_disabled:
             headers = request.request_dict  # which the pool's process reads, too
-            headers[context.HEADER] = {**context.stamp_of(headers), "mode": "bypass"}
-            return Seen(None)
+            headers[context.HEADER] = {**context.cache_header_of(headers), "mode": "bypass"}
+            return LookupResult(None)
         try:
-            seen = self._look(request.task, request)
+            lookup = self._look(request.task, request)
         except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
             self._fault(request, "consume", error)
-            seen = Seen(None)
-        if seen.call is not None and seen.follows and self._followers is not None:
+            lookup = LookupResult(None)
+        if lookup.call is not None and lookup.follows and self._followers is not None:
             task_reserved(request)  # a rate-limited one isn't yet
-            self._followers.park(request, seen.call)
+            self._followers.park(request, lookup.call)
             return None
-        if seen.hit is not None and self._inline.complete(request, seen.hit):
+        if lookup.hit is not None and self._inline.complete(request, lookup.hit):
             return None
-        return seen
+        return lookup
 
-    def _look(self, task: CachedTask, request: Request) -> Seen:
+    def _look(self, task: CachedTask, request: Request) -> LookupResult:
         """Look for the answer, and for the right to compute it."""
         headers = request.request_dict
-        stamp = context.stamp_of(headers)
-        if stamp.get("mode", "use") != "use":
-            return Seen(None)
-        asked = _asked(task, request)
+        cache_header = context.cache_header_of(headers)
+        if cache_header.get("mode", "use") != "use":
+            return LookupResult(None)
+        call_request = _call_request(task, request)
         if self._followers is None:
-            return look(asked, Site.CONSUMER, Start(handed_over=take_over(stamp)))
+            return look_up(
+                call_request, Site.CONSUMER, LookupHints(handoff=read_handoff(cache_header))
+            )
         runtime, followers = task.taskcache().runtime, self._followers
 
         def plan(call: Call, site: str, claim: Claim) -> Plan[Hit | Miss]:
             return _join() if followers.has(call.key) else runtime.engine.look(call, site, claim)
 
         claim = _claim(runtime, request)
-        start = Start(handed_over=take_over(stamp), claim=claim, plan=plan)
-        return look(asked, Site.CONSUMER, start)
+        start = LookupHints(handoff=read_handoff(cache_header), claim=claim, plan=plan)
+        return look_up(call_request, Site.CONSUMER, start)
 
-    def dispatch(self, request: Request, seen: Seen) -> None:
+    def dispatch(self, request: Request, lookup: LookupResult) -> None:
         """Send a request to the pool, with what is known of it."""
         headers = request.request_dict
-        if seen.reason == VERIFY:
-            headers[context.HEADER] = {**context.stamp_of(headers), "mode": VERIFY}
+        if lookup.reason == VERIFY:
+            headers[context.HEADER] = {**context.cache_header_of(headers), "mode": VERIFY}
         if task_events.are_wanted(request):
-            headers[context.HEADER] = {**context.stamp_of(headers), task_events.WANTED: True}
+            headers[context.HEADER] = {**context.cache_header_of(headers), task_events.WANTED: True}
         # A pool process without Redis has a memory of its own.
         known = request.task.taskcache().runtime.is_shared or not self._has_processes
-        if known and (noted := hand_over(seen)):
-            stamp = {**context.stamp_of(headers), "seen": noted, "leads": bool(seen.owner)}
-            headers[context.HEADER] = stamp
-        if seen.call is not None and seen.lease is not None and seen.owner:
-            self._watch(request, seen.call, seen.lease)
+        if known and (noted := to_handoff(lookup)):
+            cache_header = {
+                **context.cache_header_of(headers),
+                "seen": noted,
+                "leads": bool(lookup.owner),
+            }
+            headers[context.HEADER] = cache_header
+        if lookup.call is not None and lookup.lease is not None and lookup.owner:
+            self._watch(request, lookup.call, lookup.lease)
         self._to_pool(request)
 
     def _watch(self, request: Request, call: Call, lease: Lease) -> None:
@@ -147,32 +153,34 @@ class ConsumerSite(bootsteps.StartStopStep):
             else:
                 leases.end(call.key, lease.owner)
             if self._followers is not None:
-                self._followers.hurry(call.key)
+                self._followers.poll_now(call.key)
 
         reserved = lease.stage is Stage.RESERVED
         renew_in = RESERVED_FOR / 4 if reserved else leases.ttl / RENEWALS
-        leader = Leader(request, ended, in_process=self._has_processes)
+        leader = LeaderWatch(request, ended, in_process=self._has_processes)
         leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
 
-    def poll(self, follower: Follower) -> Seen:
+    def poll(self, follower: Follower) -> LookupResult:
         """Look again for what a follower waits for, or for the right to compute it."""
         request, call = follower.request, follower.call
         runtime = request.task.taskcache().runtime
         try:
-            return found(call, runtime.run(runtime.engine.ask(call, _claim(runtime, request))))
+            return to_lookup_result(
+                call, runtime.run(runtime.engine.find_or_refresh(call, _claim(runtime, request)))
+            )
         except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
             self._fault(request, "follow", error)
-            return Seen(call)
+            return LookupResult(call)
 
     def answer(self, follower: Follower, hit: Hit) -> None:
         """Complete a follower with the leader's result."""
         request, call = follower.request, follower.call
         runtime = request.task.taskcache().runtime
         try:
-            hot_calls.note(_asked(request.task, request), call)
-            own = runtime.engine.again(hit)
+            hot_calls.record_hot_call(_call_request(request.task, request), call)
+            own = runtime.engine.copy_of(hit)
             waited = monotonic() - follower.since
-            runtime.engine.tell(call, Site.CONSUMER, own, waited=waited)
+            runtime.engine.record_lookup(call, Site.CONSUMER, own, waited=waited)
             completed = self._inline.complete(request, own)
         except Exception as error:  # noqa: BLE001 - likewise
             self._fault(request, "follow", error)
@@ -180,31 +188,33 @@ class ConsumerSite(bootsteps.StartStopStep):
         if not completed:
             self._to_pool(request)
 
-    def send(self, follower: Follower, seen: Seen) -> None:
+    def send(self, follower: Follower, lookup: LookupResult) -> None:
         """Send a follower to the pool: it leads now, or runs for itself."""
-        self._limits.run(follower.request, seen)
+        self._limits.run(follower.request, lookup)
 
     def waiting(self, count: int) -> None:
         """Take note of how many followers wait now."""
         cache_of(self._consumer.app).runtime.observe(Waiting(count))
 
-    def step_back(self, request: Request, seen: Seen) -> None:
+    def release_lease(self, request: Request, lookup: LookupResult) -> None:
         """Let others lead: this call isn't on its way yet."""
         headers = request.request_dict
-        stamp = context.stamp_of(headers)
-        if "seen" in stamp:  # the lease that came with it ends now
-            headers[context.HEADER] = {name: stamp[name] for name in stamp if name != "seen"}
-        if seen.call is not None and seen.owner:
+        cache_header = context.cache_header_of(headers)
+        if "seen" in cache_header:  # the lease that came with it ends now
+            headers[context.HEADER] = {
+                name: cache_header[name] for name in cache_header if name != "seen"
+            }
+        if lookup.call is not None and lookup.owner:
             runtime = cache_of(self._consumer.app).runtime
-            runtime.leases.end(seen.call.key, seen.owner)
+            runtime.leases.end(lookup.call.key, lookup.owner)
 
     def _fault(self, request: Request, operation: str, error: Exception) -> None:
         request.task.taskcache().runtime.observe(Fault(request.task.name, operation, error))
 
 
-def _asked(task: CachedTask, request: Request) -> Asked:
+def _call_request(task: CachedTask, request: Request) -> CallRequest:
     headers = request.request_dict
-    return Asked(
+    return CallRequest(
         task,
         request.args,
         request.kwargs,

@@ -16,7 +16,7 @@ from celery.worker.control import control_command, inspect_command
 
 from ...core.entry import FORMAT
 from ...core.keys import KEY_FORMAT
-from ...observability.logs import said
+from ...observability.logs import log_fields
 from ...stores.breaker import GuardedStore
 from ..api.task_cache import cache_of
 from ..calls.call_request import is_cached
@@ -49,7 +49,7 @@ def inspect_cache(state: Any, **_: Any) -> dict[str, Any]:
     runtime = cache_of(state.app).runtime
     store, site = runtime.store, getattr(state.consumer, SITE, None)
     breaker = store.breaker if isinstance(store, GuardedStore) else None
-    entries = runtime.engine.near.entries
+    entries = runtime.engine.l1.entries
     settings = asdict(runtime.settings)
     return {
         **about_library(),
@@ -84,6 +84,6 @@ def _switch(state: Any, *, disabled: bool) -> dict[str, str]:
     state_now = f"the cache is {'disabled' if disabled else 'enabled'} here"
     if site.is_disabled is not disabled:
         site.is_disabled = disabled
-        about = said("Switched", disabled=disabled)
+        about = log_fields("Switched", disabled=disabled)
         logger.warning("%s, by remote control", state_now, extra=about)
     return {"ok": state_now}

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from celery.worker.request import Request
 
 from ...cache.outcome import Call, Hit
-from ..calls.call_request import Seen
+from ..calls.call_request import LookupResult
 
 #: Seconds between two looks for what the leader has filled: at first, and at most.
 FIRST_PAUSE = 0.05
@@ -45,10 +45,10 @@ class Follower:
     counted: bool
 
 
-class Site(Protocol):
+class FollowerHandler(Protocol):
     """What the consumer does with followers whose time has come."""
 
-    def poll(self, follower: Follower) -> Seen:
+    def poll(self, follower: Follower) -> LookupResult:
         """Look again for what a follower waits for, or for the right to compute it."""
         ...
 
@@ -56,7 +56,7 @@ class Site(Protocol):
         """Complete a follower with the leader's result."""
         ...
 
-    def send(self, follower: Follower, seen: Seen) -> None:
+    def send(self, follower: Follower, lookup: LookupResult) -> None:
         """Send a follower to the pool: it leads now, or runs for itself."""
         ...
 
@@ -72,7 +72,7 @@ class _Group:
     due: float
     pause: float = FIRST_PAUSE
     waiting: deque[Follower] = field(default_factory=deque)
-    outcome: Seen | None = None
+    outcome: LookupResult | None = None
 
 
 class Followers:
@@ -84,7 +84,7 @@ class Followers:
         most: How many may be held beyond the prefetch count.
     """
 
-    def __init__(self, site: Site, consumer: Any, most: int) -> None:
+    def __init__(self, site: FollowerHandler, consumer: Any, most: int) -> None:
         self._site = site
         self._consumer = consumer
         self._most = most
@@ -124,7 +124,7 @@ class Followers:
             if len(self._groups) == 1 and len(group.waiting) == 1:
                 self._arm(FIRST_PAUSE)
 
-    def hurry(self, key: str) -> None:
+    def poll_now(self, key: str) -> None:
         """Look at once: the leader was one of this worker's, and has ended."""
         group = self._groups.get(key)
         if group is None:
@@ -187,13 +187,13 @@ class Followers:
             self._take(group)  # it was acknowledged and announced
         if not group.waiting:
             return
-        seen = self._site.poll(group.waiting[0])
-        if not seen.follows and not seen.owner:
-            group.outcome = seen  # the answer; or there is none to wait for, and each runs
+        lookup = self._site.poll(group.waiting[0])
+        if not lookup.follows and not lookup.owner:
+            group.outcome = lookup  # the answer; or there is none to wait for, and each runs
             return
-        if seen.owner:
+        if lookup.owner:
             group.pause = FIRST_PAUSE
-            self._site.send(self._take(group), seen)
+            self._site.send(self._take(group), lookup)
         group.due = now + group.pause
         group.pause = min(group.pause * 2, MAX_PAUSE)
 

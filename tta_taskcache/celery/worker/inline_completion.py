@@ -20,10 +20,10 @@ from celery.worker.request import Request
 
 from ...cache.outcome import Hit
 from ...core.events import CircuitChanged, Fault
-from ...observability.logs import said
+from ...observability.logs import log_fields
 from ...stores.breaker import Breaker
 from ..sites.completion import answering
-from ..sites.task_events import tell_of_consumer
+from ..sites.task_events import send_consumer_event
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -32,10 +32,10 @@ logger = logging.getLogger("tta_taskcache")
 SLOW = 1.0
 
 #: Runs what it is given at once, in this process.
-_INLINE = SimpleNamespace(apply_async=apply_target)
+_INLINE_POOL = SimpleNamespace(apply_async=apply_target)
 
 
-class Inline:
+class InlineCompletion:
     """Completes hits, unless that has just gone wrong."""
 
     def __init__(self) -> None:
@@ -70,15 +70,15 @@ def _complete(request: Request, hit: Hit) -> None:
     # revoked() has acknowledged a revoked one and told everybody, as on its way to the pool.
     with answering(request.id, hit), suppress(TaskRevokedError):
         # The base class' method: the one of this task's own class is bound to the real pool.
-        Request.execute_using_pool(request, _INLINE)
-        tell_of_consumer(request, hit)
+        Request.execute_using_pool(request, _INLINE_POOL)
+        send_consumer_event(request, hit)
 
 
 #: What Celery's Redis backend connects with, and what it was before this process changed it.
 _parameters: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
 
-def be_impatient(backend: Any) -> None:
+def shorten_timeouts(backend: Any) -> None:
     """Bound the timeouts of a Redis backend (120 s by default): a hung one would stop this loop."""
     parameters = getattr(backend, "connparams", None)
     if not isinstance(parameters, dict) or any(parameters is known for known, _ in _parameters):
@@ -89,7 +89,7 @@ def be_impatient(backend: Any) -> None:
 
 
 @signals.worker_process_init.connect
-def _be_patient_again(**_: Any) -> None:
+def _restore_timeouts(**_: Any) -> None:
     """In a pool process, which was forked from this one, the user's timeouts count."""
     while _parameters:
         parameters, before = _parameters.pop()
@@ -100,8 +100,8 @@ def _be_patient_again(**_: Any) -> None:
 def _log_change(event: object) -> None:
     match event:
         case CircuitChanged(open=True, cause=cause):
-            about = said("InlineChanged", open=True, cause=cause)
+            about = log_fields("InlineChanged", open=True, cause=cause)
             logger.warning("hits go through the pool for a while: %s", cause, extra=about)
         case CircuitChanged():
-            about = said("InlineChanged", open=False, cause="")
+            about = log_fields("InlineChanged", open=False, cause="")
             logger.warning("hits are answered in the main process again", extra=about)

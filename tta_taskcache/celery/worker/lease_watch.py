@@ -15,7 +15,7 @@ from ...core.lease import Stage
 Ended = Callable[[bool], None]
 
 
-class Leader:
+class LeaderWatch:
     """A request on its way through the pool, whose callbacks tell when it ends.
 
     Celery overrides ``Request`` per task, so the callbacks are wrapped on the request itself.

@@ -13,21 +13,21 @@ from celery.worker.state import task_reserved
 from kombu.utils.limits import TokenBucket
 
 from ..api.cached_task import CachedTask
-from ..calls.call_request import Seen
+from ..calls.call_request import LookupResult
 
 
-class Site(Protocol):
+class RequestHandler(Protocol):
     """What this needs of the consumer site."""
 
-    def unanswered(self, request: Request) -> Seen | None:
+    def look_up(self, request: Request) -> LookupResult | None:
         """Answer a request or let it wait for an equal one; else say what was found."""
         ...
 
-    def dispatch(self, request: Request, seen: Seen) -> None:
+    def dispatch(self, request: Request, lookup: LookupResult) -> None:
         """Send a request to the pool."""
         ...
 
-    def step_back(self, request: Request, seen: Seen) -> None:
+    def release_lease(self, request: Request, lookup: LookupResult) -> None:
         """Let others lead: this call isn't on its way yet."""
         ...
 
@@ -40,10 +40,10 @@ class RateLimits:
         site: The consumer site.
     """
 
-    def __init__(self, consumer: Any, site: Site) -> None:
+    def __init__(self, consumer: Any, site: RequestHandler) -> None:
         self._consumer = consumer
         self._site = site
-        self._noted: dict[str, Seen] = {}
+        self._noted: dict[str, LookupResult] = {}
         self._limit = consumer._limit_task
         self._leave = consumer._limit_move_to_pool
         consumer._limit_task = self.limit
@@ -55,30 +55,32 @@ class RateLimits:
         if not isinstance(request.task, CachedTask):
             self._limit(request, bucket, tokens)
             return
-        seen = self._site.unanswered(request)
-        if seen is not None:
-            self._queue(request, seen, bucket, tokens)
+        lookup = self._site.look_up(request)
+        if lookup is not None:
+            self._queue(request, lookup, bucket, tokens)
 
     def limit_post_eta(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
         """Its time has come."""
         self._consumer.qos.decrement_eventually()
         self.limit(request, bucket, tokens)
 
-    def run(self, request: Request, seen: Seen) -> None:
+    def run(self, request: Request, lookup: LookupResult) -> None:
         """Run a request that has waited for an equal one in vain: as soon as its limit allows."""
         limited = not self._consumer.disable_rate_limits
         bucket = self._consumer.task_buckets[request.task.name] if limited else None
         if bucket is None:
-            self._site.dispatch(request, seen)
+            self._site.dispatch(request, lookup)
         else:
-            self._queue(request, seen, bucket, 1)
+            self._queue(request, lookup, bucket, 1)
 
-    def _queue(self, request: Request, seen: Seen, bucket: TokenBucket, tokens: int) -> None:
-        self._noted[request.id] = seen
+    def _queue(
+        self, request: Request, lookup: LookupResult, bucket: TokenBucket, tokens: int
+    ) -> None:
+        self._noted[request.id] = lookup
         self._limit(request, bucket, tokens)  # which calls `leave` when there is a token
         if self._noted.pop(request.id, None) is not None:
             # It has to wait, for long perhaps. Another worker may have a token now.
-            self._site.step_back(request, seen)
+            self._site.release_lease(request, lookup)
 
     def leave(self, request: Request) -> None:
         """A token was taken for a request; it is given back if that needn't run any more."""
@@ -86,9 +88,9 @@ class RateLimits:
             self._leave(request)
             return
         task_reserved(request)
-        seen = self._noted.pop(request.id, None) or self._site.unanswered(request)
-        if seen is not None:
-            self._site.dispatch(request, seen)
+        lookup = self._noted.pop(request.id, None) or self._site.look_up(request)
+        if lookup is not None:
+            self._site.dispatch(request, lookup)
             return
         bucket = self._consumer.task_buckets[request.task.name]
         if bucket is not None:

@@ -17,12 +17,12 @@ from ...stores.protocol import (
     Count,
     Fill,
     Found,
-    Invalidate,
     Look,
-    Looked,
     Poll,
     Scan,
+    SetMarks,
     Store,
+    StoreReply,
 )
 from ..clock import FakeClock
 
@@ -52,10 +52,10 @@ def make_entry(key: str, born: Position, payload: bytes = b"1", **fields: Any) -
     return Entry(key=key, born=born, payload=payload, **{**defaults, **fields})
 
 
-def look(store: Store, key: str = "k", *names: str, since: Position | None = None) -> Looked:
+def look(store: Store, key: str = "k", *names: str, since: Position | None = None) -> StoreReply:
     """Look for a key."""
     looked = store.execute(Look(key, names, since))
-    assert isinstance(looked, Looked)
+    assert isinstance(looked, StoreReply)
     return looked
 
 
@@ -66,16 +66,16 @@ def position(store: Store) -> Position:
     return found
 
 
-def poll(store: Store, since: Position) -> Looked:
+def poll(store: Store, since: Position) -> StoreReply:
     """Read the log."""
     looked = store.execute(Poll(since))
-    assert isinstance(looked, Looked)
+    assert isinstance(looked, StoreReply)
     return looked
 
 
 def invalidate(store: Store, *names: str, keys: tuple[str, ...] = ()) -> Position:
     """Set marks."""
-    new = store.execute(Invalidate(names, keys))
+    new = store.execute(SetMarks(names, keys))
     assert isinstance(new, Position)
     return new
 

@@ -11,7 +11,7 @@ import pytest
 from ...core import marks
 from ...core.entry import Position, pack
 from ...core.lease import Claim, Holding, Lease, Stage
-from ...stores.protocol import Fill, Look, Looked, Release, Renew, Store
+from ...stores.protocol import Fill, Look, Release, Renew, Store, StoreReply
 from .base import (
     LONG,
     SHORT,
@@ -36,7 +36,7 @@ def claim(
     """Look for a key, and claim its lease."""
     wish = Claim(**{"owner": owner, "stage": Stage.QUEUED, "ttl": LONG, **fields})
     looked = store.execute(Look(key, names, claim=wish))
-    assert isinstance(looked, Looked)
+    assert isinstance(looked, StoreReply)
     assert looked.lease is not None
     return looked.lease
 
@@ -56,7 +56,7 @@ def renew(store: Store, owner: str, stage: Stage = Stage.RUNNING, ttl: float = L
     return reply == [True]
 
 
-class Leases(Contract):
+class LeaseKeeper(Contract):
     """A key has one leader at most, who is known by a token, and who is soon forgotten."""
 
     def test_c1_the_first_to_claim_leads_and_the_second_is_told(

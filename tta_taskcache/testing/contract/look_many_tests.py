@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from ...core import marks
 from ...core.lease import Claim, Lease, Stage
-from ...stores.protocol import Count, Look, Looked, LookMany, Release, Store
+from ...stores.protocol import Count, Look, LookMany, Release, Store, StoreReply
 from .base import LONG, Contract, fill, invalidate, look, position, totals
 from .lease_tests import claim, leader
 
 
-def look_many(store: Store, *looks: Look, **fields: object) -> list[Looked]:
+def look_many(store: Store, *looks: Look, **fields: object) -> list[StoreReply]:
     """Look for several keys at once."""
     looked = store.execute(LookMany(looks, **fields))  # type: ignore[arg-type]  # as the test says
     assert isinstance(looked, list)
-    assert all(isinstance(reply, Looked) for reply in looked)
+    assert all(isinstance(reply, StoreReply) for reply in looked)
     return looked  # type: ignore[return-value]  # just checked
 
 

@@ -10,7 +10,14 @@ from typing import Any
 from ...core import marks
 from ...core.entry import Position, pack
 from ...stores.protocol import Fill, Store
-from ...stores.sweep_commands import AskForSweep, NoteSweep, ReadSweep, Sweep, Sweeping, Swept
+from ...stores.sweep_commands import (
+    ReadSweep,
+    RecordSweep,
+    RequestSweep,
+    Sweep,
+    SweepProgress,
+    Swept,
+)
 from .base import LONG, Contract, fill, invalidate, look, make_entry
 from .lease_tests import claim
 
@@ -28,17 +35,17 @@ def sweep(store: Store, count: int = 500) -> list[Swept]:
             return batches
 
 
-def note(store: Store, sweeping: Sweeping) -> Sweeping:
+def note(store: Store, sweeping: SweepProgress) -> SweepProgress:
     """Note how far a sweep has come."""
-    noted = store.execute(NoteSweep(sweeping))
-    assert isinstance(noted, Sweeping)
+    noted = store.execute(RecordSweep(sweeping))
+    assert isinstance(noted, SweepProgress)
     return noted
 
 
-def progress(store: Store) -> Sweeping:
+def progress(store: Store) -> SweepProgress:
     """Read how far it has come."""
     found = store.execute(ReadSweep())
-    assert isinstance(found, Sweeping)
+    assert isinstance(found, SweepProgress)
     return found
 
 
@@ -96,24 +103,24 @@ class Sweeps(Contract):
     def test_i3_one_sweep_at_a_time_which_answers_all_requests(
         self, store: Store, other: Store
     ) -> None:
-        if not store.execute(AskForSweep()):
+        if not store.execute(RequestSweep()):
             assert store.execute(ReadSweep()) is None, "this store needs none"
-            assert note(store, Sweeping()).is_over
+            assert note(store, SweepProgress()).is_over
             return
-        assert other.execute(AskForSweep()) is False, "it is under way"
+        assert other.execute(RequestSweep()) is False, "it is under way"
         assert not progress(other).is_over
-        first = note(store, Sweeping())
+        first = note(store, SweepProgress())
         assert not first.is_over
         assert first.request > 0, "a round that has answered nothing is followed by one that does"
         halfway = replace(first, cursor="5", visited=3, total=9, dropped=2, freed=100)
         assert note(store, halfway) == halfway == progress(other)
-        assert other.execute(AskForSweep()) is False
+        assert other.execute(RequestSweep()) is False
         again = note(store, replace(halfway, cursor="", visited=9))
         assert not again.is_over, "that came too late for this round"
         assert (again.request > first.request, again.cursor) == (True, "")
         done = note(store, replace(again, visited=9, total=9, dropped=1, freed=50))
         assert done.is_over
         assert done == progress(other)
-        assert other.execute(AskForSweep()) is True, "the next one"
-        assert store.execute(AskForSweep()) is False
+        assert other.execute(RequestSweep()) is True, "the next one"
+        assert store.execute(RequestSweep()) is False
         assert not progress(store).is_over

@@ -102,12 +102,12 @@ def _ask_broker(
         if not alive:
             return run_ids, {}, ""
         told = app.control.inspect(timeout=timeout, limit=len(alive))._request("taskcache") or {}
-        return run_ids, {name: _told(told.get(name)) for name in alive}, ""
+        return run_ids, {name: _versions_of(told.get(name)) for name in alive}, ""
     except (OperationalError, OSError) as error:
         return frozenset(), {}, str(error)
 
 
-def _told(reply: Any) -> Mapping[str, Any] | None:
+def _versions_of(reply: Any) -> Mapping[str, Any] | None:
     """A worker's reply; None for one that doesn't know the question."""
     return reply if isinstance(reply, Mapping) and "error" not in reply else None
 
@@ -124,7 +124,7 @@ def _run_ids(connection: Any) -> frozenset[str]:
 
 def _print(finding: Finding, screen: Console) -> None:
     level = finding.level.value.ljust(len(_INDENT))
-    lines = _wrapped(f"{finding.about}: {finding.told}", screen.width)
+    lines = _wrapped(f"{finding.about}: {finding.message}", screen.width)
     screen.print(Text.assemble((level, _STYLES[finding.level]), "\n".join(lines)), soft_wrap=True)
     if finding.remedy:
         remedy = "\n".join(_wrapped(f"Remedy: {finding.remedy}", screen.width))

@@ -59,14 +59,14 @@ def explain(
     args, kwargs = _split(cached, arguments)
     try:
         with cache.context(**dict(map(_header, headers))):
-            told = cached.cache.explain(*args, **kwargs)
+            explanation = cached.cache.explain(*args, **kwargs)
     except WrongArguments as error:
         raise Failure(f"a call of {task} has no such arguments: {error}", USAGE) from None
     if as_json:
-        click.echo(formatting.machine(asdict(told)))
+        click.echo(formatting.machine(asdict(explanation)))
     else:
-        _print(told)
-    if told.status != "hit":
+        _print(explanation)
+    if explanation.status != "hit":
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 
@@ -110,19 +110,21 @@ def _header(text: str) -> tuple[str, Any]:
     return name, value
 
 
-def _print(told: Explanation) -> None:
-    stale = " (stale)" * told.stale
-    click.echo(f"{told.status.upper()}{stale}: {formatting.printable(told.reason)}")
-    lines = {"Task": told.task, "Key": told.key or "- (it has none)"}
-    if told.layer is not None:
-        lines["Found in"] = "Redis (l2)" if told.layer == "l2" else "memory (l1)"
-        lines["Task id"] = told.task_id or "- (stored by task.cache)"
+def _print(explanation: Explanation) -> None:
+    stale = " (stale)" * explanation.stale
+    click.echo(f"{explanation.status.upper()}{stale}: {formatting.printable(explanation.reason)}")
+    lines = {"Task": explanation.task, "Key": explanation.key or "- (it has none)"}
+    if explanation.layer is not None:
+        lines["Found in"] = "Redis (l2)" if explanation.layer == "l2" else "memory (l1)"
+        lines["Task id"] = explanation.task_id or "- (stored by task.cache)"
     for head, text in lines.items():
         click.echo(f"{head:<12} {formatting.printable(text)}")
-    _print_values("Arguments", told.arguments)
-    _print_values("Headers", told.vary)
-    if told.search is not None:
-        _print_nearest(told.search.nearest, told.search.compared, told.search.is_complete)
+    _print_values("Arguments", explanation.arguments)
+    _print_values("Headers", explanation.vary)
+    if explanation.search is not None:
+        _print_nearest(
+            explanation.search.nearest, explanation.search.compared, explanation.search.is_complete
+        )
 
 
 def _print_values(head: str, values: Mapping[str, Any]) -> None:

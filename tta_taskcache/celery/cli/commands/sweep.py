@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from ....cache import sweeping
-from ....stores.sweep_commands import Sweeping
+from ....stores.sweep_commands import SweepProgress
 from ...config.runtime import Runtime
 from .. import formatting
 from ..progress import Quiet, on_stderr, share
 from ..session import NOTHING_FOUND, CacheCommand, Failure, example, open_cache
 
 
-class _Trip:
+class _SweepRun:
     """One sweep, as this process sees it.
 
     Attributes:
@@ -25,10 +25,10 @@ class _Trip:
     def __init__(self, runtime: Runtime, told: Quiet) -> None:
         self._runtime = runtime
         self._told = told
-        self.now = Sweeping()
+        self.now = SweepProgress()
         self.is_ours = True
 
-    def run(self) -> Sweeping:
+    def run(self) -> SweepProgress:
         """Start one or go on with the one under way, until it is over.
 
         Raises:
@@ -36,32 +36,32 @@ class _Trip:
         """
         run, engine = self._runtime.run, self._runtime.engine
         found = run(sweeping.progress())
-        if (found is None or found.is_over) and run(sweeping.ask()):
-            now = Sweeping()
+        if (found is None or found.is_over) and run(sweeping.request()):
+            now = SweepProgress()
         else:
-            now = self._follow(run(sweeping.progress()) or Sweeping())
+            now = self._follow(run(sweeping.progress()) or SweepProgress())
         while not now.is_over:
             now = run(sweeping.batch(engine, now))
-            self._tell(now)
+            self._report_progress(now)
         return now
 
-    def _follow(self, found: Sweeping) -> Sweeping:
+    def _follow(self, found: SweepProgress) -> SweepProgress:
         """Look on at one that others are at; when it stands still, return where to go on."""
         self.is_ours, self.now = False, found
         self._told.say("A sweep is under way: following it, as long as it moves.")
-        self._tell(found)
-        now = self._runtime.run(sweeping.follow(self._runtime.engine, found, self._tell))
+        self._report_progress(found)
+        now = self._runtime.run(sweeping.follow(self._runtime.engine, found, self._report_progress))
         if now.is_over:
             return now
         self.is_ours = True
         self._told.say("It stands still: going on with it from here.")
         return self._runtime.run(sweeping.resume(now))
 
-    def _tell(self, now: Sweeping) -> None:
+    def _report_progress(self, now: SweepProgress) -> None:
         if now.visited < self.now.visited:
             self._told.say("More has ended meanwhile: through all keys once more.")
         self.now = now
-        self._told.tell(now)
+        self._told.report(now)
 
 
 @click.command(cls=CacheCommand, epilog=example("celery -A proj cache sweep"))
@@ -83,7 +83,7 @@ def sweep(context: Any, as_json: bool) -> None:
     """
     cache = open_cache(context)
     told = Quiet() if as_json else on_stderr(no_color=context.no_color)
-    trip = _Trip(cache.runtime, told)
+    trip = _SweepRun(cache.runtime, told)
     try:
         with told:
             end = trip.run()

@@ -19,7 +19,7 @@ from ....core.call_spec import lines
 from ....core.warm_policy import IN_FLIGHT, MAX_HOT, MAX_PRIORITY, Sending
 from ...api.cached_task import CachedTask
 from ...warming.warm_input import Source, read_calls
-from ...warming.warm_progress import Journey, Warmed
+from ...warming.warm_progress import WarmProgress, WarmReport
 from ...warming.warm_task import find_task, horizon, sources
 from ...warming.warmer import Warmer
 from .. import formatting
@@ -40,10 +40,10 @@ _BAR_WIDTH = 10
 #: Seconds between two lines of progress, where there is no terminal.
 _LINE_EVERY = 10.0
 
-Tell = Callable[[Warmed], None]
+ReportProgress = Callable[[WarmReport], None]
 
 
-class _Told:
+class _WarmFigures:
     """What is said of a warming.
 
     Attributes:
@@ -54,14 +54,14 @@ class _Told:
         self.total = total
         self._started = monotonic()
 
-    def share(self, now: Warmed) -> float:
+    def share(self, now: WarmReport) -> float:
         """How much is done, from 0 to 1."""
         return self._settled(now) / max(self.total or 0, now.total, 1)
 
-    def _settled(self, now: Warmed) -> int:
+    def _settled(self, now: WarmReport) -> int:
         return now.fresh + now.uncacheable + now.sent - now.in_flight
 
-    def words(self, now: Warmed) -> str:
+    def words(self, now: WarmReport) -> str:
         """How far it has come, and what is left."""
         settled = self._settled(now)
         # Those that are skipped take no time: what is left may have to run.
@@ -73,15 +73,15 @@ class _Told:
         return f"{left:,} of {self.total:,} left{takes}, {now.fresh:,} fresh{_failed(now)}"
 
 
-def _failed(now: Warmed) -> str:
+def _failed(now: WarmReport) -> str:
     count = now.failed + now.unstored + now.lost
     return f", {count:,} not stored" if count else ""
 
 
 @contextmanager
-def _told(total: int | None, *, no_color: bool) -> Iterator[Tell]:
+def _progress_printer(total: int | None, *, no_color: bool) -> Iterator[ReportProgress]:
     """What suits stderr: a bar on a terminal, now and then a line elsewhere."""
-    told = _Told(total)
+    told = _WarmFigures(total)
     screen = Console(
         stderr=True,
         color_system=None if no_color else "auto",
@@ -97,24 +97,24 @@ def _told(total: int | None, *, no_color: bool) -> Iterator[Tell]:
     with Progress(*columns, console=screen) as bar:
         task = bar.add_task("", total=None if total is None else 1.0)
 
-        def tell(now: Warmed) -> None:
+        def report(now: WarmReport) -> None:
             share = None if total is None else told.share(now)
             bar.update(task, completed=share, description=told.words(now))
 
-        tell(Warmed())
-        yield tell
+        report(WarmReport())
+        yield report
 
 
-def _in_lines(told: _Told) -> Tell:
+def _in_lines(told: _WarmFigures) -> ReportProgress:
     due = monotonic() + _LINE_EVERY
 
-    def tell(now: Warmed) -> None:
+    def report(now: WarmReport) -> None:
         nonlocal due
         if monotonic() >= due:
             due = monotonic() + _LINE_EVERY
             note(told.words(now))
 
-    return tell
+    return report
 
 
 @click.command(
@@ -169,14 +169,16 @@ def warm(
     found = find_task(cache.app, task)
     sending = Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
     calls, total = _calls(found, file, hot)
-    journey = Journey()
+    progress = WarmProgress()
     stays_fresh = horizon(found, hot=hot is not None)
     if as_json:
-        _run(Warmer(found, sending, horizon=stays_fresh, journey=journey), calls)
+        _run(Warmer(found, sending, horizon=stays_fresh, progress=progress), calls)
     else:
-        with _told(total, no_color=context.no_color) as tell:
-            _run(Warmer(found, sending, horizon=stays_fresh, journey=journey, tell=tell), calls)
-    _report(journey.done, as_json=as_json)
+        with _progress_printer(total, no_color=context.no_color) as report:
+            _run(
+                Warmer(found, sending, horizon=stays_fresh, progress=progress, report=report), calls
+            )
+    _report(progress.done, as_json=as_json)
 
 
 def _calls(task: CachedTask, file: str | None, hot: int | None) -> tuple[Source, int | None]:
@@ -198,7 +200,7 @@ def _run(warmer: Warmer, calls: Source) -> None:
     try:
         warmer.run(calls)
     except KeyboardInterrupt:
-        done = warmer.journey.done
+        done = warmer.progress.done
         made = formatting.plural(done.total, "call", "calls")
         message = f"interrupted after {made}; repeat it to go on"
         raise Failure(message, NOTHING_FOUND) from None
@@ -208,7 +210,7 @@ def _run(warmer: Warmer, calls: Source) -> None:
         raise Failure(str(error), USAGE) from None
 
 
-def _report(done: Warmed, *, as_json: bool) -> None:
+def _report(done: WarmReport, *, as_json: bool) -> None:
     if as_json:
         click.echo(formatting.machine(asdict(done)))
     else:
@@ -220,9 +222,9 @@ def _report(done: Warmed, *, as_json: bool) -> None:
             "lost": done.lost,
             "can't be cached": done.uncacheable,
         }
-        said = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+        log_fields = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
         took = formatting.duration(done.seconds)
         calls = formatting.plural(done.total, "call", "calls")
-        click.echo(f"Warmed {calls} in {took}: {said or 'nothing to do'}.")
+        click.echo(f"Warmed {calls} in {took}: {log_fields or 'nothing to do'}.")
     if not done.total or done.failed or done.unstored or done.lost or done.uncacheable:
         raise click.exceptions.Exit(NOTHING_FOUND)
