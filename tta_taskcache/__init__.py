@@ -1,28 +1,49 @@
 """Result caching for Celery: a call with the same meaning returns its stored result.
 
 ``@app.task(base=CachedTask, cache_ttl=3600)`` is all it takes on an app whose results are in Redis.
+
+Importing this package imports no Celery: each name is loaded when it is first used.
 """
 
-from .celery.api.cached_task import CachedTask
-from .celery.api.task_cache import TaskCache
-from .celery.api.task_handle import MISSING, Explanation
-from .celery.calls.status import CacheStatus
-from .celery.canvas import group_prefetch
-from .celery.patches import task_decorator
-from .celery.warming.schedules import Invalidate
-from .core.warm_policy import Warm
-from .errors import (
-    CacheMiss,
-    ConfigurationError,
-    MissingContext,
-    StoreUnavailable,
-    TaskCacheError,
-    UncacheableCall,
-)
-from .observability.counters import Stats
+from __future__ import annotations
 
-task_decorator.install()
-group_prefetch.install()
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .celery.api.cached_task import CachedTask
+    from .celery.api.task_cache import TaskCache
+    from .celery.api.task_handle import MISSING, Explanation
+    from .celery.calls.status import CacheStatus
+    from .celery.warming.schedules import Invalidate
+    from .core.warm_policy import Warm
+    from .errors import (
+        CacheMiss,
+        ConfigurationError,
+        MissingContext,
+        StoreUnavailable,
+        TaskCacheError,
+        UncacheableCall,
+    )
+    from .observability.counters import Stats
+
+#: The module of each name.
+_MODULES = {
+    "MISSING": ".celery.api.task_handle",
+    "CacheMiss": ".errors",
+    "CacheStatus": ".celery.calls.status",
+    "CachedTask": ".celery.api.cached_task",
+    "ConfigurationError": ".errors",
+    "Explanation": ".celery.api.task_handle",
+    "Invalidate": ".celery.warming.schedules",
+    "MissingContext": ".errors",
+    "Stats": ".observability.counters",
+    "StoreUnavailable": ".errors",
+    "TaskCache": ".celery.api.task_cache",
+    "TaskCacheError": ".errors",
+    "UncacheableCall": ".errors",
+    "Warm": ".core.warm_policy",
+}
 
 __all__ = [
     "MISSING",
@@ -40,3 +61,18 @@ __all__ = [
     "UncacheableCall",
     "Warm",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(module, __name__), name)
+    if name in ("CachedTask", "TaskCache"):  # with these, tasks and apps have a cache
+        import_module(".celery.api.installation", __name__).install()
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

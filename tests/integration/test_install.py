@@ -222,7 +222,7 @@ def test_celerys_own_tasks_are_never_cached(new_app: NewApp) -> None:
     own = [task for name, task in app.tasks.items() if name.startswith("celery.")]
     assert len(own) > 5
     assert all(isinstance(task, CachedTask) for task in own)
-    assert not any(task.taskcache_keyer().policy.enabled for task in own)
+    assert not any(task.cache_policy.enabled for task in own)
 
 
 class Point(BaseModel):

@@ -16,7 +16,6 @@ from tests.support.servers import Server, ServerKind
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, Worker, clean_environment
 from tta_taskcache import TaskCache
-from tta_taskcache.celery.calls.hot_calls import warming_store_of
 
 PATIENCE = 60
 
@@ -76,7 +75,7 @@ def fires(app: Any) -> None:
 
 
 def test_entries_fire(app: Any, worker: Worker, beat: Callable[..., Process]) -> None:
-    aside = warming_store_of(TaskCache(app).runtime)
+    aside = TaskCache(app).runtime.warming_store
     assert aside is not None
     calls = [("k1", 9, '{"args": ["a"], "kwargs": {}}'), ("k2", 5, '{"args": ["b"], "kwargs": {}}')]
     aside.count_hot("popular", [*calls, ("k3", 1, '{"args": ["c"], "kwargs": {}}')], 100)

@@ -242,7 +242,7 @@ def test_a_message_that_warms_comes_twice(own_scene: Scene, works: Workers) -> N
     left = len(warmer.progress.flight)
     assert left == 50, "nobody runs them yet"
     works()
-    aside = warming.warming_store_of(own_scene.cache.runtime)
+    aside = own_scene.cache.runtime.warming_store
     assert aside is not None
     taken: list[str] = []
 
@@ -362,7 +362,7 @@ def test_requests_are_learnt_wherever_they_are_answered_each_once(
 
 def test_calls_that_were_learnt_and_fit_no_more_are_left_out(scene: Scene) -> None:
     """The task has changed since, or somebody else writes there: the rest is warmed."""
-    aside = warming.warming_store_of(scene.cache.runtime)
+    aside = scene.cache.runtime.warming_store
     assert aside is not None
     calls = ['{"args": ["a"]}', '{"args": [1, 2, 3]}', '{"kwargs": {"gone": 1}}', "[", "7"]
     aside.count_hot("popular", [(f"k{n}", 1, call) for n, call in enumerate(calls)], 100)

@@ -152,7 +152,7 @@ def test_name_may_be_used_again_after_a_failure(app: Celery) -> None:
     with pytest.raises(ConfigurationError):
         app.task(base=CachedTask, name="proj.task", cache_ttl=-1)(body)
     task = app.task(base=CachedTask, name="proj.task", cache_ttl=5)(body)
-    assert task.taskcache_keyer().policy == Policy(ttl=5.0)
+    assert task.cache_policy == Policy(ttl=5.0)
     assert own_tasks(app) == ["proj.task"]
 
 
@@ -174,7 +174,7 @@ def test_right_options_arrive(app: Celery, *, bind: bool, lazy: bool) -> None:
     function: Callable[..., str] = bound if bind else plain
     options = {"cache_ttl": 5, "cache_vary": ("tenant",), "cache_key": "{user}/{tenant}"}
     task = app.task(base=CachedTask, bind=bind, lazy=lazy, **options)(function)
-    policy = task.taskcache_keyer().policy
+    policy = task.cache_policy
     assert policy == Policy(ttl=5.0, vary=("tenant",), key="{user}/{tenant}")
     assert task("a", "b") == "ab"
 
@@ -195,12 +195,12 @@ def test_class_attributes_inheritance_and_annotations(app: Celery) -> None:
     app.conf.task_annotations = {"proj.own": {"cache_jitter": 0.5}}
     task = app.register_task(Own())
     app.finalize()
-    assert task.taskcache_keyer().policy == Policy(ttl=10.0, version="own", jitter=0.5)
+    assert task.cache_policy == Policy(ttl=10.0, version="own", jitter=0.5)
 
 
 def test_default_ttl_is_the_setting(app: Celery) -> None:
     app.conf.taskcache_default_ttl = 7
-    assert app.task(base=CachedTask)(body).taskcache_keyer().policy.ttl == 7.0
+    assert app.task(base=CachedTask)(body).cache_policy.ttl == 7.0
 
 
 def test_other_tasks_are_left_alone(app: Celery) -> None:
@@ -232,7 +232,7 @@ def test_f3_a_task_that_another_thread_is_just_binding() -> None:
     thread.start()
     assert started.wait(10)
     try:
-        assert binding[0].taskcache_keyer().task == "slow"
+        assert binding[0]().cache_keyer.task == "slow"
     finally:
         go.set()
         thread.join()

@@ -21,6 +21,7 @@ from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache, Warm
 from tta_taskcache.celery.calls import hot_calls as learning
 from tta_taskcache.celery.calls.call_request import CallRequest, identify
+from tta_taskcache.celery.config import hot_call_recorder
 from tta_taskcache.core.space_saving import SpaceSaving
 from tta_taskcache.stores.warming_store import WarmingStore, capacity_for
 
@@ -127,7 +128,7 @@ class Noted:
 
     def flushed(self) -> dict[str, int]:
         """Counts of the calls that were handed over, by call."""
-        self.cache.hot_call_recorder.flush(self.cache.runtime)
+        self.cache.runtime.hot_calls.flush()
         totals: Counter[str] = Counter()
         for _, counted in self.handed:
             for _, count, call in counted:
@@ -184,7 +185,7 @@ def test_arguments_are_kept_as_they_were(noted: Noted) -> None:
 
 
 def test_it_is_handed_over_when_it_is_time(noted: Noted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "FLUSH_EVERY", 0.2)
+    monkeypatch.setattr(hot_call_recorder, "FLUSH_EVERY", 0.2)
     noted.record_hot_call(1)
     noted.record_hot_call(1)
     assert not noted.handed
@@ -197,7 +198,7 @@ def test_a_fault_is_never_the_callers(noted: Noted, monkeypatch: pytest.MonkeyPa
     def fail(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(learning.HotCallTally, "add", fail)
+    monkeypatch.setattr(hot_call_recorder.HotCallTally, "add", fail)
     noted.record_hot_call(1)
     counts = noted.cache.runtime.engine.counters.totals()
     assert any("fault" in name for name in counts)
@@ -205,7 +206,7 @@ def test_a_fault_is_never_the_callers(noted: Noted, monkeypatch: pytest.MonkeyPa
     def strike(*_: Any) -> None:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(learning.HotCallTally, "add", strike)
+    monkeypatch.setattr(hot_call_recorder.HotCallTally, "add", strike)
     with pytest.raises(SoftTimeLimitExceeded):
         noted.record_hot_call(1)
 
@@ -228,9 +229,9 @@ def test_f3_threads_count_no_more_than_there_was(noted: Noted) -> None:
 def test_f3_a_lock_that_a_time_limit_left_holds_nobody_up(
     noted: Noted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "LOCKED_FOR", 0.01)
+    monkeypatch.setattr(hot_call_recorder, "LOCKED_FOR", 0.01)
     noted.record_hot_call(1)
-    assert noted.cache.hot_call_recorder._tallies["learns"]._lock.acquire(blocking=False)
+    assert noted.cache.runtime.hot_calls._tallies["learns"]._lock.acquire(blocking=False)
     noted.record_hot_call(1)
     assert noted.flushed() == {}
     noted.record_hot_call(1)
@@ -240,7 +241,7 @@ def test_f3_a_lock_that_a_time_limit_left_holds_nobody_up(
 def test_f3_a_forked_child_starts_anew(noted: Noted) -> None:
     """Even when another thread was just counting: its lock is never released in the child."""
     noted.record_hot_call(1)
-    tally = noted.cache.hot_call_recorder._tallies["learns"]
+    tally = noted.cache.runtime.hot_calls._tallies["learns"]
     assert tally._lock.acquire(blocking=False)
     read, write = os.pipe()
     child = os.fork()

@@ -1,1 +1,4 @@
-"""TODO."""
+"""What users import: ``TaskCache``, ``CachedTask`` and ``task.cache``.
+
+May import ``maintenance`` and what lies below it.
+"""

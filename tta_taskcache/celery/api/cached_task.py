@@ -11,9 +11,11 @@ from celery.canvas import Signature
 from celery.result import AsyncResult
 
 from ...core.keys import Keyer
+from ...core.policy import Policy
 from ..calls import context
 from ..calls.call_request import Mode
 from ..config.options import read_keyer
+from ..config.runtime import Runtime
 from ..sites.pool import UNSTORED, answer_or_run
 from ..sites.producer import apply_cached, read_call_request
 from .task_cache import TaskCache, cache_of
@@ -78,9 +80,20 @@ class CachedTask(Task):
         """The cache of this task's app."""
         return cache_of(cls._get_app())
 
-    @classmethod
-    def taskcache_keyer(cls) -> Keyer:
-        """The policy of this task, and what computes its keys."""
+    @property
+    def cache_runtime(self) -> Runtime:
+        """The cache of this process."""
+        return self.taskcache().runtime
+
+    @property
+    def cache_policy(self) -> Policy:
+        """The ``cache_*`` options of this task, validated."""
+        return self.cache_keyer.policy
+
+    @property
+    def cache_keyer(self) -> Keyer:
+        """What computes the keys of this task's calls."""
+        cls = type(self)
         app = cls._get_app()  # binds a task class that wasn't used yet
         if not hasattr(cls, "_cache_keyer"):  # another thread is at it
             cache_of(app).adopt(cls)

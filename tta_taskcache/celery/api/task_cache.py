@@ -20,14 +20,13 @@ from ...errors import StoreUnavailable
 from ...observability.counters import Stats, read_stats, sum_up
 from ...observability.logs import log_fields
 from ..calls import context
-from ..calls.hot_calls import HotCallRecorder
+from ..calls.invalidation_marks import read_marks
 from ..canvas import map_tasks, signature_calls
 from ..config.options import read_keyer
 from ..config.runtime import Runtime, build
 from ..config.serializers import CODECS, EXACT_CODECS
 from ..config.settings import Settings, check_keywords, read_settings
 from ..maintenance import maintenance_tasks
-from ..maintenance.invalidation import read_marks
 from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
@@ -60,14 +59,13 @@ class TaskCache:
     _tasks: dict[str, type[Task]]
     _built: dict[str, Runtime]
     _schedule: Schedule
-    hot_call_recorder: HotCallRecorder
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
         self: Self = existing if existing is not None else super().__new__(cls)
         if existing is None:
             self.app, self._overrides, self._tasks, self._built = app, {}, {}, {}
-            self.hot_call_recorder, self._schedule = HotCallRecorder(), Schedule(app)
+            self._schedule = Schedule(app)
             self._install()
         self._configure(settings if url is None else {**settings, "url": url})
         return self
@@ -282,7 +280,7 @@ class TaskCache:
     def hand_over_counts(self) -> None:
         """Add what was counted here to the shared totals, before the process ends."""
         if self._built and self.runtime.is_reachable:
-            self.hot_call_recorder.flush(self.runtime)
+            self.runtime.hot_calls.flush()
             self.runtime.hand_over_counts()
 
 

@@ -106,7 +106,7 @@ class TaskHandle:
 
     @property
     def _runtime(self) -> Runtime:
-        return self.task.taskcache().runtime
+        return self.task.cache_runtime
 
     def _call_request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallRequest:
         return as_sent(CallRequest(self.task, args, kwargs, context.of_new_call(None)))
@@ -130,7 +130,7 @@ class TaskHandle:
         found = look_up(self._call_request(args, kwargs), None, LookupHints(runs=False))
         if found.hit is None:
             return MISSING
-        return value_of(self.task.taskcache_keyer().policy, found.hit)
+        return value_of(self.task.cache_policy, found.hit)
 
     def set(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         """Store a result for a call, as if it had just run.
@@ -198,7 +198,7 @@ class TaskHandle:
         Raises:
             WrongArguments: The arguments don't fit the task.
         """
-        keyer, headers = self.task.taskcache_keyer(), context.of_new_call(None)
+        keyer, headers = self.task.cache_keyer, context.of_new_call(None)
         about = Explanation(
             task=self.task.name,
             status="bypass",
@@ -232,7 +232,7 @@ class TaskHandle:
 
     def _search(self, call: Call) -> NearestSearch | None:
         """Compare a call with those that are stored; None when the store can't be read."""
-        subjects = self.task.taskcache_keyer().subjects
+        subjects = self.task.cache_keyer.subjects
         try:
             return find_nearest(self._runtime, self.task.name, subjects, call.traits)
         except StoreUnavailable:

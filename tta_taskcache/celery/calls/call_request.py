@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from ...cache.outcome import Call, Hit, Miss
 from ...core.entry import Position
 from ...core.keys import Keyer
 from ...core.lease import Lease
 from ...core.option_values import Site
+from .cacheable_task import CacheableTask
 from .status import CacheStatus
-
-if TYPE_CHECKING:
-    from ..api.cached_task import CachedTask
 
 #: What one call asks of the cache: use it, run and replace what is stored, pass it by, or answer
 #: from it or not at all.
@@ -60,7 +58,7 @@ class CallRequest:
         is_request: Whether somebody asks for it now: it is no retry, and no warming's.
     """
 
-    task: CachedTask
+    task: CacheableTask
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     context: Mapping[str, Any]
@@ -124,7 +122,7 @@ class LookupResult:
         )
 
 
-def is_cached(task: object) -> TypeGuard[CachedTask]:
+def is_cached(task: object) -> TypeGuard[CacheableTask]:
     """Whether a task is a ``CachedTask``."""
     return isinstance(getattr(task, "_cache_keyer", None), Keyer)
 
@@ -136,7 +134,7 @@ def identify(call_request: CallRequest) -> Call:
         WrongArguments: The arguments don't fit the task.
         UncacheableCall: It can't have a key.
     """
-    keyer = call_request.task.taskcache_keyer()
+    keyer = call_request.task.cache_keyer
     identity = keyer.identify(call_request.args, call_request.kwargs, call_request.context)
     return Call(call_request.task.name, identity.key, keyer.policy, identity.tags)
 
@@ -147,8 +145,8 @@ def with_traits(call_request: CallRequest, call: Call) -> Call:
     Raises:
         UncacheableCall: It can't have a key.
     """
-    secret = call_request.task.taskcache().runtime.engine.secret
-    keyer = call_request.task.taskcache_keyer()
+    secret = call_request.task.cache_runtime.engine.secret
+    keyer = call_request.task.cache_keyer
     traits = keyer.traits(call_request.args, call_request.kwargs, call_request.context, secret)
     return replace(call, traits=traits)
 
@@ -163,15 +161,15 @@ def as_sent(call_request: CallRequest, serializer: str | None = None) -> CallReq
     return replace(call_request, args=args, kwargs=kwargs)
 
 
-def is_enabled(task: CachedTask) -> bool:
+def is_enabled(task: CacheableTask) -> bool:
     """Whether the app and the task have caching on."""
-    return task.taskcache().runtime.settings.enabled and task.taskcache_keyer().policy.enabled
+    return task.cache_runtime.settings.enabled and task.cache_policy.enabled
 
 
-def is_shadowed(task: CachedTask) -> bool:
+def is_shadowed(task: CacheableTask) -> bool:
     """Whether calls of the task are only looked up and counted, and run."""
-    own = task.taskcache_keyer().policy.shadow
-    return task.taskcache().runtime.settings.shadow if own is None else own
+    own = task.cache_policy.shadow
+    return task.cache_runtime.settings.shadow if own is None else own
 
 
 def to_lookup_result(call: Call, outcome: Hit | Miss, seconds: float | None = None) -> LookupResult:

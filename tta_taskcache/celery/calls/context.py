@@ -13,9 +13,9 @@ from contextvars import ContextVar
 from typing import Any
 
 from celery import Task
-from celery._state import get_current_worker_task
 from celery.app.task import Context
 
+from ..patches.running_task import running_task
 from .status import CacheStatus
 
 #: The one header this library adds to messages: ``{"ctx": …, "mode": …, "seen": …}``.
@@ -108,7 +108,7 @@ def visible_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
 def inherited_context() -> dict[str, Any]:
     """What a call made here inherits: the ambient context over that of the running task."""
     inherited: dict[str, Any] = {}
-    parent: Task | None = get_current_worker_task()
+    parent: Task | None = running_task()
     if parent is not None:
         inherited.update(of_message(parent.request.headers))
     inherited.update(_ambient.get())

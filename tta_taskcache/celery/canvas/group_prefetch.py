@@ -12,11 +12,10 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
-from celery.canvas import Signature, group
+from celery.canvas import Signature
 from celery.result import AsyncResult
 
-from ...core.events import Fault
-from ..api.task_cache import cache_of
+from ...core.events import Fault, Observe
 from ..calls.call_request import AT_ONCE, is_cached
 from ..sites.producer import GROUP_PREFETCH, GroupPrefetch
 from .signature_calls import SignatureCall, first_calls, look_up_calls, read_call
@@ -26,7 +25,7 @@ Prepared = tuple[Signature, AsyncResult, str]
 
 
 def prefetch_group(
-    app: Celery, prepared: Iterable[Prepared], options: Mapping[str, Any]
+    app: Celery, prepared: Iterable[Prepared], options: Mapping[str, Any], observe: Observe
 ) -> Iterator[Prepared]:
     """Let a group's signatures take along what is stored for them.
 
@@ -34,6 +33,7 @@ def prefetch_group(
         app: The app.
         prepared: What Celery is going to apply.
         options: What it applies each with: ``args``, ``kwargs`` and others.
+        observe: Told of faults.
     """
     prepared = iter(prepared)
     while batch := list(islice(prepared, AT_ONCE)):
@@ -42,7 +42,7 @@ def prefetch_group(
         except SoftTimeLimitExceeded:
             raise  # the task's own limit
         except Exception as error:  # noqa: BLE001 - then each call looks for itself (promise F1)
-            cache_of(app).runtime.observe(Fault("celery.group", "look", error))
+            observe(Fault("celery.group", "look", error))
         yield from batch
 
 
@@ -63,18 +63,3 @@ def _attach_results(app: Celery, batch: Sequence[Prepared], options: Mapping[str
         if prepared is not None:
             sig, result, _ = prepared
             sig.options[GROUP_PREFETCH] = GroupPrefetch(found, result)
-
-
-_apply_tasks = group._apply_tasks
-
-
-def _apply_tasks_ahead(
-    self: group, tasks: Any, producer: Any = None, app: Any = None, *args: Any, **options: Any
-) -> Any:
-    app = app or self.app
-    return _apply_tasks(self, prefetch_group(app, tasks, options), producer, app, *args, **options)
-
-
-def install() -> None:
-    """Put reading ahead in front of what Celery applies groups with, once."""
-    group._apply_tasks = _apply_tasks_ahead

@@ -7,19 +7,18 @@ nothing is stored for, one after the other as Celery does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import Celery, Task
 from celery.canvas import signature
 
 from ...core.option_values import Site
 from ..calls import context
+from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import AT_ONCE, CallRequest, is_cached
 from ..lookup import read_through
 from ..lookup.lookup import look_up_all
-
-if TYPE_CHECKING:
-    from ..api.cached_task import CachedTask
+from ..patches.mapping_tasks import replace_bodies
 
 #: Celery's tasks behind them, and how each makes arguments of an item.
 _ARGUMENTS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
@@ -30,37 +29,24 @@ _ARGUMENTS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
 
 def install(app: Celery) -> None:
     """Let Celery's mapping tasks of an app use the cache."""
-
-    def wrap(**_: Any) -> None:
-        for name, arguments in _ARGUMENTS.items():
-            # Celery's tasks may be about to be registered, and this called again. Not by
-            # ``app.tasks``: who first asks for that holds its lock, and waits for ours.
-            task = app._tasks.get(name)
-            if task is not None and not hasattr(task.run, "_taskcache_arguments"):
-                task.run = _mapping(app, task, task.run, arguments)
-
-    app.on_after_finalize.connect(wrap, weak=False)
-    if app.finalized:
-        wrap()
+    replace_bodies(app, tuple(_ARGUMENTS), _mapping)
 
 
 def _mapping(
-    app: Celery,
-    mapper: Task,
-    run_all: Callable[[Any, Any], list[Any]],
-    arguments: Callable[[Any], tuple[Any, ...]],
+    app: Celery, mapper: Task, run_all: Callable[[Any, Any], list[Any]]
 ) -> Callable[[Any, Iterable[Any]], list[Any]]:
+    arguments = _ARGUMENTS[mapper.name]
+
     def run(task: Any, it: Iterable[Any]) -> list[Any]:
         target = signature(task, app=app).type
         if not is_cached(target):
             return run_all(task, it)
         return _answer_all(mapper, target, [arguments(item) for item in it])
 
-    run._taskcache_arguments = arguments  # type: ignore[attr-defined]
     return run
 
 
-def _answer_all(mapper: Task, task: CachedTask, calls: list[tuple[Any, ...]]) -> list[Any]:
+def _answer_all(mapper: Task, task: CacheableTask, calls: list[tuple[Any, ...]]) -> list[Any]:
     request = mapper.request
     headers = context.of_new_call(request.headers)
     mode = context.cache_header_of(request.headers).get("mode", "use")

@@ -9,12 +9,12 @@ from typing import Any
 
 from celery import Celery
 from celery.canvas import Signature, chord, group, maybe_signature
-from celery.canvas import _chain as Chain  # noqa: N812 - chain() is a function that makes one
 
 from ...core.lease import Claim
 from ...core.option_values import Site
 from ..calls.call_request import AT_ONCE, CallRequest, LookupResult, as_sent, is_cached
 from ..lookup.lookup import look_up_all
+from ..patches.signatures import Chain, merge
 from ..sites.producer import claim_reservation, may_answer, read_call_request
 
 
@@ -71,8 +71,7 @@ def read_call(
     task = app.tasks.get(sig.task)
     if not is_cached(task):
         return None
-    more = {name: given[name] for name in given if name not in ("args", "kwargs")}
-    args, kwargs, options = sig._merge(given.get("args") or (), given.get("kwargs") or {}, more)
+    args, kwargs, options = merge(sig, given)
     if not may_answer(options):
         return None
     call_request = read_call_request(task, args, kwargs, options.get("cache"), options)

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Settings, task options, serializers, and the cache of a process that is made of them.
+
+May import ``patches``.
+"""

@@ -17,6 +17,9 @@ from .serializers import CODECS, reduce
 
 PREFIX = "cache_"
 
+#: Attributes of a cached task that begin like options.
+_NOT_OPTIONS = frozenset({"cache_runtime", "cache_policy", "cache_keyer"})
+
 #: Celery's own tasks (chord_unlock, …) are of the app's base class as well, and have effects.
 BUILT_IN = "celery."
 
@@ -24,7 +27,8 @@ BUILT_IN = "celery."
 def attributes(cls: type[Task]) -> dict[str, Any]:
     """The options of a task class by their names without ``cache_``, inherited ones too."""
     names = {name for base in cls.__mro__ for name in vars(base) if name.startswith(PREFIX)}
-    return {name.removeprefix(PREFIX): getattr(cls, name) for name in sorted(names)}
+    options = sorted(names - _NOT_OPTIONS)
+    return {name.removeprefix(PREFIX): getattr(cls, name) for name in options}
 
 
 def read_keyer(cls: type[Task], default_ttl: float) -> Keyer:

@@ -23,19 +23,34 @@ from ...stores.l1_cache import L1Cache
 from ...stores.memory_store import MemoryStore
 from ...stores.protocol import Found, Store
 from ...stores.redis_store import RedisStore
+from ...stores.warming_store import WarmingStore
+from .hot_call_recorder import HotCallRecorder
 from .serializers import CODECS
 from .settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Settings, store and engine, and the computations that this process leads."""
+    """What the layers above share.
+
+    Attributes:
+        settings: The settings.
+        store: L2, or the memory of this process without Redis.
+        engine: The cache.
+        leases: The leases that this process holds.
+        single_flight: The computations that callers in this process lead.
+        warming_store: What warming keeps in the cache's Redis; None when no other process shares
+            the cache.
+        hot_calls: Counts which calls are requested most.
+    """
 
     settings: Settings
     store: Store
     engine: Engine
     leases: LeaseKeeper
     single_flight: SingleFlight
+    warming_store: WarmingStore | None
+    hot_calls: HotCallRecorder
 
     @property
     def is_shared(self) -> bool:
@@ -126,4 +141,13 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
         observe,
     )
     engine.abandon = leases.end
-    return Runtime(settings, store, engine, leases, SingleFlight())
+    warming_store = WarmingStore(store, settings.namespace) if settings.url is not None else None
+    return Runtime(
+        settings,
+        store,
+        engine,
+        leases,
+        SingleFlight(),
+        warming_store,
+        HotCallRecorder(warming_store),
+    )

@@ -9,6 +9,7 @@ from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
 from ...core.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
+from ..patches.codec_registries import compressor_names, serializer_encoding, serializer_names
 
 _encoder = kombu_json.JSONEncoder()
 
@@ -31,7 +32,7 @@ class _Serializers(Mapping[str, Serializer]):
     def __getitem__(self, name: str) -> Serializer:
         if name == self._json.name:
             return self._json
-        if name not in serialization.registry._encoders:
+        if name not in serializer_names():
             raise KeyError(name)
 
         def dumps(value: Any) -> bytes:
@@ -40,23 +41,23 @@ class _Serializers(Mapping[str, Serializer]):
 
         def loads(data: bytes) -> Any:
             content_type = serialization.registry.name_to_type[name]
-            encoding = serialization.registry._encoders[name][1]
+            encoding = serializer_encoding(name)
             return serialization.loads(data, content_type, encoding, accept={content_type})
 
         return Serializer(name, dumps, loads)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(serialization.registry._encoders)
+        return iter(serializer_names())
 
     def __len__(self) -> int:
-        return len(serialization.registry._encoders)
+        return len(serializer_names())
 
 
 class _Compressors(Mapping[str, Compressor]):
     """All that kombu knows, under its names and aliases."""
 
     def __getitem__(self, name: str) -> Compressor:
-        if name not in compression._aliases:
+        if name not in compressor_names():
             raise KeyError(name)
 
         def compress(data: bytes) -> bytes:
@@ -68,10 +69,10 @@ class _Compressors(Mapping[str, Compressor]):
         return Compressor(name, compress, decompress)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(compression._aliases)
+        return iter(compressor_names())
 
     def __len__(self) -> int:
-        return len(compression._aliases)
+        return len(compressor_names())
 
 
 CODECS = Codecs(_Serializers(JSON), _Compressors())

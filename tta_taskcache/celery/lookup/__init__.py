@@ -1,1 +1,4 @@
-"""TODO."""
+"""Finding the answer to a call, or running it and storing what it returns.
+
+May import ``calls`` and what lies below it.
+"""

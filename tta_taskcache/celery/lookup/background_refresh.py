@@ -24,4 +24,4 @@ def schedule_refresh(call_request: CallRequest, call: Call) -> None:
             **({"queue": policy.refresh_queue} if policy.refresh_queue else {}),
         )
     except Exception as error:  # noqa: BLE001 - the call was answered; the next one asks again (F1)
-        task.taskcache().runtime.observe(Fault(task.name, "refresh", error))
+        task.cache_runtime.observe(Fault(task.name, "refresh", error))

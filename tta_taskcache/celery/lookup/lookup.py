@@ -82,7 +82,7 @@ def look_up(
 
 def _look(call_request: CallRequest, site: Site | None, start: LookupHints) -> LookupResult:
     task = call_request.task
-    runtime = task.taskcache().runtime
+    runtime = task.cache_runtime
     call: Call | None = None
     try:
         reason = _bypass(call_request)
@@ -115,7 +115,7 @@ def _look(call_request: CallRequest, site: Site | None, start: LookupHints) -> L
 def _find(
     call_request: CallRequest, call: Call, site: Site | None, start: LookupHints
 ) -> LookupResult:
-    runtime, where = call_request.task.taskcache().runtime, site or DIRECT
+    runtime, where = call_request.task.cache_runtime, site or DIRECT
     known, claim = start.known, start.claim
     wanted = replace(call, verify=True) if start.runs and _draws(call_request, call) else call
     if known is not None and known.call == call:
@@ -169,7 +169,7 @@ def _position_only(
     """A call that isn't to be answered: when it is about to run, note from where on it may be."""
     if site is not Site.POOL:
         return LookupResult(call, reason=reason)
-    runtime = call_request.task.taskcache().runtime
+    runtime = call_request.task.cache_runtime
     if call_request.mode == "revalidate":
         stored = runtime.run(runtime.engine.find(call))
         # What was to be refreshed early may be fresh still: it takes a newer one.
@@ -188,7 +188,7 @@ def look_up_all(
     """
     if not call_request:
         return []
-    runtime = call_request[0].task.taskcache().runtime
+    runtime = call_request[0].task.cache_runtime
     lookup: list[LookupResult | None] = [None] * len(call_request)
     calls: dict[int, Call] = {}
     started = monotonic()

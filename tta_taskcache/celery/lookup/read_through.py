@@ -38,7 +38,7 @@ def read_through(
         run: Its body.
         task_id: Id of the task that runs, if one does.
     """
-    runtime = call_request.task.taskcache().runtime
+    runtime = call_request.task.cache_runtime
     claim = Claim(
         owner=uuid4().hex, stage=Stage.RUNNING, ttl=runtime.leases.ttl, overtakes=OVERTAKEN_AT
     )
@@ -58,7 +58,7 @@ def read_through(
         runtime.leases.end(key, claim.owner)
         raise
     if lookup.hit is not None:
-        return lookup, value_of(call_request.task.taskcache_keyer().policy, lookup.hit)
+        return lookup, value_of(call_request.task.cache_policy, lookup.hit)
 
     def run_here() -> Any:
         return run_and_store(call_request, lookup, run, task_id, site=site)
@@ -68,7 +68,7 @@ def read_through(
 
 def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[], Any]) -> Any:
     """Compute while equal calls wait. Whatever comes of it, they don't wait for longer."""
-    runtime = call_request.task.taskcache().runtime
+    runtime = call_request.task.cache_runtime
     key = lookup.call.key if lookup.call else ""
     computation = _Computation()
     wakeup, returned, outer = None, False, _leading.get()

@@ -58,7 +58,7 @@ def run_and_store(
         )
         if stale is None:
             raise
-        return cached_errors.value_of(call_request.task.taskcache_keyer().policy, stale)
+        return cached_errors.value_of(call_request.task.cache_policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds)
     _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=refused())
@@ -85,7 +85,7 @@ def _recover(
     site: Site | None,
 ) -> Hit | None:
     """Remember a failure, or find what stands in for it. Never raises."""
-    call, runtime = lookup.call, call_request.task.taskcache().runtime
+    call, runtime = lookup.call, call_request.task.cache_runtime
     if call is None:
         return None
     try:
@@ -124,7 +124,7 @@ def _store(
         refused: Why it isn't to be stored, if so.
         remember_for: Seconds, when it is an exception to be remembered.
     """
-    runtime, call = call_request.task.taskcache().runtime, lookup.call
+    runtime, call = call_request.task.cache_runtime, lookup.call
     if call is None:
         return
     try:

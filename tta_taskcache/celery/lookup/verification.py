@@ -28,10 +28,10 @@ def record_run(
     Returns:
         What it cost; 0 when the task's ``cache_cost`` can't say.
     """
-    task, runtime = call_request.task, call_request.task.taskcache().runtime
+    task, runtime = call_request.task, call_request.task.cache_runtime
     cost = 0.0
     try:
-        cost = task.taskcache_keyer().policy.cost_of(value)
+        cost = task.cache_policy.cost_of(value)
     except Exception as error:  # noqa: BLE001 - the user's function; the task has run (promise F1)
         runtime.observe(Fault(task.name, "cost", error))
     runtime.observe(Ran(task.name, lookup.call.key if lookup.call else None, run_seconds, cost))
@@ -53,7 +53,7 @@ def run_and_compare(
         What the run has returned. If that fails and the call was only to be verified: what is
         stored, as if nothing had been verified.
     """
-    runtime, call = call_request.task.taskcache().runtime, lookup.call
+    runtime, call = call_request.task.cache_runtime, lookup.call
     started = monotonic()
     try:
         value = run()

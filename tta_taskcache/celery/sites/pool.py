@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...core.option_values import Site
 from ..calls import context, hot_calls
+from ..calls.cacheable_task import CacheableTask
 from ..calls.cached_errors import value_of
 from ..calls.call_request import CallRequest, Mode
 from ..calls.lookup_handoff import read_handoff
@@ -16,16 +17,12 @@ from ..lookup.run_and_store import run_and_store
 from . import task_events
 from .completion import answer_to
 
-if TYPE_CHECKING:
-    from ..api.cached_task import CachedTask
-
-
 #: Set on a request whose result isn't to be stored, with the reason.
 UNSTORED = "taskcache_unstored"
 
 
 def answer_or_run(
-    task: CachedTask,
+    task: CacheableTask,
     run: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
@@ -40,7 +37,7 @@ def answer_or_run(
     """
     request = task.request
     answer = answer_to(request.id)
-    policy = task.taskcache_keyer().policy
+    policy = task.cache_policy
     if answer is not None:  # another site has found it and is completing the call
         return value_of(policy, answer)
     headers = request.headers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import states, uuid
 from celery.backends.base import DisabledBackend
@@ -18,15 +18,13 @@ from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ...errors import CacheMiss
 from ..calls import context, hot_calls
+from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, LookupResult, Mode, as_sent, read_mode
 from ..calls.lookup_handoff import RESERVED_FOR, to_handoff
 from ..lookup.lookup import LookupHints, look_up
+from ..patches.results import remember
 from .completion import Request, complete_here, in_a_loop, request_for
 from .task_events import send_producer_event
-
-if TYPE_CHECKING:
-    from ..api.cached_task import CachedTask
-
 
 Send = Callable[..., AsyncResult]
 Options = dict[str, Any]
@@ -82,7 +80,7 @@ def apply_cached(call_request: CallRequest, send: Send, options: Options) -> Asy
         if lookup.reason == VERIFY:
             cache_header["mode"] = VERIFY
         # A memory of its own says nothing of a worker's: positions there are of another log.
-        if task.taskcache().runtime.is_shared and (noted := to_handoff(lookup)):
+        if task.cache_runtime.is_shared and (noted := to_handoff(lookup)):
             cache_header["seen"] = noted
     if call_request.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({lookup.reason})")
@@ -95,7 +93,7 @@ def apply_cached(call_request: CallRequest, send: Send, options: Options) -> Asy
 
 
 def read_call_request(
-    task: CachedTask, args: Any, kwargs: Any, mode: Mode | None, options: Options
+    task: CacheableTask, args: Any, kwargs: Any, mode: Mode | None, options: Options
 ) -> CallRequest:
     """Make sense of what ``apply_async`` was given.
 
@@ -117,7 +115,7 @@ def read_call_request(
 
 def claim_reservation(call_request: CallRequest, options: Options) -> Claim | None:
     """Ask for the lease on behalf of the message that is sent if there is no answer."""
-    if call_request.mode == "only" or not call_request.task.taskcache().runtime.is_shared:
+    if call_request.mode == "only" or not call_request.task.cache_runtime.is_shared:
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
     return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
@@ -127,7 +125,7 @@ def _cache_header(call_request: CallRequest) -> context.CacheHeader:
     cache_header = context.CacheHeader()
     if call_request.mode in ("refresh", "bypass", "revalidate"):
         cache_header["mode"] = call_request.mode
-    declared = call_request.task.taskcache_keyer().policy.vary
+    declared = call_request.task.cache_policy.vary
     vary = {name: call_request.context[name] for name in declared if name in call_request.context}
     if vary:
         cache_header["ctx"] = vary
@@ -191,7 +189,7 @@ def _answer(
 
 
 def _complete(
-    task: CachedTask, request: Request, hit: Hit, result: AsyncResult, *, in_group: bool
+    task: CacheableTask, request: Request, hit: Hit, result: AsyncResult, *, in_group: bool
 ) -> None:
     backend = task.app.backend
     if isinstance(backend, RPCBackend) and not request["ignore_result"]:
@@ -214,8 +212,4 @@ def _preload(
         "traceback": None,
         "children": [child.as_tuple() for child in children],
     }
-    if in_group:
-        # Its group counts it when the backend tells of it: not now as well.
-        result._set_cache(meta)
-    else:
-        result._maybe_set_cache(meta)
+    remember(result, meta, in_group=in_group)

@@ -17,11 +17,12 @@ from celery.utils.saferepr import saferepr
 from ...cache.outcome import Hit
 from ...core.events import Fault
 from ...core.option_values import Site
+from ..calls.cacheable_task import CacheableTask
+from ..patches.running_task import event_dispatcher
 
 if TYPE_CHECKING:
     from celery.worker.request import Request
 
-    from ..api.cached_task import CachedTask
     from ..calls.call_request import CallRequest
 
 HIT = "task-cache-hit"
@@ -36,7 +37,7 @@ PATIENCE = 1.0
 _paused_until = 0.0
 
 
-def fields_of(task: CachedTask, hit: Hit, site: Site) -> dict[str, Any]:
+def fields_of(task: CacheableTask, hit: Hit, site: Site) -> dict[str, Any]:
     """What an event says.
 
     Monitors keep the fields of all events of a call together: none of Celery's own is among these
@@ -56,7 +57,7 @@ def fields_of(task: CachedTask, hit: Hit, site: Site) -> dict[str, Any]:
 
 def are_wanted(request: Request) -> bool:
     """Whether the worker sends events of this call."""
-    eventer = request._eventer
+    eventer = event_dispatcher(request)
     return bool(eventer is not None and eventer.enabled and request.task.send_events)
 
 
@@ -70,7 +71,7 @@ def send_consumer_event(request: Request, hit: Hit) -> None:
         _fault(request.task, error)
 
 
-def send_pool_event(task: CachedTask, hit: Hit) -> None:
+def send_pool_event(task: CacheableTask, hit: Hit) -> None:
     """Send the event of a hit in a process of the pool. No fault of it is raised."""
     try:
         task.send_event(HIT, retry=False, **fields_of(task, hit, Site.POOL))
@@ -96,7 +97,7 @@ def send_producer_event(
     """
     global _paused_until  # noqa: PLW0603 - of this process; a lock would be worse after a fork
     task = call_request.task
-    wanted = task.taskcache().runtime.settings.send_events
+    wanted = task.cache_runtime.settings.send_events
     if not wanted or monotonic() < _paused_until:
         return
     app = task.app
@@ -126,5 +127,5 @@ def _known(call_request: CallRequest, options: Mapping[str, Any], hit: Hit) -> d
     }
 
 
-def _fault(task: CachedTask, error: Exception) -> None:
-    task.taskcache().runtime.observe(Fault(task.name, "send-event", error))
+def _fault(task: CacheableTask, error: Exception) -> None:
+    task.cache_runtime.observe(Fault(task.name, "send-event", error))

@@ -13,8 +13,7 @@ from celery import Celery, Task, signals
 
 from ...core.warm_policy import Warm, check_every
 from ...errors import ConfigurationError
-from ..calls.hot_calls import warming_store_of
-from ..maintenance.invalidation import read_marks
+from ..calls.invalidation_marks import read_marks
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime
@@ -188,9 +187,9 @@ def is_my_turn(runtime: Runtime, request: Any, turn: list[Any] | None) -> bool:
     Raises:
         StoreUnavailable: Redis can't be reached.
     """
-    aside = warming_store_of(runtime)
-    if turn is None or aside is None:
+    store = runtime.warming_store
+    if turn is None or store is None:
         return True
     name, least = turn
     sent = (request.headers or {}).get(SENT, time.time())
-    return aside.take_turn(name, sent, least, request.id)
+    return store.take_turn(name, sent, least, request.id)

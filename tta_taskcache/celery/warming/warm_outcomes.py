@@ -7,18 +7,16 @@ isn't stored, holds up nothing.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals, states
 from celery.utils.log import get_logger
 
 from ...cache.outcome import Call, Hit
+from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import is_cached
-from ..calls.hot_calls import WARM_HEADER, warming_store_of
-
-if TYPE_CHECKING:
-    from ..api.cached_task import CachedTask
+from ..calls.hot_calls import WARM_HEADER
 
 logger: logging.Logger = get_logger("tta_taskcache")
 
@@ -67,23 +65,23 @@ def _on_revoked(sender: Any = None, request: Any = None, **_: Any) -> None:
         _record_outcome(sender, warming["run"], request.id, FAILED)
 
 
-def _is_stored(task: CachedTask, key: str) -> bool:
+def _is_stored(task: CacheableTask, key: str) -> bool:
     # By its key, as arguments may have been changed by the task. What remains of a failed run of
     # old (``stale-if-error``) is a result, but not what was asked for.
-    runtime = task.taskcache().runtime
-    found = runtime.run(runtime.engine.find(Call(task.name, key, task.taskcache_keyer().policy)))
+    runtime = task.cache_runtime
+    found = runtime.run(runtime.engine.find(Call(task.name, key, task.cache_policy)))
     return isinstance(found, Hit) and not found.verdict.is_stale
 
 
 def _record_outcome(
     task: Any, run: str, task_id: str, outcome: str, *, stored_at: str = ""
 ) -> None:
-    runtime = task.taskcache().runtime
+    runtime = task.cache_runtime
     try:
         if outcome == STORED and not _is_stored(task, stored_at):
             outcome = UNSTORED
-        aside = warming_store_of(runtime)
-        if aside is not None:
-            aside.add_outcome(run, f"{task_id} {outcome}")
+        store = runtime.warming_store
+        if store is not None:
+            store.add_outcome(run, f"{task_id} {outcome}")
     except Exception as error:  # noqa: BLE001 - the warming finds out by itself (promise F1)
         logger.debug("a warming isn't told what came of %s: %s", task_id, error)

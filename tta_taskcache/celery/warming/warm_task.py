@@ -17,6 +17,7 @@ from ...core.call_spec import CallSpec
 from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall
 from ..calls import context
+from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, as_sent, identify, is_cached
 from ..calls.hot_calls import hottest
 from .schedules import WARM, is_my_turn, until_next
@@ -25,7 +26,6 @@ from .warm_progress import WarmProgress, WarmReport
 from .warmer import Warmer
 
 if TYPE_CHECKING:
-    from ..api.cached_task import CachedTask
     from ..config.runtime import Runtime
 
 logger: logging.Logger = get_logger("tta_taskcache")
@@ -41,7 +41,7 @@ STARVED = 2.0
 RETRY_IN = 5.0
 
 
-def find_task(app: Celery, task: Any) -> CachedTask:
+def find_task(app: Celery, task: Any) -> CacheableTask:
     """A cached task, given itself or by name.
 
     Raises:
@@ -58,7 +58,7 @@ def find_task(app: Celery, task: Any) -> CachedTask:
     raise ConfigurationError(f"warm(): {name or task!r} {what} this app{hint}")
 
 
-def sources(task: CachedTask, calls: Any, hot: int | None) -> Any:
+def sources(task: CacheableTask, calls: Any, hot: int | None) -> Any:
     """The calls to warm, as ``read_calls`` takes them.
 
     Raises:
@@ -69,11 +69,11 @@ def sources(task: CachedTask, calls: Any, hot: int | None) -> Any:
     if hot is None:
         return calls
     check_hot(hot, "warm")
-    found = hottest(task.taskcache().runtime, task.name, hot)
+    found = hottest(task.cache_runtime, task.name, hot)
     return [asdict(call) for call in found if _is_cacheable(task, call)]
 
 
-def _is_cacheable(task: CachedTask, call: CallSpec) -> bool:
+def _is_cacheable(task: CacheableTask, call: CallSpec) -> bool:
     """Whether a call that was learnt is one still: the task may have changed since."""
     headers = context.of_new_call(call.context)
     try:
@@ -83,14 +83,14 @@ def _is_cacheable(task: CachedTask, call: CallSpec) -> bool:
     return True
 
 
-def horizon(task: CachedTask, *, hot: bool) -> float:
+def horizon(task: CacheableTask, *, hot: bool) -> float:
     """For how long what is stored has to stay fresh, when hot calls are warmed by hand (s)."""
-    warm: Warm | None = task.taskcache_keyer().policy.warm
+    warm: Warm | None = task.cache_policy.warm
     return until_next(warm.every) if hot and warm is not None and warm.hot is not None else 0.0
 
 
 def warm(
-    task: CachedTask,
+    task: CacheableTask,
     calls: Any,
     hot: int | None,
     sending: Sending,
@@ -128,11 +128,11 @@ class _Slice:
     kept: Any
     horizon: float
     sending: Sending
-    task: CachedTask
+    task: CacheableTask
 
     @classmethod
     def read(
-        cls, task: CachedTask, warm_request: _WarmRequest, so_far: dict[str, Any] | None
+        cls, task: CacheableTask, warm_request: _WarmRequest, so_far: dict[str, Any] | None
     ) -> _Slice:
         """Make sense of a message.
 
@@ -209,8 +209,8 @@ def register(app: Celery, runtime: Callable[[], Runtime], persistent: dict[str, 
             self.apply_async((), slice_.left())
 
 
-def _policy_of(task: CachedTask) -> Warm:
-    warm: Warm | None = task.taskcache_keyer().policy.warm
+def _policy_of(task: CacheableTask) -> Warm:
+    warm: Warm | None = task.cache_policy.warm
     if warm is None:
         raise ConfigurationError(
             f"warm({task.name!r}): give calls or hot=, as the task has no cache_warm"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery.utils import uuid
 
@@ -23,15 +23,12 @@ from ...core.pacing import Pace
 from ...core.warm_policy import Sending
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments
 from ..calls import context
+from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import AT_ONCE, CallRequest, Mode, as_sent, identify, is_enabled
-from ..calls.hot_calls import warming_store_of
 from . import warm_outcomes
 from .warm_input import Source
 from .warm_outcomes import FAILED, RETRIED, STORED, UNSTORED
 from .warm_progress import SentCall, WarmProgress, WarmReport
-
-if TYPE_CHECKING:
-    from ..api.cached_task import CachedTask
 
 #: A message that no worker has come to for so long isn't run any more, nor waited for (s).
 EXPIRES = 3600.0
@@ -59,7 +56,7 @@ class Warmer:
 
     def __init__(
         self,
-        task: CachedTask,
+        task: CacheableTask,
         sending: Sending,
         *,
         horizon: float = 0.0,
@@ -67,16 +64,16 @@ class Warmer:
         report: Callable[[WarmReport], None] = lambda _: None,
     ) -> None:
         self._task, self._sending, self._horizon, self._tell = task, sending, horizon, report
-        self._runtime = task.taskcache().runtime
-        aside = warming_store_of(self._runtime)
-        if aside is None:
+        self._runtime = task.cache_runtime
+        store = self._runtime.warming_store
+        if store is None:
             raise ConfigurationError(
                 f"warm({task.name!r}): each process of this app caches in its own memory; "
                 "set taskcache_url, so that what workers store is there for all"
             )
         if not is_enabled(task):
             raise ConfigurationError(f"warm({task.name!r}): caching is off for this task or app")
-        self._aside = aside
+        self._store = store
         self._pace = Pace(sending.rate)
         self.progress = progress or WarmProgress()
         if progress is not None:  # one may have been sent just now
@@ -209,7 +206,7 @@ class Warmer:
         """Take note of what is done. Whether anything was."""
         now, before = time.monotonic(), self.progress.done
         told = False
-        for record in self._aside.take_outcomes(self.progress.run):
+        for record in self._store.take_outcomes(self.progress.run):
             task_id, _, outcome = record.partition(" ")
             told = self._end(task_id, outcome) or told
         if not told and now - self._checked >= CHECK_EVERY:
@@ -238,7 +235,7 @@ class Warmer:
         waiting = {i: s for i, s in self.progress.flight.items() if now - s.at >= CHECK_EVERY}
         if not waiting:
             return
-        stages = self._aside.stages([sent.key for sent in waiting.values()])
+        stages = self._store.stages([sent.key for sent in waiting.values()])
         stored = self._stored([sent.key for sent in waiting.values()])
         for (task_id, sent), stage, age in zip(waiting.items(), stages, stored, strict=True):
             if stage in (Stage.QUEUED, Stage.RUNNING):
@@ -252,7 +249,7 @@ class Warmer:
 
     def _stored(self, keys: Sequence[str]) -> list[float | None]:
         """For each key how old its result is, if that is fresh (s)."""
-        engine, policy = self._runtime.engine, self._task.taskcache_keyer().policy
+        engine, policy = self._runtime.engine, self._task.cache_policy
         calls = [Call(self._task.name, key, policy) for key in keys]
         found = self._runtime.run(engine.find_many(calls, [None] * len(calls)))
         return [

@@ -113,7 +113,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             return look_up(
                 call_request, Site.CONSUMER, LookupHints(handoff=read_handoff(cache_header))
             )
-        runtime, followers = task.taskcache().runtime, self._followers
+        runtime, followers = task.cache_runtime, self._followers
 
         def plan(call: Call, site: str, claim: Claim) -> Plan[Hit | Miss]:
             return _join() if followers.has(call.key) else runtime.engine.look(call, site, claim)
@@ -130,7 +130,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         if task_events.are_wanted(request):
             headers[context.HEADER] = {**context.cache_header_of(headers), task_events.WANTED: True}
         # A pool process without Redis has a memory of its own.
-        known = request.task.taskcache().runtime.is_shared or not self._has_processes
+        known = request.task.cache_runtime.is_shared or not self._has_processes
         if known and (noted := to_handoff(lookup)):
             cache_header = {
                 **context.cache_header_of(headers),
@@ -144,7 +144,7 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def _watch(self, request: Request, call: Call, lease: Lease) -> None:
         """Renew the lease of a request for as long as that is on its way."""
-        leases = request.task.taskcache().runtime.leases
+        leases = request.task.cache_runtime.leases
 
         def ended(succeeded: bool) -> None:
             # What has succeeded has filled, and ended the lease with that.
@@ -163,7 +163,7 @@ class ConsumerSite(bootsteps.StartStopStep):
     def poll(self, follower: Follower) -> LookupResult:
         """Look again for what a follower waits for, or for the right to compute it."""
         request, call = follower.request, follower.call
-        runtime = request.task.taskcache().runtime
+        runtime = request.task.cache_runtime
         try:
             return to_lookup_result(
                 call, runtime.run(runtime.engine.find_or_refresh(call, _claim(runtime, request)))
@@ -175,7 +175,7 @@ class ConsumerSite(bootsteps.StartStopStep):
     def answer(self, follower: Follower, hit: Hit) -> None:
         """Complete a follower with the leader's result."""
         request, call = follower.request, follower.call
-        runtime = request.task.taskcache().runtime
+        runtime = request.task.cache_runtime
         try:
             hot_calls.record_hot_call(_call_request(request.task, request), call)
             own = runtime.engine.copy_of(hit)
@@ -209,7 +209,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             runtime.leases.end(lookup.call.key, lookup.owner)
 
     def _fault(self, request: Request, operation: str, error: Exception) -> None:
-        request.task.taskcache().runtime.observe(Fault(request.task.name, operation, error))
+        request.task.cache_runtime.observe(Fault(request.task.name, operation, error))
 
 
 def _call_request(task: CachedTask, request: Request) -> CallRequest:

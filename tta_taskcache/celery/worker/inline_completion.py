@@ -50,7 +50,7 @@ class InlineCompletion:
             _complete(request, hit)
         except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
             # The pool meets the same trouble where Celery knows what to do about it.
-            request.task.taskcache().runtime.observe(Fault(request.task.name, "complete", error))
+            request.task.cache_runtime.observe(Fault(request.task.name, "complete", error))
             self._breaker.failed(f"completing a hit failed: {error!r}")
             if request.time_start is None:
                 return False

@@ -20,6 +20,7 @@ from ...api.task_cache import TaskCache
 from ...config.serializers import CODECS
 from ...doctor.checks import diagnose
 from ...doctor.facts import Facts, Finding, Level
+from ...patches.remote_control import ask_workers
 from ...worker.control import about_library
 from .. import formatting
 from ..session import NOTHING_FOUND, PATIENCE, CacheCommand, example, find_cache
@@ -81,7 +82,7 @@ def _facts(cache: TaskCache, app: Celery, timeout: float) -> Facts:
         health=examine(link, settings.namespace),
         broker_run_ids=run_ids,
         broker_fault=fault,
-        policies={task.name: task.taskcache_keyer().policy for task in cached},
+        policies={task.name: task.cache_policy for task in cached},
         codecs=frozenset((*CODECS.serializers, *CODECS.compressors)),
         result_serializer=app.conf.result_serializer,
         versions=about_library(),
@@ -101,8 +102,8 @@ def _ask_broker(
         alive = app.control.inspect(timeout=timeout).ping() or {}
         if not alive:
             return run_ids, {}, ""
-        told = app.control.inspect(timeout=timeout, limit=len(alive))._request("taskcache") or {}
-        return run_ids, {name: _versions_of(told.get(name)) for name in alive}, ""
+        replies = ask_workers(app, "taskcache", timeout=timeout, limit=len(alive))
+        return run_ids, {name: _versions_of(replies.get(name)) for name in alive}, ""
     except (OperationalError, OSError) as error:
         return frozenset(), {}, str(error)
 

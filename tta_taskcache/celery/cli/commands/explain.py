@@ -86,7 +86,7 @@ def _split(task: CachedTask, arguments: tuple[str, ...]) -> tuple[list[Any], dic
     """Positional and keyword arguments, as the task would be called with."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-    names = task.taskcache_keyer().binder.names
+    names = task.cache_keyer.binder.names
     for text in arguments:
         name, sign, value = text.partition("=")
         if sign and name in names:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from ....core.call_spec import lines
 from ....core.warm_policy import IN_FLIGHT, MAX_HOT, MAX_PRIORITY, Sending
-from ...api.cached_task import CachedTask
+from ...calls.cacheable_task import CacheableTask
 from ...warming.warm_input import Source, read_calls
 from ...warming.warm_progress import WarmProgress, WarmReport
 from ...warming.warm_task import find_task, horizon, sources
@@ -181,7 +181,7 @@ def warm(
     _report(progress.done, as_json=as_json)
 
 
-def _calls(task: CachedTask, file: str | None, hot: int | None) -> tuple[Source, int | None]:
+def _calls(task: CacheableTask, file: str | None, hot: int | None) -> tuple[Source, int | None]:
     """The calls, and how many there are, if that can be known."""
     if file is None:
         hottest = sources(task, None, hot)

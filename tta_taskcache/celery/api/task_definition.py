@@ -1,0 +1,32 @@
+"""Wrong options fail where the task is defined, not where it is first used.
+
+Celery makes a task of a decorated function lazily, when the app is finalized: in a worker at boot,
+in a web process at the first call. ``shared_task`` knows no app yet; its tasks are checked when
+Celery makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+
+from ..config.options import PREFIX
+from .cached_task import CachedTask
+
+
+def check_definition(app: Celery, fun: Callable[..., Any], options: dict[str, Any]) -> None:
+    """Check the options of a decorated function, if it becomes a cached task.
+
+    Raises:
+        ConfigurationError: Naming task, option and what is allowed.
+    """
+    base = options.get("base")
+    if not (isinstance(base, type) and issubclass(base, CachedTask)):
+        return
+    own = {name: value for name, value in options.items() if name.startswith(PREFIX)}
+    name = options.get("name") or app.gen_task_name(fun.__name__, fun.__module__)
+    run = fun if options.get("bind") else staticmethod(fun)
+    # Making the class checks them; nothing registers it.
+    type(fun.__name__, (base,), {"name": name, "run": run, **own})
