@@ -41,7 +41,7 @@ def run() -> None:
 
 def _fill(cache: TaskCache, client: redis.Redis, count: int, tag: str) -> None:
     """Store entries of one tag, as fast as Redis takes them."""
-    here = cache.runtime.run(cache.runtime.engine.position(PROBE))
+    here = cache.runtime.run(cache.runtime.engine.writer.position(PROBE))
     assert here is not None
     for start in range(0, count, BATCH):
         pipe = client.pipeline(transaction=False)

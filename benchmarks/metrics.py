@@ -63,7 +63,7 @@ def _measure(bench: Bench) -> dict[str, dict[str, list[float]]]:
     observers = _observers()
     for _ in range(ROUNDS):
         for kind, observe in observers.items():
-            engine.observe = observe
+            engine.parts.observe = observe
             for name, call in calls.items():
                 times[name].setdefault(kind, []).append(_time(call))
     return times

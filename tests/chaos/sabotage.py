@@ -4,23 +4,23 @@ from collections.abc import Callable
 from typing import Any
 
 from tta_taskcache import TaskCache
-from tta_taskcache.cache.engine import Engine
 from tta_taskcache.cache.outcome import Call
 from tta_taskcache.cache.plan import Plan
+from tta_taskcache.cache.writer import Writer
 from tta_taskcache.core.entry import Position
 
 
 def without_fence(_: TaskCache) -> None:
     """Results are stored with the log's position from after the run, whoever leads by then."""
-    fill = Engine.fill
+    fill = Writer.fill
 
     def unfenced(
-        self: Engine, call: Call, position: Position | None, value: Any, **about: Any
+        self: Writer, call: Call, position: Position | None, value: Any, **about: Any
     ) -> Plan[bool]:
         now = yield from self.position(call)
         return (yield from fill(self, call, now, value, **{**about, "owner": ""}))
 
-    Engine.fill = unfenced  # type: ignore[method-assign]
+    Writer.fill = unfenced  # type: ignore[method-assign]
 
 
 def with_del(cache: TaskCache) -> None:

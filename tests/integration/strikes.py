@@ -78,7 +78,7 @@ class Target:
 
     def check(self) -> None:
         """It works as ever, whatever was interrupted."""
-        l1 = self.cache.runtime.engine.l1
+        l1 = self.cache.runtime.engine.parts.l1
         for n in range(KEYS):
             assert self.task.cache.call(n) == [n] * 50
         assert len(l1.entries) <= MAX_ENTRIES

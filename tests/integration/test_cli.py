@@ -168,7 +168,7 @@ def test_stats(filled: Cli) -> None:
 def test_stats_tells_which_hits_waited_for_a_call_in_flight(filled: Cli) -> None:
     runtime = filled.cache.runtime
     runtime.run(runtime.engine.totals())
-    runtime.engine.counters.put_back({f"coalesced|||{FORECAST}": 1})
+    runtime.engine.parts.counters.put_back({f"coalesced|||{FORECAST}": 1})
     filled.cache.stats()
     report = filled.json("stats")
     assert report["tasks"][FORECAST]["coalesced"] == report["total"]["coalesced"] == 1

@@ -11,8 +11,9 @@ import redis
 from tests.support.counting import round_trips
 from tests.support.servers import Server
 from tta_taskcache.cache import writer
-from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.engine import make_engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
+from tta_taskcache.cache.parts import Parts
 from tta_taskcache.cache.plan import run
 from tta_taskcache.core import marks
 from tta_taskcache.core.codec import Codecs, Serializer
@@ -76,16 +77,18 @@ class Process:
     abandoned: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.engine = Engine(
-            l1=L1Cache(100, 1_000_000, self.delta),
-            codecs=self.codecs,
-            observe=self.events.append,
-            counters=Counters(),
-            secret=self.secret,
-            abandon=lambda key, owner: self.abandoned.append((key, owner)),
-            clock=self.clock,
-            wall=lambda: 1.0,
-            draw=lambda: self.draw,
+        self.engine = make_engine(
+            Parts(
+                l1=L1Cache(100, 1_000_000, self.delta),
+                codecs=self.codecs,
+                observe=self.events.append,
+                counters=Counters(),
+                secret=self.secret,
+                abandon=lambda key, owner: self.abandoned.append((key, owner)),
+                clock=self.clock,
+                wall=lambda: 1.0,
+                draw=lambda: self.draw,
+            )
         )
 
     def look(self, which: Call | None = None, claim: Claim | None = None) -> Hit | Miss:
@@ -102,7 +105,7 @@ class Process:
         self, value: Any, miss: Hit | Miss, which: Call | None = None, owner: str = ""
     ) -> bool:
         assert isinstance(miss, Miss)
-        plan = self.engine.fill(
+        plan = self.engine.writer.fill(
             which or call(), miss.position, value, run_seconds=2.0, task_id="id", owner=owner
         )
         return run(plan, self.store)
@@ -433,7 +436,9 @@ def test_r1b_what_took_too_long_to_be_stored_is_not_waited_for(here: Process) ->
     miss = here.look(claim=claim("a"))
     assert isinstance(miss, Miss)
     long = writer.MAX_RUN + 1
-    plan = here.engine.fill(call(), miss.position, "v", run_seconds=long, task_id="id", owner="a")
+    plan = here.engine.writer.fill(
+        call(), miss.position, "v", run_seconds=long, task_id="id", owner="a"
+    )
     assert not run(plan, here.store)
     assert here.filled().reason == "too-late"
     assert here.claim("b").stage is Stage.UNSHARED
@@ -820,7 +825,7 @@ def test_i4_an_invalidation_that_was_not_acknowledged_raises(here: Process) -> N
 
 def test_f2_counts_survive_a_fault(start: Start) -> None:
     process = start()
-    counters = process.engine.counters
+    counters = process.engine.parts.counters
     faulty = FaultyStore(process.store)
     process.store = faulty
     for _ in range(3):

@@ -20,8 +20,9 @@ from hypothesis.stateful import (
 )
 
 from tests.support.servers import Server
-from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.engine import Engine, make_engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
+from tta_taskcache.cache.parts import Parts
 from tta_taskcache.cache.plan import Plan, run
 from tta_taskcache.core import marks
 from tta_taskcache.core.codec import Codecs
@@ -154,13 +155,15 @@ class Processes(RuleBasedStateMachine):
         self.processes = [self.process() for _ in PROCESSES]
 
     def process(self) -> Process:
-        engine = Engine(
-            l1=L1Cache(100, 1_000_000, DELTA),
-            codecs=Codecs(),
-            observe=lambda _: None,
-            counters=Counters(),
-            clock=self.clock,
-            draw=lambda: 0.0,
+        engine = make_engine(
+            Parts(
+                l1=L1Cache(100, 1_000_000, DELTA),
+                codecs=Codecs(),
+                observe=lambda _: None,
+                counters=Counters(),
+                clock=self.clock,
+                draw=lambda: 0.0,
+            )
         )
         return Process(engine, RedisStore(self.link, "ns"))
 
@@ -288,7 +291,7 @@ class Processes(RuleBasedStateMachine):
     def end(self, made: Run) -> None:
         key, process = made.call.key, self.processes[made.by]
         leader = self.world.leaders.get(key)
-        plan = process.engine.fill(
+        plan = process.engine.writer.fill(
             made.call,
             made.position,
             made.value,

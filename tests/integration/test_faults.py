@@ -238,7 +238,7 @@ def test_f3_an_interrupted_read_never_leaves_its_reply_to_the_next_one(
     """Interruptions strike between request and reply; each read still gets its own value."""
     # Some strike in a __del__, where Python can but report them.
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
-    bench.cache.runtime.engine.l1.entries.max_entries = 0  # each read goes to Redis
+    bench.cache.runtime.engine.parts.l1.entries.max_entries = 0  # each read goes to Redis
     task = bench.task("value")
     for which in range(40):
         task.cache.set(which, bench.tag, which)
@@ -270,5 +270,5 @@ def test_f3_an_interrupted_read_never_leaves_its_reply_to_the_next_one(
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert not store.breaker.is_open
-    assert engine.l1.position is not None
+    assert engine.parts.l1.position is not None
     assert task.cache.get(bench.tag, 7) == 7

@@ -192,7 +192,7 @@ def test_r3_round_trips_of_ours(new_bench, server_factory, own_worker) -> None:
     with round_trips(caches) as trips:
         assert other.task("cached.add").delay(bench.tag, 1).cache_status.layer == "l2"
     assert trips.count == 1
-    l1 = other.cache.runtime.engine.l1
+    l1 = other.cache.runtime.engine.parts.l1
     l1.max_staleness = 60.0
     with round_trips(caches) as trips:
         for _ in range(20):

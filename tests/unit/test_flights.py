@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.engine import make_engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
+from tta_taskcache.cache.parts import Parts
 from tta_taskcache.cache.plan import Pause, Plan, run
 from tta_taskcache.cache.single_flight import (
     FIRST_PAUSE,
@@ -47,12 +48,14 @@ class Caller:
 
     def __post_init__(self) -> None:
         self.single_flight = SingleFlight()
-        self.engine = Engine(
-            l1=L1Cache(100, 1_000_000, 0.25),
-            codecs=Codecs(),
-            observe=self.events.append,
-            counters=Counters(),
-            clock=self.clock,
+        self.engine = make_engine(
+            Parts(
+                l1=L1Cache(100, 1_000_000, 0.25),
+                codecs=Codecs(),
+                observe=self.events.append,
+                counters=Counters(),
+                clock=self.clock,
+            )
         )
 
     def find_or_refresh(self, owner: str = "me") -> Hit | Miss:
@@ -91,7 +94,7 @@ class Caller:
 
     def fill(self, found: Hit | Miss, owner: str) -> None:
         assert isinstance(found, Miss)
-        filling = self.engine.fill(
+        filling = self.engine.writer.fill(
             CALL, found.position, "v", run_seconds=1.0, task_id=None, owner=owner
         )
         assert run(filling, self.store)
@@ -127,7 +130,7 @@ def owned(found: Hit | Miss) -> str:
 
 def claims(caller: Caller, stage: Stage, owner: str = "leader", ttl: float = TTL) -> Hit | Miss:
     claim = Claim(owner=owner, stage=stage, ttl=ttl)
-    found = run(caller.engine.find(CALL, claim), caller.store)
+    found = run(caller.engine.reader.find(CALL, claim), caller.store)
     assert owned(found) == owner
     return found
 
@@ -219,7 +222,7 @@ def test_r1b_where_results_cant_be_shared_nobody_waits(leader: Caller, here: Cal
     led = claims(leader, Stage.RUNNING)
     assert isinstance(led, Miss)
     run(
-        leader.engine.fill(
+        leader.engine.writer.fill(
             CALL, led.position, {1, 2}, run_seconds=1.0, task_id=None, owner="leader"
         ),
         leader.store,

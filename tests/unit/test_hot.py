@@ -200,7 +200,7 @@ def test_a_fault_is_never_the_callers(noted: Noted, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(hot_call_recorder.HotCallTally, "add", fail)
     noted.record_hot_call(1)
-    counts = noted.cache.runtime.engine.counters.totals()
+    counts = noted.cache.runtime.engine.parts.counters.totals()
     assert any("fault" in name for name in counts)
 
     def strike(*_: Any) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.engine import make_engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
+from tta_taskcache.cache.parts import Parts
 from tta_taskcache.cache.plan import run
 from tta_taskcache.core import marks
 from tta_taskcache.core.codec import Codecs
@@ -39,13 +40,15 @@ class Process:
     name: str = "memory"
 
     def __post_init__(self) -> None:
-        self.engine = Engine(
-            l1=L1Cache(100, 1_000_000, 0.0),
-            codecs=Codecs(),
-            observe=lambda _: None,
-            counters=Counters(),
-            abandon=lambda key, owner: self.abandoned.append((key, owner)),
-            clock=FakeClock(),
+        self.engine = make_engine(
+            Parts(
+                l1=L1Cache(100, 1_000_000, 0.0),
+                codecs=Codecs(),
+                observe=lambda _: None,
+                counters=Counters(),
+                abandon=lambda key, owner: self.abandoned.append((key, owner)),
+                clock=FakeClock(),
+            )
         )
 
     def next(self, *meddles: tuple[type, Meddle]) -> None:
@@ -71,7 +74,7 @@ class Process:
         return found.lease
 
     def fill(self, position: Position | None, call: Call = CALL) -> None:
-        filling = self.engine.fill(call, position, "v", run_seconds=1.0, task_id=None)
+        filling = self.engine.writer.fill(call, position, "v", run_seconds=1.0, task_id=None)
         assert run(filling, self)
 
     def invalidate(self, *names: str) -> None:
@@ -131,7 +134,7 @@ def test_i5_a_log_that_is_lost_before_the_marks_of_other_tags_are_read(
     tagged = replace(CALL, tags=("old",))
     here.fill(here.look(tagged).position, tagged)  # type: ignore[union-attr]
     here.invalidate(marks.of_tag("old"))
-    assert other.look() == Miss("invalidated", other.engine.l1.position)
+    assert other.look() == Miss("invalidated", other.engine.parts.l1.position)
     other.next((Look, as_is), (Look, happens))
     assert other.look(owner="a") == Miss("unavailable", None)
     assert other.abandoned == [("t:k", "a")]
@@ -154,7 +157,7 @@ def test_i5_a_log_that_is_lost_before_the_bans_are_read(
     here.invalidate(marks.of_pattern("t:*"))
     other.next((Look, as_is), (ReadBans, happens))
     assert other.look() == Miss("unavailable", None)
-    assert other.look() == Miss("invalidated", other.engine.l1.position)
+    assert other.look() == Miss("invalidated", other.engine.parts.l1.position)
 
 
 # Leases of which nobody knows
@@ -176,14 +179,14 @@ def test_c3_a_circuit_that_opens_behind_the_look_is_told(here: Process, other: P
 
 
 def test_c3_what_was_never_sent_is_not_abandoned(here: Process) -> None:
-    here.engine.counters(Lookup("t", "k", "pool", "l1", "", 1.0))
+    here.engine.parts.counters(Lookup("t", "k", "pool", "l1", "", 1.0))
     here.next((Look, fails(CircuitOpen("open"))))
     assert here.look(owner="a") == Miss("unavailable", None)
     assert here.abandoned == []
     (look,) = here.commands
     assert isinstance(look, Look)
     assert look.counts
-    counted = here.engine.counters.take(here.engine.clock(), interval=0.0)
+    counted = here.engine.parts.counters.take(here.engine.parts.clock(), interval=0.0)
     assert counted == look.counts, "F2: nothing is lost"
 
 
@@ -195,7 +198,7 @@ def given(looked: StoreReply) -> StoreReply:
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_c3_a_lease_that_came_with_a_hit_is_given_back(here: Process, *, is_lost: bool) -> None:
     here.fill(here.look().position)  # type: ignore[union-attr]
-    here.engine.l1.entries.clear()
+    here.engine.parts.l1.entries.clear()
     ends = fails(StoreUnavailable("late")) if is_lost else as_is
     here.next((Look, given), (Release, ends))
     assert isinstance(here.look(owner="a"), Hit), "F1: what was found is found"
@@ -206,7 +209,7 @@ def test_c3_a_lease_that_came_with_a_hit_is_given_back(here: Process, *, is_lost
 def test_c1_an_entry_that_came_late_is_found(here: Process) -> None:
     """It was stored between the reading and the claim, which it made needless."""
     here.fill(here.look().position)  # type: ignore[union-attr]
-    here.engine.l1.entries.clear()
+    here.engine.parts.l1.entries.clear()
     here.next((Look, lambda looked: replace(looked, frame=None)))
     assert isinstance(here.look(owner="a"), Hit)
     assert here.store.execute(Release("t:k", "a")) is False

@@ -19,8 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.engine import Engine, make_engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
+from tta_taskcache.cache.parts import Parts
 from tta_taskcache.cache.plan import run
 from tta_taskcache.cache.refresher import REFRESH_PAUSE, TRY_AGAIN
 from tta_taskcache.core import marks
@@ -67,13 +68,15 @@ class Windows(RuleBasedStateMachine):
         self.engines = [self._engine(l1, random.Random(seed + i)) for i in range(2)]
 
     def _engine(self, l1: int, chance: random.Random) -> Engine:
-        return Engine(
-            l1=L1Cache(l1, 1_000_000, 0.0),
-            codecs=Codecs(),
-            observe=self.events.append,
-            counters=Counters(),
-            clock=self.clock,
-            draw=chance.random,
+        return make_engine(
+            Parts(
+                l1=L1Cache(l1, 1_000_000, 0.0),
+                codecs=Codecs(),
+                observe=self.events.append,
+                counters=Counters(),
+                clock=self.clock,
+                draw=chance.random,
+            )
         )
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 4.0, 8.0, 11.0, 16.0]))
@@ -109,7 +112,10 @@ class Windows(RuleBasedStateMachine):
         if fails and self.policy.errors:
             self._fill(engine, miss.position, miss.lease.owner, self.policy.errors[Gone])
         elif fails:
-            stale = run(engine.find_stale_if_error(self.call, "pool", miss.lease.owner), self.store)
+            stale = run(
+                engine.refresher.find_stale_if_error(self.call, "pool", miss.lease.owner),
+                self.store,
+            )
             self._check(stale or Miss("failed", None), failed=True)
             if stale is not None and stale.verdict is Verdict.STALE_IF_ERROR:
                 self.failed_at = self.clock()
@@ -120,14 +126,14 @@ class Windows(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1))
     def a_refresh_ends(self, which: int) -> None:
         engine = self.engines[which]
-        self._fill(engine, run(engine.position(self.call), self.store), "")
+        self._fill(engine, run(engine.writer.position(self.call), self.store), "")
 
     def _fill(
         self, engine: Engine, position: Position | None, owner: str, remember_for: float = 0.0
     ) -> None:
         value = self.value + 1
         stored = run(
-            engine.fill(
+            engine.writer.fill(
                 self.call,
                 position,
                 value,
@@ -202,13 +208,15 @@ def test_r5_nothing_is_served_past_its_limits(
 
 
 def engine_of(policy: Policy, clock: FakeClock, draw: float = 0.0) -> tuple[Engine, Call]:
-    engine = Engine(
-        l1=L1Cache(100, 1_000_000, 1e9),
-        codecs=Codecs(),
-        observe=lambda _: None,
-        counters=Counters(),
-        clock=clock,
-        draw=lambda: draw,
+    engine = make_engine(
+        Parts(
+            l1=L1Cache(100, 1_000_000, 1e9),
+            codecs=Codecs(),
+            observe=lambda _: None,
+            counters=Counters(),
+            clock=clock,
+            draw=lambda: draw,
+        )
     )
     return engine, Call("t", "t:k", policy)
 
@@ -219,8 +227,8 @@ def test_one_reader_has_a_stale_result_refreshed() -> None:
     policy = Policy(ttl=TTL, stale_while_revalidate=60.0)
     engines = [engine_of(policy, clock)[0] for _ in range(3)]
     call = Call("t", "t:k", policy)
-    position = run(engines[0].position(call), store)
-    run(engines[0].fill(call, position, 1, run_seconds=RUN, task_id=None), store)
+    position = run(engines[0].writer.position(call), store)
+    run(engines[0].writer.fill(call, position, 1, run_seconds=RUN, task_id=None), store)
     clock.advance(TTL + 1)
     recently_asked = [run(engine.look(call, "pool"), store) for engine in engines for _ in range(5)]
     assert [hit.verdict for hit in recently_asked if isinstance(hit, Hit)] == [Verdict.STALE] * 15
@@ -249,15 +257,15 @@ def test_the_last_result_gives_way_to_one_that_was_stored_meanwhile() -> None:
     (engine, call), (other, _) = engine_of(policy, clock), engine_of(policy, clock)
 
     def store_with(which: Engine, value: int) -> None:
-        position = run(which.position(call), store)
-        filling = which.fill(call, position, value, run_seconds=RUN, task_id=None)
+        position = run(which.writer.position(call), store)
+        filling = which.writer.fill(call, position, value, run_seconds=RUN, task_id=None)
         assert run(filling, store)
 
     store_with(engine, 1)
     clock.advance(TTL + 1)
     assert isinstance(run(engine.look(call, "pool"), store), Miss), "from now on it has an L1"
     meanwhile = Meanwhile(store, lambda: store_with(other, 2))
-    stale = run(engine.find_stale_if_error(call, "pool", ""), meanwhile)
+    stale = run(engine.refresher.find_stale_if_error(call, "pool", ""), meanwhile)
     assert stale is not None, "the run has failed before"
     found = run(engine.look(call, "pool"), store)
     assert isinstance(found, Hit)
@@ -268,9 +276,9 @@ def test_without_another_process_the_one_who_asks_computes() -> None:
     clock = FakeClock()
     store = MemoryStore(10, 10_000, clock)
     engine, call = engine_of(Policy(ttl=TTL, stale_while_revalidate=60.0), clock)
-    engine.in_background = False
-    position = run(engine.position(call), store)
-    run(engine.fill(call, position, 1, run_seconds=RUN, task_id=None), store)
+    engine.parts.in_background = False
+    position = run(engine.writer.position(call), store)
+    run(engine.writer.fill(call, position, 1, run_seconds=RUN, task_id=None), store)
     clock.advance(TTL + 1)
     first, second = (run(engine.look(call, "pool"), store) for _ in range(2))
     assert isinstance(first, Miss)

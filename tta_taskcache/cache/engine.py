@@ -1,6 +1,6 @@
 """The two levels as one cache: look, fill, invalidate.
 
-It is built up by concept: finding (`reading`), storing (`filling`), stale results (`refreshing`).
+Put together from a reader, a writer and a refresher, which share its parts.
 """
 
 from __future__ import annotations
@@ -26,13 +26,28 @@ from ..stores.protocol import (
     StoreReply,
 )
 from .outcome import Call, Hit, Miss
+from .parts import Parts
 from .plan import Plan
+from .reader import Reader
 from .refresher import Refresher
+from .writer import Writer
 
 
-@dataclass(slots=True, kw_only=True)
-class Engine(Refresher):
-    """The cache of one process. Its methods return plans."""
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The cache of one process. Its methods, and those of its parts, return plans.
+
+    Attributes:
+        parts: What the others work with.
+        reader: Finds results.
+        writer: Stores results.
+        refresher: Serves what is stale, and has it refreshed.
+    """
+
+    parts: Parts
+    reader: Reader
+    writer: Writer
+    refresher: Refresher
 
     def look(self, call: Call, site: str, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """Find a call's result. Never raises for a fault of the store.
@@ -42,9 +57,9 @@ class Engine(Refresher):
             site: Where it is looked for.
             claim: Take the lease on the way, when there is no result.
         """
-        started = self.clock()
-        found = yield from self.find_or_refresh(call, claim)
-        self.record_lookup(call, site, found, seconds=self.clock() - started)
+        started = self.parts.clock()
+        found = yield from self.refresher.find_or_refresh(call, claim)
+        self.reader.record_lookup(call, site, found, seconds=self.parts.clock() - started)
         return found
 
     def peek(self, key: str) -> Plan[tuple[Entry, float] | None]:
@@ -57,11 +72,11 @@ class Engine(Refresher):
         looked: StoreReply = yield Look(key, ())
         if looked.frame is None or looked.position is None:
             return None
-        entry = unpack(key, looked.frame, self.secret)
+        entry = unpack(key, looked.frame, self.parts.secret)
         looked = yield Look(key, entry.marks)
         if looked.position is None:
             return None
-        bans = yield from self._bans(looked.position, looked.banned)
+        bans = yield from self.reader.bans(looked.position, looked.banned)
         if not marks.is_valid(entry, looked.marks, looked.position, bans):
             return None
         return entry, looked.remaining
@@ -90,10 +105,10 @@ class Engine(Refresher):
             StoreUnavailable: It was not acknowledged, so it may not have happened (promise I4).
         """
         position: Position = yield SetMarks(names, keys)
-        self.l1.require_poll()
+        self.parts.l1.require_poll()
         for key in keys:
-            self.l1.entries.drop(key)
-        self.observe(Invalidated(names, position.sequence))
+            self.parts.l1.entries.drop(key)
+        self.parts.observe(Invalidated(names, position.sequence))
 
     def scan(self, pattern: str, cursor: str = "") -> Plan[Batch]:
         """Return a batch of the valid entries whose keys match a glob (see ``Scan``).
@@ -111,7 +126,7 @@ class Engine(Refresher):
             StoreUnavailable: The store can't be reached.
         """
         yield from self.totals()  # what was counted here is to be in it
-        days = days_since(first, self.wall())
+        days = days_since(first, self.parts.wall())
         counted: list[dict[str, float]] = yield ReadDays(days)
         return {day: counts for day, counts in zip(days, counted, strict=True) if counts}
 
@@ -121,10 +136,16 @@ class Engine(Refresher):
         Raises:
             StoreUnavailable: The store can't be reached; what was counted is kept.
         """
-        counts = self.counters.take(self.clock(), interval=0.0)
+        counts = self.parts.counters.take(self.parts.clock(), interval=0.0)
         try:
             totals: dict[str, float] = yield Count(counts)
         except StoreUnavailable:
-            self.counters.put_back(counts)
+            self.parts.counters.put_back(counts)
             raise
         return totals
+
+
+def make_engine(parts: Parts) -> Engine:
+    """Put an engine together."""
+    reader, writer = Reader(parts), Writer(parts)
+    return Engine(parts, reader, writer, Refresher(parts, reader, writer))

@@ -6,61 +6,40 @@ polled; otherwise L2 is looked into, and its answer brings the newest log record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from random import random
-from time import monotonic
 from typing import Any
 
-from ..core.codec import Codecs
 from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
-from ..core.events import InvalidationsRead, Observe
+from ..core.events import Coalesced, InvalidationsRead, Lookup
 from ..core.lease import Claim
 from ..core.marks import Ban
 from ..errors import CircuitOpen, EntryError, StoreUnavailable
-from ..observability.counters import Counters
-from ..stores.l1_cache import L1Cache, L1Entry
+from ..stores.l1_cache import L1Entry
 from ..stores.protocol import Bans, Look, Poll, ReadBans, Release, StoreReply
 from .outcome import Call, Hit, Miss
+from .parts import Parts
 from .plan import Plan, execute_looks
 
+#: The reason of a miss that would have been a hit, and runs to be compared with it.
+VERIFY = "verify"
 
-@dataclass(slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True)
 class Reader:
-    """Finds results. Its methods return plans.
+    """Finds results. Its methods return plans."""
 
-    Attributes:
-        l1: L1.
-        codecs: Serializers and compressors.
-        counters: What to hand over to the shared totals on the way.
-        observe: Told what happens.
-        secret: Key of the entries' signatures; empty for a plain checksum.
-        store_layer: Name of the layer behind L1.
-        abandon: Told the key and the owner of a lease that may be held without anybody's knowing:
-            the reply was lost.
-        clock: Monotonic seconds.
-        draw: Chance: a number from [0, 1).
-    """
-
-    l1: L1Cache
-    codecs: Codecs
-    counters: Counters
-    observe: Observe
-    secret: bytes = b""
-    store_layer: str = "l2"
-    abandon: Callable[[str, str], None] = lambda _key, _owner: None
-    clock: Callable[[], float] = monotonic
-    draw: Callable[[], float] = random
+    parts: Parts
 
     def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """Find a call's result; without one, take its lease on the way if a claim is made."""
-        now = self.clock()
-        held = self.l1.find(call.key, now)
-        if held is not None and not self.l1.is_trusted(now):
+        now = self.parts.clock()
+        held = self.parts.l1.find(call.key, now)
+        if held is not None and not self.parts.l1.is_trusted(now):
             yield from self._poll(now)
-            held = self.l1.find(call.key, now) if self.l1.is_trusted(now) else None
+            held = self.parts.l1.find(call.key, now) if self.parts.l1.is_trusted(now) else None
         hit = self._decode(call, held, now) if held is not None else None
         return hit if hit is not None else (yield from self._find_in_store(call, claim))
 
@@ -73,8 +52,8 @@ class Reader:
             calls: The calls.
             claims: For each, the claim that is made when there is no result.
         """
-        now = self.clock()
-        l1 = [i for i, call in enumerate(calls) if self.l1.find(call.key, now) is not None]
+        now = self.parts.clock()
+        l1 = [i for i, call in enumerate(calls) if self.parts.l1.find(call.key, now) is not None]
         in_store = sorted(set(range(len(calls))).difference(l1))
         found: dict[int, Hit | Miss] = {}
 
@@ -86,10 +65,10 @@ class Reader:
 
         if in_store:
             yield from look(in_store)  # which polls the log as well
-        elif not self.l1.is_trusted(now):
+        elif not self.parts.l1.is_trusted(now):
             yield from self._poll(now)
-        for i in l1 if self.l1.is_trusted(now) else ():
-            held = self.l1.find(calls[i].key, now)
+        for i in l1 if self.parts.l1.is_trusted(now) else ():
+            held = self.parts.l1.find(calls[i].key, now)
             hit = self._decode(calls[i], held, now) if held is not None else None
             if hit is not None:
                 found[i] = hit
@@ -127,7 +106,7 @@ class Reader:
         if lease.stage is None:
             # The store found the entry good, and this process can't use it; or it came late.
             claim = replace(claim, regardless=True)
-        elif self.l1.banned_at(call.key) <= known:
+        elif self.parts.l1.banned_at(call.key) <= known:
             return found
         # Else the claim didn't know of a ban, which may have ended what is in flight.
         again = yield from self._look_in_store([call], [claim])
@@ -137,18 +116,18 @@ class Reader:
         self, calls: Sequence[Call], claims: Sequence[Claim | None]
     ) -> Plan[list[tuple[Hit | Miss, int]]]:
         """Look into L2: what is found, and the newest ban that each claim knew of."""
-        now = self.clock()
-        counts = self.counters.take(now)
-        known = [self.l1.banned_at(call.key) for call in calls]
+        now = self.parts.clock()
+        counts = self.parts.counters.take(now)
+        known = [self.parts.l1.banned_at(call.key) for call in calls]
         looks = [
             Look(call.key, call.marks, claim=claim and replace(claim, newest_ban=ban))
             for call, claim, ban in zip(calls, claims, known, strict=True)
         ]
         try:
             try:
-                replies = yield from execute_looks(looks, self.l1.position, counts)
+                replies = yield from execute_looks(looks, self.parts.l1.position, counts)
             except StoreUnavailable:
-                self.counters.put_back(counts)
+                self.parts.counters.put_back(counts)
                 raise
             if replies[0].position is None:  # the next command opens a new incarnation
                 replies = yield from execute_looks(looks, None, {})
@@ -169,12 +148,12 @@ class Reader:
     def _abandon(self, calls: Sequence[Call], claims: Sequence[Claim | None]) -> None:
         for call, claim in zip(calls, claims, strict=True):
             if claim is not None:
-                self.abandon(call.key, claim.owner)
+                self.parts.abandon(call.key, claim.owner)
 
     def _settle(self, call: Call, looked: StoreReply, now: float) -> Plan[Hit | Miss]:
         if looked.position is None:
             return Miss("log-lost", None)
-        found = yield from self._judge(call, looked, looked.position, now)
+        found = yield from self.judge(call, looked, looked.position, now)
         lease = looked.lease
         if isinstance(found, Miss):
             # The lease was given after the marks were read, and notes when.
@@ -184,10 +163,10 @@ class Reader:
             try:
                 yield Release(call.key, lease.owner)
             except StoreUnavailable:
-                self.abandon(call.key, lease.owner)
+                self.parts.abandon(call.key, lease.owner)
         return found
 
-    def _judge(
+    def judge(
         self, call: Call, looked: StoreReply, at: Position, now: float, *, failed: bool = False
     ) -> Plan[Hit | Miss]:
         """What was found is a hit, or a miss for a reason.
@@ -200,17 +179,23 @@ class Reader:
             failed: Whether a run has just failed, for which a stale entry may stand in.
         """
         try:
-            entry = unpack(call.key, looked.frame, self.secret) if looked.frame else None
+            entry = unpack(call.key, looked.frame, self.parts.secret) if looked.frame else None
             set_marks = looked.marks
             if entry is not None and not set(entry.marks) <= set(call.marks):
                 # It was stored under other tags: their marks count, too.
                 again: StoreReply = yield Look(call.key, entry.marks)
                 _check_same_log(again.position, at)
                 set_marks = again.marks
-            bans = yield from self._bans(at, looked.banned)
+            bans = yield from self.bans(at, looked.banned)
             remaining = min(looked.remaining, entry.lifetime) if entry else 0.0
             verdict = decide(
-                entry, remaining, set_marks, at, call.policy, bans=bans, draw=1.0 - self.draw()
+                entry,
+                remaining,
+                set_marks,
+                at,
+                call.policy,
+                bans=bans,
+                draw=1.0 - self.parts.draw(),
             )
             if failed and verdict in (Verdict.ENDED, Verdict.STALE):
                 verdict = Verdict.STALE_IF_ERROR
@@ -219,27 +204,27 @@ class Reader:
             value = self._valid_value(call, entry)
         except EntryError as error:
             return Miss(error.reason, at)
-        self.l1.put(entry, now + remaining, at.sequence)
-        return Hit(entry, value, self.store_layer, remaining, verdict)
+        self.parts.l1.put(entry, now + remaining, at.sequence)
+        return Hit(entry, value, self.parts.store_layer, remaining, verdict)
 
-    def _bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
+    def bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
         """All pattern bans: this process's copy of them, or read anew after a gap."""
-        known = self.l1.bans(at, newest)
+        known = self.parts.l1.bans(at, newest)
         if known is not None:
             return known
         read: Bans = yield ReadBans()
-        self.l1.add_bans(read.bans, _check_same_log(read.position, at))
+        self.parts.l1.add_bans(read.bans, _check_same_log(read.position, at))
         return read.bans
 
     def _decode(self, call: Call, held: L1Entry, now: float) -> Hit | None:
         entry, remaining = held.entry, held.deadline - now
         mine = (call.policy.serializer, call.policy.compression)
         if (entry.serializer, entry.compression) == mine:
-            verdict = judge_age(entry, remaining, call.policy, 1.0 - self.draw())
+            verdict = judge_age(entry, remaining, call.policy, 1.0 - self.parts.draw())
             with suppress(EntryError):  # L2 will tell, and count it
                 if verdict.answers:
                     return Hit(entry, self._valid_value(call, entry), "l1", remaining, verdict)
-        self.l1.entries.drop(call.key)
+        self.parts.l1.entries.drop(call.key)
         return None
 
     def _valid_value(self, call: Call, entry: Entry) -> Any:
@@ -260,29 +245,77 @@ class Reader:
         return value
 
     def _value(self, entry: Entry) -> Any:
-        return self.codecs.decode(entry.payload, entry.serializer, entry.compression)
+        return self.parts.codecs.decode(entry.payload, entry.serializer, entry.compression)
 
     def copy_of(self, hit: Hit) -> Hit:
         """The same hit for another caller, with a value of its own (promise R2)."""
         return replace(hit, value=self._value(hit.entry))
 
+    def record_lookup(
+        self,
+        call: Call,
+        site: str,
+        found: Hit | Miss,
+        *,
+        seconds: float | None = None,
+        waited: float | None = None,
+        saved: bool = True,
+    ) -> None:
+        """Tell the observers what a look has found.
+
+        Args:
+            call: The call.
+            site: Where it was looked for.
+            found: What was found.
+            seconds: How long the look took; of a look for several calls, this one's share.
+            waited: For how long the call waited for an equal one in flight, if it did.
+            saved: Whether a hit means that there was no run.
+        """
+        if isinstance(found, Miss):
+            self.parts.observe(
+                Lookup(call.task, call.key, site, None, found.reason, seconds=seconds)
+            )
+            return
+        if call.verify and found.can_be_verified:
+            self.parts.observe(Lookup(call.task, call.key, site, None, VERIFY, seconds=seconds))
+            return
+        entry = found.entry
+        if waited is not None:
+            self.parts.observe(Coalesced(call.task, call.key, site, waited))
+        self.parts.observe(
+            Lookup(
+                call.task,
+                call.key,
+                site,
+                found.layer,
+                "",
+                saved_seconds=max(0.0, entry.run_seconds - (seconds or 0.0)) if saved else 0.0,
+                age=found.age,
+                computed_by=entry.task_id,
+                freshness=found.verdict.value,
+                saved_cost=entry.cost if saved else 0.0,
+                seconds=seconds,
+                coalesced=waited is not None,
+            )
+        )
+
     def _poll(self, now: float) -> Plan[None]:
-        position = self.l1.position
+        position = self.parts.l1.position
         if position is None:
             return
-        counts = self.counters.take(now)
+        counts = self.parts.counters.take(now)
         try:
             looked: StoreReply = yield Poll(position, counts)
         except StoreUnavailable:
-            self.counters.put_back(counts)
+            self.parts.counters.put_back(counts)
         else:
             self._advance(looked, now)
 
     def _advance(self, looked: StoreReply, now: float) -> None:
         """Take in what a poll of the log has brought."""
         if looked.records:
-            self.observe(InvalidationsRead(len(looked.records), self.l1.lag(now)))
-        self.l1.advance(looked.position, looked.records, now)
+            self.parts.observe(InvalidationsRead(len(looked.records), self.parts.l1.lag(now)))
+        self.parts.l1.advance(looked.position, looked.records, now)
 
 
 def _check_same_log(position: Position | None, before: Position) -> Position:

@@ -6,17 +6,15 @@ from dataclasses import dataclass, field, replace
 
 from ..core.decide import Verdict
 from ..core.entry import HEADER_BYTES, pack
-from ..core.events import Coalesced, Lookup
 from ..core.lease import Claim
 from ..errors import StoreUnavailable
 from ..stores.bounded_map import RecentKeys
 from ..stores.protocol import BeginRefresh, Fill, Look, StoreReply
 from .outcome import Call, Hit, Miss
+from .parts import Parts
 from .plan import Plan
+from .reader import Reader
 from .writer import Writer
-
-#: The reason of a miss that would have been a hit, and runs to be compared with it.
-VERIFY = "verify"
 
 #: Seconds for which nobody else refreshes a key; at least two run times.
 REFRESH_PAUSE = 5.0
@@ -30,21 +28,25 @@ MAX_REMEMBERED = 10_000
 TRY_AGAIN = 5.0
 
 
-@dataclass(slots=True, kw_only=True)
-class Refresher(Writer):
+@dataclass(frozen=True, slots=True)
+class Refresher:
     """Serves what is stale, and sees to it that it doesn't stay so. Its methods return plans.
 
     Attributes:
-        in_background: Whether somebody else can refresh what this process reads.
+        parts: What it works with.
+        reader: Finds results.
+        writer: Tells the log's position.
         recently_asked: The keys that this process has just asked to refresh.
     """
 
-    in_background: bool = True
+    parts: Parts
+    reader: Reader
+    writer: Writer
     recently_asked: RecentKeys = field(default_factory=lambda: RecentKeys(MAX_REMEMBERED))
 
     def find_or_refresh(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """``find``, and see to it that somebody refreshes what is stale, or is soon."""
-        found = yield from self.find(call, claim)
+        found = yield from self.reader.find(call, claim)
         if isinstance(found, Hit):
             return (yield from self.claim_refresh(call, found))
         return found
@@ -57,15 +59,15 @@ class Refresher(Writer):
         """
         if not hit.verdict.asks_for_refresh:
             return hit
-        if not self.recently_asked.take(call.key, self.clock(), ASK_AGAIN):
+        if not self.recently_asked.take(call.key, self.parts.clock(), ASK_AGAIN):
             return hit
         pause = max(REFRESH_PAUSE, 2 * hit.entry.run_seconds)
         try:
             granted: bool = yield BeginRefresh(call.key, pause)
         except StoreUnavailable:
             return hit
-        if granted and not self.in_background:
-            return Miss(hit.verdict.value, (yield from self.position(call)))
+        if granted and not self.parts.in_background:
+            return Miss(hit.verdict.value, (yield from self.writer.position(call)))
         return replace(hit, refresh=granted)
 
     def find_stale_if_error(self, call: Call, site: str, owner: str) -> Plan[Hit | None]:
@@ -78,73 +80,27 @@ class Refresher(Writer):
             site: Where it ran.
             owner: Of the lease that it was led with; empty if none.
         """
-        now = self.clock()
+        now = self.parts.clock()
         try:
             looked: StoreReply = yield Look(call.key, call.marks)
             if looked.position is None:
                 return None
-            found = yield from self._judge(call, looked, looked.position, now, failed=True)
+            found = yield from self.reader.judge(call, looked, looked.position, now, failed=True)
             if isinstance(found, Miss):
                 return None
             if looked.frame and found.verdict is Verdict.STALE_IF_ERROR:
                 above = max(0, int((found.remaining - TRY_AGAIN) * 1000))
                 entry = replace(found.entry, served_above_ms=above)
-                frame, header = pack(entry, self.secret), looked.frame[:HEADER_BYTES]
+                frame, header = pack(entry, self.parts.secret), looked.frame[:HEADER_BYTES]
                 held: bool = yield Fill(
                     call.key, frame, found.remaining, owner=owner, instead_of=header
                 )
                 if held:  # else there is a newer one by now
-                    self.l1.put(entry, now + found.remaining, looked.position.sequence)
+                    self.parts.l1.put(entry, now + found.remaining, looked.position.sequence)
                 else:
-                    self.l1.entries.drop(call.key)
+                    self.parts.l1.entries.drop(call.key)
         except StoreUnavailable:
             return None
         # The run was made, and has failed: nothing was saved.
-        self.record_lookup(call, site, found, saved=False)
+        self.reader.record_lookup(call, site, found, saved=False)
         return found
-
-    def record_lookup(
-        self,
-        call: Call,
-        site: str,
-        found: Hit | Miss,
-        *,
-        seconds: float | None = None,
-        waited: float | None = None,
-        saved: bool = True,
-    ) -> None:
-        """Tell the observers what a look has found.
-
-        Args:
-            call: The call.
-            site: Where it was looked for.
-            found: What was found.
-            seconds: How long the look took; of a look for several calls, this one's share.
-            waited: For how long the call waited for an equal one in flight, if it did.
-            saved: Whether a hit means that there was no run.
-        """
-        if isinstance(found, Miss):
-            self.observe(Lookup(call.task, call.key, site, None, found.reason, seconds=seconds))
-            return
-        if call.verify and found.can_be_verified:
-            self.observe(Lookup(call.task, call.key, site, None, VERIFY, seconds=seconds))
-            return
-        entry = found.entry
-        if waited is not None:
-            self.observe(Coalesced(call.task, call.key, site, waited))
-        self.observe(
-            Lookup(
-                call.task,
-                call.key,
-                site,
-                found.layer,
-                "",
-                saved_seconds=max(0.0, entry.run_seconds - (seconds or 0.0)) if saved else 0.0,
-                age=found.age,
-                computed_by=entry.task_id,
-                freshness=found.verdict.value,
-                saved_cost=entry.cost if saved else 0.0,
-                seconds=seconds,
-                coalesced=waited is not None,
-            )
-        )

@@ -73,15 +73,15 @@ class SingleFlight:
             A hit; or a miss, whose lease is the caller's unless equal calls aren't to wait for one
             another just now.
         """
-        asked_at = engine.clock()
+        asked_at = engine.parts.clock()
         pause = FIRST_PAUSE
         waited = False
         while True:
-            found = yield from engine.find_or_refresh(call, claim)
+            found = yield from engine.refresher.find_or_refresh(call, claim)
             lease = found.lease if isinstance(found, Miss) else None
             if lease is None or not lease.is_followed:
                 break
-            patient = engine.clock() - asked_at < PATIENCE
+            patient = engine.parts.clock() - asked_at < PATIENCE
             if lease.stage is not Stage.RUNNING and not patient:
                 found = Miss("queued-elsewhere", found.position)  # type: ignore[union-attr]  # a miss
                 break
@@ -89,11 +89,11 @@ class SingleFlight:
             yield Pause(WAKEUP_PAUSE if wakeup else pause, wakeup)
             pause = min(pause * 2, MAX_PAUSE)
             waited = True
-        took = engine.clock() - asked_at
+        took = engine.parts.clock() - asked_at
         if waited and isinstance(found, Hit):
-            engine.record_lookup(call, site, found, waited=took)
+            engine.reader.record_lookup(call, site, found, waited=took)
         else:
-            engine.record_lookup(call, site, found, seconds=took)
+            engine.reader.record_lookup(call, site, found, seconds=took)
         return found
 
 

@@ -78,15 +78,15 @@ def follow(
     Raises:
         StoreUnavailable: The store can't be reached.
     """
-    moved = engine.clock()
-    while not found.is_over and engine.clock() - moved < STALLED_AFTER:
+    moved = engine.parts.clock()
+    while not found.is_over and engine.parts.clock() - moved < STALLED_AFTER:
         yield Pause(LOOK_EVERY)
         now = yield from progress()
         if now is None:  # Redis has lost its keys, those of the entries with it
             now = replace(found, is_over=True)
         if now != found:
             report(now)
-            found, moved = now, engine.clock()
+            found, moved = now, engine.parts.clock()
     return found
 
 
@@ -109,7 +109,7 @@ def batch(engine: Engine, sweeping: SweepProgress) -> Plan[SweepProgress]:
     Raises:
         StoreUnavailable: The store can't be reached.
     """
-    started = engine.clock()
+    started = engine.parts.clock()
     if sweeping == SweepProgress():
         sweeping = yield from resume(sweeping)
     swept: Swept = yield Sweep(sweeping.cursor)
@@ -124,5 +124,5 @@ def batch(engine: Engine, sweeping: SweepProgress) -> Plan[SweepProgress]:
     )
     noted: SweepProgress = yield RecordSweep(done)
     if not noted.is_over:
-        yield Pause(engine.clock() - started)
+        yield Pause(engine.parts.clock() - started)
     return replace(noted, dropped=done.dropped, freed=done.freed)

@@ -6,10 +6,8 @@ between is checked by every reader, so a late fill is harmless.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from time import time
 from typing import Any
 
 from ..core import marks
@@ -19,8 +17,8 @@ from ..core.policy import Policy
 from ..errors import StoreUnavailable, UnserializableResult
 from ..stores.protocol import Fill, Look, Release, SetMarks, StoreReply
 from .outcome import Call
+from .parts import Parts
 from .plan import Plan
-from .reader import Reader
 
 #: A run longer than this is not stored: the log doesn't remember invalidations for longer (s).
 MAX_RUN = 23 * 3600.0
@@ -29,15 +27,11 @@ MAX_RUN = 23 * 3600.0
 UNSHARED_FOR = 5.0
 
 
-@dataclass(slots=True, kw_only=True)
-class Writer(Reader):
-    """Stores results. Its methods return plans.
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Stores results. Its methods return plans."""
 
-    Attributes:
-        wall: Unix seconds, for display.
-    """
-
-    wall: Callable[[], float] = time
+    parts: Parts
 
     def position(self, call: Call) -> Plan[Position | None]:
         """The log's position now, to store a result with; None when there is none to be had."""
@@ -91,8 +85,8 @@ class Writer(Reader):
                 yield SetMarks((marks.replaced(call.key),))
             except StoreUnavailable:
                 reason = "unannounced"
-            self.l1.require_poll()
-        self.observe(Filled(call.task, call.key, size, reason))
+            self.parts.l1.require_poll()
+        self.parts.observe(Filled(call.task, call.key, size, reason))
         return not reason
 
     def refuse(self, call: Call, owner: str, reason: str) -> Plan[bool]:
@@ -100,7 +94,7 @@ class Writer(Reader):
         if owner:
             with suppress(StoreUnavailable):  # it lapses
                 yield Release(call.key, owner, UNSHARED_FOR)
-        self.observe(Filled(call.task, call.key, 0, reason))
+        self.parts.observe(Filled(call.task, call.key, 0, reason))
         return False
 
     def _entry(
@@ -120,13 +114,13 @@ class Writer(Reader):
         if run_seconds > MAX_RUN:
             return None, "too-late"
         policy = call.policy
-        fresh_for = remember_for or policy.fresh_for(self.draw())
+        fresh_for = remember_for or policy.fresh_for(self.parts.draw())
         stale_for = 0.0 if remember_for else policy.stale_for
         revalidated_for = 0.0 if remember_for else policy.stale_while_revalidate
         if not remember_for and (reason := refuses(policy, value)):
             return None, reason
         try:
-            payload = self.codecs.encode(value, policy.serializer, policy.compression)
+            payload = self.parts.codecs.encode(value, policy.serializer, policy.compression)
         except UnserializableResult:
             return None, "unserializable"
         if policy.max_bytes is not None and len(payload) > policy.max_bytes:
@@ -135,7 +129,7 @@ class Writer(Reader):
             key=call.key,
             task=call.task,
             task_id=task_id,
-            created_at=self.wall(),
+            created_at=self.parts.wall(),
             lifetime=fresh_for + stale_for,
             fresh_for=fresh_for,
             served_above_ms=int((stale_for - revalidated_for) * 1000),
@@ -153,20 +147,20 @@ class Writer(Reader):
 
     def _store(self, entry: Entry, owner: str) -> Plan[tuple[int, str]]:
         """Store an entry: its size, and why it wasn't stored."""
-        now = self.clock()
-        frame = pack(entry, self.secret)
+        now = self.parts.clock()
+        frame = pack(entry, self.parts.secret)
         # Runs are rare and dear: each hands over what was counted.
-        counts = self.counters.take(now, interval=0.0)
+        counts = self.parts.counters.take(now, interval=0.0)
         try:
             stored: bool = yield Fill(entry.key, frame, entry.lifetime, counts, owner)
         except StoreUnavailable:
-            self.counters.put_back(counts)
+            self.parts.counters.put_back(counts)
             if owner:
-                self.abandon(entry.key, owner)
+                self.parts.abandon(entry.key, owner)
             return len(frame), "unavailable"
         if not stored:
             return len(frame), "lease-lost"
-        self.l1.put(entry, now + entry.lifetime, entry.born.sequence)
+        self.parts.l1.put(entry, now + entry.lifetime, entry.born.sequence)
         return len(frame), ""
 
 

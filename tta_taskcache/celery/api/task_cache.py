@@ -275,7 +275,7 @@ class TaskCache:
         try:
             return read_stats(self.runtime.run(self.runtime.engine.totals()))
         except StoreUnavailable:
-            return read_stats(self.runtime.engine.counters.totals())
+            return read_stats(self.runtime.engine.parts.counters.totals())
 
     def hand_over_counts(self) -> None:
         """Add what was counted here to the shared totals, before the process ends."""

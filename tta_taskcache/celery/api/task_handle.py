@@ -146,8 +146,8 @@ class TaskHandle:
         call = with_traits(call_request, identify(call_request))
         if not is_enabled(self.task):
             return False
-        position = self._runtime.run(self._runtime.engine.position(call))
-        fill = self._runtime.engine.fill(
+        position = self._runtime.run(self._runtime.engine.writer.position(call))
+        fill = self._runtime.engine.writer.fill(
             call, position, value, run_seconds=0.0, task_id=None, replaces=True
         )
         return self._runtime.run(fill)
@@ -213,7 +213,7 @@ class TaskHandle:
             call = with_traits(call_request, identify(call_request))
         except UncacheableCall as error:
             return replace(about, reason=str(error))
-        found = self._runtime.run(self._runtime.engine.find(call))
+        found = self._runtime.run(self._runtime.engine.reader.find(call))
         if isinstance(found, Miss):
             reason = _REASONS.get(found.reason, found.reason)
             nearest = self._search(call) if found.reason == "absent" else None

@@ -145,7 +145,7 @@ def with_traits(call_request: CallRequest, call: Call) -> Call:
     Raises:
         UncacheableCall: It can't have a key.
     """
-    secret = call_request.task.cache_runtime.engine.secret
+    secret = call_request.task.cache_runtime.engine.parts.secret
     keyer = call_request.task.cache_keyer
     traits = keyer.traits(call_request.args, call_request.kwargs, call_request.context, secret)
     return replace(call, traits=traits)

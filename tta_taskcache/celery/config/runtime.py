@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ...cache.engine import Engine
+from ...cache.engine import Engine, make_engine
 from ...cache.lease_keeper import LeaseKeeper
+from ...cache.parts import Parts
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
 from ...cache.single_flight import SingleFlight
@@ -93,7 +94,7 @@ class Runtime:
 
     def observe(self, event: Event) -> None:
         """Tell the observers what happened."""
-        self.engine.observe(event)
+        self.engine.parts.observe(event)
 
 
 def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
@@ -125,14 +126,16 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
     memory = store.entries if isinstance(store, MemoryStore) else l1.entries
     memory.evicted = lambda count: observe(Evicted(count))
     metrics.watch(memory)
-    engine = Engine(
-        l1=l1,
-        codecs=codecs,
-        observe=observe,
-        counters=counters,
-        secret=settings.secret.encode(),
-        store_layer="l1" if settings.url is None else "l2",
-        in_background=settings.url is not None,
+    engine = make_engine(
+        Parts(
+            l1=l1,
+            codecs=codecs,
+            observe=observe,
+            counters=counters,
+            secret=settings.secret.encode(),
+            store_layer="l1" if settings.url is None else "l2",
+            in_background=settings.url is not None,
+        )
     )
     leases = LeaseKeeper(
         lambda holdings: run_plan(engine.renew(holdings, settings.lease_ttl), store),
@@ -140,7 +143,7 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
         settings.lease_ttl,
         observe,
     )
-    engine.abandon = leases.end
+    engine.parts.abandon = leases.end
     warming_store = WarmingStore(store, settings.namespace) if settings.url is not None else None
     return Runtime(
         settings,

@@ -12,7 +12,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
-from ...cache.refresher import VERIFY
+from ...cache.reader import VERIFY
 from ...core.events import Fault, Lookup, Shadowed
 from ...core.lease import Claim
 from ...core.option_values import Site
@@ -144,7 +144,7 @@ def _shadow(call: Call, site: Site | None, runtime: Runtime) -> LookupResult:
     if site not in (Site.POOL, None):
         return LookupResult(call, reason=SHADOW)
     started = monotonic()
-    outcome = runtime.run(runtime.engine.find(call))
+    outcome = runtime.run(runtime.engine.reader.find(call))
     if isinstance(outcome, Miss):
         runtime.observe(Shadowed(call.task, call.key, False))
         return replace(to_lookup_result(call, outcome), reason=SHADOW)
@@ -157,9 +157,9 @@ def _shadow(call: Call, site: Site | None, runtime: Runtime) -> LookupResult:
 def _use(call: Call, known: LookupResult, runtime: Runtime, site: str) -> LookupResult:
     """Use what was found when calls were looked up together."""
     if known.hit is not None:
-        minded = runtime.run(runtime.engine.claim_refresh(call, known.hit))
+        minded = runtime.run(runtime.engine.refresher.claim_refresh(call, known.hit))
         known = replace(to_lookup_result(call, minded, known.seconds), at=known.at)
-    runtime.engine.record_lookup(call, site, known.outcome, seconds=known.seconds)
+    runtime.engine.reader.record_lookup(call, site, known.outcome, seconds=known.seconds)
     return known
 
 
@@ -171,11 +171,13 @@ def _position_only(
         return LookupResult(call, reason=reason)
     runtime = call_request.task.cache_runtime
     if call_request.mode == "revalidate":
-        stored = runtime.run(runtime.engine.find(call))
+        stored = runtime.run(runtime.engine.reader.find(call))
         # What was to be refreshed early may be fresh still: it takes a newer one.
         if isinstance(stored, Hit) and stored.needs_no_refresh:
             return LookupResult(call, hit=stored)  # somebody else has refreshed it
-    return LookupResult(call, position=runtime.run(runtime.engine.position(call)), reason=reason)
+    return LookupResult(
+        call, position=runtime.run(runtime.engine.writer.position(call)), reason=reason
+    )
 
 
 def look_up_all(
@@ -198,7 +200,7 @@ def look_up_all(
             if call is not None and not _no_answer_reason(call, site, one.mode):
                 calls[i] = call
         claimed = [claims[i] if call.policy.coalesce else None for i, call in calls.items()]
-        outcomes = runtime.run(runtime.engine.find_many(list(calls.values()), claimed))
+        outcomes = runtime.run(runtime.engine.reader.find_many(list(calls.values()), claimed))
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)

@@ -95,7 +95,9 @@ def _recover(
             _store(call_request, lookup, stored, run_seconds, task_id, remember_for=seconds)
         elif call.policy.stale_if_error and call_request.mode == "use":
             where = site.value if site is not None else DIRECT
-            return runtime.run(runtime.engine.find_stale_if_error(call, where, lookup.owner))
+            return runtime.run(
+                runtime.engine.refresher.find_stale_if_error(call, where, lookup.owner)
+            )
     except Exception as fault:  # noqa: BLE001 - the task's own error is what counts (promise F1)
         runtime.observe(Fault(call_request.task.name, "recover", fault))
     return None
@@ -129,9 +131,9 @@ def _store(
         return
     try:
         if refused:
-            runtime.run(runtime.engine.refuse(call, lookup.owner, refused))
+            runtime.run(runtime.engine.writer.refuse(call, lookup.owner, refused))
             return
-        fill = runtime.engine.fill(
+        fill = runtime.engine.writer.fill(
             call,
             lookup.position,
             value,

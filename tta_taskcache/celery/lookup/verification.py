@@ -9,7 +9,7 @@ from typing import Any
 from celery.exceptions import Ignore, Reject, Retry
 
 from ...cache.outcome import Call, Hit
-from ...cache.refresher import VERIFY
+from ...cache.reader import VERIFY
 from ...core.differences import differences
 from ...core.events import Fault, Ran, Verified
 from ...errors import EntryError, StoreUnavailable, UnserializableResult
@@ -76,7 +76,7 @@ def run_and_compare(
 def _compare(runtime: Runtime, call: Call, stored: Hit, value: Any) -> Verified:
     entry = stored.entry
     how = (entry.serializer, entry.compression)
-    codecs = runtime.engine.codecs
+    codecs = runtime.engine.parts.codecs
     try:
         returned = codecs.decode(codecs.encode(value, *how), *how)
     except UnserializableResult:

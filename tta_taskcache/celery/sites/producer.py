@@ -13,7 +13,7 @@ from celery.backends.rpc import RPCBackend
 from celery.result import AsyncResult
 
 from ...cache.outcome import Hit
-from ...cache.refresher import VERIFY
+from ...cache.reader import VERIFY
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ...errors import CacheMiss

@@ -69,7 +69,7 @@ def _is_stored(task: CacheableTask, key: str) -> bool:
     # By its key, as arguments may have been changed by the task. What remains of a failed run of
     # old (``stale-if-error``) is a result, but not what was asked for.
     runtime = task.cache_runtime
-    found = runtime.run(runtime.engine.find(Call(task.name, key, task.cache_policy)))
+    found = runtime.run(runtime.engine.reader.find(Call(task.name, key, task.cache_policy)))
     return isinstance(found, Hit) and not found.verdict.is_stale
 
 

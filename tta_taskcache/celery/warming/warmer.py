@@ -125,7 +125,7 @@ class Warmer:
         called = [(spec, self._identify(where, spec)) for where, spec in batch]
         calls = [call for _, call in called if call is not None]
         engine = self._runtime.engine
-        found = iter(self._runtime.run(engine.find_many(calls, [None] * len(calls))))
+        found = iter(self._runtime.run(engine.reader.find_many(calls, [None] * len(calls))))
         for spec, call in called:
             mode = self._mode(next(found)) if call is not None else None
             if call is None:
@@ -251,7 +251,7 @@ class Warmer:
         """For each key how old its result is, if that is fresh (s)."""
         engine, policy = self._runtime.engine, self._task.cache_policy
         calls = [Call(self._task.name, key, policy) for key in keys]
-        found = self._runtime.run(engine.find_many(calls, [None] * len(calls)))
+        found = self._runtime.run(engine.reader.find_many(calls, [None] * len(calls)))
         return [
             hit.age if isinstance(hit, Hit) and not hit.verdict.is_stale else None for hit in found
         ]

@@ -21,7 +21,7 @@ from celery.worker.state import task_reserved
 from ...cache.lease_keeper import RENEWALS
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
-from ...cache.refresher import VERIFY
+from ...cache.reader import VERIFY
 from ...core.events import Fault, Waiting
 from ...core.lease import Claim, Lease, Stage
 from ...core.option_values import Site
@@ -166,7 +166,10 @@ class ConsumerSite(bootsteps.StartStopStep):
         runtime = request.task.cache_runtime
         try:
             return to_lookup_result(
-                call, runtime.run(runtime.engine.find_or_refresh(call, _claim(runtime, request)))
+                call,
+                runtime.run(
+                    runtime.engine.refresher.find_or_refresh(call, _claim(runtime, request))
+                ),
             )
         except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
             self._fault(request, "follow", error)
@@ -178,9 +181,9 @@ class ConsumerSite(bootsteps.StartStopStep):
         runtime = request.task.cache_runtime
         try:
             hot_calls.record_hot_call(_call_request(request.task, request), call)
-            own = runtime.engine.copy_of(hit)
+            own = runtime.engine.reader.copy_of(hit)
             waited = monotonic() - follower.since
-            runtime.engine.record_lookup(call, Site.CONSUMER, own, waited=waited)
+            runtime.engine.reader.record_lookup(call, Site.CONSUMER, own, waited=waited)
             completed = self._inline.complete(request, own)
         except Exception as error:  # noqa: BLE001 - likewise
             self._fault(request, "follow", error)

@@ -49,7 +49,7 @@ def inspect_cache(state: Any, **_: Any) -> dict[str, Any]:
     runtime = cache_of(state.app).runtime
     store, site = runtime.store, getattr(state.consumer, SITE, None)
     breaker = store.breaker if isinstance(store, GuardedStore) else None
-    entries = runtime.engine.l1.entries
+    entries = runtime.engine.parts.l1.entries
     settings = asdict(runtime.settings)
     return {
         **about_library(),
