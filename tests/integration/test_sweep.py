@@ -44,7 +44,7 @@ def stored(bench: Bench, server: Server | None = None) -> set[str]:
 
 
 def asked(bench: Bench) -> bool:
-    return bool(bench.cache.runtime.run(sweeping.ask()))
+    return bool(bench.cache.runtime.run(sweeping.request()))
 
 
 def progress(bench: Bench) -> SweepProgress:

@@ -17,8 +17,8 @@ from tests.support.servers import Server, free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 from tta_taskcache import ConfigurationError, StoreUnavailable, TaskCache
-from tta_taskcache.celery.calls.call_request import CallRequest, identify
-from tta_taskcache.celery.calls.hot_calls import hottest, note
+from tta_taskcache.celery.calls.call_request import request_of_caller
+from tta_taskcache.celery.calls.hot_calls import hottest, record_hot_call
 from tta_taskcache.celery.warming import warm_task
 from tta_taskcache.celery.warming import warmer as warming
 
@@ -313,10 +313,10 @@ def test_a_slice_outlasts_redis(
 
 def learn(scene: Scene, name: str, times: int) -> None:
     task = scene.task("popular")
-    asked = CallRequest(task, (name,), {}, {})
+    request = request_of_caller(task, (name,), {})
     for _ in range(times):
-        note(asked, identify(asked))
-    scene.cache.notes.flush(scene.cache.runtime)
+        record_hot_call(request, request.identified())
+    scene.cache.runtime.hot_calls.flush()
 
 
 def test_the_most_requested_calls_are_warmed(scene: Scene) -> None:

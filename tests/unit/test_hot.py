@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache, Warm
 from tta_taskcache.celery.calls import hot_calls as learning
-from tta_taskcache.celery.calls.call_request import CallRequest, identify
+from tta_taskcache.celery.calls.call_request import request_of_sender
 from tta_taskcache.celery.config import hot_call_recorder
 from tta_taskcache.core.space_saving import SpaceSaving
 from tta_taskcache.stores.warming_store import WarmingStore, capacity_for
@@ -123,8 +123,10 @@ class Noted:
         is_request: bool = True,
         **kwargs: Any,
     ) -> None:
-        asked = CallRequest(task or self.task, args, kwargs, {}, mode, is_request)
-        learning.record_hot_call(asked, identify(asked))
+        request = request_of_sender(
+            task or self.task, args, kwargs, {}, mode, is_request=is_request, is_identified=True
+        )
+        learning.record_hot_call(request, request.identified())
 
     def flushed(self) -> dict[str, int]:
         """Counts of the calls that were handed over, by call."""

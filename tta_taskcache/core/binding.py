@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from ..errors import WrongArguments
@@ -24,14 +25,18 @@ class Binder:
 
     Attributes:
         names: The parameters in order; ``*args`` and ``**kwargs`` under their own names.
+        star: Where among them ``*args`` is; None without it.
     """
 
-    __slots__ = ("_bind", "_kinds", "names")
+    __slots__ = ("_bind", "_kinds", "names", "star")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         parameters = list(inspect.signature(function).parameters.values())
         self.names = tuple(p.name for p in parameters)
         self._kinds = tuple(p.kind for p in parameters)
+        kinds = self._kinds
+        is_star = _KINDS.VAR_POSITIONAL in kinds
+        self.star = kinds.index(_KINDS.VAR_POSITIONAL) if is_star else None
         self._bind = _generate(parameters)
 
     def values(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -66,8 +71,11 @@ class Binder:
 
 
 def _generate(parameters: list[inspect.Parameter]) -> Callable[..., tuple[Any, ...]]:
+    # As they were when the task was defined: a body that changes its default doesn't change keys.
     defaults = {
-        f"_default_{i}": p.default for i, p in enumerate(parameters) if p.default is not p.empty
+        f"_default_{i}": _copy(p.default)
+        for i, p in enumerate(parameters)
+        if p.default is not p.empty
     }
     pieces: list[str] = []
     for i, p in enumerate(parameters):
@@ -85,6 +93,13 @@ def _generate(parameters: list[inspect.Parameter]) -> Callable[..., tuple[Any, .
     exec(source, namespace)  # noqa: S102 - the source is made of the names of a compiled function
     bind: Callable[..., tuple[Any, ...]] = namespace["bind"]
     return bind
+
+
+def _copy(default: Any) -> Any:
+    try:
+        return deepcopy(default)
+    except Exception:  # noqa: BLE001 - what can't be copied is used as it is
+        return default
 
 
 def _has_star(before: list[inspect.Parameter]) -> bool:

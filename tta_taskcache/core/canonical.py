@@ -1,24 +1,29 @@
-"""One byte string per meaning: the canonical form of arguments (promise K1).
+"""One byte string per meaning: the canonical form of arguments (promises K1, K5).
 
-Equal here means "equal after a trip through a Celery message": a tuple arrives as a list, dict
-keys arrive as strings, ``datetime``, ``date``, ``time``, ``Decimal``, ``UUID`` and ``bytes`` arrive
-as they left. Every piece is tagged with its type and strings carry their length, so two different
-values never share a form: ``1``, ``1.0``, ``True`` and ``"1"`` differ, and so do a datetime and its
-ISO text.
+What counts is the value that the task's body gets. A JSON message merges types: a tuple arrives as
+a list, dict keys arrive as strings, subclasses arrive as their base type; ``datetime``, ``date``,
+``time``, ``Decimal``, ``UUID`` and ``bytes`` arrive as they left. A pickled one keeps them apart,
+and so does whoever has the arguments as they arrived. Every piece is tagged with its type and
+strings carry their length, so two different values never share a form: ``1``, ``1.0``, ``True`` and
+``"1"`` differ, and so do a datetime and its ISO text.
 """
 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from ..errors import UnkeyableArgument
 
-#: Turns a value of a type unknown here into what its message carries, as the message's encoder
+#: Turns a value of a type unknown here into what a JSON message carries, as the message's encoder
 #: does it; raises ``TypeError`` for what a message can't carry.
 Reduce = Callable[[Any], Any]
 
@@ -31,24 +36,53 @@ def _refuse(_: Any) -> Any:
     raise TypeError
 
 
-def canonical(value: Any, reduce: Reduce = _refuse) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How values get to the body.
+
+    Attributes:
+        exact: As they are; else as a JSON message carries them.
+        reduce: How values of other types become JSON messages (kombu's encoder, in Celery).
+    """
+
+    exact: bool
+    reduce: Reduce = _refuse
+
+
+EXACT = Form(exact=True)
+
+
+def canonical(value: Any, form: Form = EXACT) -> bytes:
     """Return the canonical bytes of ``value``.
 
     Args:
-        value: Any value that a Celery message can carry.
-        reduce: How values of other types become messages (kombu's encoder, in Celery).
+        value: Any value.
+        form: How it gets to the body.
 
     Raises:
         UnkeyableArgument: ``value`` holds something with no canonical form.
     """
     parts: list[str] = []
     try:
-        _encode(value, parts.append, reduce)
+        _encode(value, parts.append, form)
     except ValueError:  # more digits than Python, and so JSON, writes
         raise UnkeyableArgument("an argument holds an integer of too many digits") from None
     except RecursionError:
         raise UnkeyableArgument("an argument refers to itself or is nested too deeply") from None
     return "".join(parts).encode("utf-8", "surrogatepass")
+
+
+def unordered(value: Any) -> Any:
+    """The value with each list and tuple in it sorted by what it holds: order counts no more.
+
+    Raises:
+        UnkeyableArgument: ``value`` holds something with no canonical form.
+    """
+    if isinstance(value, (list, tuple)):
+        return sorted((unordered(item) for item in value), key=canonical)
+    if isinstance(value, dict):
+        return {key: unordered(item) for key, item in value.items()}
+    return value
 
 
 def _text(value: str) -> str:
@@ -78,30 +112,46 @@ def _dict_key(key: Any) -> str:
     )
 
 
-def _encode_dict(value: Mapping[Any, Any], put: Callable[[str], None], reduce: Reduce) -> None:
+def _encode_dict(value: Mapping[Any, Any], put: Callable[[str], None], form: Form) -> None:
+    if form.exact and any(type(key) is not str for key in value):
+        _encode_pairs("K", value, put, form)
+        return
     # As in a JSON object, the last of several keys with one spelling wins.
     items = {_dict_key(k): v for k, v in value.items()}
-    if items.keys() == _ENVELOPE:
+    if not form.exact and items.keys() == _ENVELOPE:
         raise UnkeyableArgument(
             "a dict with exactly the keys '__type__' and '__value__' arrives as another type"
         )
     put("{")
     for key in sorted(items):
         put(_text(key))
-        _encode(items[key], put, reduce)
+        _encode(items[key], put, form)
     put("}")
 
 
-def _encode_set(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:
-    forms = []
+def _encode_pairs(
+    tag: str, value: Mapping[Any, Any], put: Callable[[str], None], form: Form
+) -> None:
+    """A dict whose keys are kept apart by type."""
+    put(tag + "{")
+    put("".join(sorted(_encoded(key, form) + _encoded(item, form) for key, item in value.items())))
+    put("}")
+
+
+def _encoded(value: Any, form: Form) -> str:
+    parts: list[str] = []
+    _encode(value, parts.append, form)
+    return "".join(parts)
+
+
+def _encode_items(opening: str, value: Any, put: Callable[[str], None], form: Form) -> None:
+    put(opening)
     for item in value:
-        parts: list[str] = []
-        _encode(item, parts.append, reduce)
-        forms.append("".join(parts))
-    put("S{" + "".join(sorted(forms)) + "}")
+        _encode(item, put, form)
+    put("]")
 
 
-def _encode(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:
+def _encode(value: Any, put: Callable[[str], None], form: Form) -> None:
     kind = type(value)
     if kind is str:
         put(_text(value))
@@ -113,57 +163,113 @@ def _encode(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:
         put("f")
     elif kind is int:
         put(f"i{value};")
-    elif kind is list or kind is tuple:
-        put("[")
-        for item in value:
-            _encode(item, put, reduce)
-        put("]")
+    elif kind is list:
+        _encode_items("[", value, put, form)
+    elif kind is tuple:
+        _encode_items("([" if form.exact else "[", value, put, form)
     elif kind is dict:
-        _encode_dict(value, put, reduce)
+        _encode_dict(value, put, form)
+    elif form.exact:
+        _encode_exactly(value, put, form)
     else:
-        _encode_other(value, put, reduce)
+        _encode_merged(value, put, form)
 
 
-def _encode_other(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:
-    """Rarer types, and subclasses, which a message carries as their base type."""
-    for kind, form in _SCALARS:
+def _encode_merged(value: Any, put: Callable[[str], None], form: Form) -> None:
+    """Rarer types, and subclasses, which a JSON message carries as their base type."""
+    for kind, spell in _SCALARS.items():
         if isinstance(value, kind):
-            put(form(value))
+            put(spell(value))
             return
     if isinstance(value, (list, tuple)):
-        _encode(list(value), put, reduce)
+        _encode_items("[", value, put, form)
     elif isinstance(value, dict):
-        _encode_dict(value, put, reduce)
-    elif isinstance(value, (set, frozenset)):
-        _encode_set(value, put, reduce)
+        _encode_dict(value, put, form)
     else:
-        _encode_reduced(value, put, reduce)
+        _encode_reduced(value, put, form)
 
 
 #: In this order: a datetime is a date as well.
-_SCALARS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
-    (float, lambda value: f"d{float.__repr__(value)};"),
-    (str, lambda value: _text(str.__str__(value))),
-    (int, lambda value: f"i{int.__repr__(value)};"),
-    ((bytes, bytearray), lambda value: f"b{bytes(value).hex()};"),
-    (datetime, lambda value: f"T{datetime.isoformat(value)};"),
-    (date, lambda value: f"D{value.isoformat()};"),
-    (time, lambda value: f"H{value.isoformat()};"),
-    (Decimal, lambda value: f"m{value};"),
-    (UUID, lambda value: f"u{value.hex};"),
-)
+_SCALARS: dict[type, Callable[[Any], str]] = {
+    float: lambda value: f"d{float.__repr__(value)};",
+    str: lambda value: _text(str.__str__(value)),
+    int: lambda value: f"i{int.__repr__(value)};",
+    bytes: lambda value: f"b{value.hex()};",
+    datetime: lambda value: f"T{datetime.isoformat(value)};",
+    date: lambda value: f"D{value.isoformat()};",
+    time: lambda value: f"H{value.isoformat()};",
+    Decimal: lambda value: f"m{value};",
+    UUID: lambda value: f"u{value.hex};",
+}
 
 
-def _encode_reduced(value: Any, put: Callable[[str], None], reduce: Reduce) -> None:
+def _encode_reduced(value: Any, put: Callable[[str], None], form: Form) -> None:
     try:
-        reduced = reduce(value)
+        reduced = form.reduce(value)
     except TypeError:
-        raise UnkeyableArgument(
-            f"an argument of type {type(value).__module__}.{type(value).__qualname__} has no "
-            "canonical form; pass plain data, or leave it out with cache_ignore"
-        ) from None
+        raise _unkeyable(value) from None
     if isinstance(reduced, dict) and reduced.keys() == _ENVELOPE:
         put(f"j{_text(str(reduced['__type__']))}")
-        _encode(reduced["__value__"], put, reduce)
+        _encode(reduced["__value__"], put, form)
     else:
-        _encode(reduced, put, reduce)
+        _encode(reduced, put, form)
+
+
+def _encode_exactly(value: Any, put: Callable[[str], None], form: Form) -> None:
+    """What a body may tell from the value that JSON would make of it."""
+    kind = type(value)
+    if (spell := _EXACT_SCALARS.get(kind)) is not None:
+        put(spell(value))
+    elif kind is set or kind is frozenset:
+        put(("S{" if kind is set else "Z{") + "".join(sorted(_encoded(v, form) for v in value)))
+        put("}")
+    elif kind is OrderedDict:
+        _encode_items("O[", value.items(), put, form)
+    elif isinstance(value, tuple) and hasattr(kind, "_fields") and not hasattr(value, "__dict__"):
+        _encode_items(f"N{_name(kind)}[", value, put, form)
+    elif isinstance(value, Enum):
+        put(f"e{_name(kind)}{_text(value.name or str(value.value))}")
+    elif kind.__module__ == "numpy" and _is_plain_scalar(value):
+        put(f"p{value.dtype.str}{value.tobytes().hex()};")
+    else:
+        raise _unkeyable(value)
+
+
+#: Kinds of numpy's scalars whose bytes are all there is to them: bool, integers, floats, complex,
+#: bytes, text, moments and spans.
+_NUMPY = frozenset("biufcSUmM")
+
+
+def _is_plain_scalar(value: Any) -> bool:
+    return getattr(value, "shape", None) == () and value.dtype.kind in _NUMPY
+
+
+def _zone(value: datetime | time) -> str:
+    """What the ISO text of a time doesn't tell; nothing for what JSON keeps."""
+    zone, fold = value.tzinfo, f"~{value.fold};" if value.fold else ""
+    if zone is None or type(zone) is timezone:
+        return fold
+    if type(zone) is ZoneInfo and zone.key:
+        return f"z{zone.key};{fold}"
+    raise _unkeyable(zone)
+
+
+def _name(kind: type) -> str:
+    return _text(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def _unkeyable(value: Any) -> UnkeyableArgument:
+    return UnkeyableArgument(
+        f"an argument of type {type(value).__module__}.{type(value).__qualname__} has no "
+        "canonical form; pass plain data, or leave it out with cache_ignore"
+    )
+
+
+_EXACT_SCALARS: dict[type, Callable[[Any], str]] = {
+    **_SCALARS,
+    datetime: lambda value: _SCALARS[datetime](value) + _zone(value),
+    time: lambda value: _SCALARS[time](value) + _zone(value),
+    timedelta: lambda value: f"L{value.days},{value.seconds},{value.microseconds};",
+    complex: lambda value: f"c{value!r};",
+    bytearray: lambda value: f"y{value.hex()};",
+}

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigurationError, MissingContext
+from ..errors import ConfigurationError, MissingContext, UnkeyableArgument
 from . import labels, traits
 from .binding import Binder
-from .canonical import Reduce, canonical
+from .canonical import EXACT, Form, Reduce, canonical, unordered
 from .policy import SOURCE, Policy
 
 #: Changes whenever equal calls would get other keys than before.
-KEY_FORMAT = 1
+KEY_FORMAT = 2
 
 DIGEST_BYTES = 16
 
@@ -51,7 +51,9 @@ class Keyer:
         binder: Binds arguments to the task's parameters; None while it has no ``run`` (a base
             class), which only validates the policy.
         policy: Its policy.
-        reduce: How messages carry types unknown to the canonical form.
+        reduce: How JSON messages carry types unknown to the canonical form.
+        models: Parameters that the body gets as models (pydantic's), and what tells of a value what
+            its model holds; that may raise ``ValueError``.
         source: The function whose source ``cache_version="source"`` follows.
 
     Raises:
@@ -67,27 +69,37 @@ class Keyer:
         reduce: Reduce,
         *,
         source: Callable[..., Any],
+        models: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> None:
         self.task = task
         self.policy = policy
-        self._reduce = reduce
+        #: How a JSON message carries arguments.
+        self.json = Form(exact=False, reduce=reduce)
+        self._models = models or {}
         if binder is None:
             return
         self.binder = binder
         self._label = self._compile_label()
         self._tags = self._compile_tags()
+        self._star = binder.star
         self._kept = tuple(i for i, n in enumerate(binder.names) if n not in policy.ignore)
         names = [binder.names[i] for i in self._kept]
         version = self._version(source)
-        identity = [KEY_FORMAT, task, version, names, policy.vary]
+        identity = [KEY_FORMAT, task, version, names, list(policy.vary)]
         #: What the parts of a call's traits are about.
         self.subjects = traits.subjects(names, policy.vary)
-        self._constants = ([names, policy.vary], version)
+        self._constants = ([names, list(policy.vary)], version)
         self._base = hashlib.blake2b(canonical(identity), digest_size=DIGEST_BYTES)
         self._prefix = labels.escape(task)
+        #: Whether functions of the policy are given arguments: they get them as the body does.
+        self.shows_arguments = callable(policy.key) or callable(policy.tags)
 
     def identify(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, Any]
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        headers: Mapping[str, Any],
+        form: Form = EXACT,
     ) -> Identity:
         """Return the key and the tags of a call.
 
@@ -95,6 +107,7 @@ class Keyer:
             args: Positional arguments.
             kwargs: Keyword arguments.
             headers: The context headers in force for the call.
+            form: How the arguments get to the body.
 
         Raises:
             WrongArguments: The arguments don't fit the task's signature.
@@ -104,10 +117,27 @@ class Keyer:
         values = self.binder.values(args, kwargs)
         vary = [self._header(name, headers) for name in self.policy.vary]
         digest = self._base.copy()
-        digest.update(canonical([vary, [values[i] for i in self._kept]], self._reduce))
-        label = self._label(values, vary)
+        digest.update(canonical(vary, self.json))
+        digest.update(self._canonical(values, form))
+        label = self._label(values, vary, form)
         key = labels.SEPARATOR.join(filter(None, (self._prefix, label, digest.hexdigest())))
-        return Identity(key, self._tags(values, vary))
+        return Identity(key, self._tags(values, vary, form))
+
+    def _canonical(self, values: Sequence[Any], form: Form) -> bytes:
+        if not self._models and self._star is None:
+            return canonical([values[i] for i in self._kept], form)
+        return b"".join(self._canonical_of(i, values[i], form) for i in self._kept)
+
+    def _canonical_of(self, i: int, value: Any, form: Form) -> bytes:
+        model = self._models.get(self.binder.names[i])
+        if model is not None and value is not None:
+            try:
+                # A model's sets are lists in a message, in an order that says nothing.
+                return canonical([unordered(value), model(value)])
+            except (ValueError, UnkeyableArgument):
+                pass
+        # What a ``*args`` collects is a tuple, whatever brought it.
+        return canonical(list(value) if i == self._star else value, form)
 
     def traits(
         self,
@@ -115,6 +145,7 @@ class Keyer:
         kwargs: Mapping[str, Any],
         headers: Mapping[str, Any],
         secret: bytes = b"",
+        form: Form = EXACT,
     ) -> str:
         """Return the traits of a call that has a key: what its entry keeps to be compared with.
 
@@ -123,17 +154,18 @@ class Keyer:
             kwargs: Keyword arguments.
             headers: The context headers in force for the call.
             secret: Makes digests of arguments useless to whoever doesn't have it.
+            form: How the arguments get to the body.
 
         Raises:
             UncacheableCall: As ``identify``.
         """
         values = self.binder.values(args, kwargs)
         parts = (
-            *self._constants,
-            *(self._header(name, headers) for name in self.policy.vary),
-            *(values[i] for i in self._kept),
+            *(canonical(part) for part in self._constants),
+            *(canonical(self._header(name, headers), self.json) for name in self.policy.vary),
+            *(self._canonical_of(i, values[i], form) for i in self._kept),
         )
-        return traits.make((canonical(part, self._reduce) for part in parts), secret)
+        return traits.make(parts, secret)
 
     def _header(self, name: str, headers: Mapping[str, Any]) -> Any:
         value = headers.get(name)
@@ -161,31 +193,28 @@ class Keyer:
             return lambda *_: ""
         if callable(key):
             call = self.binder.call
-            return lambda values, _: labels.from_callable(call(key, values), self._reduce)
+            return lambda values, *_: labels.from_callable(call(key, values), self.json)
         try:
-            label = labels.template(key, self._names(), option="cache_key", reduce=self._reduce)
+            label = labels.template(key, self._names(), option="cache_key")
         except ValueError as error:
             raise ConfigurationError(f"task {self.task!r}: {error}") from None
-        return lambda values, vary: label(self._by_name(values, vary))
+        return lambda values, vary, form: label(self._by_name(values, vary), form)
 
     def _compile_tags(self) -> Callable[..., tuple[str, ...]]:
         tags = self.policy.tags
         if callable(tags):
             call = self.binder.call
-            return lambda values, _: labels.tags_of_callable(call(tags, values))
+            return lambda values, *_: labels.tags_of_callable(call(tags, values))
         if not tags:
             return lambda *_: ()
         try:
-            compiled = [
-                labels.tag(text, self._names(), option="cache_tags", reduce=self._reduce)
-                for text in tags
-            ]
+            compiled = [labels.tag(text, self._names(), option="cache_tags") for text in tags]
         except ValueError as error:
             raise ConfigurationError(f"task {self.task!r}: {error}") from None
 
-        def tags_of(values: Sequence[Any], vary: Sequence[Any]) -> tuple[str, ...]:
+        def tags_of(values: Sequence[Any], vary: Sequence[Any], form: Form) -> tuple[str, ...]:
             by_name = self._by_name(values, vary)
-            return tuple(tag(by_name) for tag in compiled)
+            return tuple(tag(by_name, form) for tag in compiled)
 
         return tags_of
 

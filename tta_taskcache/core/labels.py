@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from .canonical import Reduce, canonical
+from ..errors import UnkeyableArgument
+from .canonical import EXACT, Form, canonical
 
 #: Stands between the parts of a key.
 SEPARATOR = ":"
@@ -22,7 +23,7 @@ GLOB = frozenset("*?[]\\^")
 MAX_FIELD = 80
 
 #: Turns bound arguments and vary values into a text.
-Template = Callable[[Mapping[str, Any]], str]
+Template = Callable[[Mapping[str, Any], Form], str]
 
 
 def escape(text: str) -> str:
@@ -30,7 +31,7 @@ def escape(text: str) -> str:
     return quote(text[:MAX_FIELD], safe="@+=,~", errors="replace")
 
 
-def shown(value: Any, reduce: Reduce) -> str:
+def shown(value: Any, form: Form) -> str:
     """What a label shows of a value: the same on both sides of a message (promise K1)."""
     match value:
         case str():
@@ -43,7 +44,7 @@ def shown(value: Any, reduce: Reduce) -> str:
             return datetime.isoformat(value)
         case date() | time():
             return value.isoformat()
-    return canonical(value, reduce).decode("utf-8", "replace")
+    return canonical(value, form).decode("utf-8", "replace")
 
 
 #: The pieces of a template: literal text, and the name behind it, if any.
@@ -73,7 +74,7 @@ def _parse(text: str, allowed: Collection[str], option: str) -> Pieces:
     return [(literal, name) for literal, name, _, _ in fields]
 
 
-def template(text: str, allowed: Collection[str], *, option: str, reduce: Reduce) -> Template:
+def template(text: str, allowed: Collection[str], *, option: str) -> Template:
     """Compile a label such as ``"{user_id}:{model}"``.
 
     Raises:
@@ -90,33 +91,45 @@ def template(text: str, allowed: Collection[str], *, option: str, reduce: Reduce
             f"use at least one of: {', '.join(f'{{{n}}}' for n in sorted(allowed)) or 'none'}"
         )
 
-    def label(values: Mapping[str, Any]) -> str:
+    def label(values: Mapping[str, Any], form: Form) -> str:
         return "".join(
-            literal + (escape(shown(values[name], reduce)) if name is not None else "")
+            literal + (escape(shown(values[name], form)) if name is not None else "")
             for literal, name in pieces
         )
 
     return label
 
 
-def tag(text: str, allowed: Collection[str], *, option: str, reduce: Reduce) -> Template:
+def tag(text: str, allowed: Collection[str], *, option: str) -> Template:
     """Compile a tag such as ``"user:{user_id}"``. Values are not escaped: tags match whole.
 
     Raises:
         ValueError: It can't be read, or a field isn't one of ``allowed``.
     """
     pieces = _parse(text, allowed, option)
-    return lambda values: "".join(
-        literal + (shown(values[name], reduce) if name is not None else "")
+    return lambda values, form: "".join(
+        literal + (shown(values[name], form) if name is not None else "")
         for literal, name in pieces
     )
 
 
-def from_callable(produced: Any, reduce: Reduce) -> str:
-    """Make a label of what a ``cache_key`` callable returned: a text, or a tuple of parts."""
+def from_callable(produced: Any, form: Form) -> str:
+    """Make a label of what a ``cache_key`` callable returned: a text, or a tuple of parts.
+
+    Args:
+        produced: What it returned.
+        form: JSON's; what that can't carry is shown as it is.
+    """
     if isinstance(produced, (list, tuple)):
-        return SEPARATOR.join(escape(shown(part, reduce)) for part in produced)
-    return escape(shown(produced, reduce))
+        return SEPARATOR.join(_escaped(part, form) for part in produced)
+    return _escaped(produced, form)
+
+
+def _escaped(value: Any, form: Form) -> str:
+    try:
+        return escape(shown(value, form))
+    except UnkeyableArgument:
+        return escape(shown(value, EXACT))
 
 
 def tags_of_callable(produced: Any) -> tuple[str, ...]:

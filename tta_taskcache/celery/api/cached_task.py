@@ -17,7 +17,7 @@ from ..calls.call_request import Mode
 from ..config.options import read_keyer
 from ..config.runtime import Runtime
 from ..sites.pool import UNSTORED, answer_or_run
-from ..sites.producer import apply_cached, read_call_request
+from ..sites.producer import apply_cached
 from .task_cache import TaskCache, cache_of
 from .task_handle import TaskHandle
 
@@ -139,8 +139,8 @@ class CachedTask(Task):
             link_error=link_error,
             shadow=shadow,
         )
-        call_request = read_call_request(self, args, kwargs, cache, options)
-        return apply_cached(call_request, super().apply_async, options)
+        send = super().apply_async
+        return apply_cached(self, args, kwargs, mode=cache, send=send, options=options)
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """As Celery's, for direct calls: these see the context in force, as messages would.

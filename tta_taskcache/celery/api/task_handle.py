@@ -10,9 +10,9 @@ from ...core.decide import Verdict
 from ...errors import StoreUnavailable, UncacheableCall
 from ..calls import context
 from ..calls.cached_errors import value_of
-from ..calls.call_request import CallRequest, as_sent, identify, is_enabled, with_traits
+from ..calls.call_request import CallRequest, is_enabled, request_of_caller
 from ..lookup import read_through
-from ..lookup.lookup import LookupHints, look_up
+from ..lookup.lookup import look_up
 from ..lookup.nearest_entry import NearestSearch, find_nearest
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ class TaskHandle:
         return self.task.cache_runtime
 
     def _call_request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallRequest:
-        return as_sent(CallRequest(self.task, args, kwargs, context.of_new_call(None)))
+        return request_of_caller(self.task, args, kwargs, is_identified=True)
 
-    def key(self, *args: Any, **kwargs: Any) -> str:
+    def key(self, /, *args: Any, **kwargs: Any) -> str:
         """The key of a call.
 
         Raises:
@@ -119,20 +119,21 @@ class TaskHandle:
             UncacheableCall: It can't have a key: a header is missing, or an argument has no
                 canonical form.
         """
-        return identify(self._call_request(args, kwargs)).key
+        return self._call_request(args, kwargs).identified().key
 
-    def get(self, *args: Any, **kwargs: Any) -> Any:
+    def get(self, /, *args: Any, **kwargs: Any) -> Any:
         """The stored result of a call, or ``MISSING``; never runs anything.
 
         Raises:
             Exception: What the run has raised, if that is remembered (``cache_errors``).
         """
-        found = look_up(self._call_request(args, kwargs), None, LookupHints(runs=False))
+        call_request = request_of_caller(self.task, args, kwargs)
+        found = look_up(replace(call_request, is_verified=False), None)
         if found.hit is None:
             return MISSING
         return value_of(self.task.cache_policy, found.hit)
 
-    def set(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+    def set(self, value: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Store a result for a call, as if it had just run.
 
         Returns:
@@ -143,7 +144,7 @@ class TaskHandle:
             UncacheableCall: The call can't have a key.
         """
         call_request = self._call_request(args, kwargs)
-        call = with_traits(call_request, identify(call_request))
+        call = call_request.with_traits(call_request.identified())
         if not is_enabled(self.task):
             return False
         position = self._runtime.run(self._runtime.engine.writer.position(call))
@@ -152,17 +153,22 @@ class TaskHandle:
         )
         return self._runtime.run(fill)
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Read through: the stored result, or run the task here and store what it returns.
 
         Equal calls in flight run once, in this process and others: the others wait here.
         """
-        call_request = self._call_request(args, kwargs)
-        return read_through.read_through(
-            call_request, None, lambda: self.task(*args, **kwargs), None
-        )[1]
+        call_request = request_of_caller(self.task, args, kwargs)
 
-    def invalidate(self, *args: Any, **kwargs: Any) -> None:
+        def run() -> Any:
+            if call_request.call is None:
+                return self.task(*args, **kwargs)
+            got_args, got_kwargs = call_request.received()
+            return self.task(*got_args, **got_kwargs)
+
+        return read_through.read_through(call_request, None, run, None)[1]
+
+    def invalidate(self, /, *args: Any, **kwargs: Any) -> None:
         """End the entry of one call, everywhere, now.
 
         Raises:
@@ -189,7 +195,7 @@ class TaskHandle:
         """
         return self.task.taskcache().warm(self.task, calls, **options)
 
-    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+    def explain(self, /, *args: Any, **kwargs: Any) -> Explanation:
         """Say whether the cache would answer a call, and why. Changes and runs nothing.
 
         When nothing is stored for it, it is compared with up to a thousand stored calls of the
@@ -210,7 +216,7 @@ class TaskHandle:
             return about
         try:
             call_request = self._call_request(args, kwargs)
-            call = with_traits(call_request, identify(call_request))
+            call = call_request.with_traits(call_request.identified())
         except UncacheableCall as error:
             return replace(about, reason=str(error))
         found = self._runtime.run(self._runtime.engine.reader.find(call))

@@ -90,7 +90,20 @@ def of_message(headers: Mapping[str, Any] | None) -> dict[str, Any]:
         {name: headers[name] for name in declared - _RESERVED if name in headers} if headers else {}
     )
     carried = cache_header_of(headers).get("ctx")
-    return {**own, **carried} if isinstance(carried, dict) else own
+    # The body sees its message's own headers: those count.
+    return {**carried, **own} if isinstance(carried, dict) else own
+
+
+def conflicts(headers: Mapping[str, Any] | None) -> frozenset[str]:
+    """Names that these headers have twice, with two values.
+
+    A sender without this library may hand on the headers of a message that it got, and change one.
+    """
+    carried = cache_header_of(headers).get("ctx")
+    if not headers or not isinstance(carried, dict):
+        return frozenset()
+    names = carried.keys() & headers.keys() - _RESERVED
+    return frozenset(name for name in names if carried[name] != headers[name])
 
 
 def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:

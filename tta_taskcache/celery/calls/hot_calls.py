@@ -42,7 +42,7 @@ def record_hot_call(call_request: CallRequest, call: Call) -> None:
     warm = call.policy.warm
     if warm is None or warm.hot is None:
         return
-    runtime = call_request.task.cache_runtime
+    runtime = call_request.runtime
     if not call_request.is_request or call_request.mode not in ("use", "only", VERIFY):
         return
     try:
@@ -69,9 +69,7 @@ def hottest(runtime: Runtime, task: str, number: int) -> list[CallSpec]:
 def _spelled_out(call_request: CallRequest) -> str | None:
     """A call as it is kept; None for what isn't: messages of this task hold more than JSON does."""
     call: dict[str, Any] = {"args": list(call_request.args), "kwargs": dict(call_request.kwargs)}
-    declared = call_request.task.cache_policy.vary
-    vary = {name: call_request.context[name] for name in declared if name in call_request.context}
-    if vary:
+    if vary := call_request.vary:
         call["context"] = vary
     try:
         text = dumps(call)

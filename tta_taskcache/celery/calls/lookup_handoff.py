@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.entry import Position
 from ...core.lease import Lease, Stage
-from .call_request import LookupResult
+from .lookup_result import LookupResult
 
 #: Seconds for which a site trusts what the site before has found. A message takes a few
 #: milliseconds to a free worker; one that had to wait is looked up again.

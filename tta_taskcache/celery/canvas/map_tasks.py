@@ -15,7 +15,7 @@ from celery.canvas import signature
 from ...core.option_values import Site
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import AT_ONCE, CallRequest, is_cached
+from ..calls.call_request import AT_ONCE, CallRequest, is_cached, request_of_message
 from ..lookup import read_through
 from ..lookup.lookup import look_up_all
 from ..patches.mapping_tasks import replace_bodies
@@ -50,10 +50,12 @@ def _answer_all(mapper: Task, task: CacheableTask, calls: list[tuple[Any, ...]])
     request = mapper.request
     headers = context.of_new_call(request.headers)
     mode = context.cache_header_of(request.headers).get("mode", "use")
-    call_request = [CallRequest(task, args, {}, headers, mode) for args in calls]
+    call_requests = [
+        request_of_message(task, args, {}, request.headers, mode, context=headers) for args in calls
+    ]
     values: list[Any] = []
-    for start in range(0, len(call_request), AT_ONCE):
-        batch = call_request[start : start + AT_ONCE]
+    for start in range(0, len(call_requests), AT_ONCE):
+        batch = call_requests[start : start + AT_ONCE]
         # To L1, which knows for how long that may be trusted: runs may take long.
         look_up_all(batch, Site.POOL, [None] * len(batch))
         values.extend(_answer(one, request.id) for one in batch)

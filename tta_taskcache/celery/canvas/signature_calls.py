@@ -12,7 +12,8 @@ from celery.canvas import Signature, chord, group, maybe_signature
 
 from ...core.lease import Claim
 from ...core.option_values import Site
-from ..calls.call_request import AT_ONCE, CallRequest, LookupResult, as_sent, is_cached
+from ..calls.call_request import AT_ONCE, CallRequest, is_cached
+from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import look_up_all
 from ..patches.signatures import Chain, merge
 from ..sites.producer import claim_reservation, may_answer, read_call_request
@@ -72,12 +73,11 @@ def read_call(
     if not is_cached(task):
         return None
     args, kwargs, options = merge(sig, given)
-    if not may_answer(options):
+    if not may_answer(options, app):
         return None
     call_request = read_call_request(task, args, kwargs, options.get("cache"), options)
     if call_request.mode not in ("use", "only"):
         return None
-    call_request = as_sent(call_request, options.get("serializer"))
     return SignatureCall(
         call_request, claim_reservation(call_request, sig.options) if claims else None
     )

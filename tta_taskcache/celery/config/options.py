@@ -13,6 +13,7 @@ from ...core.binding import Binder
 from ...core.keys import Keyer
 from ...core.option_values import Choices
 from ...core.policy import read_policy
+from .models import models_of
 from .serializers import CODECS, reduce
 
 PREFIX = "cache_"
@@ -48,7 +49,8 @@ def read_keyer(cls: type[Task], default_ttl: float) -> Keyer:
     if name.startswith(BUILT_IN):
         options["enabled"] = False
     policy = read_policy(name, options, choices, default_ttl=default_ttl)
-    return Keyer(name, binder, policy, reduce, source=cls.run)
+    models = models_of(cls.run) if binder else None
+    return Keyer(name, binder, policy, reduce, source=cls.run, models=models)
 
 
 def _has_run(cls: type[Task]) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from random import random
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
@@ -16,28 +14,15 @@ from ...cache.reader import VERIFY
 from ...core.events import Fault, Lookup, Shadowed
 from ...core.lease import Claim
 from ...core.option_values import Site
-from ...errors import UncacheableCall
-from ..calls import context, hot_calls
-from ..calls.call_request import (
-    DIRECT,
-    REFRESH,
-    CallRequest,
-    LookupResult,
-    Mode,
-    identify,
-    is_enabled,
-    is_shadowed,
-    to_lookup_result,
-)
+from ..calls import hot_calls
+from ..calls.call_request import CallRequest
+from ..calls.lookup_result import DIRECT, REFRESH, LookupResult, to_lookup_result
 from .background_refresh import schedule_refresh
-
-if TYPE_CHECKING:
-    from ..config.runtime import Runtime
 
 #: The reason why nothing is answered in shadow mode.
 SHADOW = "shadow"
 
-#: How to look with a claim, if not with ``Engine.look_up``.
+#: How to look with a claim, if not with ``Engine.look``.
 LookupPlan = Callable[[Call, str, Claim], Plan[Hit | Miss]]
 
 
@@ -50,18 +35,16 @@ class LookupHints:
         known: What ``look_up_all`` has found.
         claim: Take the lease on the way, if the task coalesces.
         plan: How to look then.
-        runs: Whether the call runs when it isn't answered.
     """
 
     handoff: LookupResult | None = None
     known: LookupResult | None = None
     claim: Claim | None = None
     plan: LookupPlan | None = None
-    runs: bool = True
 
 
 def look_up(
-    call_request: CallRequest, site: Site | None, start: LookupHints = LookupHints()
+    call_request: CallRequest, site: Site | None, hints: LookupHints = LookupHints()
 ) -> LookupResult:
     """Look for the answer to a call at a site. Faults of the cache become misses.
 
@@ -70,9 +53,9 @@ def look_up(
     Args:
         call_request: The call.
         site: Where; None for ``task.cache``, which needs no leave.
-        start: What is known, and what is claimed.
+        hints: What is known, and what is claimed.
     """
-    lookup = _look(call_request, site, start)
+    lookup = _look_up(call_request, site, hints)
     # Each request once: where it is answered, or else where it runs.
     is_last = lookup.hit is not None or site in (Site.POOL, None) or call_request.mode == "only"
     if is_last and lookup.call is not None:
@@ -80,48 +63,53 @@ def look_up(
     return lookup
 
 
-def _look(call_request: CallRequest, site: Site | None, start: LookupHints) -> LookupResult:
-    task = call_request.task
-    runtime = task.cache_runtime
-    call: Call | None = None
+def _look_up(call_request: CallRequest, site: Site | None, hints: LookupHints) -> LookupResult:
+    call, reason = call_request.call, _no_answer_reason(call_request, site)
     try:
-        reason = _bypass(call_request)
-        if not reason:
-            call = identify(call_request)
-            if call_request.mode in ("use", "only") and is_shadowed(task):
-                return _shadow(call, site, runtime)
-            if start.handoff is not None:
-                return replace(start.handoff, call=call)
-            reason = _no_answer_reason(call, site, call_request.mode)
-        if call is None:
-            lookup = LookupResult(None, reason=reason)
-        elif reason:
+        if call is not None:
+            if call_request.is_shadowed:
+                return _shadow(call_request, call, site)
+            if hints.handoff is not None:
+                return replace(hints.handoff, call=call)
+            if not reason:
+                return _find(call_request, call, site, hints)
             lookup = _position_only(call_request, call, site, reason)
         else:
-            return _find(call_request, call, site, start)
+            lookup = LookupResult(None, reason=reason)
     except SoftTimeLimitExceeded:
         raise  # the task's own limit: it fails as it would have
-    except UncacheableCall as error:
-        lookup = LookupResult(call, reason=error.reason)
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
         lookup = LookupResult(call, reason="fault")
-        runtime.observe(Fault(task.name, "look", error))
+        call_request.runtime.observe(Fault(call_request.task.name, "look", error))
     if lookup.hit is None:
         name = call.key if call else None
-        runtime.observe(Lookup(task.name, name, site or DIRECT, None, lookup.reason))
+        event = Lookup(call_request.task.name, name, site or DIRECT, None, lookup.reason)
+        call_request.runtime.observe(event)
     return lookup
 
 
+def _no_answer_reason(call_request: CallRequest, site: Site | None) -> str:
+    """Why a call isn't to be answered at a site, or nothing."""
+    if call_request.bypass:
+        return call_request.bypass
+    if call_request.refusal is not None:
+        return call_request.refusal.reason
+    if call_request.mode in ("refresh", "revalidate"):
+        return REFRESH
+    may_answer = site is None or site in call_request.policy.sites or call_request.mode == VERIFY
+    return "" if may_answer else "site"
+
+
 def _find(
-    call_request: CallRequest, call: Call, site: Site | None, start: LookupHints
+    call_request: CallRequest, call: Call, site: Site | None, hints: LookupHints
 ) -> LookupResult:
-    runtime, where = call_request.task.cache_runtime, site or DIRECT
-    known, claim = start.known, start.claim
-    wanted = replace(call, verify=True) if start.runs and _draws(call_request, call) else call
+    runtime, where = call_request.runtime, site or DIRECT
+    known, claim = hints.known, hints.claim
+    wanted = replace(call, verify=True) if call_request.is_verified else call
     if known is not None and known.call == call:
-        lookup = _use(wanted, known, runtime, where)
+        lookup = _use(call_request, wanted, known, where)
     elif claim is not None and call.policy.coalesce:
-        plan = start.plan or runtime.engine.look
+        plan = hints.plan or runtime.engine.look
         lookup = to_lookup_result(call, runtime.run(plan(wanted, where, claim)))
     else:
         lookup = to_lookup_result(call, runtime.run(runtime.engine.look(wanted, where)))
@@ -132,17 +120,11 @@ def _find(
     return lookup
 
 
-def _draws(call_request: CallRequest, call: Call) -> bool:
-    """Whether chance, or the site before, wants a hit to be verified."""
-    if call_request.mode == VERIFY:
-        return True
-    return call_request.mode == "use" and random() < call.policy.verify  # noqa: S311 - no secret
-
-
-def _shadow(call: Call, site: Site | None, runtime: Runtime) -> LookupResult:
+def _shadow(call_request: CallRequest, call: Call, site: Site | None) -> LookupResult:
     """Look, but don't answer: once for each call, where it runs."""
     if site not in (Site.POOL, None):
         return LookupResult(call, reason=SHADOW)
+    runtime = call_request.runtime
     started = monotonic()
     outcome = runtime.run(runtime.engine.reader.find(call))
     if isinstance(outcome, Miss):
@@ -154,11 +136,12 @@ def _shadow(call: Call, site: Site | None, runtime: Runtime) -> LookupResult:
     return LookupResult(call, instead=outcome, reason=SHADOW)
 
 
-def _use(call: Call, known: LookupResult, runtime: Runtime, site: str) -> LookupResult:
+def _use(call_request: CallRequest, call: Call, known: LookupResult, site: str) -> LookupResult:
     """Use what was found when calls were looked up together."""
+    runtime = call_request.runtime
     if known.hit is not None:
-        minded = runtime.run(runtime.engine.refresher.claim_refresh(call, known.hit))
-        known = replace(to_lookup_result(call, minded, known.seconds), at=known.at)
+        found = runtime.run(runtime.engine.refresher.claim_refresh(call, known.hit))
+        known = replace(to_lookup_result(call, found, known.seconds), at=known.at)
     runtime.engine.reader.record_lookup(call, site, known.outcome, seconds=known.seconds)
     return known
 
@@ -169,72 +152,45 @@ def _position_only(
     """A call that isn't to be answered: when it is about to run, note from where on it may be."""
     if site is not Site.POOL:
         return LookupResult(call, reason=reason)
-    runtime = call_request.task.cache_runtime
+    runtime = call_request.runtime
     if call_request.mode == "revalidate":
         stored = runtime.run(runtime.engine.reader.find(call))
         # What was to be refreshed early may be fresh still: it takes a newer one.
         if isinstance(stored, Hit) and stored.needs_no_refresh:
             return LookupResult(call, hit=stored)  # somebody else has refreshed it
-    return LookupResult(
-        call, position=runtime.run(runtime.engine.writer.position(call)), reason=reason
-    )
+    position = runtime.run(runtime.engine.writer.position(call))
+    return LookupResult(call, position=position, reason=reason)
 
 
 def look_up_all(
-    call_request: Sequence[CallRequest], site: Site, claims: Sequence[Claim | None]
+    call_requests: Sequence[CallRequest], site: Site, claims: Sequence[Claim | None]
 ) -> list[LookupResult | None]:
-    """Look for the answers to several calls of one app at once. Tells nobody: ``look_up`` does.
+    """Look for the answers to several calls of one app at once. Records nothing: ``look_up`` does.
 
     Returns:
         For each what was found; None where ``look_up`` has to see by itself.
     """
-    if not call_request:
-        return []
-    runtime = call_request[0].task.cache_runtime
-    lookup: list[LookupResult | None] = [None] * len(call_request)
-    calls: dict[int, Call] = {}
+    found: list[LookupResult | None] = [None] * len(call_requests)
+    calls = {
+        i: request.call
+        for i, request in enumerate(call_requests)
+        if request.call is not None
+        and not request.is_shadowed
+        and not _no_answer_reason(request, site)
+    }
+    if not calls:
+        return found
+    runtime = call_requests[0].runtime
     started = monotonic()
     try:
-        for i, one in enumerate(call_request):
-            call = _cacheable(one)
-            if call is not None and not _no_answer_reason(call, site, one.mode):
-                calls[i] = call
         claimed = [claims[i] if call.policy.coalesce else None for i, call in calls.items()]
         outcomes = runtime.run(runtime.engine.reader.find_many(list(calls.values()), claimed))
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
-        runtime.observe(Fault(call_request[0].task.name, "look", error))
+        runtime.observe(Fault(call_requests[0].task.name, "look", error))
     else:
-        share = (monotonic() - started) / len(call_request)
+        share = (monotonic() - started) / len(call_requests)
         for (i, call), outcome in zip(calls.items(), outcomes, strict=True):
-            lookup[i] = to_lookup_result(call, outcome, share)
-    return lookup
-
-
-def _cacheable(call_request: CallRequest) -> Call | None:
-    """The call, if the cache has to do with it."""
-    if _bypass(call_request) or is_shadowed(call_request.task):
-        return None
-    try:
-        return identify(call_request)
-    except UncacheableCall:
-        return None
-
-
-def _bypass(call_request: CallRequest) -> str:
-    """Why a call has nothing to do with the cache, or nothing."""
-    if not is_enabled(call_request.task):
-        return "disabled"
-    if call_request.mode == "bypass" or context.is_disabled():
-        return "bypass"
-    return ""
-
-
-def _no_answer_reason(call: Call, site: Site | None, mode: Mode) -> str:
-    """Why a cacheable call isn't answered at a site, or nothing."""
-    if mode in ("refresh", "revalidate"):
-        return REFRESH
-    if site is not None and site not in call.policy.sites and mode != VERIFY:
-        return "site"
-    return ""
+            found[i] = to_lookup_result(call, outcome, share)
+    return found

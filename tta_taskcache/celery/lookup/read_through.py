@@ -18,8 +18,9 @@ from ...cache.plan import Plan
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls.cached_errors import value_of
-from ..calls.call_request import CallRequest, LookupResult
+from ..calls.call_request import CallRequest
 from ..calls.lookup_handoff import OVERTAKEN_AT
+from ..calls.lookup_result import LookupResult
 from .lookup import LookupHints, look_up
 from .run_and_store import run_and_store
 
@@ -38,7 +39,7 @@ def read_through(
         run: Its body.
         task_id: Id of the task that runs, if one does.
     """
-    runtime = call_request.task.cache_runtime
+    runtime = call_request.runtime
     claim = Claim(
         owner=uuid4().hex, stage=Stage.RUNNING, ttl=runtime.leases.ttl, overtakes=OVERTAKEN_AT
     )
@@ -58,7 +59,7 @@ def read_through(
         runtime.leases.end(key, claim.owner)
         raise
     if lookup.hit is not None:
-        return lookup, value_of(call_request.task.cache_policy, lookup.hit)
+        return lookup, value_of(call_request.policy, lookup.hit)
 
     def run_here() -> Any:
         return run_and_store(call_request, lookup, run, task_id, site=site)
@@ -68,7 +69,7 @@ def read_through(
 
 def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[], Any]) -> Any:
     """Compute while equal calls wait. Whatever comes of it, they don't wait for longer."""
-    runtime = call_request.task.cache_runtime
+    runtime = call_request.runtime
     key = lookup.call.key if lookup.call else ""
     computation = _Computation()
     wakeup, returned, outer = None, False, _leading.get()

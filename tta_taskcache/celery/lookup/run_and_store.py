@@ -12,7 +12,8 @@ from ...core.events import Fault
 from ...core.option_values import Site
 from ...errors import UncacheableCall
 from ..calls import cached_errors
-from ..calls.call_request import DIRECT, REFRESH, CallRequest, LookupResult, with_traits
+from ..calls.call_request import CallRequest
+from ..calls.lookup_result import DIRECT, REFRESH, LookupResult
 from . import verification
 from .verification import WITHOUT_RESULT
 
@@ -58,7 +59,7 @@ def run_and_store(
         )
         if stale is None:
             raise
-        return cached_errors.value_of(call_request.task.cache_policy, stale)
+        return cached_errors.value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds)
     _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=refused())
@@ -70,7 +71,7 @@ def _with_traits(call_request: CallRequest, lookup: LookupResult) -> LookupResul
     if lookup.call is None or lookup.position is None:
         return lookup
     try:
-        return replace(lookup, call=with_traits(call_request, lookup.call))
+        return replace(lookup, call=call_request.with_traits(lookup.call))
     except UncacheableCall:  # an argument has changed since it was looked up
         return lookup
 
@@ -85,7 +86,7 @@ def _recover(
     site: Site | None,
 ) -> Hit | None:
     """Remember a failure, or find what stands in for it. Never raises."""
-    call, runtime = lookup.call, call_request.task.cache_runtime
+    call, runtime = lookup.call, call_request.runtime
     if call is None:
         return None
     try:
@@ -126,7 +127,7 @@ def _store(
         refused: Why it isn't to be stored, if so.
         remember_for: Seconds, when it is an exception to be remembered.
     """
-    runtime, call = call_request.task.cache_runtime, lookup.call
+    runtime, call = call_request.runtime, lookup.call
     if call is None:
         return
     try:

@@ -13,7 +13,8 @@ from ...cache.reader import VERIFY
 from ...core.differences import differences
 from ...core.events import Fault, Ran, Verified
 from ...errors import EntryError, StoreUnavailable, UnserializableResult
-from ..calls.call_request import CallRequest, LookupResult
+from ..calls.call_request import CallRequest
+from ..calls.lookup_result import LookupResult
 from ..config.runtime import Runtime
 
 #: How a task says that it is neither done nor failed.
@@ -28,7 +29,7 @@ def record_run(
     Returns:
         What it cost; 0 when the task's ``cache_cost`` can't say.
     """
-    task, runtime = call_request.task, call_request.task.cache_runtime
+    task, runtime = call_request.task, call_request.runtime
     cost = 0.0
     try:
         cost = task.cache_policy.cost_of(value)
@@ -53,7 +54,7 @@ def run_and_compare(
         What the run has returned. If that fails and the call was only to be verified: what is
         stored, as if nothing had been verified.
     """
-    runtime, call = call_request.task.cache_runtime, lookup.call
+    runtime, call = call_request.runtime, lookup.call
     started = monotonic()
     try:
         value = run()

@@ -9,7 +9,7 @@ from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.cached_errors import value_of
-from ..calls.call_request import CallRequest, Mode
+from ..calls.call_request import Mode, request_of_message
 from ..calls.lookup_handoff import read_handoff
 from ..lookup import read_through
 from ..lookup.lookup import LookupHints, look_up
@@ -43,16 +43,18 @@ def answer_or_run(
     headers = request.headers
     cache_header = context.cache_header_of(headers)
     mode: Mode = cache_header.get("mode", "use")
-    asks = hot_calls.is_request(headers, request.retries)
+    is_request = hot_calls.is_request(headers, request.retries)
+    in_force = context.of_new_call(headers) if request.is_eager else None
+    call_request = request_of_message(
+        task, args, kwargs, headers, mode, is_request=is_request, context=in_force
+    )
     if request.is_eager:
-        call_request = CallRequest(task, args, kwargs, context.of_new_call(headers), mode, asks)
         lookup, value = read_through.read_through(
             call_request, Site.POOL, lambda: run(*args, **kwargs), request.id
         )
         if isinstance(cache_header, context.CacheHeader):
             cache_header.status = lookup.status(Site.POOL)
         return value
-    call_request = CallRequest(task, args, kwargs, context.of_message(headers), mode, asks)
     lookup = look_up(call_request, Site.POOL, LookupHints(handoff=read_handoff(cache_header)))
     if lookup.hit is not None:
         if cache_header.get(task_events.WANTED):

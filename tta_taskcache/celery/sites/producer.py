@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from celery import states, uuid
+from celery import Celery, states, uuid
 from celery.backends.base import DisabledBackend
 from celery.backends.rpc import RPCBackend
 from celery.result import AsyncResult
+from celery.utils.time import maybe_make_aware
 
 from ...cache.outcome import Hit
 from ...cache.reader import VERIFY
@@ -19,8 +20,9 @@ from ...core.option_values import Site
 from ...errors import CacheMiss
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import CallRequest, LookupResult, Mode, as_sent, read_mode
+from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
 from ..calls.lookup_handoff import RESERVED_FOR, to_handoff
+from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches.results import remember
 from .completion import Request, complete_here, in_a_loop, request_for
@@ -46,28 +48,40 @@ class GroupPrefetch:
     result: AsyncResult
 
 
-def apply_cached(call_request: CallRequest, send: Send, options: Options) -> AsyncResult:
+def apply_cached(
+    task: CacheableTask,
+    args: Any,
+    kwargs: Any,
+    *,
+    mode: Mode | None,
+    send: Send,
+    options: Options,
+) -> AsyncResult:
     """``CachedTask.apply_async``: answer the call, or send it.
 
     Args:
-        call_request: The call.
+        task: The task.
+        args: Positional arguments, as they were given.
+        kwargs: Keyword arguments, likewise.
+        mode: What the call asks of the cache.
         send: Celery's own ``apply_async``.
         options: All other options it was made with.
 
     Raises:
         CacheMiss: The mode is ``"only"``, and there is no entry.
+        ValueError: An unknown mode.
     """
-    task = call_request.task
     group_prefetch: GroupPrefetch | None = options.pop(GROUP_PREFETCH, None)
+    # An eager call gets its answer at the pool site, in this process.
+    eager = task.app.conf.task_always_eager and mode != "only"
+    answerable = not eager and may_answer(options, task.app)
+    call_request = read_call_request(task, args, kwargs, mode, options, is_answerable=answerable)
     cache_header = _cache_header(call_request)
     lookup = LookupResult(None, reason="later")
-    # An eager call gets its answer at the pool site, in this process.
-    eager = task.app.conf.task_always_eager and call_request.mode != "only"
-    if not eager and may_answer(options):
-        call_request = as_sent(call_request, options.get("serializer"))
+    if answerable:
         known = group_prefetch.lookup if group_prefetch is not None else None
-        start = LookupHints(known=known, claim=claim_reservation(call_request, options))
-        lookup = look_up(call_request, Site.PRODUCER, start)
+        hints = LookupHints(known=known, claim=claim_reservation(call_request, options))
+        lookup = look_up(call_request, Site.PRODUCER, hints)
         if lookup.hit is not None:
             return _answer(
                 call_request,
@@ -80,12 +94,12 @@ def apply_cached(call_request: CallRequest, send: Send, options: Options) -> Asy
         if lookup.reason == VERIFY:
             cache_header["mode"] = VERIFY
         # A memory of its own says nothing of a worker's: positions there are of another log.
-        if task.cache_runtime.is_shared and (noted := to_handoff(lookup)):
+        if call_request.runtime.is_shared and (noted := to_handoff(lookup)):
             cache_header["seen"] = noted
     if call_request.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({lookup.reason})")
     options["headers"] = _headers(call_request, options, cache_header)
-    result = send(call_request.args, call_request.kwargs, **options)
+    result = send(args, kwargs, **options)
     result.cache_status = cache_header.status or lookup.status(Site.PRODUCER)
     if group_prefetch is not None:
         group_prefetch.result.cache_status = result.cache_status
@@ -93,29 +107,51 @@ def apply_cached(call_request: CallRequest, send: Send, options: Options) -> Asy
 
 
 def read_call_request(
-    task: CacheableTask, args: Any, kwargs: Any, mode: Mode | None, options: Options
+    task: CacheableTask,
+    args: Any,
+    kwargs: Any,
+    mode: Mode | None,
+    options: Options,
+    *,
+    is_answerable: bool = True,
 ) -> CallRequest:
     """Make sense of what ``apply_async`` was given.
 
     A retry keeps the mode of its first message, and inside ``disabled()`` the mode is bypass: the
     worker is told, too.
 
+    Args:
+        task: The task.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        mode: The option ``cache``.
+        options: The other options.
+        is_answerable: Whether it may be answered here; else it needs no key here.
+
     Raises:
         ValueError: An unknown mode.
     """
-    headers = options.get("headers")
+    headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls.
-    kept = context.cache_header_of(headers).get("mode") if options.get("retries") else None
+    kept = context.cache_header_of(headers).get("mode") if retries else None
     read = read_mode(mode or kept or "use")
     if read != "only" and context.is_disabled():
         read = "bypass"
-    asks = hot_calls.is_request(headers, options.get("retries"))
-    return CallRequest(task, args or (), kwargs or {}, context.of_new_call(headers), read, asks)
+    return request_of_sender(
+        task,
+        args,
+        kwargs,
+        context.of_new_call(headers),
+        read,
+        serializer=options.get("serializer"),
+        is_request=hot_calls.is_request(headers, retries),
+        is_identified=None if is_answerable else False,
+    )
 
 
 def claim_reservation(call_request: CallRequest, options: Options) -> Claim | None:
     """Ask for the lease on behalf of the message that is sent if there is no answer."""
-    if call_request.mode == "only" or not call_request.task.cache_runtime.is_shared:
+    if call_request.mode == "only" or not call_request.runtime.is_shared:
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
     return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
@@ -125,9 +161,7 @@ def _cache_header(call_request: CallRequest) -> context.CacheHeader:
     cache_header = context.CacheHeader()
     if call_request.mode in ("refresh", "bypass", "revalidate"):
         cache_header["mode"] = call_request.mode
-    declared = call_request.task.cache_policy.vary
-    vary = {name: call_request.context[name] for name in declared if name in call_request.context}
-    if vary:
+    if vary := call_request.vary:
         cache_header["ctx"] = vary
     return cache_header
 
@@ -139,7 +173,7 @@ def _headers(
     return {**context.visible_headers(call_request.context), **own, context.HEADER: cache_header}
 
 
-def may_answer(options: Mapping[str, Any]) -> bool:
+def may_answer(options: Mapping[str, Any], app: Celery) -> bool:
     """Whether a call with these options may be answered at once (promise S5)."""
     if options.get("eta") or options.get("countdown") or options.get("retries"):
         return False
@@ -150,7 +184,9 @@ def may_answer(options: Mapping[str, Any]) -> bool:
         case int() | float():
             return expires > 0
         case datetime():
-            return expires > datetime.now(expires.tzinfo)
+            # As the worker reads it, in whose zone a naive one is.
+            until: datetime = maybe_make_aware(expires, app.timezone)
+            return until > datetime.now(until.tzinfo)
     return False
 
 

@@ -15,10 +15,10 @@ from kombu.exceptions import OperationalError
 
 from ...core.call_spec import CallSpec
 from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
-from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall
+from ...errors import ConfigurationError, StoreUnavailable
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import CallRequest, as_sent, identify, is_cached
+from ..calls.call_request import is_cached, request_of_sender
 from ..calls.hot_calls import hottest
 from .schedules import WARM, is_my_turn, until_next
 from .warm_input import read_calls
@@ -76,11 +76,7 @@ def sources(task: CacheableTask, calls: Any, hot: int | None) -> Any:
 def _is_cacheable(task: CacheableTask, call: CallSpec) -> bool:
     """Whether a call that was learnt is one still: the task may have changed since."""
     headers = context.of_new_call(call.context)
-    try:
-        identify(as_sent(CallRequest(task, call.args, call.kwargs, headers)))
-    except UncacheableCall:
-        return False
-    return True
+    return request_of_sender(task, call.args, call.kwargs, headers).call is not None
 
 
 def horizon(task: CacheableTask, *, hot: bool) -> float:

@@ -24,7 +24,7 @@ from ...core.warm_policy import Sending
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import AT_ONCE, CallRequest, Mode, as_sent, identify, is_enabled
+from ..calls.call_request import AT_ONCE, Mode, is_enabled, request_of_sender
 from . import warm_outcomes
 from .warm_input import Source
 from .warm_outcomes import FAILED, RETRIED, STORED, UNSTORED
@@ -137,7 +137,7 @@ class Warmer:
     def _identify(self, where: str, spec: CallSpec) -> Call | None:
         headers = context.of_new_call(spec.context)
         try:
-            return identify(as_sent(CallRequest(self._task, spec.args, spec.kwargs, headers)))
+            return request_of_sender(self._task, spec.args, spec.kwargs, headers).identified()
         except WrongArguments as error:
             raise ValueError(f"{where}: {error}") from None
         except UncacheableCall:

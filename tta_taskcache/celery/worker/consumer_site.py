@@ -28,8 +28,9 @@ from ...core.option_values import Site
 from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
-from ..calls.call_request import CallRequest, LookupResult, to_lookup_result
+from ..calls.call_request import CallRequest, request_of_message
 from ..calls.lookup_handoff import OVERTAKEN_AT, RESERVED_FOR, read_handoff, to_handoff
+from ..calls.lookup_result import LookupResult, to_lookup_result
 from ..config.runtime import Runtime
 from ..lookup.lookup import LookupHints, look_up
 from ..sites import task_events
@@ -217,13 +218,8 @@ class ConsumerSite(bootsteps.StartStopStep):
 
 def _call_request(task: CachedTask, request: Request) -> CallRequest:
     headers = request.request_dict
-    return CallRequest(
-        task,
-        request.args,
-        request.kwargs,
-        context.of_message(headers),
-        is_request=hot_calls.is_request(headers, headers.get("retries")),
-    )
+    is_request = hot_calls.is_request(headers, headers.get("retries"))
+    return request_of_message(task, request.args, request.kwargs, headers, is_request=is_request)
 
 
 def _claim(runtime: Runtime, request: Request) -> Claim:

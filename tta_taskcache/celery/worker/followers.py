@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from celery.worker.request import Request
 
 from ...cache.outcome import Call, Hit
-from ..calls.call_request import LookupResult
+from ..calls.lookup_result import LookupResult
 
 #: Seconds between two looks for what the leader has filled: at first, and at most.
 FIRST_PAUSE = 0.05

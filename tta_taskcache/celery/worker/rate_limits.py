@@ -13,7 +13,7 @@ from celery.worker.state import task_reserved
 from kombu.utils.limits import TokenBucket
 
 from ..api.cached_task import CachedTask
-from ..calls.call_request import LookupResult
+from ..calls.lookup_result import LookupResult
 
 
 class RequestHandler(Protocol):
