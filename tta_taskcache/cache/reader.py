@@ -36,10 +36,14 @@ class Reader:
     def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """Find a call's result; without one, take its lease on the way if a claim is made."""
         now = self.parts.clock()
-        held = self.parts.l1.find(call.key, now)
+        held = self.parts.l1.find(call.key, now, call.marks)
         if held is not None and not self.parts.l1.is_trusted(now):
             yield from self._poll(now)
-            held = self.parts.l1.find(call.key, now) if self.parts.l1.is_trusted(now) else None
+            held = (
+                self.parts.l1.find(call.key, now, call.marks)
+                if self.parts.l1.is_trusted(now)
+                else None
+            )
         hit = self._decode(call, held, now) if held is not None else None
         return hit if hit is not None else (yield from self._find_in_store(call, claim))
 
@@ -53,7 +57,11 @@ class Reader:
             claims: For each, the claim that is made when there is no result.
         """
         now = self.parts.clock()
-        l1 = [i for i, call in enumerate(calls) if self.parts.l1.find(call.key, now) is not None]
+        l1 = [
+            i
+            for i, call in enumerate(calls)
+            if self.parts.l1.find(call.key, now, call.marks) is not None
+        ]
         in_store = sorted(set(range(len(calls))).difference(l1))
         found: dict[int, Hit | Miss] = {}
 
@@ -68,7 +76,7 @@ class Reader:
         elif not self.parts.l1.is_trusted(now):
             yield from self._poll(now)
         for i in l1 if self.parts.l1.is_trusted(now) else ():
-            held = self.parts.l1.find(calls[i].key, now)
+            held = self.parts.l1.find(calls[i].key, now, calls[i].marks)
             hit = self._decode(calls[i], held, now) if held is not None else None
             if hit is not None:
                 found[i] = hit
@@ -185,7 +193,7 @@ class Reader:
                 # It was stored under other tags: their marks count, too.
                 again: StoreReply = yield Look(call.key, entry.marks)
                 _check_same_log(again.position, at)
-                set_marks = again.marks
+                set_marks = {**set_marks, **again.marks}
             bans = yield from self.bans(at, looked.banned)
             remaining = min(looked.remaining, entry.lifetime) if entry else 0.0
             verdict = decide(
@@ -195,6 +203,7 @@ class Reader:
                 at,
                 call.policy,
                 bans=bans,
+                names=call.marks,
                 draw=1.0 - self.parts.draw(),
             )
             if failed and verdict in (Verdict.ENDED, Verdict.STALE):
@@ -204,7 +213,7 @@ class Reader:
             value = self._valid_value(call, entry)
         except EntryError as error:
             return Miss(error.reason, at)
-        self.parts.l1.put(entry, now + remaining, at.sequence)
+        self.parts.l1.put(entry, now + remaining, at.sequence, call.marks)
         return Hit(entry, value, self.parts.store_layer, remaining, verdict)
 
     def bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:

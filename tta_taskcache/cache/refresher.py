@@ -96,7 +96,9 @@ class Refresher:
                     call.key, frame, found.remaining, owner=owner, instead_of=header
                 )
                 if held:  # else there is a newer one by now
-                    self.parts.l1.put(entry, now + found.remaining, looked.position.sequence)
+                    self.parts.l1.put(
+                        entry, now + found.remaining, looked.position.sequence, call.marks
+                    )
                 else:
                     self.parts.l1.entries.drop(call.key)
         except StoreUnavailable:

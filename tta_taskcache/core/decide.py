@@ -91,6 +91,7 @@ def decide(
     policy: Policy,
     *,
     bans: Iterable[Ban] = (),
+    names: Iterable[str] = (),
     draw: float = 1.0,
 ) -> Verdict:
     """Judge an entry.
@@ -102,13 +103,14 @@ def decide(
         now: The log's position.
         policy: The task's policy.
         bans: All bans, newest first.
+        names: The marks of the call that asks for it, which may not be those it was stored with.
         draw: As of ``judge_age``.
     """
     if entry is None:
         return Verdict.ABSENT
     if remaining <= 0:
         return Verdict.EXPIRED
-    if not is_valid(entry, marks, now, bans):
+    if not is_valid(entry, marks, now, bans, names):
         return Verdict.INVALIDATED
     if (entry.serializer, entry.compression) != (policy.serializer, policy.compression):
         return Verdict.SERIALIZER

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from . import glob
 from .entry import Entry, Position
@@ -84,19 +85,24 @@ def banned_at(key: str, bans: Iterable[Ban], after: int = 0) -> int:
 
 
 def is_valid(
-    entry: Entry, marks: Mapping[str, int], now: Position, bans: Iterable[Ban] = ()
+    entry: Entry,
+    marks: Mapping[str, int],
+    now: Position,
+    bans: Iterable[Ban] = (),
+    names: Iterable[str] = (),
 ) -> bool:
-    """Whether no invalidation since the entry's birth concerns it.
+    """Whether no invalidation since the entry's birth concerns it (promises I1, I7).
 
     Args:
         entry: The entry.
         marks: Sequence numbers by mark name; absent means never set.
         now: The log's current position.
         bans: All bans, newest first.
+        names: Marks that can end it beside its own: those of the call that asks for it.
     """
     born = entry.born
     if born.incarnation != now.incarnation or born.sequence > now.sequence:
         return False  # of a log that was lost, or of its part that was lost in a failover
-    if any(marks.get(name, 0) > born.sequence for name in entry.marks):
+    if any(marks.get(name, 0) > born.sequence for name in chain(entry.marks, names)):
         return False
     return not banned_at(entry.key, bans, born.sequence)

@@ -31,11 +31,13 @@ class L1Entry:
         entry: The entry.
         deadline: When it expires (monotonic seconds of this process).
         checked_at: Sequence up to which it was checked against all marks when it was put here.
+        checked: Names of the marks that it was checked against.
     """
 
     entry: Entry
     deadline: float
     checked_at: int
+    checked: frozenset[str]
 
     @property
     def size(self) -> int:
@@ -88,26 +90,44 @@ class L1Cache:
         since = view.polled_at if view is not None else -math.inf
         return 0.0 if math.isinf(since) else min(now - since, self.max_staleness)
 
-    def find(self, key: str, now: float) -> L1Entry | None:
-        """Return the entry, if it is within its limits and no mark read so far ends it."""
+    def find(self, key: str, now: float, names: Sequence[str] = ()) -> L1Entry | None:
+        """Return the entry, if it is within its limits and no mark read so far ends it.
+
+        Args:
+            key: The key.
+            now: The time.
+            names: The marks of the call that asks for it: one that the entry was never checked
+                against may have been set before this copy begins (promise I7).
+        """
         held, view = self.entries.get(key), self._view
-        if held is None or view is None:
+        if held is None or view is None or not held.checked.issuperset(names):
             return None
         current = (
             held.deadline > now
             and held.checked_at >= max(view.floor, view.marks.get(replaced(key), 0))
             # Older bans than the floor were checked before it was put here.
-            and is_valid(held.entry, view.marks, view.position, view.bans)
+            and is_valid(held.entry, view.marks, view.position, view.bans, names)
         )
         if not current:
             self.entries.drop(key)
             return None
         return held
 
-    def put(self, entry: Entry, deadline: float, checked_at: int) -> None:
-        """Keep an entry. One that a mark already ends is kept too, and never found."""
+    def put(
+        self, entry: Entry, deadline: float, checked_at: int, names: Sequence[str] = ()
+    ) -> None:
+        """Keep an entry. One that a mark already ends is kept too, and never found.
+
+        Args:
+            entry: The entry.
+            deadline: When it expires.
+            checked_at: Sequence up to which it was checked against marks.
+            names: Those beside its own.
+        """
         if self.entries.max_entries and self._view is not None:
-            self.entries.put(entry.key, L1Entry(entry, deadline, checked_at))
+            self.entries.put(
+                entry.key, L1Entry(entry, deadline, checked_at, frozenset((*entry.marks, *names)))
+            )
 
     def bans(self, at: Position, newest: int) -> tuple[Ban, ...] | None:
         """All pattern bans, newest first; None when this copy may lack one.

@@ -31,6 +31,7 @@ class LookupResult:
         lease: What came of the claim to lead, if one was made.
         instead: What the call could be answered with, and isn't: it runs, to be compared with it.
         seconds: How long the look took, when several calls were looked up: this one's share.
+        looked_at: When several calls were looked up: when that began (monotonic seconds).
     """
 
     call: Call | None
@@ -41,6 +42,7 @@ class LookupResult:
     lease: Lease | None = None
     instead: Hit | None = None
     seconds: float | None = None
+    looked_at: float | None = None
 
     @property
     def outcome(self) -> Hit | Miss:

@@ -17,6 +17,7 @@ from ...core.option_values import Site
 from ..calls import hot_calls
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, REFRESH, LookupResult, to_lookup_result
+from ..config.runtime import Runtime
 from .background_refresh import schedule_refresh
 
 #: The reason why nothing is answered in shadow mode.
@@ -106,7 +107,7 @@ def _find(
     runtime, where = call_request.runtime, site or DIRECT
     known, claim = hints.known, hints.claim
     wanted = replace(call, verify=True) if call_request.is_verified else call
-    if known is not None and known.call == call:
+    if known is not None and known.call == call and _is_recent(known, runtime):
         lookup = _use(call_request, wanted, known, where)
     elif claim is not None and call.policy.coalesce:
         plan = hints.plan or runtime.engine.look
@@ -118,6 +119,13 @@ def _find(
     if wanted.verify and lookup.hit is not None and lookup.hit.can_be_verified:
         return LookupResult(call, instead=lookup.hit, reason=VERIFY)
     return lookup
+
+
+def _is_recent(known: LookupResult, runtime: Runtime) -> bool:
+    """Whether what was found before may be served: an answer is no older than Δ (promise I7)."""
+    if known.hit is None or known.looked_at is None:
+        return True
+    return monotonic() - known.looked_at <= runtime.settings.l1_max_staleness
 
 
 def _shadow(call_request: CallRequest, call: Call, site: Site | None) -> LookupResult:
@@ -192,5 +200,5 @@ def look_up_all(
     else:
         share = (monotonic() - started) / len(call_requests)
         for (i, call), outcome in zip(calls.items(), outcomes, strict=True):
-            found[i] = to_lookup_result(call, outcome, share)
+            found[i] = replace(to_lookup_result(call, outcome, share), looked_at=started)
     return found
