@@ -27,6 +27,7 @@ from ..config.runtime import Runtime, build
 from ..config.serializers import CODECS, EXACT_CODECS
 from ..config.settings import Settings, check_keywords, read_settings
 from ..maintenance import maintenance_tasks
+from ..patches.publishing import mark_publishes
 from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
@@ -78,6 +79,7 @@ class TaskCache:
         signals.before_task_publish.connect(context.on_publish, dispatch_uid="tta_taskcache")
         maintenance_tasks.register(self.app, self.end, lambda: self.runtime)
         map_tasks.install(self.app)
+        mark_publishes(self.app)
         _caches.add(self)
 
     def _configure(self, settings: Mapping[str, Any]) -> None:

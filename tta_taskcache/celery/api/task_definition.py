@@ -8,11 +8,12 @@ Celery makes them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery
 
-from ..config.options import PREFIX
+from ..config.options import PREFIX, attributes, make_keyer
 from .cached_task import CachedTask
 
 
@@ -25,8 +26,7 @@ def check_definition(app: Celery, fun: Callable[..., Any], options: dict[str, An
     base = options.get("base")
     if not (isinstance(base, type) and issubclass(base, CachedTask)):
         return
-    own = {name: value for name, value in options.items() if name.startswith(PREFIX)}
+    own = {name.removeprefix(PREFIX): options[name] for name in options if name.startswith(PREFIX)}
     name = options.get("name") or app.gen_task_name(fun.__name__, fun.__module__)
-    run = fun if options.get("bind") else staticmethod(fun)
-    # Making the class checks them; nothing registers it.
-    type(fun.__name__, (base,), {"name": name, "run": run, **own})
+    function = partial(fun, None) if options.get("bind") else fun
+    make_keyer(name, {**attributes(base), **own}, fun, function, default_ttl=1.0)

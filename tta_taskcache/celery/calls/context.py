@@ -15,6 +15,7 @@ from typing import Any
 from celery import Task
 from celery.app.task import Context
 
+from ..patches.publishing import publishing_app
 from ..patches.running_task import running_task
 from .status import CacheStatus
 
@@ -138,8 +139,8 @@ def propagated_context(
 
 
 def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
-    """Receiver of ``before_task_publish``: give every message the context its call inherits."""
-    if headers is None:
+    """Receiver of ``before_task_publish``: give the messages of apps with a cache their context."""
+    if headers is None or publishing_app() is None:
         return
     carried = headers.get(HEADER)
     if isinstance(carried, CacheHeader):

@@ -39,22 +39,40 @@ def read_keyer(cls: type[Task], default_ttl: float) -> Keyer:
         ConfigurationError: Naming task, option and what is allowed.
     """
     name = cls.name or f"{cls.__module__}.{cls.__name__}"
-    binder = Binder(_function(cls)) if _has_run(cls) else None
+    function = _function(cls) if cls.run is not Task.run else None
+    return make_keyer(name, attributes(cls), cls.run, function, default_ttl)
+
+
+def make_keyer(
+    name: str,
+    options: dict[str, Any],
+    run: Callable[..., Any],
+    function: Callable[..., Any] | None,
+    default_ttl: float,
+) -> Keyer:
+    """Validate the options of a task.
+
+    Args:
+        name: The task's name.
+        options: Its options by their names without ``cache_``.
+        run: Its body.
+        function: The body without ``self``; None for a base class, which has none.
+        default_ttl: The ttl of a task without one (s).
+
+    Raises:
+        ConfigurationError: Naming task, option and what is allowed.
+    """
+    binder = Binder(function) if function is not None else None
     choices = Choices(
         arguments=binder.names if binder else None,
         serializers=tuple(CODECS.serializers),
         compressions=tuple(CODECS.compressors),
     )
-    options = attributes(cls)
     if name.startswith(BUILT_IN):
-        options["enabled"] = False
+        options = {**options, "enabled": False}
     policy = read_policy(name, options, choices, default_ttl=default_ttl)
-    models = models_of(cls.run) if binder else None
-    return Keyer(name, binder, policy, reduce, source=cls.run, models=models)
-
-
-def _has_run(cls: type[Task]) -> bool:
-    return cls.run is not Task.run
+    models = models_of(run) if binder else None
+    return Keyer(name, binder, policy, reduce, source=run, models=models)
 
 
 def _function(cls: type[Task]) -> Callable[..., Any]:
