@@ -28,7 +28,7 @@ conformance: $(VENV)/.installed ## compare workflows with plain Celery's at ever
 	$(PY) -m tests.conformance.matrix $(ARGS)
 
 chaos: $(VENV)/.installed ## let things go wrong for longer, and check what was read (ARGS="--seed 7")
-	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-2000} $(PY) -m pytest tests/integration/test_engine_model.py --timeout 0 -q
+	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-2000} $(PY) -m pytest tests/integration/engine/test_engine_model.py --timeout 0 -q
 	$(PY) -m tests.chaos --seconds 20 $(ARGS)
 
 bench: $(VENV)/.installed ## measure what things cost (ARGS="coalescing" for one of them)

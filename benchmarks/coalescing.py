@@ -6,7 +6,7 @@ from collections.abc import Callable
 from statistics import median
 
 from benchmarks.show import console, ms, percentile, table
-from tests.integration.benches import MODULE, Bench, make_bench
+from tests.integration.harness import MODULE, Harness, make_harness
 from tests.support.servers import Server, available
 from tests.support.workers import Worker
 
@@ -28,29 +28,29 @@ def run() -> None:
 
 def _measure(name: str, *, equal: bool) -> tuple[str, ...]:
     with Server(available()[0]) as server:
-        bench = make_bench(server)
+        harness = make_harness(server)
         env = server.environment
         workers = [Worker(MODULE, env=env, concurrency=PROCESSES) for _ in range(2)]
         try:
-            taken, others = _calls(bench, equal=equal)
+            taken, others = _calls(harness, equal=equal)
         finally:
             for worker in workers:
                 worker.stop()
-            bench.app.close()
-        runs = sum(int(bench.counts.get(key) or 0) for key in bench.counts.scan_iter("more:*"))
+            harness.app.close()
+        runs = sum(int(harness.counts.get(key) or 0) for key in harness.counts.scan_iter("more:*"))
     return name, f"{runs:,}", f"{taken:.2f} s", ms(median(others)), ms(percentile(others, 0.99))
 
 
-def _calls(bench: Bench, *, equal: bool) -> tuple[float, list[float]]:
+def _calls(harness: Harness, *, equal: bool) -> tuple[float, list[float]]:
     """Send them all, and time the unrelated task until the last is done."""
-    task, tag = bench.task("cached.more"), bench.tag
+    task, tag = harness.task("cached.more"), harness.tag
     over = threading.Event()
     others: list[float] = []
-    thread = threading.Thread(target=_probe, args=(bench, others, over.is_set))
+    thread = threading.Thread(target=_probe, args=(harness, others, over.is_set))
     started = time.perf_counter()
     # By name: nothing is answered at the producer.
     results = [
-        bench.app.send_task(task.name, (1, tag), {"by": 1 if equal else number})
+        harness.app.send_task(task.name, (1, tag), {"by": 1 if equal else number})
         for number in range(CALLS)
     ]
     thread.start()
@@ -62,8 +62,8 @@ def _calls(bench: Bench, *, equal: bool) -> tuple[float, list[float]]:
     return taken, others
 
 
-def _probe(bench: Bench, times: list[float], is_over: Callable[[], bool]) -> None:
+def _probe(harness: Harness, times: list[float], is_over: Callable[[], bool]) -> None:
     while not is_over():
         started = time.perf_counter()
-        bench.task("plain.add").delay(bench.tag, len(times)).get(timeout=PATIENCE)
+        harness.task("plain.add").delay(harness.tag, len(times)).get(timeout=PATIENCE)
         times.append(time.perf_counter() - started)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.show import console, ms, percentile, table
 from tests.integration.app import SITES, SLOW_TTL
-from tests.integration.benches import MODULE, Bench, make_bench
+from tests.integration.harness import MODULE, Harness, make_harness
 from tests.support.servers import Server, available
 from tests.support.workers import Worker
 
@@ -58,17 +58,17 @@ def _row(site: str, window: str, callers: Callers) -> tuple[str, ...]:
 
 def _measure(name: str) -> Callers:
     with Server(available()[0]) as server:
-        bench = make_bench(server)
+        harness = make_harness(server)
         env = server.environment
         with Worker(MODULE, env=env, concurrency=4):
-            callers = _call(bench, name)
-        bench.app.close()
+            callers = _call(harness, name)
+        harness.app.close()
     return callers
 
 
-def _call(bench: Bench, name: str) -> Callers:
+def _call(harness: Harness, name: str) -> Callers:
     """Call at a fixed rate, whether or not those before have their answers."""
-    task, tag, callers = bench.task(name), bench.tag, Callers()
+    task, tag, callers = harness.task(name), harness.tag, Callers()
 
     def ask() -> None:
         started = time.perf_counter()
@@ -82,5 +82,5 @@ def _call(bench: Bench, name: str) -> Callers:
         for number in range(int(SECONDS * PER_SECOND)):
             time.sleep(max(0.0, start + number / PER_SECOND - time.perf_counter()))
             pool.submit(ask)
-    callers.runs = bench.runs("slow", tag)
+    callers.runs = harness.runs("slow", tag)
     return callers

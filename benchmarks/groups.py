@@ -8,7 +8,7 @@ from typing import Any
 from celery import group
 
 from benchmarks.show import console, ms, table
-from tests.integration.benches import MODULE, Bench, make_bench
+from tests.integration.harness import MODULE, Harness, make_harness
 from tests.support.counting import commands
 from tests.support.servers import Server, available
 from tests.support.workers import Worker
@@ -22,50 +22,50 @@ PATIENCE = 120
 def run() -> None:
     """Measure both by turns, on one worker that is running and free."""
     with Server(available()[0]) as server:
-        bench = make_bench(server)
+        harness = make_harness(server)
         env = server.environment
         with Worker(MODULE, env=env, concurrency=PROCESSES):
-            times = _measure(bench)
-            looks = _looks(bench)
-        bench.app.close()
+            times = _measure(harness)
+            looks = _looks(harness)
+        harness.app.close()
     _show(times, looks)
 
 
-def _calls(bench: Bench, kind: str) -> Any:
-    task = bench.task(f"{kind}.add")
-    return group(task.s(bench.tag, number) for number in range(CALLS))
+def _calls(harness: Harness, kind: str) -> Any:
+    task = harness.task(f"{kind}.add")
+    return group(task.s(harness.tag, number) for number in range(CALLS))
 
 
-def _measure(bench: Bench) -> dict[str, list[float]]:
+def _measure(harness: Harness) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {"plain": [], "cached": []}
-    _time(bench, "cached")  # fills, and both sides have connected
-    _time(bench, "plain")
-    runs = _runs(bench)
+    _time(harness, "cached")  # fills, and both sides have connected
+    _time(harness, "plain")
+    runs = _runs(harness)
     for _ in range(ROUNDS):
         for kind, taken in times.items():
-            taken.append(_time(bench, kind))
-    assert _runs(bench) == runs + ROUNDS * CALLS, "only plain tasks have run"
+            taken.append(_time(harness, kind))
+    assert _runs(harness) == runs + ROUNDS * CALLS, "only plain tasks have run"
     return times
 
 
-def _time(bench: Bench, kind: str) -> float:
+def _time(harness: Harness, kind: str) -> float:
     """From making the group to having all of its results."""
     gc.collect()
     started = time.perf_counter()
-    values = _calls(bench, kind).apply_async().get(timeout=PATIENCE)
+    values = _calls(harness, kind).apply_async().get(timeout=PATIENCE)
     taken = time.perf_counter() - started
     assert values == list(range(CALLS))
     return taken
 
 
-def _runs(bench: Bench) -> int:
-    return sum(bench.runs("add", bench.tag, number, 0) for number in range(CALLS))
+def _runs(harness: Harness) -> int:
+    return sum(harness.runs("add", harness.tag, number, 0) for number in range(CALLS))
 
 
-def _looks(bench: Bench) -> int:
+def _looks(harness: Harness) -> int:
     """Round trips to the cache for one warm group: each reads the log."""
-    with commands(bench.server) as done:
-        _time(bench, "cached")
+    with commands(harness.server) as done:
+        _time(harness, "cached")
     return done["xrange"]
 
 

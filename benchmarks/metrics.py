@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from benchmarks.show import console, table
-from tests.integration.benches import Bench, make_bench
+from tests.integration.harness import Harness, make_harness
 from tests.support.servers import Server, available
 from tta_taskcache.core.events import Event
 from tta_taskcache.observability.counters import Counters
@@ -25,9 +25,9 @@ def run() -> None:
     """Measure by turns, on one process whose memory answers."""
     with Server(available()[0]) as server:
         # Nobody polls the log meanwhile.
-        bench = make_bench(server, taskcache_l1_max_staleness=3600)
-        times = _measure(bench)
-        bench.app.close()
+        harness = make_harness(server, taskcache_l1_max_staleness=3600)
+        times = _measure(harness)
+        harness.app.close()
     _show(times)
 
 
@@ -50,14 +50,14 @@ def _observers() -> dict[str, Callable[[Event], None]]:
     }
 
 
-def _measure(bench: Bench) -> dict[str, dict[str, list[float]]]:
-    task, engine = bench.task("cached.add"), bench.cache.runtime.engine
+def _measure(harness: Harness) -> dict[str, dict[str, list[float]]]:
+    task, engine = harness.task("cached.add"), harness.cache.runtime.engine
     number = uuid4().int % 10**6
-    task.cache.set(number, bench.tag, number)
-    task.cache.get(bench.tag, number)
+    task.cache.set(number, harness.tag, number)
+    task.cache.get(harness.tag, number)
     calls: dict[str, Callable[[], Any]] = {
-        "task.cache.get": lambda: task.cache.get(bench.tag, number),
-        "apply_async": lambda: task.apply_async((bench.tag, number), ignore_result=True),
+        "task.cache.get": lambda: task.cache.get(harness.tag, number),
+        "apply_async": lambda: task.apply_async((harness.tag, number), ignore_result=True),
     }
     times: dict[str, dict[str, list[float]]] = {name: {} for name in calls}
     observers = _observers()

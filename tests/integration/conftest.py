@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration import scenes
-from tests.integration.benches import MODULE, Bench, make_bench
-from tests.integration.scenes import Scene, make_scene
-from tests.integration.shop import Shop, shop_of
+from tests.integration.groups.counting_harness import CountingHarness, count_trips
+from tests.integration.harness import MODULE, Harness, make_harness
+from tests.integration.warming.warm_harness import MODULE as WARM_MODULE
+from tests.integration.warming.warm_harness import WarmHarness, environment, make_warm_harness
 from tests.support.results import take_leave
 from tests.support.servers import Server, ServerKind
 from tests.support.workers import Worker
@@ -31,19 +31,19 @@ def worker(_shared_worker: Worker, redis_server: Server, request: pytest.Fixture
 
 @pytest.fixture
 def own_worker(worker_factory: Callable[..., Worker]) -> Callable[..., Worker]:
-    """`own_worker(bench, conf, **options)`: a worker for a bench on servers of its own.
+    """`own_worker(harness, conf, **options)`: a worker for a bench on servers of its own.
 
     On the shared server it would share the queue with the shared worker. `conf` is more of the
     worker's configuration, `broker` another way to the broker.
     """
 
     def make(
-        bench: Bench,
+        harness: Harness,
         conf: dict[str, Any] | None = None,
         broker: str | None = None,
         **options: Any,
     ) -> Worker:
-        here = bench.app.conf
+        here = harness.app.conf
         env = {
             "CELERY_BROKER_URL": broker or here.broker_url,
             "CELERY_RESULT_BACKEND": here.result_backend,
@@ -56,68 +56,72 @@ def own_worker(worker_factory: Callable[..., Worker]) -> Callable[..., Worker]:
 
 
 @pytest.fixture
-def new_bench(redis_server: Server, server_factory: Callable[..., Server]) -> Iterator[Any]:
-    """`new_bench(server, cache=None, **conf)`: one more app. Ends before the servers do."""
-    made: list[Bench] = []
+def new_harness(redis_server: Server, server_factory: Callable[..., Server]) -> Iterator[Any]:
+    """`new_harness(server, cache=None, **conf)`: one more app. Ends before the servers do."""
+    made: list[Harness] = []
 
-    def make(*args: Any, **conf: Any) -> Bench:
-        made.append(make_bench(*args, **conf))
+    def make(*args: Any, **conf: Any) -> Harness:
+        made.append(make_harness(*args, **conf))
         return made[-1]
 
     yield make
-    for bench in made:
-        take_leave(bench.app)
-        bench.app.close()
+    for harness in made:
+        take_leave(harness.app)
+        harness.app.close()
 
 
 @pytest.fixture
-def bench(redis_server: Server, new_bench: Callable[..., Bench]) -> Bench:
+def harness(redis_server: Server, new_harness: Callable[..., Harness]) -> Harness:
     """A producer: a new app, with an empty cache."""
-    return new_bench(redis_server)
+    return new_harness(redis_server)
 
 
 @pytest.fixture
-def alone(server_factory: Callable[..., Server], new_bench: Callable[..., Bench]) -> Shop:
+def counting_harness_alone(
+    server_factory: Callable[..., Server], new_harness: Callable[..., Harness]
+) -> CountingHarness:
     """A producer without workers: what isn't answered stays in the queue."""
-    return shop_of(new_bench(server_factory()))
+    return count_trips(new_harness(server_factory()))
 
 
 @pytest.fixture
-def shop(bench: Bench, worker: Worker) -> Shop:
+def counting_harness(harness: Harness, worker: Worker) -> CountingHarness:
     """A producer with a worker."""
-    return shop_of(bench)
+    return count_trips(harness)
 
 
 @pytest.fixture(scope="module")
 def _warmed(redis_kind: ServerKind) -> Iterator[Server]:
     with (
         Server(redis_kind) as server,
-        Worker(scenes.MODULE, env=scenes.environment(server), concurrency=2),
+        Worker(WARM_MODULE, env=environment(server), concurrency=2),
     ):
         yield server
 
 
 @pytest.fixture
-def scene(_warmed: Server) -> Iterator[Scene]:
+def warm_harness(_warmed: Server) -> Iterator[WarmHarness]:
     """An app that is warmed, with a worker that the module's tests share: leave it as it was."""
     for database in (1, 2, 3):
         _warmed.client(database).flushdb()
-    with make_scene(_warmed) as scene:
-        yield scene
+    with make_warm_harness(_warmed) as warm_harness:
+        yield warm_harness
 
 
 @pytest.fixture
-def own_scene(server_factory: Callable[..., Server]) -> Iterator[Scene]:
+def own_warm_harness(server_factory: Callable[..., Server]) -> Iterator[WarmHarness]:
     """The same on a server of its own, without a worker."""
-    with make_scene(server_factory()) as scene:
-        yield scene
+    with make_warm_harness(server_factory()) as warm_harness:
+        yield warm_harness
 
 
 @pytest.fixture
-def works(own_scene: Scene, worker_factory: Callable[..., Worker]) -> Callable[..., Worker]:
-    """`works(**options)`: a worker for `own_scene`."""
+def works(
+    own_warm_harness: WarmHarness, worker_factory: Callable[..., Worker]
+) -> Callable[..., Worker]:
+    """`works(**options)`: a worker for `own_warm_harness`."""
 
     def start(**options: Any) -> Worker:
-        return worker_factory(scenes.MODULE, env=own_scene.env, **options)
+        return worker_factory(WARM_MODULE, env=own_warm_harness.env, **options)
 
     return start
