@@ -11,7 +11,7 @@ from ..stores.protocol import Command, Reply, Store
 
 
 @dataclass(slots=True)
-class _Fault:
+class _InjectedFault:
     kinds: tuple[type, ...]
     left: float
     error: Exception
@@ -35,7 +35,7 @@ class FaultyStore:
         self.commands: list[Command] = []
         self._wait = wait
         self._delay = 0.0
-        self._faults: list[_Fault] = []
+        self._faults: list[_InjectedFault] = []
 
     def fail(
         self,
@@ -54,7 +54,7 @@ class FaultyStore:
         """
         left = float("inf") if times is None else times
         problem = error or StoreUnavailable(f"{self.name}: told to fail")
-        self._faults.append(_Fault(kinds or (object,), left, problem, executed))
+        self._faults.append(_InjectedFault(kinds or (object,), left, problem, executed))
 
     def delay(self, seconds: float) -> None:
         """Take this long for each command from now on, failing ones too."""
@@ -81,7 +81,7 @@ class FaultyStore:
             self.store.execute(command)
         raise fault.error
 
-    def _next(self, command: Command) -> _Fault | None:
+    def _next(self, command: Command) -> _InjectedFault | None:
         for fault in self._faults:
             if fault.left > 0 and isinstance(command, fault.kinds):
                 fault.left -= 1

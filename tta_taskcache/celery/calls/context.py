@@ -15,8 +15,8 @@ from typing import Any
 from celery import Task
 from celery.app.task import Context
 
+from ..patches.internals import running_task
 from ..patches.publishing import publishing_app
-from ..patches.running_task import running_task
 from .status import CacheStatus
 
 #: The one header this library adds to messages: ``{"ctx": …, "mode": …, "seen": …}``.

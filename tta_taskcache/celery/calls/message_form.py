@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kombu import serialization
-from kombu.exceptions import EncodeError
+from kombu.exceptions import KombuError
 
 from ...core.canonical import EXACT, Form
 from ...core.keys import Keyer
@@ -64,6 +64,6 @@ def received(args: Any, kwargs: Any, serializer: str) -> Arguments:
         got_args, got_kwargs = serialization.loads(
             data, content_type, encoding, accept={content_type}
         )
-    except (EncodeError, TypeError, ValueError, RecursionError) as error:
+    except (KombuError, TypeError, ValueError, LookupError, RecursionError) as error:
         raise UnkeyableArgument(f"{serializer} can't carry the arguments: {error}") from None
     return got_args, got_kwargs

@@ -15,7 +15,7 @@ from ...core.option_values import Site
 from ..calls.call_request import AT_ONCE, CallRequest, is_cached
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import look_up_all
-from ..patches.signatures import Chain, merge
+from ..patches.internals import Chain, merge
 from ..sites.producer import claim_reservation, may_answer, read_call_request
 
 

@@ -24,7 +24,7 @@ from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
 from ..calls.lookup_handoff import RESERVED_FOR, to_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import LookupHints, look_up
-from ..patches.results import remember
+from ..patches.internals import remember
 from .completion import Request, complete_here, in_a_loop, request_for
 from .task_events import send_producer_event
 

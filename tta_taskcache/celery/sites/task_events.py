@@ -18,7 +18,7 @@ from ...cache.outcome import Hit
 from ...core.events import Fault
 from ...core.option_values import Site
 from ..calls.cacheable_task import CacheableTask
-from ..patches.running_task import event_dispatcher
+from ..patches.internals import event_dispatcher
 
 if TYPE_CHECKING:
     from celery.worker.request import Request

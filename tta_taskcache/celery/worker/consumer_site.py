@@ -7,14 +7,12 @@ the pool, and those that lead are watched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
 from typing import Any
 from uuid import uuid4
 
 from celery import bootsteps
 from celery.concurrency.prefork import TaskPool as PreforkPool
-from celery.concurrency.solo import TaskPool as SoloPool
 from celery.worker.request import Request
 from celery.worker.state import task_reserved
 
@@ -33,10 +31,12 @@ from ..calls.lookup_handoff import OVERTAKEN_AT, RESERVED_FOR, read_handoff, to_
 from ..calls.lookup_result import LookupResult, to_lookup_result
 from ..config.runtime import Runtime
 from ..lookup.lookup import LookupHints, look_up
+from ..patches.backend_timeouts import shorten_timeouts
+from ..patches.consumer_hooks import intercept_requests
 from ..sites import task_events
 from . import control
 from .followers import Follower, Followers
-from .inline_completion import InlineCompletion, shorten_timeouts
+from .inline_completion import SLOW, InlineCompletion
 from .lease_watch import LeaderWatch
 from .rate_limits import RateLimits
 
@@ -47,21 +47,19 @@ class ConsumerSite(bootsteps.StartStopStep):
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._has_processes = isinstance(consumer.pool, PreforkPool)
-        self._to_pool: Callable[[Request], None] = consumer.on_task_request
         self._inline = InlineCompletion()
         self._consumer = consumer
         self._followers: Followers | None = None
         #: Switched by remote control: calls pass the cache by.
         self.is_disabled = False
         setattr(consumer, control.SITE, self)
-        # Before the consumer's strategies are made: each keeps a reference to this.
-        consumer.on_task_request = self.on_task_request
+        self._to_pool = intercept_requests(consumer, self.on_task_request)
         self._limits = RateLimits(consumer, self)
 
     def start(self, consumer: Any) -> None:
         """Let the result backend give up in time in this process, whose tasks run in others."""
-        if consumer.pool is not None and not isinstance(consumer.pool, SoloPool):
-            shorten_timeouts(consumer.app.backend)
+        if self._has_processes:  # elsewhere the tasks' own results would be concerned
+            shorten_timeouts(consumer.app.backend, SLOW)
         runtime = cache_of(consumer.app).runtime
         # With a memory of its own, a pool process can't fill for those who wait here.
         if runtime.is_shared or not self._has_processes:

@@ -10,10 +10,8 @@ import logging
 from contextlib import suppress
 from time import monotonic
 from types import SimpleNamespace
-from typing import Any
 
 from billiard.einfo import ExceptionInfo
-from celery import signals
 from celery.concurrency.base import apply_target
 from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request
@@ -72,29 +70,6 @@ def _complete(request: Request, hit: Hit) -> None:
         # The base class' method: the one of this task's own class is bound to the real pool.
         Request.execute_using_pool(request, _INLINE_POOL)
         send_consumer_event(request, hit)
-
-
-#: What Celery's Redis backend connects with, and what it was before this process changed it.
-_parameters: list[tuple[dict[str, Any], dict[str, Any]]] = []
-
-
-def shorten_timeouts(backend: Any) -> None:
-    """Bound the timeouts of a Redis backend (120 s by default): a hung one would stop this loop."""
-    parameters = getattr(backend, "connparams", None)
-    if not isinstance(parameters, dict) or any(parameters is known for known, _ in _parameters):
-        return
-    _parameters.append((parameters, dict(parameters)))
-    for name in ("socket_timeout", "socket_connect_timeout"):
-        parameters[name] = min(parameters.get(name) or SLOW, SLOW)
-
-
-@signals.worker_process_init.connect
-def _restore_timeouts(**_: Any) -> None:
-    """In a pool process, which was forked from this one, the user's timeouts count."""
-    while _parameters:
-        parameters, before = _parameters.pop()
-        parameters.clear()
-        parameters.update(before)
 
 
 def _log_change(event: object) -> None:

@@ -10,9 +10,14 @@ from celery.worker import state
 from celery.worker.request import Request
 
 from ...core.lease import Stage
+from ..patches.consumer_hooks import unwrap_callbacks, wrap_callbacks
 
 #: Told once, whether the task has returned a value.
 Ended = Callable[[bool], None]
+
+
+#: The callbacks that tell of a request's end.
+_CALLBACKS = ("on_success", "on_failure", "on_timeout")
 
 
 class LeaderWatch:
@@ -31,8 +36,8 @@ class LeaderWatch:
         self._request: Request | None = request
         self._ended = ended
         self._in_process = in_process
-        for name in ("on_success", "on_failure", "on_timeout"):
-            setattr(request, name, getattr(self, f"_{name}")(getattr(request, name)))
+        wrappers = {name: getattr(self, f"_{name}") for name in _CALLBACKS}
+        wrap_callbacks(request, wrappers)
 
     def progress(self) -> Stage | None:
         """How far it is; None when it will not end by itself: its process is dead or stopped."""
@@ -53,8 +58,7 @@ class LeaderWatch:
         """Tell that it has ended, the first time."""
         request, self._request = self._request, None
         if request is not None:
-            for name in ("on_success", "on_failure", "on_timeout"):
-                request.__dict__.pop(name, None)
+            unwrap_callbacks(request, _CALLBACKS)
             self._ended(succeeded)
 
     def _on_success(self, on_success: Callable[..., Any]) -> Callable[..., Any]:

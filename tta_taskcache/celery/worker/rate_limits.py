@@ -14,6 +14,7 @@ from kombu.utils.limits import TokenBucket
 
 from ..api.cached_task import CachedTask
 from ..calls.lookup_result import LookupResult
+from ..patches.consumer_hooks import give_back_token, intercept_rate_limits
 
 
 class RequestHandler(Protocol):
@@ -44,11 +45,9 @@ class RateLimits:
         self._consumer = consumer
         self._site = site
         self._noted: dict[str, LookupResult] = {}
-        self._limit = consumer._limit_task
-        self._leave = consumer._limit_move_to_pool
-        consumer._limit_task = self.limit
-        consumer._limit_post_eta = self.limit_post_eta
-        consumer._limit_move_to_pool = self.leave
+        self._limit, self._leave = intercept_rate_limits(
+            consumer, self.limit, self.limit_post_eta, self.leave
+        )
 
     def limit(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
         """A request of a rate-limited task has come."""
@@ -94,4 +93,4 @@ class RateLimits:
             return
         bucket = self._consumer.task_buckets[request.task.name]
         if bucket is not None:
-            bucket._tokens = min(bucket.capacity, bucket._tokens + 1)
+            give_back_token(bucket)

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from .ban_tests import Bans
+from .ban_tests import BanTests
 from .base import (
     LONG,
     SHORT,
@@ -27,7 +27,7 @@ from .base import (
 )
 from .counter_tests import Counting
 from .entry_tests import Entries
-from .lease_tests import LeaseKeeper, claim
+from .lease_tests import LeaseTests, claim
 from .log_tests import Log
 from .look_many_tests import Many, look_many
 from .refresh_tests import Refreshes
@@ -56,7 +56,7 @@ __all__ = [
 
 
 class StoreContract(
-    Entries, Many, Log, Bans, LeaseKeeper, Takeovers, Refreshes, Scanning, Sweeps, Counting
+    Entries, Many, Log, BanTests, LeaseTests, Takeovers, Refreshes, Scanning, Sweeps, Counting
 ):
     """The contract of a store, as tests. It holds for every store and every wrapper of one.
 

@@ -21,7 +21,7 @@ def bans(store: Store) -> tuple[Ban, ...]:
     return read.bans
 
 
-class Bans(Contract):
+class BanTests(Contract):
     """Bans are in the log as marks are, and in a list of their own."""
 
     def test_i3_there_are_none_at_first(self, store: Store) -> None:

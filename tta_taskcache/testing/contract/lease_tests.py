@@ -56,7 +56,7 @@ def renew(store: Store, owner: str, stage: Stage = Stage.RUNNING, ttl: float = L
     return reply == [True]
 
 
-class LeaseKeeper(Contract):
+class LeaseTests(Contract):
     """A key has one leader at most, who is known by a token, and who is soon forgotten."""
 
     def test_c1_the_first_to_claim_leads_and_the_second_is_told(

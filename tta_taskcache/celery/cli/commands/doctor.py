@@ -18,9 +18,9 @@ from ....stores.health import examine
 from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
 from ...config.serializers import CODECS
-from ...doctor.checks import diagnose
+from ...doctor.diagnosis import diagnose
 from ...doctor.facts import Facts, Finding, Level
-from ...patches.remote_control import ask_workers
+from ...patches.internals import ask_workers
 from ...worker.control import about_library
 from .. import formatting
 from ..session import NOTHING_FOUND, PATIENCE, CacheCommand, example, find_cache

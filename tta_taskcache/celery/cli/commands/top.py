@@ -38,7 +38,7 @@ class _Reading:
 
 
 @dataclass(slots=True)
-class _View:
+class _TopView:
     """What is on the screen: the newest reading, and the one that rates count from."""
 
     place: str
@@ -131,7 +131,7 @@ def top(context: Any, interval: float) -> None:
     if not sys.stdout.isatty():
         raise Failure("top needs a terminal; for pipes there is: celery -A proj cache stats", USAGE)
     cache = open_cache(context)
-    view = _View(where(cache))
+    view = _TopView(where(cache))
     screen = screen_of_stdout(no_color=context.no_color)
     view.add(_read(cache))  # one that can't be reached at all is told as ever
     try:
@@ -148,7 +148,7 @@ def _read(cache: TaskCache) -> _Reading:
     return _Reading(monotonic(), counted)
 
 
-def _reread(cache: TaskCache, view: _View) -> None:
+def _reread(cache: TaskCache, view: _TopView) -> None:
     try:
         view.add(_read(cache))
         view.fault = ""

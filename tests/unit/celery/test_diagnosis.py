@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tta_taskcache.celery.config.settings import Settings
-from tta_taskcache.celery.doctor.checks import diagnose
+from tta_taskcache.celery.doctor.diagnosis import diagnose
 from tta_taskcache.celery.doctor.facts import Facts, Finding, Level
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.stores.health import Health, LogHealth, ServerHealth
