@@ -14,7 +14,8 @@
     ├── UnserializableResult (TypeError)  the serializer can't carry it (not stored, counted)
     └── StoreUnavailable                  Redis did not answer in time …
         ├── CircuitOpen                   … or wasn't asked, shortly after it didn't answer
-        └── StoreRefused                  … or answered with an error (out of memory, read-only)
+        ├── StoreRefused                  … or answered with an error (out of memory, read-only)
+        └── NotReplicated                 … or did it, but too few replicas acknowledged it
 
 Only ``ConfigurationError``, ``CacheMiss``, errors of direct calls to ``task.cache`` and
 ``StoreUnavailable`` from ``invalidate()`` and the other management calls reach users:
@@ -22,6 +23,8 @@ a fault of the cache never fails a task.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class TaskCacheError(Exception):
@@ -102,3 +105,27 @@ class CircuitOpen(StoreUnavailable):
 
 class StoreRefused(StoreUnavailable):
     """The store answered, with an error: it is there, but won't do this."""
+
+
+class NotReplicated(StoreUnavailable):
+    """The primary has carried out the invalidation; too few replicas acknowledged it in time.
+
+    It is in force. Only a failover to a replica that doesn't have it yet could undo it.
+
+    Attributes:
+        acknowledged: How many replicas acknowledged it.
+        wanted: How many had to (``taskcache_wait_replicas``).
+    """
+
+    def __init__(self, store: str, acknowledged: int, wanted: int) -> None:
+        super().__init__(
+            f"{store}: the invalidation happened on the primary, "
+            f"but {acknowledged} of {wanted} replicas acknowledged it in time"
+        )
+        self.acknowledged = acknowledged
+        self.wanted = wanted
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by its message and figures: tasks that raise it cross processes."""
+        store = str(self).split(": the invalidation", 1)[0]
+        return type(self), (store, self.acknowledged, self.wanted)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from ..core.events import CircuitChanged, Observe, Refused
-from ..errors import CircuitOpen, StoreRefused, StoreUnavailable
+from ..errors import CircuitOpen, NotReplicated, StoreRefused, StoreUnavailable
 from .protocol import Command, Reply, Store
 
 #: Seconds that the circuit first stays open; doubled by each probe that fails, up to the maximum.
@@ -103,6 +103,9 @@ class GuardedStore:
         except StoreRefused as error:
             self.breaker.succeeded()
             self.breaker.observe(Refused(type(command).__name__.lower(), str(error)))
+            raise
+        except NotReplicated:
+            self.breaker.succeeded()  # the primary answers
             raise
         except StoreUnavailable as error:
             self.breaker.failed(str(error))

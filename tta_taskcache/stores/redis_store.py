@@ -15,7 +15,7 @@ import redis
 from redis.exceptions import RedisClusterException
 
 from ..core.entry import Position
-from ..errors import StoreRefused, StoreUnavailable
+from ..errors import NotReplicated, StoreRefused, StoreUnavailable
 from . import log_state as log
 from .claim_arguments import milliseconds
 from .connection import Link
@@ -110,6 +110,8 @@ class RedisStore:
         """
         try:
             return self._execute(command)
+        except NotReplicated:
+            raise
         except redis.ResponseError as error:
             raise StoreRefused(f"{self.name}: {error}") from error
         # A cluster without a node for a slot raises the last, which is no RedisError.
@@ -264,27 +266,28 @@ class RedisStore:
 
     def _invalidate(self, command: SetMarks) -> Position:
         reply: Any = None
+        fewest = self._replicas
         for start in range(0, len(command.marks), MARKS_A_CALL):
-            reply = self._log(command.marks[start : start + MARKS_A_CALL])
+            reply, acknowledged = self._log(command.marks[start : start + MARKS_A_CALL])
+            fewest = min(fewest, acknowledged)
         # The marks are what counts; this only gives the memory back.
         for key in command.keys:
             self.client.unlink(self._at.entry(key))
+        # Only now: the error says that all of it happened on the primary.
+        if fewest < self._replicas:
+            raise NotReplicated(self.name, fewest, self._replicas)
         return Position(reply[0].decode(), int(reply[1]))
 
-    def _log(self, marks: tuple[str, ...]) -> Any:
-        """Append to the log, and wait for replicas if that is asked for."""
+    def _log(self, marks: tuple[str, ...]) -> tuple[Any, int]:
+        """Append to the log; its reply, and how many replicas acknowledged it, if that matters."""
         keys = (self._at.control, self._at.stream)
         bounds = (LOG_LENGTH, GRACE_MS, MAX_BANS)
         arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
         if not self._replicas:
-            return self.client.eval(*arguments)
+            return self.client.eval(*arguments), 0
         # WAIT counts what this very connection has written.
         pipe = holder(self.link, self._at.control).pipeline(transaction=False)
         pipe.eval(*arguments)
         pipe.execute_command("WAIT", self._replicas, milliseconds(self._patience))
         reply, acknowledged = pipe.execute()
-        if acknowledged < self._replicas:
-            raise redis.ConnectionError(
-                f"{acknowledged} of {self._replicas} replicas acknowledged the invalidation"
-            )
-        return reply
+        return reply, acknowledged

@@ -52,7 +52,8 @@ for i = 5, #ARGV do
   if string.sub(mark, 1, 2) == 'b:' then
     patterns[string.sub(mark, 3)] = true
     banned = true
-  else
+  elseif string.sub(mark, 1, 2) ~= 'r:' then
+    -- A replacement ends nothing here: memories elsewhere read of it in the stream.
     redis.call('HSET', KEYS[1], 'm:' .. mark, stamp(sequence))
   end
   fields[#fields + 1] = mark
@@ -69,7 +70,8 @@ local sample = redis.call('HRANDFIELD', KEYS[1], 8, 'WITHVALUES')
 for i = 1, #sample, 2 do
   if string.sub(sample[i], 1, 2) == 'm:' then
     local set_at = tonumber(string.match(sample[i + 1], ' (%d+)$'))
-    if set_at and set_at < oldest then
+    -- Versions before 0.2 kept replacements as well.
+    if set_at and (set_at < oldest or string.sub(sample[i], 3, 4) == 'r:') then
       redis.call('HDEL', KEYS[1], sample[i])
     end
   end
