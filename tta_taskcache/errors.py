@@ -9,8 +9,10 @@
     │   ├── MissingContext (LookupError)  … a declared vary header has no value
     │   ├── ConflictingContext            … or has two
     │   ├── WrongArguments (TypeError)    … its arguments don't fit the task
-    │   └── UnkeyableArgument (TypeError) … an argument has no canonical form
+    │   ├── UnkeyableArgument (TypeError) … an argument has no canonical form
+    │   └── TooManyTags (ValueError)      … it has more tags than an entry may have
     ├── EntryError                        stored bytes that can't be used (a miss, counted)
+    ├── OversizedResult (ValueError)      a result larger than ``cache_max_bytes`` (likewise)
     ├── UnserializableResult (TypeError)  the serializer can't carry it (not stored, counted)
     └── StoreUnavailable                  Redis did not answer in time …
         ├── CircuitOpen                   … or wasn't asked, shortly after it didn't answer
@@ -79,6 +81,12 @@ class UnkeyableArgument(UncacheableCall, TypeError):
     reason = "unkeyable-argument"
 
 
+class TooManyTags(UncacheableCall, ValueError):
+    """The call has more tags than an entry may have."""
+
+    reason = "too-many-tags"
+
+
 class EntryError(TaskCacheError):
     """Stored bytes that are not an entry this process may use.
 
@@ -93,6 +101,18 @@ class EntryError(TaskCacheError):
 
 class UnserializableResult(TaskCacheError, TypeError):
     """The task's cache serializer can't carry this result."""
+
+
+class OversizedResult(TaskCacheError, ValueError):
+    """The serialized result is larger than ``cache_max_bytes``.
+
+    Attributes:
+        size: Its bytes.
+    """
+
+    def __init__(self, size: int, allowed: int) -> None:
+        super().__init__(f"{size:,} bytes, cache_max_bytes allows {allowed:,}")
+        self.size = size
 
 
 class StoreUnavailable(TaskCacheError):

@@ -15,6 +15,7 @@ app = Celery(
 app.conf.broker_connection_retry_on_startup = True
 app.conf.result_expires = 3600
 if "TASKCACHE_METRICS_PORT" in os.environ:
+    app.conf.taskcache_metrics_host = os.environ.get("TASKCACHE_METRICS_HOST", "127.0.0.1")
     app.conf.taskcache_metrics_port = int(os.environ["TASKCACHE_METRICS_PORT"])
 app.conf.beat_schedule = {
     # Analysed anew every minute, so that nobody who asks for it ever finds it expired.

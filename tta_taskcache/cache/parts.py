@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import random
 from time import monotonic, time
 
@@ -36,7 +36,7 @@ class Parts:
     codecs: Codecs
     counters: Counters
     observe: Observe
-    secret: bytes = b""
+    secret: bytes = field(default=b"", repr=False)
     store_layer: str = "l2"
     abandon: Callable[[str, str], None] = lambda _key, _owner: None
     in_background: bool = True

@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..core.codec import UNBOUNDED
 from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
 from ..core.events import Coalesced, InvalidationsRead, Lookup
 from ..core.lease import Claim
 from ..core.marks import Ban
+from ..core.remembered_errors import decode_error
 from ..errors import CircuitOpen, EntryError, StoreUnavailable
 from ..stores.l1_cache import L1Entry
 from ..stores.protocol import Bans, Look, Poll, ReadBans, Release, StoreReply
@@ -240,11 +242,14 @@ class Reader:
         """The entry's value.
 
         Raises:
-            EntryError: It can't be read, or the task's ``cache_validate`` refuses it.
+            EntryError: It can't be read, the task's ``cache_validate`` refuses it, or it is a
+                failure that can't be raised here as it was.
         """
-        value = self._value(entry)
+        value = self._value(entry, call.policy.max_bytes)
         validate = call.policy.validate
-        if validate is not None and not entry.is_failure:
+        if entry.is_failure:
+            decode_error(value, call.policy)
+        elif validate is not None:
             try:
                 is_valid = validate(value)
             except Exception as error:
@@ -253,12 +258,14 @@ class Reader:
                 raise EntryError("invalid", "cache_validate refuses it")
         return value
 
-    def _value(self, entry: Entry) -> Any:
-        return self.parts.codecs.decode(entry.payload, entry.serializer, entry.compression)
+    def _value(self, entry: Entry, max_bytes: int) -> Any:
+        return self.parts.codecs.decode(
+            entry.payload, entry.serializer, entry.compression, max_bytes=max_bytes
+        )
 
     def copy_of(self, hit: Hit) -> Hit:
         """The same hit for another caller, with a value of its own (promise R2)."""
-        return replace(hit, value=self._value(hit.entry))
+        return replace(hit, value=self._value(hit.entry, UNBOUNDED))  # which was bounded before
 
     def record_lookup(
         self,

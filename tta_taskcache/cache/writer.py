@@ -14,7 +14,7 @@ from ..core import marks
 from ..core.entry import Entry, Position, pack
 from ..core.events import Filled
 from ..core.policy import Policy
-from ..errors import StoreUnavailable, UnserializableResult
+from ..errors import OversizedResult, StoreUnavailable, UnserializableResult
 from ..stores.protocol import Fill, Look, Release, SetMarks, StoreReply
 from .outcome import Call
 from .parts import Parts
@@ -74,9 +74,12 @@ class Writer:
         Returns:
             Whether it was stored, and others told if need be.
         """
-        entry, reason = self._entry(
-            call, position, value, run_seconds, task_id, cost=cost, remember_for=remember_for
-        )
+        try:
+            entry, reason = self._entry(
+                call, position, value, run_seconds, task_id, cost=cost, remember_for=remember_for
+            )
+        except OversizedResult as error:
+            return (yield from self.refuse(call, owner, "too-large", error.size))
         if entry is None:
             return (yield from self.refuse(call, owner, reason))
         size, reason = yield from self._store(entry, owner)
@@ -89,12 +92,19 @@ class Writer:
         self.parts.observe(Filled(call.task, call.key, size, reason))
         return not reason
 
-    def refuse(self, call: Call, owner: str, reason: str) -> Plan[bool]:
-        """Leave a result unstored, for a reason. Only the lease ends; returns False."""
+    def refuse(self, call: Call, owner: str, reason: str, size: int = 0) -> Plan[bool]:
+        """Leave a result unstored, for a reason. Only the lease ends; returns False.
+
+        Args:
+            call: The call.
+            owner: Of the lease that the run was led with.
+            reason: The word under which it is counted.
+            size: The result's bytes, if they are the reason.
+        """
         if owner:
             with suppress(StoreUnavailable):  # it lapses
                 yield Release(call.key, owner, UNSHARED_FOR)
-        self.parts.observe(Filled(call.task, call.key, 0, reason))
+        self.parts.observe(Filled(call.task, call.key, size, reason))
         return False
 
     def _entry(
@@ -108,7 +118,11 @@ class Writer:
         cost: float,
         remember_for: float,
     ) -> tuple[Entry | None, str]:
-        """The entry of a result, or why there is none."""
+        """The entry of a result, or why there is none.
+
+        Raises:
+            OversizedResult: It is larger than ``cache_max_bytes``.
+        """
         if position is None:
             return None, "unavailable"
         if run_seconds > MAX_RUN:
@@ -120,11 +134,11 @@ class Writer:
         if not remember_for and (reason := refuses(policy, value)):
             return None, reason
         try:
-            payload = self.parts.codecs.encode(value, policy.serializer, policy.compression)
+            payload = self.parts.codecs.encode(
+                value, policy.serializer, policy.compression, max_bytes=policy.max_bytes
+            )
         except UnserializableResult:
             return None, "unserializable"
-        if policy.max_bytes is not None and len(payload) > policy.max_bytes:
-            return None, "too-large"
         entry = Entry(
             key=call.key,
             task=call.task,

@@ -18,9 +18,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from ..errors import EntryError, UnserializableResult
+from ..errors import EntryError, OversizedResult, UnserializableResult
+from .decompression import BOUNDED, BoundedDecompress
 
-Transform = Callable[[bytes], bytes]
+#: In place of a number of bytes: as many as there are.
+UNBOUNDED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,15 @@ class Serializer:
 
 @dataclass(frozen=True, slots=True)
 class Compressor:
-    """A named pair of functions on bytes."""
+    """A named pair of functions on bytes.
+
+    ``decompress`` is given the most bytes that may come of it. When there are more, it returns some
+    more than these, or raises, and never takes much more memory.
+    """
 
     name: str
-    compress: Transform
-    decompress: Transform
+    compress: Callable[[bytes], bytes]
+    decompress: BoundedDecompress
 
 
 #: The tag contains a NUL, which no reasonable dict key does.
@@ -122,7 +128,8 @@ def exact_json_dumps(value: Any) -> bytes:
 
 JSON = Serializer("json", json_dumps, json_loads)
 EXACT_JSON = Serializer("json", exact_json_dumps, json_loads)
-ZLIB = Compressor("zlib", lambda data: zlib.compress(data, 1), zlib.decompress)
+
+ZLIB = Compressor("zlib", lambda data: zlib.compress(data, 1), BOUNDED[zlib.decompress])
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,29 +139,55 @@ class Codecs:
     serializers: Mapping[str, Serializer] = field(default_factory=lambda: {JSON.name: JSON})
     compressors: Mapping[str, Compressor] = field(default_factory=lambda: {ZLIB.name: ZLIB})
 
-    def encode(self, value: Any, serializer: str, compression: str | None) -> bytes:
+    def encode(
+        self,
+        value: Any,
+        serializer: str,
+        compression: str | None,
+        *,
+        max_bytes: int = UNBOUNDED,
+    ) -> bytes:
         """Turn a result into bytes.
+
+        Args:
+            value: The result.
+            serializer: Name of the serializer.
+            compression: Name of the compressor, or None.
+            max_bytes: Bound on the bytes, before they are compressed.
 
         Raises:
             UnserializableResult: The serializer can't carry it.
+            OversizedResult: There are more bytes than that.
         """
         try:
             data = self.serializers[serializer].dumps(value)
-            return self.compressors[compression].compress(data) if compression else data
+            if len(data) <= max_bytes:
+                return self.compressors[compression].compress(data) if compression else data
         except UnserializableResult:
             raise
         except Exception as error:  # whatever a serializer raises, it means the same
             raise UnserializableResult(f"{serializer}: {error}") from error
+        raise OversizedResult(len(data), max_bytes)
 
-    def decode(self, data: bytes, serializer: str, compression: str | None) -> Any:
+    def decode(
+        self,
+        data: bytes,
+        serializer: str,
+        compression: str | None,
+        *,
+        max_bytes: int = UNBOUNDED,
+    ) -> Any:
         """Turn stored bytes into a new object: every reader gets its own (promise R2).
 
         Raises:
-            EntryError: Unknown names or unreadable bytes.
+            EntryError: Unknown names, unreadable bytes, or more than ``max_bytes`` of them
+                (promise F7).
         """
         try:
-            if compression:
-                data = self.compressors[compression].decompress(data)
-            return self.serializers[serializer].loads(data)
+            if compression and len(data) <= max_bytes:
+                data = self.compressors[compression].decompress(data, max_bytes)
+            if len(data) <= max_bytes:
+                return self.serializers[serializer].loads(data)
         except Exception as error:  # foreign bytes may break a decoder in any way
             raise EntryError("corrupt", f"{serializer}: {error}") from error
+        raise EntryError("too-large", f"more than {max_bytes:,} bytes")

@@ -12,13 +12,23 @@ import hashlib
 import hmac
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import getsizeof
+from typing import Any
 
 from ..errors import EntryError
 
 MAGIC = b"\xc2TC"
 FORMAT = 4
 _HEADER = struct.Struct(">3sB16sI")
+
+#: No figure of an entry is larger: a time in microseconds, a sequence number, a cost.
+MAX_FIGURE = 2**63
+
+#: Bytes of an entry's figures, of its position, and of what a map needs for its place.
+_FIGURES, _PLACE = 7 * 24 + 48, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +82,11 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes, about what the entry takes in memory."""
-        return len(self.payload) + len(self.key) + 512
+        """Bytes, about what the entry takes in memory: all of it, its marks and traits included."""
+        texts = (self.key, self.task_id or "", self.traits, *self.marks)
+        held = sum(map(getsizeof, texts)) + getsizeof(self.payload) + getsizeof(self.marks)
+        # Each block of the allocator's is rounded up, by 8 bytes on average.
+        return held + 8 * (len(texts) + 2) + getsizeof(self) + _FIGURES + _PLACE
 
 
 def _sign(key: str, head_size: int, body: bytes, secret: bytes) -> bytes:
@@ -132,11 +145,23 @@ def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
         raise EntryError("corrupt", f"its head: {error}") from None
 
 
-#: As many bytes of a frame as ``peek`` needs, but for entries with very many marks.
+#: As many bytes of a frame as ``peek`` needs of most; ``head_end`` says how many of the others.
 PEEK_BYTES = 4096
+
+#: A head with as many tags as a call may have isn't longer.
+MAX_HEAD_BYTES = 1024 * 1024
 
 #: A frame's first bytes: with the signature, they tell it from every other.
 HEADER_BYTES = _HEADER.size
+
+
+def head_end(start: bytes) -> int:
+    """Where the head of a frame ends, by its first bytes; 0 for what isn't an entry."""
+    if len(start) < HEADER_BYTES:
+        return 0
+    magic, version, _, head_size = _HEADER.unpack_from(start)
+    is_entry = (magic, version) == (MAGIC, FORMAT) and head_size <= MAX_HEAD_BYTES
+    return HEADER_BYTES + int(head_size) if is_entry else 0
 
 
 def peek(key: str, start: bytes) -> Entry | None:
@@ -153,12 +178,44 @@ def peek(key: str, start: bytes) -> Entry | None:
         return None
 
 
+@lru_cache(maxsize=1024)
+def _shared(text: str) -> str:
+    """One object for all entries that hold the same: names of tasks, serializers, incarnations."""
+    return text
+
+
+def _check(*, is_text: Iterable[Any] = (), is_figure: Iterable[Any] = ()) -> None:
+    """Refuse what isn't text, or no figure that can be added up.
+
+    Raises:
+        TypeError: One is of another type.
+        ValueError: A figure is negative, too large or not finite.
+    """
+    if not all(isinstance(each, str) for each in is_text):
+        raise TypeError("something is no text")
+    for figure in is_figure:
+        if isinstance(figure, bool) or not isinstance(figure, (int, float)):
+            raise TypeError(f"{figure!r:.40} is no figure")
+        if not 0 <= figure <= MAX_FIGURE:
+            raise ValueError(f"{figure!r:.40} is out of bounds")
+
+
 def _read(key: str, body: bytes, head_size: int) -> Entry:
+    if len(body) < head_size:
+        raise ValueError("it is cut")
     incarnation, sequence, above, task, task_id, *rest = json.loads(body[:head_size])
     at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, traits = rest
+    # Whoever can write there may have made it: what is no figure here is none anywhere after.
+    _check(is_text=(incarnation, task, serializer, traits, *marks))
+    _check(is_text=(text for text in (task_id, zipped) if text is not None))
+    _check(is_figure=(sequence, above, at, lifetime, fresh_for, run, cost))
+    if not isinstance(marks, list) or not isinstance(is_failure, bool):
+        raise TypeError("it holds something else than it should")
+    if not isinstance(sequence, int) or not isinstance(above, int):
+        raise TypeError("a position is a whole number")
     return Entry(
         key=key,
-        task=task,
+        task=_shared(task),
         task_id=task_id,
         created_at=at,
         lifetime=lifetime,
@@ -167,9 +224,9 @@ def _read(key: str, body: bytes, head_size: int) -> Entry:
         is_failure=is_failure,
         run_seconds=run,
         cost=cost,
-        born=Position(incarnation, sequence),
+        born=Position(_shared(incarnation), sequence),
         marks=tuple(marks),
-        serializer=serializer,
+        serializer=_shared(serializer),
         compression=zipped,
         payload=body[head_size:],
         traits=traits,

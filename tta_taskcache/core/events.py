@@ -66,6 +66,7 @@ class Ran:
     key: str | None
     run_seconds: float
     cost: float = 0.0
+    returned_none: bool = False
 
 
 @dataclass(frozen=True, slots=True)

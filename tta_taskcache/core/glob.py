@@ -5,6 +5,21 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+#: A longer one costs every process that matches it more than anybody needs of a pattern.
+MAX_PATTERN = 1_000
+
+
+def check(pattern: str) -> None:
+    """Refuse a glob that is too long.
+
+    Raises:
+        ValueError: Saying what is allowed.
+    """
+    if len(pattern) > MAX_PATTERN:
+        raise ValueError(
+            f"a pattern of {len(pattern):,} characters: at most {MAX_PATTERN:,} are allowed"
+        )
+
 
 @lru_cache(maxsize=1024)
 def compile_glob(pattern: str) -> re.Pattern[str]:
@@ -35,7 +50,11 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the whole text matches the glob."""
+    """Whether the whole text matches the glob. One that is too long is taken to match: it ends more
+    than it should, and costs nobody anything.
+    """
+    if len(pattern) > MAX_PATTERN:
+        return True
     return compile_glob(pattern).fullmatch(text) is not None
 
 

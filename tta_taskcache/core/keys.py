@@ -55,6 +55,7 @@ class Keyer:
         models: Parameters that the body gets as models (pydantic's), and what tells of a value what
             its model holds; that may raise ``ValueError``.
         source: The function whose source ``cache_version="source"`` follows.
+        secret: Key of the digests: whoever lacks it can't tell arguments by trying them.
 
     Raises:
         ConfigurationError: The policy names arguments that the task doesn't have, or wants the
@@ -70,6 +71,7 @@ class Keyer:
         *,
         source: Callable[..., Any],
         models: Mapping[str, Callable[[Any], Any]] | None = None,
+        secret: bytes = b"",
     ) -> None:
         self.task = task
         self.policy = policy
@@ -89,7 +91,7 @@ class Keyer:
         #: What the parts of a call's traits are about.
         self.subjects = traits.subjects(names, policy.vary)
         self._constants = ([names, list(policy.vary)], version)
-        self._base = hashlib.blake2b(canonical(identity), digest_size=DIGEST_BYTES)
+        self._base = hashlib.blake2b(canonical(identity), key=secret, digest_size=DIGEST_BYTES)
         self._prefix = labels.escape(task)
         #: Whether functions of the policy are given arguments: they get them as the body does.
         self.shows_arguments = callable(policy.key) or callable(policy.tags)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from ..errors import UnkeyableArgument
+from ..errors import TooManyTags, UnkeyableArgument
 from .canonical import EXACT, Form, canonical
 
 #: Stands between the parts of a key.
@@ -21,6 +21,9 @@ GLOB = frozenset("*?[]\\^")
 
 #: Longer values are cut in the label; the digest still tells them apart.
 MAX_FIELD = 80
+
+#: More tags than this a call can't have: each is a mark that every lookup of it reads.
+MAX_TAGS = 1_000
 
 #: Turns bound arguments and vary values into a text.
 Template = Callable[[Mapping[str, Any], Form], str]
@@ -137,7 +140,11 @@ def tags_of_callable(produced: Any) -> tuple[str, ...]:
 
     Raises:
         TypeError: It isn't a collection of strings.
+        TooManyTags: There are more than ``MAX_TAGS``.
     """
     if isinstance(produced, str) or not all(isinstance(name, str) for name in produced):
         raise TypeError(f"cache_tags must return a collection of strings, not {produced!r}")
-    return tuple(produced)
+    tags = tuple(produced)
+    if len(tags) > MAX_TAGS:
+        raise TooManyTags(f"cache_tags returned {len(tags):,} tags; at most {MAX_TAGS:,} a call")
+    return tags

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import chain
 
 from . import glob
 from .entry import Entry, Position
 
 EVERYTHING = "*"
+
+#: The mark of a longer tag holds its beginning and a digest: with both it is longer than any other.
+MAX_TAG, _SHOWN, _DIGEST = 96, 64, 16
 
 #: In front of the names of marks that are patterns: bans.
 _BAN = "b:"
@@ -36,7 +40,10 @@ def replaced(key: str) -> str:
 
 
 def of_tag(tag: str) -> str:
-    """The mark that ends all entries with a tag."""
+    """The mark that ends all entries with a tag. Its length has a bound, whatever the tag's."""
+    if len(tag) > MAX_TAG:
+        digest = blake2b(tag.encode(errors="surrogatepass"), digest_size=_DIGEST).hexdigest()
+        tag = f"{tag[:_SHOWN]}~{digest}"
     return f"g:{tag}"
 
 

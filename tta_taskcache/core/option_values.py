@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from .labels import MAX_TAGS
 from .warm_policy import Warm
 
 #: One year: longer entries are a mistake (milliseconds for seconds, mostly) or a database.
@@ -170,7 +171,10 @@ def _tags(value: Any, _: Choices) -> tuple[str, ...] | Callable[..., Any]:
     if callable(value):
         found: Callable[..., Any] = value
         return found
-    return _names(value, "templates such as 'user:{user_id}', or a callable")
+    names = _names(value, "templates such as 'user:{user_id}', or a callable")
+    if len(names) > MAX_TAGS:
+        raise WrongValue(f"has {len(names):,} tags; at most {MAX_TAGS:,} are allowed")
+    return names
 
 
 def _version(value: Any, _: Choices) -> str:

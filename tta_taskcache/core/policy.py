@@ -15,6 +15,10 @@ from .warm_policy import Warm
 SOURCE = "source"
 
 
+#: Unless a task says otherwise. Larger ones take longer to send than lookups may take.
+MAX_BYTES = 8 * 1024 * 1024
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What one task asked for. Each field is the task attribute ``cache_<field>``.
@@ -32,7 +36,8 @@ class Policy:
             call raises the same again without running.
         if_: ``cache_if``: given a result, says whether it is stored.
         validate: Given a stored result, says whether it may still be served.
-        max_bytes: Serialized results larger than this aren't stored; None for no bound.
+        max_bytes: Serialized results larger than this (before they are compressed) aren't stored,
+            and never read: no frame takes more memory.
         key: Template or callable for the readable label in front of the digest, or None.
         ignore: Arguments that are no part of the call's identity.
         vary: Context headers that are part of the call's identity.
@@ -59,7 +64,7 @@ class Policy:
     errors: Mapping[type[Exception], float] = field(default_factory=dict)
     if_: Callable[[Any], bool] | None = None
     validate: Callable[[Any], bool] | None = None
-    max_bytes: int | None = None
+    max_bytes: int = MAX_BYTES
     key: str | Callable[..., Any] | None = None
     ignore: frozenset[str] = frozenset()
     vary: tuple[str, ...] = ()

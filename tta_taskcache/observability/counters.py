@@ -11,7 +11,8 @@ import os
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from math import isfinite
 
 from ..core.events import (
     Coalesced,
@@ -69,6 +70,8 @@ class Counters:
                 self._add(f"run|seconds||{task}", event.run_seconds)
                 if event.cost:
                     self._add(f"run|cost||{task}", event.cost)
+                if event.returned_none:
+                    self._add(f"run|none||{task}")
             case Shadowed(task=task, found=found):
                 self._add(f"shadow|{'hit' if found else 'miss'}||{task}")
                 if found:
@@ -92,6 +95,9 @@ class Counters:
             self._add(f"{kind}|cost||{event.task}", event.saved_cost)
 
     def _add(self, name: str, amount: float = 1.0) -> None:
+        # One that is no figure would stay in the sums for ever, and no store adds it up.
+        if not isfinite(amount):
+            return
         mine = self._threads.setdefault(thread_ident(), {})
         mine[name] = mine.get(name, 0.0) + amount
 
@@ -160,6 +166,7 @@ class TaskStats:
             ``"stale-if-error"`` for a run that failed.
         coalesced: How many of the hits waited for an equal call in flight.
         runs: How often the task ran and returned.
+        none_results: How often it returned None.
         fills: What became of the results: ``"stored"``, or the reason why not.
         run_seconds: Time spent in runs.
         run_cost: Cost of runs (``cache_cost``).
@@ -179,6 +186,7 @@ class TaskStats:
     stale: dict[str, int] = field(default_factory=dict)
     coalesced: int = 0
     runs: int = 0
+    none_results: int = 0
     fills: dict[str, int] = field(default_factory=dict)
     run_seconds: float = 0.0
     run_cost: float = 0.0
@@ -201,6 +209,13 @@ class Stats:
     faults: int = 0
 
 
+#: In the names of counters.
+_BARS = 3
+
+#: The fields of ``TaskStats`` that are sums of seconds and costs.
+_SUMS = frozenset(f.name for f in fields(TaskStats) if f.name.endswith(("_seconds", "_cost")))
+
+
 def sum_up(counts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Add counters up, by name."""
     sums: dict[str, float] = {}
@@ -211,17 +226,19 @@ def sum_up(counts: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def read_stats(counts: Mapping[str, float]) -> Stats:
-    """Make sense of counter names."""
+    """Make sense of counter names; what has another form is left out."""
     groups: dict[str, dict[str, dict[str, int]]] = {}
     sums: dict[str, dict[str, float]] = {}
     invalidations = faults = 0
     for name, amount in sorted(counts.items()):
-        kind, first, second, task = name.split("|", 3)
+        if name.count("|") < _BARS or not isfinite(amount):
+            continue
+        kind, first, second, task = name.split("|", _BARS)
         if kind == "invalidation":
             invalidations += int(amount)
         elif kind == "fault":
             faults += int(amount)
-        elif first in ("seconds", "cost"):
+        elif f"{kind}_{first}" in _SUMS:
             sums.setdefault(task, {})[f"{kind}_{first}"] = amount
         else:
             label = f"{first}/{second}" if second else first
@@ -240,6 +257,7 @@ def _task_stats(counts: dict[str, dict[str, int]], sums: dict[str, float]) -> Ta
         stale=counts.get("stale", {}),
         coalesced=counts.get("coalesced", {}).get("", 0),
         runs=counts.get("run", {}).get("", 0),
+        none_results=counts.get("run", {}).get("none", 0),
         fills=counts.get("fill", {}),
         shadow=counts.get("shadow", {}),
         verified=counts.get("verified", {}),

@@ -43,7 +43,7 @@ class LogObserver:
     def __init__(self) -> None:
         self._said: set[tuple[str, ...]] = set()
 
-    def __call__(self, event: Event) -> None:  # noqa: C901 - a case each
+    def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912 - a case each
         """Log an event."""
         match event:
             case CircuitChanged(open=True):
@@ -77,6 +77,14 @@ class LogObserver:
                     ("unserializable", event.task),
                     "a result of task %s can't be carried by its cache serializer: not cached",
                     event.task,
+                )
+            case Filled(reason="too-large"):
+                self._once(
+                    event,
+                    ("too-large", event.task),
+                    "a result of task %s has %d bytes, more than its cache_max_bytes: not cached",
+                    event.task,
+                    event.size,
                 )
             case Verified(outcome="different"):
                 logger.warning(

@@ -25,9 +25,10 @@ class MetricsServer:
     Args:
         metrics: The metrics.
         port: The port.
+        host: The address to listen on; by default nobody else's machine can reach it.
     """
 
-    def __init__(self, metrics: Metrics, port: int) -> None:
+    def __init__(self, metrics: Metrics, port: int, host: str = "127.0.0.1") -> None:
         self._server: Any = None
         registry = CollectorRegistry()
         if is_multiprocess():
@@ -35,11 +36,13 @@ class MetricsServer:
         else:
             registry.register(metrics)
         try:
-            self._server, _ = start_http_server(port, registry=registry)
+            self._server, _ = start_http_server(port, host, registry=registry)
         except OSError as error:
-            logger.warning("no metrics on port %d (taskcache_metrics_port): %s", port, error)
+            logger.warning(
+                "no metrics on port %d (taskcache_metrics_port) of %s: %s", port, host, error
+            )
             return
-        logger.info("metrics on port %d", port)
+        logger.info("metrics on port %d of %s", port, host)
         _servers.add(self)
 
     def stop(self) -> None:

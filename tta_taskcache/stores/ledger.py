@@ -6,8 +6,10 @@ Days are UTC, by the clock of the process that hands its counts over.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
+from math import isfinite
 from time import time
 from typing import Any
 
@@ -89,4 +91,11 @@ class RedisLedger:
 
 
 def _amounts(stored: dict[bytes, bytes]) -> dict[str, float]:
-    return {name.decode(): float(value) for name, value in stored.items()}
+    """What is there of figures: who else writes there may have left anything."""
+    amounts: dict[str, float] = {}
+    for name, value in stored.items():
+        with suppress(ValueError):
+            amount = float(value)
+            if isfinite(amount):
+                amounts[name.decode()] = amount
+    return amounts

@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-from ..core.entry import HEADER_BYTES, PEEK_BYTES, Entry, peek
+from ..core.entry import HEADER_BYTES, PEEK_BYTES, Entry, head_end, peek
 from ..core.marks import is_valid
 from . import log_state as log
 from .connection import Link
@@ -120,6 +120,7 @@ class Scanner:
             pipe.strlen(name)
             pipe.pttl(name)
         replies = pipe.execute(raise_on_error=False)
+        self._read_whole(names, replies)
         heads: dict[bytes, tuple[bytes, int, int]] = {}
         for i, name in enumerate(names):
             start, size, remaining = replies[3 * i : 3 * i + 3]
@@ -128,6 +129,19 @@ class Scanner:
             elif "WRONGTYPE" not in str(start):  # somebody else's, which is passed over
                 raise start
         return heads
+
+    def _read_whole(self, names: list[bytes], replies: list[Any]) -> None:
+        """Replace the beginnings of heads that are longer: of entries with many tags."""
+        pipe = self._link.client.pipeline(transaction=False)
+        longer = []
+        for i, name in enumerate(names):
+            start = replies[3 * i]
+            if isinstance(start, bytes) and (end := head_end(start)) > PEEK_BYTES:
+                longer.append(3 * i)
+                pipe.getrange(name, 0, end - 1)
+        if longer:
+            for at, whole in zip(longer, pipe.execute(raise_on_error=False), strict=True):
+                replies[at] = whole
 
     def _valid(self, entries: list[Entry]) -> set[str]:
         """Keys of those that no invalidation has ended; none of them when the log is lost."""

@@ -98,7 +98,7 @@ class WarmingStore:
         """
         name = f"{self.namespace}:w:{{{run}}}"
         taken = self._run(lambda client: client.lpop(name, AT_ONCE))
-        return [record.decode() for record in taken or ()]
+        return [record.decode(errors="replace") for record in taken or ()]
 
     def stages(self, keys: Sequence[str]) -> list[Stage | None]:
         """Which stage the leases of keys are at; None where there is no lease.
@@ -115,7 +115,8 @@ class WarmingStore:
             replies: list[Any] = pipe.execute()
             return replies
 
-        return [Stage(stage.decode()) if stage else None for stage in self._run(act)]
+        known = {stage.value.encode(): stage for stage in Stage}
+        return [known.get(stage) for stage in self._run(act)]
 
     def _hot(self, task: str) -> tuple[str, str]:
         name = quote(task, safe="")
@@ -150,7 +151,7 @@ class WarmingStore:
             names = [b"c:" + key for key in keys]
             return client.hmget(calls, names) if names else []
 
-        return [call.decode() for call in self._run(act) if call is not None]
+        return [call.decode(errors="replace") for call in self._run(act) if call is not None]
 
     def take_turn(self, name: str, at: float, gap: float, owner: str) -> bool:
         """Whether a message is to do what a schedule asks for: no other has for this turn.

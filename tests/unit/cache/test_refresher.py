@@ -31,6 +31,7 @@ from tta_taskcache.core.entry import Position
 from tta_taskcache.core.events import Event, Lookup
 from tta_taskcache.core.lease import Claim, Stage
 from tta_taskcache.core.policy import Policy
+from tta_taskcache.core.remembered_errors import decode_error, encode_error
 from tta_taskcache.observability.counters import Counters
 from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.memory_store import MemoryStore
@@ -136,7 +137,7 @@ class Windows(RuleBasedStateMachine):
             engine.writer.fill(
                 self.call,
                 position,
-                value,
+                encode_error(Gone(value), self.policy) if remember_for else value,
                 run_seconds=RUN,
                 task_id=None,
                 owner=owner,
@@ -166,14 +167,20 @@ class Windows(RuleBasedStateMachine):
             return
         assert age is not None, "nothing that was ended"
         assert found.age == pytest.approx(age, abs=1e-3)
-        assert found.value == self.value, "never an older one than the last"
         assert found.entry.is_failure == self.is_failure
+        value = found.value
+        if self.is_failure:
+            (value,) = decode_error(value, policy).args
+        assert value == self.value, "never an older one than the last"
         assert self.least <= found.entry.fresh_for <= self.most
         if age < found.entry.fresh_for:
             assert not found.verdict.is_stale
             return
         assert not self.is_failure, "a failure is forgotten in time"
-        in_error = self.failed_at is not None and self.clock() - self.failed_at <= TRY_AGAIN
+        in_error = self.failed_at is not None and (
+            # The store counts whole milliseconds.
+            self.clock() - self.failed_at <= TRY_AGAIN + 1e-3
+        )
         window = policy.stale_while_revalidate
         if failed or in_error:
             window = max(window, policy.stale_if_error)

@@ -177,6 +177,7 @@ WRONG = [
     ("wait_replicas", True, COUNT),
     ("metrics_namespace", "my-app", "letters, digits and underscores"),
     ("metrics_namespace", "1st", "a letter first"),
+    ("metrics_host", "", "an address"),
     ("metrics_port", 0, "a port"),
     ("metrics_port", 70_000, "a port"),
     ("metrics_port", "9808", "a port"),

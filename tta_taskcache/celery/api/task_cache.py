@@ -14,10 +14,10 @@ from celery import Celery, Task, signals
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
-from ...core import marks
+from ...core import glob, marks
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
-from ...observability.counters import Stats, read_stats, sum_up
+from ...observability.counters import Counters, Stats, read_stats, sum_up
 from ...observability.logs import log_fields
 from ..calls import context
 from ..calls.invalidation_marks import read_marks
@@ -27,6 +27,7 @@ from ..config.runtime import Runtime, build
 from ..config.serializers import CODECS, EXACT_CODECS
 from ..config.settings import Settings, check_keywords, read_settings
 from ..maintenance import maintenance_tasks
+from ..patches.hidden_settings import hide_url
 from ..patches.publishing import mark_publishes
 from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
@@ -37,6 +38,9 @@ logger = logging.getLogger("tta_taskcache")
 _ATTRIBUTE = "_taskcache"
 
 _RUNTIME = "runtime"
+
+#: Before any app is asked for its configuration, which may be before its tasks are bound.
+hide_url()
 
 
 class TaskCache:
@@ -60,13 +64,14 @@ class TaskCache:
     _tasks: dict[str, type[Task]]
     _built: dict[str, Runtime]
     _schedule: Schedule
+    _counters: Counters
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
         self: Self = existing if existing is not None else super().__new__(cls)
         if existing is None:
             self.app, self._overrides, self._tasks, self._built = app, {}, {}, {}
-            self._schedule = Schedule(app)
+            self._schedule, self._counters = Schedule(app), Counters()
             self._install()
         self._configure(settings if url is None else {**settings, "url": url})
         return self
@@ -83,11 +88,16 @@ class TaskCache:
         _caches.add(self)
 
     def _configure(self, settings: Mapping[str, Any]) -> None:
-        if not settings:
+        if all(
+            name in self._overrides and self._overrides[name] == settings[name] for name in settings
+        ):
             return
         check_keywords(settings)
         self._overrides.update(settings)
-        self._built = {}
+        built = self._built.get(_RUNTIME)
+        # What is in use goes on, with its memory and connections, unless something is new.
+        if built is None or built.settings != self.settings:
+            self._built = {}
 
     @property
     def settings(self) -> Settings:
@@ -108,7 +118,7 @@ class TaskCache:
             # The settings may have changed since the tasks were bound.
             for task in list(self._tasks.values()):
                 self.adopt(task)
-            mine = build(settings, EXACT_CODECS if exact else CODECS)
+            mine = build(settings, EXACT_CODECS if exact else CODECS, self._counters)
             # Of threads that come at once all get the first one's (without a lock: see F3).
             if built.setdefault(_RUNTIME, mine) is mine and settings.url is None:
                 logger.warning(
@@ -124,7 +134,8 @@ class TaskCache:
         Raises:
             ConfigurationError: Naming task, option and what is allowed.
         """
-        keyer = read_keyer(task, self.settings.default_ttl)
+        settings = self.settings
+        keyer = read_keyer(task, settings.default_ttl, settings.secret)
         task._cache_keyer = keyer
         self._tasks[keyer.task] = task
         context.declared.update(keyer.policy.vary)
@@ -259,7 +270,9 @@ class TaskCache:
 
         Raises:
             StoreUnavailable: Redis can't be read.
+            ValueError: The glob is longer than ``MAX_PATTERN``.
         """
+        glob.check(pattern)
         return sorted(item.entry.key for item in self.runtime.entries(pattern))
 
     def stats(self, *, since: date | None = None) -> Stats:

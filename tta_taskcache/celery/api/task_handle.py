@@ -86,6 +86,8 @@ _REASONS = {
     "signature": "the entry's signature doesn't fit its bytes, its key and the secret",
     "log-lost": "Redis has lost the invalidation log: a new one is being started",
     "unavailable": "the store can't be reached",
+    "too-large": "what is stored has more bytes than cache_max_bytes allows",
+    "unknown-error": "a failure is remembered that this process can't raise as it was",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Task
 
-from ...core import marks
+from ...core import glob, marks
 
 
 def read_marks(
@@ -16,7 +16,7 @@ def read_marks(
     """The marks of an invalidation.
 
     Raises:
-        ValueError: Nothing was named.
+        ValueError: Nothing was named, or the pattern is too long.
         TypeError: What was named isn't what it has to be.
     """
     if key is None and task is None and tags is None and pattern is None:
@@ -27,6 +27,8 @@ def read_marks(
         raise TypeError(f"invalidate(tags={tags!r}): must be a collection of strings")
     if pattern is not None and (not isinstance(pattern, str) or not pattern):
         raise TypeError(f"invalidate(pattern={pattern!r}): must be a glob such as 'report:*'")
+    if pattern is not None:
+        glob.check(pattern)
     names: list[str] = []
     if task is not None:
         names.append(marks.of_task(task if isinstance(task, str) else task.name))

@@ -11,6 +11,7 @@ import click
 
 from ...errors import ConfigurationError, StoreUnavailable
 from ..api.task_cache import TaskCache, cache_of
+from . import formatting
 
 #: Seconds that a command to Redis may take here, if the app's own timeout is shorter: nobody's
 #: task waits.
@@ -27,7 +28,7 @@ class Failure(click.ClickException):
     """Ends a command: one line on stderr, and an exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(formatting.printable(" ".join(message.split())))
         self.exit_code = exit_code  # type: ignore[misc]  # click's own way, but for its types
 
 
@@ -51,7 +52,7 @@ def example(*commands: str) -> str:
 
 def note(message: str) -> None:
     """Tell people something that isn't part of the output."""
-    click.echo(message, err=True)
+    click.echo("\n".join(map(formatting.printable, message.split("\n"))), err=True)
 
 
 @contextmanager

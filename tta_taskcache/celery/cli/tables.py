@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from . import formatting
+
 #: The width of a pipe.
 _UNBOUNDED = 1_000_000
 
@@ -34,6 +36,14 @@ class Row:
     cells: Sequence[str]
     remarks: Sequence[Sequence[str]] = ()
     style: str = ""
+
+    def __post_init__(self) -> None:
+        """Take out what a terminal would obey: names come from Redis, where others may write."""
+        shown = formatting.printable
+        object.__setattr__(self, "name", shown(self.name))
+        object.__setattr__(self, "cells", [shown(cell) for cell in self.cells])
+        remarks = [[shown(item) for item in items] for items in self.remarks]
+        object.__setattr__(self, "remarks", remarks)
 
 
 @dataclass(frozen=True, slots=True)

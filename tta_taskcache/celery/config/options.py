@@ -32,15 +32,22 @@ def attributes(cls: type[Task]) -> dict[str, Any]:
     return {name.removeprefix(PREFIX): getattr(cls, name) for name in options}
 
 
-def read_keyer(cls: type[Task], default_ttl: float) -> Keyer:
+def read_keyer(cls: type[Task], default_ttl: float, secret: str = "") -> Keyer:
     """Validate the options of a task class.
+
+    Args:
+        cls: The class.
+        default_ttl: Seconds, if it names no ttl.
+        secret: ``taskcache_secret``.
 
     Raises:
         ConfigurationError: Naming task, option and what is allowed.
     """
     name = cls.name or f"{cls.__module__}.{cls.__name__}"
     function = _function(cls) if cls.run is not Task.run else None
-    return make_keyer(name, attributes(cls), cls.run, function, default_ttl)
+    return make_keyer(
+        name, attributes(cls), cls.run, function, default_ttl=default_ttl, secret=secret
+    )
 
 
 def make_keyer(
@@ -48,7 +55,9 @@ def make_keyer(
     options: dict[str, Any],
     run: Callable[..., Any],
     function: Callable[..., Any] | None,
+    *,
     default_ttl: float,
+    secret: str = "",
 ) -> Keyer:
     """Validate the options of a task.
 
@@ -58,6 +67,7 @@ def make_keyer(
         run: Its body.
         function: The body without ``self``; None for a base class, which has none.
         default_ttl: The ttl of a task without one (s).
+        secret: ``taskcache_secret``.
 
     Raises:
         ConfigurationError: Naming task, option and what is allowed.
@@ -72,7 +82,7 @@ def make_keyer(
         options = {**options, "enabled": False}
     policy = read_policy(name, options, choices, default_ttl=default_ttl)
     models = models_of(run) if binder else None
-    return Keyer(name, binder, policy, reduce, source=run, models=models)
+    return Keyer(name, binder, policy, reduce, source=run, models=models, secret=secret.encode())
 
 
 def _function(cls: type[Task]) -> Callable[..., Any]:

@@ -50,6 +50,25 @@ def sentinel_url(conf: Any) -> str:
     return f"{place}?{urlencode(options)}" if options else place
 
 
+def key_prefix(conf: Any) -> str:
+    """What keeps apart projects that share the result backend's Redis (``global_keyprefix``).
+
+    What has a meaning in patterns or in a cluster is percent-encoded.
+
+    Raises:
+        ConfigurationError: It isn't a string.
+    """
+    transport: Mapping[str, Any] = conf.result_backend_transport_options or {}
+    prefix = transport.get("global_keyprefix") or ""
+    if not isinstance(prefix, str):
+        raise ConfigurationError(
+            f"result_backend_transport_options: global_keyprefix={prefix!r}: must be a string"
+        )
+    # As Celery does: a prefix ends somewhere.
+    ends = not prefix or prefix[-1] in ":_-/."
+    return quote(prefix if ends else f"{prefix}:", safe=":/")
+
+
 def backend_url(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of redis-py's connections as they are spelled in a URL."""
     parse_call_spec = {name: value for name, value in options.items() if value is not None}

@@ -97,13 +97,19 @@ class Runtime:
         self.engine.parts.observe(event)
 
 
-def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
+def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None = None) -> Runtime:
     """Put a runtime together. Connects to nothing yet.
+
+    Args:
+        settings: The settings.
+        codecs: Serializers and compressors.
+        counters: Where to go on counting, if not anew.
 
     Raises:
         ConfigurationError: The URL can't be read.
     """
-    counters, log, metrics = Counters(), LogObserver(), metrics_of(settings.metrics_namespace)
+    counters = Counters() if counters is None else counters
+    log, metrics = LogObserver(), metrics_of(settings.metrics_namespace)
 
     def observe(event: Event) -> None:
         counters(event)

@@ -9,6 +9,7 @@ from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
 from ...core.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
+from ...core.decompression import BOUNDED
 from ..patches.codec_registries import compressor_names, serializer_encoding, serializer_names
 
 _encoder = kombu_json.JSONEncoder()
@@ -63,8 +64,12 @@ class _Compressors(Mapping[str, Compressor]):
         def compress(data: bytes) -> bytes:
             return bytes(compression.compress(data, name)[0])
 
-        def decompress(data: bytes) -> bytes:
-            return bytes(compression.decompress(data, name))
+        decoder = compression.get_decoder(name)
+        bounded = BOUNDED.get(decoder)
+
+        def decompress(data: bytes, max_bytes: int) -> bytes:
+            # One that an application has registered is bounded by its result only.
+            return bounded(data, max_bytes) if bounded else bytes(decoder(data))
 
         return Compressor(name, compress, decompress)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -14,7 +14,7 @@ from celery import Celery
 from ...core.option_values import seconds
 from ...errors import ConfigurationError
 from ...stores.address import ALLOWED, SCHEMES
-from .result_backend import backend_url, sentinel_url
+from .result_backend import backend_url, key_prefix, sentinel_url
 
 PREFIX = "taskcache_"
 
@@ -38,7 +38,8 @@ class Settings:
             (``redis+sentinel://host:port,…/service/db``), these two with TLS as ``rediss+…``; see
             ``stores.address``. None: the result backend's, if that is Redis or Sentinel; else
             memory only.
-        namespace: In front of all keys in Redis.
+        namespace: In front of all keys in Redis, behind the ``global_keyprefix`` of the result
+            backend, if it has one.
         enabled: False turns the cache off: every call runs.
         default_ttl: Seconds, for tasks without ``cache_ttl``.
         l1_max_entries: Most entries in a process's memory; 0 turns L1 off.
@@ -52,6 +53,8 @@ class Settings:
             run; with more, it takes no further messages.
         wait_replicas: How many replicas of Redis have to acknowledge an invalidation as well.
         metrics_namespace: In front of the names of all metrics for Prometheus.
+        metrics_host: Address on which a worker serves them: by default only this machine gets
+            them; ``0.0.0.0`` or ``::`` for everybody.
         metrics_port: Port on which a worker serves them, those of its pool processes included;
             None for none.
         shadow: Calls are looked up and counted, and run: nothing is served. For tasks that don't
@@ -62,7 +65,7 @@ class Settings:
             entries. Empty: a plain checksum.
     """
 
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     namespace: str = "taskcache"
     enabled: bool = True
     default_ttl: float = 3600.0
@@ -74,10 +77,11 @@ class Settings:
     max_followers: int = 1_000
     wait_replicas: int = 0
     metrics_namespace: str = "taskcache"
+    metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     shadow: bool = False
     send_events: bool = False
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
 
 NAMES = tuple(f.name for f in fields(Settings))
@@ -131,7 +135,8 @@ def read_settings(app: Celery, overrides: Mapping[str, Any]) -> Settings:
     values = {name: _read(name, value) for name, value in given.items() if value is not None}
     if "url" not in values:
         values["url"] = _backend_url(app)
-    return Settings(**values)
+    settings = Settings(**values)
+    return replace(settings, namespace=key_prefix(conf) + settings.namespace)
 
 
 def _backend_url(app: Celery) -> str | None:
@@ -222,6 +227,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "metrics_namespace": _text(
         r"[A-Za-z][A-Za-z0-9_]*", "letters, digits and underscores, a letter first"
     ),
+    "metrics_host": _text(r"[A-Za-z0-9.:%_-]+", "an address or the name of a host"),
     "metrics_port": _port,
     "shadow": _flag,
     "send_events": _flag,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...stores.health import Health, LogHealth, ServerHealth
 from .facts import Facts, Finding, Level
+from .usage_diagnosis import judge_usage
 
 #: Redis and Valkey from this version on.
 OLDEST = (6, 2)
@@ -48,7 +49,7 @@ def diagnose(facts: Facts) -> list[Finding]:
             *_replication(server, facts.settings.wait_replicas),
         ]
     findings += [_latency(health, facts.settings.timeout), _clock(health), _log(health.log)]
-    findings += [_broker(facts), *_serializers(facts), *_workers(facts)]
+    findings += [_broker(facts), *_serializers(facts), *_workers(facts), *judge_usage(facts)]
     return findings
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from ...core.policy import Policy
+from ...observability.counters import TaskStats
 from ...stores.health import Health
 from ..config.settings import Settings
 
@@ -53,6 +54,8 @@ class Facts:
         versions: Versions here, as workers tell theirs.
         workers: What each worker answers to ``inspect taskcache``; None for one that doesn't know
             the question.
+        stats: What was counted in this namespace, by task.
+        tasks: Names of all tasks of the app.
     """
 
     settings: Settings
@@ -65,3 +68,5 @@ class Facts:
     result_serializer: str
     versions: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any] | None]
+    stats: Mapping[str, TaskStats] = field(default_factory=dict)
+    tasks: frozenset[str] = frozenset()

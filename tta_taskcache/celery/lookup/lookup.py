@@ -65,10 +65,10 @@ def look_up(
 
 
 def _look_up(call_request: CallRequest, site: Site | None, hints: LookupHints) -> LookupResult:
-    call, reason = call_request.call, _no_answer_reason(call_request, site)
+    call, reason = call_request.call, unanswerable(call_request, site)
     try:
         if call is not None:
-            if call_request.is_shadowed:
+            if reason == SHADOW:
                 return _shadow(call_request, call, site)
             if hints.handoff is not None:
                 return replace(hints.handoff, call=call)
@@ -89,12 +89,17 @@ def _look_up(call_request: CallRequest, site: Site | None, hints: LookupHints) -
     return lookup
 
 
-def _no_answer_reason(call_request: CallRequest, site: Site | None) -> str:
-    """Why a call isn't to be answered at a site, or nothing."""
+def unanswerable(call_request: CallRequest, site: Site | None) -> str:
+    """Why nothing stored may answer a call at a site (None: anywhere), or nothing.
+
+    Whoever serves asks here: for a hit, and for what stands in when a run has failed.
+    """
     if call_request.bypass:
         return call_request.bypass
     if call_request.refusal is not None:
         return call_request.refusal.reason
+    if call_request.is_shadowed:
+        return SHADOW
     if call_request.mode in ("refresh", "revalidate"):
         return REFRESH
     may_answer = site is None or site in call_request.policy.sites or call_request.mode == VERIFY
@@ -182,9 +187,7 @@ def look_up_all(
     calls = {
         i: request.call
         for i, request in enumerate(call_requests)
-        if request.call is not None
-        and not request.is_shadowed
-        and not _no_answer_reason(request, site)
+        if request.call is not None and not unanswerable(request, site)
     }
     if not calls:
         return found

@@ -10,11 +10,13 @@ from typing import Any
 from ...cache.outcome import Hit
 from ...core.events import Fault
 from ...core.option_values import Site
-from ...errors import UncacheableCall
+from ...core.remembered_errors import encode_error
+from ...errors import UncacheableCall, UnserializableResult
 from ..calls import cached_errors
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, REFRESH, LookupResult
 from . import verification
+from .lookup import unanswerable
 from .verification import WITHOUT_RESULT
 
 
@@ -92,9 +94,13 @@ def _recover(
     try:
         seconds = call.policy.remembered_for(error)
         if seconds is not None:
-            stored = cached_errors.stored_form(error)
-            _store(call_request, lookup, stored, run_seconds, task_id, remember_for=seconds)
-        elif call.policy.stale_if_error and call_request.mode == "use":
+            _remember(call_request, lookup, error, run_seconds, task_id, seconds=seconds)
+        elif (
+            call.policy.stale_if_error
+            and call_request.mode == "use"
+            # At whatever site: it is the run's own answer, and comes from where it ran.
+            and not unanswerable(call_request, None)
+        ):
             where = site.value if site is not None else DIRECT
             return runtime.run(
                 runtime.engine.refresher.find_stale_if_error(call, where, lookup.owner)
@@ -102,6 +108,25 @@ def _recover(
     except Exception as fault:  # noqa: BLE001 - the task's own error is what counts (promise F1)
         runtime.observe(Fault(call_request.task.name, "recover", fault))
     return None
+
+
+def _remember(
+    call_request: CallRequest,
+    lookup: LookupResult,
+    error: Exception,
+    run_seconds: float,
+    task_id: str | None,
+    *,
+    seconds: float,
+) -> None:
+    """Store an exception, if it comes back as it was."""
+    policy = call_request.policy
+    text, refused = "", ""
+    try:
+        text = encode_error(error, policy)
+    except UnserializableResult:
+        refused = "unserializable"
+    _store(call_request, lookup, text, run_seconds, task_id, refused=refused, remember_for=seconds)
 
 
 def _store(

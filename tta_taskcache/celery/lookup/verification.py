@@ -35,7 +35,8 @@ def record_run(
         cost = task.cache_policy.cost_of(value)
     except Exception as error:  # noqa: BLE001 - the user's function; the task has run (promise F1)
         runtime.observe(Fault(task.name, "cost", error))
-    runtime.observe(Ran(task.name, lookup.call.key if lookup.call else None, run_seconds, cost))
+    key = lookup.call.key if lookup.call else None
+    runtime.observe(Ran(task.name, key, run_seconds, cost, returned_none=value is None))
     return cost
 
 

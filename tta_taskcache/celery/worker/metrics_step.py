@@ -21,7 +21,7 @@ class MetricsStep(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         settings = cache_of(worker.app).settings
-        self._port = settings.metrics_port
+        self._host, self._port = settings.metrics_host, settings.metrics_port
         self._metrics = metrics_of(settings.metrics_namespace)
         self._server: MetricsServer | None = None
         super().__init__(worker, **kwargs)
@@ -40,7 +40,7 @@ class MetricsStep(bootsteps.StartStopStep):
     def start(self, _: Any) -> None:
         """Serve."""
         if self._port is not None:
-            self._server = MetricsServer(self._metrics, self._port)
+            self._server = MetricsServer(self._metrics, self._port, self._host)
 
     def stop(self, _: Any) -> None:
         """Free the port."""

@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from rich.console import Console
 from rich.text import Text
 
+from ....observability.counters import read_stats
 from ....stores.connection import Link
 from ....stores.health import examine
 from ...api.cached_task import CachedTask
@@ -48,7 +49,8 @@ def doctor(context: Any, timeout: float, as_json: bool) -> None:
     Looked at are: version, eviction, persistence and replication of Redis, its latency and clock
     from here, the invalidation log, whether the broker is on the same Redis, the serializers of
     all cached tasks, and the workers: their versions, whether they use the same Redis and
-    namespace, and reach it.
+    namespace, and reach it. And what was counted: tasks that shouldn't be cached, and tasks of
+    another app in this namespace.
 
     What is wrong makes the exit code 1. Advice doesn't: it names a risk that may be meant.
     """
@@ -87,6 +89,8 @@ def _facts(cache: TaskCache, app: Celery, timeout: float) -> Facts:
         result_serializer=app.conf.result_serializer,
         versions=about_library(),
         workers=workers,
+        stats=read_stats(runtime.run(runtime.engine.totals())).tasks,
+        tasks=frozenset(app.tasks),
     )
 
 

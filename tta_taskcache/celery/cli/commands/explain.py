@@ -52,11 +52,14 @@ def explain(
     argument, header or version. Up to 1,000 stored calls of the task are compared for that.
     Nothing is run or changed.
 
-    Exit code 0 for a hit, 1 for a miss and for a call that bypasses the cache.
+    Exit code 0 for a hit, 1 for a miss and for a call that bypasses the cache, 3 when Redis can't
+    be reached.
     """
     cache = open_cache(context)
     cached = _task(cache, task)
     args, kwargs = _split(cached, arguments)
+    # A lookup takes a fault for a miss; here it is the answer.
+    cache.runtime.run(cache.runtime.engine.peek("ping"))
     try:
         with cache.context(**dict(map(_header, headers))):
             explanation = cached.cache.explain(*args, **kwargs)

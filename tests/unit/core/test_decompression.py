@@ -1,0 +1,40 @@
+"""A small frame may hold very many bytes: no more of them than allowed take memory (F7)."""
+
+import tracemalloc
+
+import pytest
+
+from tta_taskcache.celery.config.serializers import CODECS
+from tta_taskcache.core.codec import ZLIB, Codecs
+from tta_taskcache.errors import EntryError, OversizedResult
+
+LIMIT = 100_000
+BOMB = b'"' + b"A" * 50_000_000 + b'"'
+
+
+@pytest.mark.parametrize("name", sorted(CODECS.compressors))
+def test_f7_a_bomb_takes_what_is_allowed(name: str) -> None:
+    bomb = CODECS.compressors[name].compress(BOMB)
+    tracemalloc.start()
+    try:
+        with pytest.raises(EntryError, match=r"too-large|corrupt"):
+            CODECS.decode(bomb, "json", name, max_bytes=LIMIT)
+        assert tracemalloc.get_traced_memory()[1] < len(BOMB) / 2
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", sorted(CODECS.compressors))
+def test_what_is_allowed_comes_back(name: str) -> None:
+    data = CODECS.encode("x" * 1_000, "json", name, max_bytes=1_002)
+    assert CODECS.decode(data, "json", name, max_bytes=1_002) == "x" * 1_000
+    with pytest.raises(EntryError):
+        CODECS.decode(data[:-5], "json", name, max_bytes=1_002)
+
+
+def test_f7_the_bound_is_of_what_is_serialized() -> None:
+    codecs = Codecs()
+    with pytest.raises(OversizedResult, match="1,002 bytes"):
+        codecs.encode("x" * 1_000, "json", ZLIB.name, max_bytes=1_001)
+    with pytest.raises(EntryError, match="too-large"):
+        codecs.decode(b'"' + b"x" * 1_000 + b'"', "json", None, max_bytes=1_001)
