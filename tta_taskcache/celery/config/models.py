@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from ..patches.pydantic_tasks import validated_body
+from ..patches.internals import validated_body
 
 
 def models_of(run: Callable[..., Any]) -> Mapping[str, Callable[[Any], Any]]:
