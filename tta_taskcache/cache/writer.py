@@ -23,8 +23,11 @@ from .plan import Plan
 #: A run longer than this is not stored: the log doesn't remember invalidations for longer (s).
 MAX_RUN = 23 * 3600.0
 
-#: Seconds for which equal calls don't wait for one another after a result that can't be stored.
+#: Seconds for which equal calls don't wait for one another after a run without a result to share:
+#: at least, and at most; in between, this many run times, so that those just begun can tell.
 UNSHARED_FOR = 5.0
+UNSHARED_AT_MOST = 60.0
+UNSHARED_RUNS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Writer:
             call, position, value, run_seconds, task_id, cost=cost, remember_for=remember_for
         )
         if entry is None:
-            return (yield from self.refuse(call, owner, reason))
+            return (yield from self.refuse(call, owner, reason, run_seconds))
         size, reason = yield from self._store(entry, owner)
         if replaces and not reason:
             try:
@@ -89,13 +92,26 @@ class Writer:
         self.parts.observe(Filled(call.task, call.key, size, reason))
         return not reason
 
-    def refuse(self, call: Call, owner: str, reason: str) -> Plan[bool]:
+    def refuse(self, call: Call, owner: str, reason: str, run_seconds: float) -> Plan[bool]:
         """Leave a result unstored, for a reason. Only the lease ends; returns False."""
-        if owner:
-            with suppress(StoreUnavailable):  # it lapses
-                yield Release(call.key, owner, UNSHARED_FOR)
+        yield from self.end_unshared(call, owner, run_seconds)
         self.parts.observe(Filled(call.task, call.key, 0, reason))
         return False
+
+    def end_unshared(
+        self, call: Call, owner: str, run_seconds: float, pause: float = 0.0
+    ) -> Plan[None]:
+        """End a lease after a run that leaves nothing to share: equal calls don't wait (C6).
+
+        Args:
+            call: The call.
+            owner: Of the lease; nothing is done when there is none.
+            run_seconds: How long the run took.
+            pause: Seconds until it is tried again, if it is.
+        """
+        if owner:
+            with suppress(StoreUnavailable):  # it lapses
+                yield Release(call.key, owner, unshared_for(run_seconds, pause))
 
     def _entry(
         self,
@@ -162,6 +178,11 @@ class Writer:
             return len(frame), "lease-lost"
         self.parts.l1.put(entry, now + entry.lifetime, entry.born.sequence)
         return len(frame), ""
+
+
+def unshared_for(run_seconds: float, pause: float = 0.0) -> float:
+    """Seconds for which equal calls don't wait after a run without a result to share (C6)."""
+    return min(max(UNSHARED_FOR, UNSHARED_RUNS * run_seconds) + pause, UNSHARED_AT_MOST)
 
 
 def refuses(policy: Policy, value: Any) -> str:

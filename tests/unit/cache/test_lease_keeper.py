@@ -44,7 +44,7 @@ class Server:
         self.renewed.append((self.clock(), holdings))
         return [holding.owner not in self.lost for holding in holdings]
 
-    def release(self, key: str, owner: str) -> None:
+    def release(self, key: str, owner: str, _: float) -> None:
         self.asked += 1
         if self.down:
             raise StoreUnavailable("down")

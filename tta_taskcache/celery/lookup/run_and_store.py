@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from time import monotonic
 from typing import Any
+
+from celery.exceptions import Retry
 
 from ...cache.outcome import Hit
 from ...core.events import Fault
@@ -46,7 +49,8 @@ def run_and_store(
     started = monotonic()
     try:
         value = run()
-    except WITHOUT_RESULT:
+    except WITHOUT_RESULT as end:
+        _end_unshared(call_request, lookup, monotonic() - started, _pause_of(end))
         raise
     except Exception as error:
         stale = _recover(
@@ -58,12 +62,35 @@ def run_and_store(
             site=site,
         )
         if stale is None:
+            _end_unshared(call_request, lookup, monotonic() - started)
             raise
         return cached_errors.value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds)
     _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=refused())
     return value
+
+
+def _end_unshared(
+    call_request: CallRequest, lookup: LookupResult, run_seconds: float, pause: float = 0.0
+) -> None:
+    """Let equal calls run side by side: this run leaves no result to share (C6). Never raises."""
+    runtime = call_request.runtime
+    if lookup.call is None or not lookup.owner:
+        return
+    try:
+        writer = runtime.engine.writer
+        runtime.run(writer.end_unshared(lookup.call, lookup.owner, run_seconds, pause))
+    except Exception as fault:  # noqa: BLE001 - the task's own end is what counts (promise F1)
+        runtime.observe(Fault(call_request.task.name, "release", fault))
+
+
+def _pause_of(end: BaseException) -> float:
+    """Seconds until a run that retries is tried again."""
+    when = end.when if isinstance(end, Retry) else None
+    if isinstance(when, datetime):
+        return max(0.0, (when - datetime.now(when.tzinfo)).total_seconds())
+    return float(when) if isinstance(when, (int, float)) else 0.0
 
 
 def _with_traits(call_request: CallRequest, lookup: LookupResult) -> LookupResult:
@@ -132,7 +159,8 @@ def _store(
         return
     try:
         if refused:
-            runtime.run(runtime.engine.writer.refuse(call, lookup.owner, refused))
+            refuse = runtime.engine.writer.refuse(call, lookup.owner, refused, run_seconds)
+            runtime.run(refuse)
             return
         fill = runtime.engine.writer.fill(
             call,
