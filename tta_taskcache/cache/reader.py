@@ -14,6 +14,7 @@ from typing import Any
 from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
 from ..core.events import Coalesced, InvalidationsRead, Lookup
+from ..core.interruption import handled_now, raise_interruption
 from ..core.lease import Claim
 from ..core.marks import Ban
 from ..errors import CircuitOpen, EntryError, StoreUnavailable
@@ -245,9 +246,11 @@ class Reader:
         value = self._value(entry)
         validate = call.policy.validate
         if validate is not None and not entry.is_failure:
+            handled = handled_now()
             try:
                 is_valid = validate(value)
             except Exception as error:
+                raise_interruption(error, self.parts.codecs.interruptions, handled)
                 raise EntryError("validate-failed", f"cache_validate: {error!r}") from error
             if not is_valid:
                 raise EntryError("invalid", "cache_validate refuses it")

@@ -13,6 +13,7 @@ from typing import Any
 from ..core import marks
 from ..core.entry import Entry, Position, pack
 from ..core.events import Filled
+from ..core.interruption import Interruptions, handled_now, raise_interruption
 from ..core.policy import Policy
 from ..errors import StoreUnavailable, UnserializableResult
 from ..stores.protocol import Fill, Look, Release, SetMarks, StoreReply
@@ -133,7 +134,7 @@ class Writer:
         fresh_for = remember_for or policy.fresh_for(self.parts.draw())
         stale_for = 0.0 if remember_for else policy.stale_for
         revalidated_for = 0.0 if remember_for else policy.stale_while_revalidate
-        if not remember_for and (reason := refuses(policy, value)):
+        if not remember_for and (reason := refuses(policy, value, self.parts.codecs.interruptions)):
             return None, reason
         try:
             payload = self.parts.codecs.encode(value, policy.serializer, policy.compression)
@@ -185,11 +186,13 @@ def unshared_for(run_seconds: float, pause: float = 0.0) -> float:
     return min(max(UNSHARED_FOR, UNSHARED_RUNS * run_seconds) + pause, UNSHARED_AT_MOST)
 
 
-def refuses(policy: Policy, value: Any) -> str:
+def refuses(policy: Policy, value: Any, interruptions: Interruptions = ()) -> str:
     """Why the task's ``cache_if`` doesn't want a result stored, or nothing."""
     if policy.if_ is None:
         return ""
+    handled = handled_now()
     try:
         return "" if policy.if_(value) else "cache-if"
-    except Exception:  # noqa: BLE001 - the task has run, and is not to fail for this
+    except Exception as error:  # noqa: BLE001 - the task has run, and is not to fail for this
+        raise_interruption(error, interruptions, handled)
         return "cache-if-failed"

@@ -19,6 +19,7 @@ from typing import Any
 from uuid import UUID
 
 from ..errors import EntryError, UnserializableResult
+from .interruption import handled_now, raise_interruption
 
 Transform = Callable[[bytes], bytes]
 
@@ -127,10 +128,18 @@ ZLIB = Compressor("zlib", lambda data: zlib.compress(data, 1), zlib.decompress)
 
 @dataclass(frozen=True, slots=True)
 class Codecs:
-    """The serializers and compressors known to this process, by name."""
+    """The serializers and compressors known to this process, by name.
+
+    Attributes:
+        serializers: The serializers.
+        compressors: The compressors.
+        interruptions: Exceptions that say nothing of what is read or written, whenever they strike.
+    """
 
     serializers: Mapping[str, Serializer] = field(default_factory=lambda: {JSON.name: JSON})
     compressors: Mapping[str, Compressor] = field(default_factory=lambda: {ZLIB.name: ZLIB})
+
+    interruptions: tuple[type[BaseException], ...] = ()
 
     def encode(self, value: Any, serializer: str, compression: str | None) -> bytes:
         """Turn a result into bytes.
@@ -138,12 +147,14 @@ class Codecs:
         Raises:
             UnserializableResult: The serializer can't carry it.
         """
+        handled = handled_now()
         try:
             data = self.serializers[serializer].dumps(value)
             return self.compressors[compression].compress(data) if compression else data
         except UnserializableResult:
             raise
         except Exception as error:  # whatever a serializer raises, it means the same
+            raise_interruption(error, self.interruptions, handled)
             raise UnserializableResult(f"{serializer}: {error}") from error
 
     def decode(self, data: bytes, serializer: str, compression: str | None) -> Any:
@@ -152,9 +163,11 @@ class Codecs:
         Raises:
             EntryError: Unknown names or unreadable bytes.
         """
+        handled = handled_now()
         try:
             if compression:
                 data = self.compressors[compression].decompress(data)
             return self.serializers[serializer].loads(data)
         except Exception as error:  # foreign bytes may break a decoder in any way
+            raise_interruption(error, self.interruptions, handled)
             raise EntryError("corrupt", f"{serializer}: {error}") from error

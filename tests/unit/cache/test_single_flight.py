@@ -16,6 +16,7 @@ from tta_taskcache.cache.plan import Pause, Plan, run
 from tta_taskcache.cache.single_flight import (
     FIRST_PAUSE,
     MAX_PAUSE,
+    MAX_WAIT,
     PATIENCE,
     WAKEUP_PAUSE,
     LockWakeup,
@@ -196,18 +197,38 @@ def test_c1_a_leader_that_runs_and_is_renewed_is_waited_for(
     assert clock() - started > 5 * TTL
 
 
-@pytest.mark.parametrize("stage", [Stage.RESERVED, Stage.QUEUED])
-def test_c3_one_that_waits_in_a_queue_isnt_waited_for_for_long(
-    leader: Caller, here: Caller, clock: FakeClock, stage: Stage
+def test_c3_one_whose_message_is_on_its_way_isnt_waited_for_for_long(
+    leader: Caller, here: Caller, clock: FakeClock
 ) -> None:
     """It may wait behind this very caller."""
-    claims(leader, stage, ttl=100.0)
+    claims(leader, Stage.RESERVED, ttl=100.0)
     started = clock()
     found = here.find_or_refresh()
     assert isinstance(found, Miss)
     assert (found.reason, owned(found)) == ("queued-elsewhere", "")
     assert found.position is not None, "it may store what it computes"
     assert PATIENCE <= clock() - started <= PATIENCE + MAX_PAUSE
+
+
+def test_c8_one_that_waits_for_the_pool_is_taken_over_soon(
+    leader: Caller, here: Caller, clock: FakeClock
+) -> None:
+    claims(leader, Stage.QUEUED, ttl=100.0)
+    started = clock()
+    found = here.find_or_refresh()
+    assert isinstance(found, Miss)
+    assert owned(found) == "me"
+    assert PATIENCE <= clock() - started <= PATIENCE + MAX_PAUSE
+
+
+def test_c7_waiting_has_an_end(leader: Caller, here: Caller, clock: FakeClock) -> None:
+    claims(leader, Stage.RUNNING, ttl=10 * MAX_WAIT)
+    started = clock()
+    found = here.find_or_refresh()
+    assert isinstance(found, Miss)
+    assert (found.reason, owned(found)) == ("waited-too-long", "")
+    assert found.position is not None, "it may store what it computes"
+    assert MAX_WAIT <= clock() - started <= MAX_WAIT + MAX_PAUSE
 
 
 def test_c1_one_that_has_left_the_queue_is_waited_for(leader: Caller, here: Caller) -> None:

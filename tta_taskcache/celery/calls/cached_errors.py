@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from ...cache.outcome import Hit
 from ...core.codec import json_dumps
 from ...core.policy import Policy
@@ -36,6 +38,8 @@ def _rebuilt(policy: Policy, stored: dict[str, Any]) -> Exception:
     kind = known.get(stored["type"]) or next(iter(policy.errors), RuntimeError)
     try:
         return kind(*(stored["args"] if stored["args"] is not None else (stored["text"],)))
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception:  # noqa: BLE001 - a constructor that takes something else than its args
         error = kind.__new__(kind)
         error.args = (stored["text"],)

@@ -8,6 +8,7 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
 from ...cache.outcome import Hit
@@ -74,13 +75,15 @@ def run_and_store(
 def _end_unshared(
     call_request: CallRequest, lookup: LookupResult, run_seconds: float, pause: float = 0.0
 ) -> None:
-    """Let equal calls run side by side: this run leaves no result to share (C6). Never raises."""
+    """Let equal calls run side by side: this run leaves no result to share (C6)."""
     runtime = call_request.runtime
     if lookup.call is None or not lookup.owner:
         return
     try:
         writer = runtime.engine.writer
         runtime.run(writer.end_unshared(lookup.call, lookup.owner, run_seconds, pause))
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as fault:  # noqa: BLE001 - the task's own end is what counts (promise F1)
         runtime.observe(Fault(call_request.task.name, "release", fault))
 
@@ -112,7 +115,7 @@ def _recover(
     task_id: str | None,
     site: Site | None,
 ) -> Hit | None:
-    """Remember a failure, or find what stands in for it. Never raises."""
+    """Remember a failure, or find what stands in for it. Raises no fault of the cache."""
     call, runtime = lookup.call, call_request.runtime
     if call is None:
         return None
@@ -126,6 +129,8 @@ def _recover(
             return runtime.run(
                 runtime.engine.refresher.find_stale_if_error(call, where, lookup.owner)
             )
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as fault:  # noqa: BLE001 - the task's own error is what counts (promise F1)
         runtime.observe(Fault(call_request.task.name, "recover", fault))
     return None
@@ -142,7 +147,7 @@ def _store(
     refused: str = "",
     remember_for: float = 0.0,
 ) -> None:
-    """Store what came of a run, if its call can be cached. Never raises.
+    """Store what came of a run, if its call can be cached. Raises no fault of the cache.
 
     Args:
         call_request: The call.
@@ -174,5 +179,7 @@ def _store(
             remember_for=remember_for,
         )
         runtime.run(fill)
-    except Exception as error:  # noqa: BLE001 - the task has run: even its time limit comes too late
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
+    except Exception as error:  # noqa: BLE001 - the task has run (promise F1)
         runtime.observe(Fault(call_request.task.name, "fill", error))

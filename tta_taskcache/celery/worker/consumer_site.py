@@ -39,7 +39,7 @@ from ..patches.backend_timeouts import shorten_timeouts
 from ..patches.consumer_hooks import intercept_requests
 from ..sites import task_events
 from . import control
-from .follower_age import UNBOUNDED, can_give_back, give_back, longest_wait
+from .follower_age import can_give_back, give_back, longest_wait
 from .followers import Follower, Followers
 from .inline_completion import SLOW, InlineCompletion
 from .lease_watch import End, LeaderWatch, has_free_slot
@@ -55,8 +55,6 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._inline = InlineCompletion()
         self._consumer = consumer
         self._followers: Followers | None = None
-        #: Seconds that a message waits for an equal call, at most.
-        self._longest_wait = UNBOUNDED
         #: Switched by remote control: calls pass the cache by.
         self.is_disabled = False
         setattr(consumer, control.SITE, self)
@@ -67,7 +65,6 @@ class ConsumerSite(bootsteps.StartStopStep):
         """Let the result backend give up in time in this process, whose tasks run in others."""
         if self._has_processes:  # elsewhere the tasks' own results would be concerned
             shorten_timeouts(consumer.app.backend, SLOW)
-        self._longest_wait = longest_wait(consumer)
         runtime = cache_of(consumer.app).runtime
         # With a memory of its own, a pool process can't fill for those who wait here.
         if runtime.is_shared or not self._has_processes:
@@ -104,7 +101,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         if lookup.call is not None and lookup.follows and self._followers is not None:
             task_reserved(request)  # a rate-limited one isn't yet
             led = within(context.cache_header_of(request.request_dict))
-            patience = waits_at_most(lookup.call.key, led, self._longest_wait)
+            patience = waits_at_most(lookup.call.key, led, longest_wait(self._consumer))
             self._followers.park(request, lookup.call, patience)
             return None
         if lookup.hit is not None and self._inline.complete(request, lookup.hit):
@@ -225,7 +222,7 @@ class ConsumerSite(bootsteps.StartStopStep):
     def give_up(self, follower: Follower) -> None:
         """Wait no longer with a follower: the broker has it again, or it runs for itself (C8)."""
         request = follower.request
-        has_waited_long = monotonic() - follower.since >= self._longest_wait
+        has_waited_long = monotonic() - follower.since >= longest_wait(self._consumer)
         if has_waited_long and can_give_back(self._consumer, request):
             give_back(request)
         else:

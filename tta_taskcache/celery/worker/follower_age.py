@@ -32,7 +32,7 @@ _PATIENT = frozenset(("memory", "filesystem", "sql"))
 
 def longest_wait(consumer: Any) -> float:
     """Seconds that a message may stay unacknowledged for an equal call, with this broker."""
-    driver = consumer.connection.transport.driver_type
+    driver = _driver(consumer)
     options = consumer.app.conf.broker_transport_options or {}
     bound = options.get("visibility_timeout", _VISIBILITY.get(driver))
     if isinstance(bound, (int, float)) and driver in _VISIBILITY:
@@ -46,8 +46,12 @@ def can_give_back(consumer: Any, request: Request) -> bool:
     A quorum queue counts how often it delivers a message, and drops it in the end: such a one is
     given back once.
     """
-    is_amqp = consumer.connection.transport.driver_type == "amqp"
-    return is_amqp and not request.request_dict.get("x-delivery-count")
+    return _driver(consumer) == "amqp" and not request.request_dict.get("x-delivery-count")
+
+
+def _driver(consumer: Any) -> str:
+    connection = consumer.connection
+    return connection.transport.driver_type if connection is not None else ""
 
 
 def give_back(request: Request) -> None:
