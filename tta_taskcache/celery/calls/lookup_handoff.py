@@ -24,7 +24,7 @@ OVERTAKEN_AT = 0.5
 
 #: Seconds that a leading message waits for the pool before a worker with a free slot may take its
 #: lease over (promise C8): from then on it has to look again before it runs.
-QUEUED_FOR = 0.4
+QUEUED_FOR = 0.15
 
 
 def to_handoff(lookup: LookupResult) -> list[Any] | None:

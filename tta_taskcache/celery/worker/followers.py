@@ -123,7 +123,7 @@ class Followers:
         self._loop = get_ident()
 
     def __len__(self) -> int:
-        return sum(len(group.waiting) for group in list(self._groups.values()))
+        return self._waiting
 
     def has(self, key: str) -> bool:
         """Whether calls wait for this key, so that the next may join without a look of its own."""
