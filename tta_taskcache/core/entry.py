@@ -17,13 +17,17 @@ from dataclasses import dataclass
 from ..errors import EntryError
 
 MAGIC = b"\xc2TC"
-FORMAT = 4
+FORMAT = 5
 _HEADER = struct.Struct(">3sB16sI")
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the invalidation log: its incarnation and sequence number."""
+    """A place in the invalidation log: its incarnation and sequence number.
+
+    Numbers only rise. An incarnation never goes on after its tail may have been lost, so that no
+    position is given twice (promise I6).
+    """
 
     incarnation: str
     sequence: int

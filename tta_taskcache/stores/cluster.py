@@ -16,7 +16,7 @@ What redis-py 8.1 does by itself, and why it doesn't do here:
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import sample
 from typing import Any
 
@@ -37,7 +37,10 @@ _NEVER = Retry(NoBackoff(), 0)
 
 
 def make_cluster(
-    hosts: Sequence[tuple[str, int]], options: Mapping[str, Any], timeout: float
+    hosts: Sequence[tuple[str, int]],
+    options: Mapping[str, Any],
+    timeout: float,
+    greet: Callable[[Any], None],
 ) -> Cluster:
     """Connect to a cluster.
 
@@ -45,13 +48,14 @@ def make_cluster(
         hosts: Some of its nodes, to ask for the others.
         options: Options of the connections.
         timeout: Seconds that asking for the layout of the cluster may take.
+        greet: Called with each new connection to a node, before its first command.
 
     Raises:
         redis.RedisError: It can't be reached.
         OSError: A name can't be resolved.
     """
     try:
-        return Cluster(hosts, options, timeout)
+        return Cluster(hosts, options, timeout, greet)
     except _CHANGING as error:
         raise redis.ConnectionError(str(error)) from error
 
@@ -78,13 +82,18 @@ class Cluster(redis.RedisCluster):
         hosts: Some of its nodes, to ask for the others.
         options: Options of the connections.
         timeout: Seconds that asking for the layout of the cluster may take.
+        greet: Called with each new connection to a node, before its first command.
     """
 
     # A closed connection is opened again once. A timeout is final.
     ERRORS_ALLOW_RETRY = (redis.ConnectionError,)  # type: ignore[assignment]
 
     def __init__(
-        self, hosts: Sequence[tuple[str, int]], options: Mapping[str, Any], timeout: float
+        self,
+        hosts: Sequence[tuple[str, int]],
+        options: Mapping[str, Any],
+        timeout: float,
+        greet: Callable[[Any], None],
     ) -> None:
         self._hosts = tuple(hosts)
         self._options = options
@@ -94,6 +103,7 @@ class Cluster(redis.RedisCluster):
             dynamic_startup_nodes=False,
             require_full_coverage=False,
             retry=_ONCE,
+            redis_connect_func=greet,
             **options,
         )
         self._ask = self.nodes_manager.initialize

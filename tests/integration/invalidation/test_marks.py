@@ -9,7 +9,7 @@ from tta_taskcache.core import marks
 from tta_taskcache.errors import NotReplicated
 from tta_taskcache.stores.breaker import Breaker, GuardedStore
 from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.protocol import Invalidate
+from tta_taskcache.stores.protocol import SetMarks
 from tta_taskcache.stores.redis_store import RedisStore
 
 CONTROL = "taskcache:{log}:control"
@@ -18,8 +18,8 @@ CONTROL = "taskcache:{log}:control"
 def test_i8_replacements_leave_no_mark(redis_server: Server) -> None:
     store = RedisStore(Link(redis_server.url(), 5.0), "taskcache")
     for number in range(50):
-        store.execute(Invalidate((marks.replaced(f"k{number}"),)))
-    store.execute(Invalidate((marks.of_tag("a"),)))
+        store.execute(SetMarks((marks.replaced(f"k{number}"),)))
+    store.execute(SetMarks((marks.of_tag("a"),)))
     client = redis_server.client()
     kept = [field for field in client.hkeys(CONTROL) if field.startswith(b"m:")]
     assert kept == [b"m:g:a"]
@@ -30,7 +30,7 @@ def test_i8_replacements_that_an_older_version_kept_go_away(redis_server: Server
     store = RedisStore(Link(redis_server.url(), 5.0), "taskcache")
     client = redis_server.client()
     client.hset(CONTROL, "m:r:old", "1 99999999999999")
-    store.execute(Invalidate((marks.of_tag("a"),)))
+    store.execute(SetMarks((marks.of_tag("a"),)))
     assert not client.hexists(CONTROL, "m:r:old")
 
 
@@ -41,7 +41,7 @@ def test_i6_too_few_replicas_happened_on_the_primary(redis_server: Server) -> No
     store = GuardedStore(RedisStore(link, "taskcache", replicas=1, patience=0.01), breaker)
     many = tuple(marks.of_tag(str(number)) for number in range(5000))
     with pytest.raises(NotReplicated, match="happened on the primary, but 0 of 1 replicas") as told:
-        store.execute(Invalidate(many))
+        store.execute(SetMarks(many))
     assert not breaker.is_open
     assert changes == []
     kept = redis_server.client().hmget(CONTROL, [f"m:{mark}" for mark in many])
