@@ -26,6 +26,8 @@ from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode, ClusterPipeline
 from redis.exceptions import AskError, ClusterDownError, RedisClusterException, TryAgainError
 from redis.retry import Retry
 
+from .deadline import timed
+
 #: Nodes, chosen at random, that are asked for the layout of the cluster before that is given up.
 NODES_ASKED = 3
 
@@ -67,7 +69,7 @@ def scout(host: str, port: int, options: Mapping[str, Any], timeout: float) -> r
         TypeError: An option is unknown.
     """
     impatient = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    return redis.Redis(host, port, retry=_NEVER, **{**options, **impatient})
+    return timed(redis.Redis(host, port, retry=_NEVER, **{**options, **impatient}))
 
 
 def unknown_options(options: Mapping[str, Any]) -> bool:
@@ -130,6 +132,20 @@ class Cluster(redis.RedisCluster):
             for host, port in asked
         ]
 
+    def learn_layout(self) -> None:
+        """Ask which node holds what: one has failed, or isn't what it was.
+
+        Raises:
+            redis.RedisError: Nobody says.
+        """
+        try:
+            self._learn()
+        except _CHANGING as error:
+            raise redis.ConnectionError(str(error)) from error
+
+    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
+        return timed(super().get_redis_connection(node))
+
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
             return super().execute_command(*args, **options)
@@ -172,7 +188,7 @@ class Pipeline(ClusterPipeline):
             raise
 
     def get_redis_connection(self, node: ClusterNode) -> Any:
-        return _Node(super().get_redis_connection(node), self)
+        return _Node(timed(super().get_redis_connection(node)), self)
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:  # type: ignore[override]
         return self.execute_command("EVAL", script, numkeys, *keys_and_args)

@@ -8,12 +8,12 @@ from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 
 from . import log_state
 from .address import Address, Topology, read_url, wrong_url
 from .cluster import Cluster, make_cluster, scout, unknown_options
+from .deadline import TimedConnection, TimedSSLConnection, TimedUnixConnection
 from .sentinel import make_sentinel
 
 
@@ -67,6 +67,13 @@ class Link:
         if client is None:
             client = self._client = self._make()
         return client
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that an operation may take, all in all (promise F5)."""
+        options = self._options()
+        times = (options["socket_timeout"], options["socket_connect_timeout"])
+        return max((float(seconds) for seconds in times if seconds), default=self._timeout)
 
     def renew(self) -> None:
         """From now on have a client without connections.
@@ -127,9 +134,9 @@ def _retry() -> Retry:
 
 
 def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
-    kind: type = SSLConnection if options.pop("ssl", False) else Connection
+    kind: type = TimedSSLConnection if options.pop("ssl", False) else TimedConnection
     if not address.hosts:
-        kind = UnixDomainSocketConnection
+        kind = TimedUnixConnection
     pool = redis.ConnectionPool(connection_class=kind, retry=_retry(), **options)
     # A client that made its pool itself would close it under the hands of other threads.
     return redis.Redis(connection_pool=pool)

@@ -19,6 +19,7 @@ from ..errors import NotReplicated, StoreRefused, StoreUnavailable
 from . import log_state as log
 from .claim_arguments import milliseconds
 from .connection import Link
+from .deadline import within
 from .key_layout import Layout
 from .ledger import RedisLedger
 from .log_state import State
@@ -67,7 +68,14 @@ _REPLACE = script("replace")
 _RENEW = script("renew")
 _RELEASE = script("release")
 
+
 #: The reply when there is no log to go by: the next command opens a new one.
+def _is_refusal(error: Exception) -> bool:
+    """Whether the node with the log has answered that it won't do it."""
+    moved = (redis.exceptions.AskError, redis.exceptions.ClusterDownError)  # MOVED is the former
+    return isinstance(error, redis.ResponseError) and not isinstance(error, moved)
+
+
 LOST = StoreReply(None, None, 0.0, {}, None)
 
 
@@ -86,6 +94,7 @@ class RedisStore:
     ) -> None:
         self.link = link
         self.name = f"redis {link.place}"
+        self._timeout = link.timeout
         self._replicas = replicas
         self._patience = patience
         self._at = Layout(namespace)
@@ -109,7 +118,8 @@ class RedisStore:
             StoreUnavailable: Redis could not be reached, or refused.
         """
         try:
-            return self._execute(command)
+            with within(self._timeout):
+                return self._execute(command)
         except NotReplicated:
             raise
         except redis.ResponseError as error:
@@ -291,6 +301,16 @@ class RedisStore:
         arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
         if not self._replicas:
             return self.client.eval(*arguments), 0
+        try:
+            return self._log_and_wait(arguments)
+        except (redis.RedisError, OSError) as error:
+            if not self.link.is_cluster or _is_refusal(error):
+                raise
+            # Another node may hold the log by now. An invalidation may happen twice.
+            self.client.learn_layout()
+            return self._log_and_wait(arguments)
+
+    def _log_and_wait(self, arguments: list[Any]) -> tuple[Any, int]:
         # WAIT counts what this very connection has written.
         pipe = holder(self.link, self._at.control).pipeline(transaction=False)
         pipe.eval(*arguments)
