@@ -41,6 +41,7 @@ from tta_taskcache.stores.protocol import (
 )
 from tta_taskcache.stores.redis_store import RedisStore
 from tta_taskcache.testing import FakeClock, FaultyStore, make_entry
+from tta_taskcache.testing.contract import position
 
 DELTA = 0.25
 ENTRY = "ns:e:{t:k}"
@@ -467,8 +468,7 @@ def test_i2_the_lease_notes_when_it_was_given(here: Process, start: Start) -> No
     start().invalidate("m")
     miss = here.look(claim=claim("a"))
     assert isinstance(miss, Miss)
-    assert miss.position is not None
-    assert miss.position.sequence == 1
+    assert miss.position == position(here.store)
     assert here.fill("v", miss, owner="a")
     assert start().value() == "v"
 
