@@ -97,9 +97,10 @@ def lose_tail(servers: Any, master: Server, kill: Any, seed: int) -> None:
     kill()
     # Nobody has looked: a process that knows nothing takes as many numbers, or more.
     fresh = Member(servers.url)
-    ended = dice.sample([n for n in NAMES if n not in lost], dice.randint(len(lost), 6))
-    for name in ended:
-        fresh.end(name)
+    others = [name for name in before if name not in lost]
+    # What is stored anew takes a number as well.
+    for _ in range(len(lost) + len(born_later) + dice.randint(0, 3)):
+        fresh.end(dice.choice(others))
     everywhere = [idle, writer, fresh, Member(servers.url)]
     assert [member.read(NAMES) for member in everywhere] == [[]] * 4
 
