@@ -68,5 +68,5 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-celery-suite: $(VENV)/.installed ## run Celery's own tests on cached tasks, against plain ones (ARGS=--part: what CI does)
+celery-suite: $(VENV)/.installed ## run Celery's own tests on cached tasks, against plain ones (ARGS=--part: some of them)
 	@$(PY) -m tests.celery_suite $(ARGS)
