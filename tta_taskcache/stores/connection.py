@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from inspect import signature
 from typing import Any
 from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.retry import Retry
 
 from .address import Address, Kind, read_url, wrong_url
@@ -84,7 +90,7 @@ class Link:
                 return make_sentinel(
                     address.hosts,
                     address.service,
-                    options | {"retry": _retry()},
+                    options | _retried(),
                     {**address.sentinel_options, **_FIXED},
                     self._timeout,
                 )
@@ -107,18 +113,30 @@ class Link:
 
 
 #: What the rest of the code relies on.
-_FIXED = {"protocol": 2, "decode_responses": False}
+_FIXED: dict[str, Any] = {"decode_responses": False}
+if "protocol" in signature(AbstractConnection).parameters:  # before redis-py 5 there was but one
+    _FIXED["protocol"] = 2
 
 
-def _retry() -> Retry:
-    return Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+def _retried() -> dict[str, Any]:
+    once = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+    # Up to redis-py 5, a Retry repeats the errors of this list only.
+    return {"retry": once, "retry_on_error": [redis.ConnectionError]}
+
+
+class _SocketConnection(UnixDomainSocketConnection):
+    """A connection by Unix socket that has its timeout: redis-py 5.0.0 and 5.0.1 forget it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self.socket_timeout = options.get("socket_timeout")
 
 
 def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
     kind: type = SSLConnection if options.pop("ssl", False) else Connection
     if not address.hosts:
-        kind = UnixDomainSocketConnection
-    pool = redis.ConnectionPool(connection_class=kind, retry=_retry(), **options)
+        kind = _SocketConnection
+    pool = redis.ConnectionPool(connection_class=kind, **options | _retried())
     # A client that made its pool itself would close it under the hands of other threads.
     return redis.Redis(connection_pool=pool)
 

@@ -73,8 +73,16 @@ class MasterConnection(SentinelManagedConnection):
         # Not repeated here, as redis-py does: the command is repeated once.
         self._connect_retry()
 
+    def on_connect(self) -> None:
+        super().on_connect()
+        if not hasattr(SentinelManagedConnection, "on_connect_check_health"):
+            self._check_role()  # up to redis-py 5
+
     def on_connect_check_health(self, check_health: bool = True) -> None:
         super().on_connect_check_health(check_health)
+        self._check_role()
+
+    def _check_role(self) -> None:
         # A Sentinel may know late of a failover. What the old master answers is stale.
         self.send_command("ROLE", check_health=False)
         try:
