@@ -3,7 +3,7 @@
 ``@app.task(base=CachedTask, cache_ttl=3600)`` is all it takes on an app whose results are in Redis.
 """
 
-from .celery import ahead, definition
+from .celery import ahead, definition, pending_results
 from .celery.app import TaskCache
 from .celery.handle import MISSING, Explanation
 from .celery.schedules import Invalidate
@@ -22,6 +22,7 @@ from .observability.counters import Stats
 
 definition.install()
 ahead.install()
+pending_results.install()
 
 __all__ = [
     "MISSING",

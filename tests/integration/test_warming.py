@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from celery import signals
+from celery.app import trace
 
 from tests.integration.scenes import MODULE, Scene, Workers
 from tests.integration.warm_app import make_app
@@ -115,7 +116,9 @@ def test_no_result_backend_is_needed(scene: Scene) -> None:
     scene.tag = f"fails{scene.tag}"
     done = TaskCache(app).warm("page", scene.calls(14))
     assert (done.stored, done.failed) == (12, 2)
-    assert not scene.server.client(1).keys("celery-task-meta-*"), "nor are results kept"
+    kept = scene.server.client(1).keys("celery-task-meta-*")
+    # Up to 5.5, Celery stores failures whatever the message says of its result.
+    assert len(kept) == (0 if hasattr(trace, "get_actual_ignore_result") else 2), kept
     app.close()
 
 

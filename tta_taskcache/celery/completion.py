@@ -21,6 +21,7 @@ from celery.utils.functional import maybe_list
 from kombu.exceptions import OperationalError
 
 from ..cache.outcome import Hit
+from .current_app import current_app
 
 Request = dict[str, Any]
 
@@ -88,7 +89,7 @@ def complete_here(task: Task, request: Request, hit: Hit) -> bool:
         OperationalError: The broker didn't take the next step; a plain call would say so too.
         SoftTimeLimitExceeded: It struck in here, and is the limit of the task that asks.
     """
-    with answering(request["id"], hit):
+    with answering(request["id"], hit), current_app(task.app):
         trace_task = _tracer(task)
         outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
     # A remembered failure is the task's, and not the caller's, whatever its type.
@@ -126,6 +127,7 @@ def request_for(
     app = task.app
     root_id, parent_id, priority = _lineage(task, options)
     stamped = options.get("stamped_headers") or []
+    chain = options.get("chain")
     message = app.amqp.as_task_v2(
         task_id,
         task.name,
@@ -142,7 +144,8 @@ def request_for(
         root_id=root_id,
         parent_id=parent_id,
         shadow=options.get("shadow"),
-        chain=options.get("chain"),
+        # A list of its own, as a worker has: up to 5.5, Celery's tracer takes the next step off it.
+        chain=chain and list(chain),
         ignore_result=options.get("ignore_result"),
         argsrepr="",
         kwargsrepr="",

@@ -25,7 +25,7 @@ from ..cache.refreshing import VERIFY
 from ..core.events import Fault, Waiting
 from ..core.lease import Claim, Lease, Stage
 from ..core.option_values import Site
-from . import context, control, events, hot
+from . import context, control, events, hot, receipts
 from .app import cache_of
 from .calls import Asked, Seen, found
 from .followers import Follower, Followers
@@ -130,6 +130,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         if known and (noted := hand_over(seen)):
             stamp = {**context.stamp_of(headers), "seen": noted, "leads": bool(seen.owner)}
             headers[context.HEADER] = stamp
+        receipts.expect_failure(request)
         if seen.call is not None and seen.lease is not None and seen.owner:
             self._watch(request, seen.call, seen.lease)
         self._to_pool(request)
@@ -176,6 +177,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             self._fault(request, "follow", error)
             completed = False
         if not completed:
+            receipts.expect_failure(request)
             self._to_pool(request)
 
     def send(self, follower: Follower, seen: Seen) -> None:

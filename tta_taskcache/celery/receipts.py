@@ -15,9 +15,12 @@ from celery.utils.log import get_logger
 
 from ..cache.outcome import Call, Hit
 from .calls import is_cached
+from .failing_request import expose_on_failure
 from .hot import WARM, aside_of
 
 if TYPE_CHECKING:
+    from celery.worker.request import Request
+
     from .task import CachedTask
 
 logger: logging.Logger = get_logger("tta_taskcache")
@@ -43,6 +46,12 @@ def header(run: str, key: str) -> dict[str, dict[str, str]]:
         key: The call's key.
     """
     return {WARM: {"run": run, "key": key}}
+
+
+def expect_failure(request: Request) -> None:
+    """Have a call that warms tell its warming when its pool process dies."""
+    if request.request_dict.get(WARM):
+        expose_on_failure(request)
 
 
 def _on_postrun(task: Any = None, task_id: str = "", state: str | None = None, **_: Any) -> None:
