@@ -15,8 +15,8 @@ from ..core.codec import Codecs
 from ..core.events import Event, Evicted
 from ..errors import StoreUnavailable
 from ..observability.counters import Counters
+from ..observability.deferred_metrics import deferred_metrics_of
 from ..observability.logs import LogObserver
-from ..observability.prometheus import metrics_of
 from ..stores.breaker import Breaker, GuardedStore
 from ..stores.connection import Link
 from ..stores.memory import MemoryStore
@@ -87,7 +87,11 @@ def build(settings: Settings, codecs: Codecs = CODECS) -> Runtime:
     Raises:
         ConfigurationError: The URL can't be read.
     """
-    counters, log, metrics = Counters(), LogObserver(), metrics_of(settings.metrics_namespace)
+    counters, log, metrics = (
+        Counters(),
+        LogObserver(),
+        deferred_metrics_of(settings.metrics_namespace),
+    )
 
     def observe(event: Event) -> None:
         counters(event)
