@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..stores.health import Health, LogHealth, ServerHealth
 from .findings import Facts, Finding, Level
+from .package_diagnosis import judge_packages
 
 #: Redis and Valkey from this version on.
 OLDEST = (6, 2)
@@ -48,6 +49,7 @@ def diagnose(facts: Facts) -> list[Finding]:
             *_replication(server, facts.settings.wait_replicas),
         ]
     findings += [_latency(health, facts.settings.timeout), _clock(health), _log(health.log)]
+    findings += judge_packages(facts.packages)
     findings += [_broker(facts), *_serializers(facts), *_workers(facts)]
     return findings
 

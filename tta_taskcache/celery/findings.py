@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.policy import Policy
 from ..stores.health import Health
+from .package_facts import PackageFacts
 from .settings import Settings
 
 
@@ -53,6 +54,7 @@ class Facts:
         versions: Versions here, as workers tell theirs.
         workers: What each worker answers to ``inspect taskcache``; None for one that doesn't know
             the question.
+        packages: What is installed here.
     """
 
     settings: Settings
@@ -65,3 +67,4 @@ class Facts:
     result_serializer: str
     versions: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any] | None]
+    packages: PackageFacts

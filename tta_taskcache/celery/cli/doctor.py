@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import OperationalError, VersionMismatch
 from rich.console import Console
 from rich.text import Text
 
@@ -19,6 +19,7 @@ from ..app import TaskCache
 from ..control import about_library
 from ..diagnosis import diagnose
 from ..findings import Facts, Finding, Level
+from ..package_facts import read_packages
 from ..serializers import CODECS
 from ..task import CachedTask
 from . import human
@@ -45,9 +46,9 @@ def doctor(context: Any, timeout: float, as_json: bool) -> None:
     """Look for what is wrong with the cache, and say what to do about it.
 
     Looked at are: version, eviction, persistence and replication of Redis, its latency and clock
-    from here, the invalidation log, whether the broker is on the same Redis, the serializers of
-    all cached tasks, and the workers: their versions, whether they use the same Redis and
-    namespace, and reach it.
+    from here, the invalidation log, the versions of Celery, kombu and redis-py here, whether the
+    broker is on the same Redis, the serializers of all cached tasks, and the workers: their
+    versions, whether they use the same Redis and namespace, and reach it.
 
     What is wrong makes the exit code 1. Advice doesn't: it names a risk that may be meant.
     """
@@ -86,6 +87,7 @@ def _facts(cache: TaskCache, app: Celery, timeout: float) -> Facts:
         result_serializer=app.conf.result_serializer,
         versions=about_library(),
         workers=workers,
+        packages=read_packages(app),
     )
 
 
@@ -103,7 +105,7 @@ def _ask_broker(
             return run_ids, {}, ""
         told = app.control.inspect(timeout=timeout, limit=len(alive))._request("taskcache") or {}
         return run_ids, {name: _told(told.get(name)) for name in alive}, ""
-    except (OperationalError, OSError) as error:
+    except (OperationalError, VersionMismatch, OSError) as error:
         return frozenset(), {}, str(error)
 
 
