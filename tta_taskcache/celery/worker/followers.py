@@ -17,6 +17,7 @@ from celery.worker.request import Request
 
 from ...cache.outcome import Call, Hit
 from ..calls.lookup_result import LookupResult
+from ..patches.prefetch_allowance import PrefetchAllowance
 
 #: Seconds between two looks for what the leader has filled: at first, and at most.
 FIRST_PAUSE = 0.05
@@ -36,7 +37,7 @@ class Follower:
         request: The request.
         call: What it asks for.
         since: When it began to wait (monotonic seconds).
-        counted: Whether the prefetch count was raised for it.
+        counted: Whether it is held beyond the prefetch count.
     """
 
     request: Request
@@ -87,9 +88,8 @@ class Followers:
     def __init__(self, site: FollowerHandler, consumer: Any, most: int) -> None:
         self._site = site
         self._consumer = consumer
-        self._most = most
+        self._allowance = PrefetchAllowance(consumer, most)
         self._groups: dict[str, _Group] = {}
-        self._counted = 0
         self._waiting = 0
         self._arming = 0
         # Without an event loop, Celery's timer is a thread.
@@ -107,10 +107,7 @@ class Followers:
     def park(self, request: Request, call: Call) -> None:
         """Let a request wait."""
         with self._lock:
-            counted = self._counted < self._most
-            if counted:
-                self._counted += 1
-                self._consumer.qos.increment_eventually()
+            counted = self._allowance.hold(request)
             follower = Follower(request, call, monotonic(), counted)
             group = self._groups.get(call.key)
             if group is None or group.outcome is not None:
@@ -138,7 +135,8 @@ class Followers:
         """Forget all: the broker delivers them again."""
         with self._lock:
             self._groups.clear()
-            self._counted = self._waiting = 0
+            self._allowance.forget()
+            self._waiting = 0
             self._site.waiting(0)
 
     def _arm(self, delay: float) -> None:
@@ -201,6 +199,5 @@ class Followers:
         follower = group.waiting.popleft()
         self._waiting -= 1
         if follower.counted:
-            self._counted -= 1
-            self._consumer.qos.decrement_eventually()
+            self._allowance.release(follower.request)
         return follower
