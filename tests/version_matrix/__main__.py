@@ -90,9 +90,8 @@ def _print(cells: Sequence[tuple[VersionSet, Suite]], *, part: bool) -> None:
             row.append(_cell(outcome))
             commits |= {outcome.commit} if outcome else set()
         click.echo(f"| {suite.name} | " + " | ".join(row) + " |")
-    click.echo(
-        f"\nTests passed, at {', '.join(sorted(commits)) or 'no commit'}, cells without a number were not run."
-    )
+    tested = ", ".join(sorted(commits)) or "no commit"
+    click.echo(f"\nTests passed, at {tested}; cells without a number were not run.")
 
 
 def _heading(versions: VersionSet) -> str:

@@ -38,7 +38,7 @@ SUITES = (
     Suite("workflows after hits", ("producer_canvas",), part=""),
     Suite("conformance", ("cases", "features"), part="producer"),
     Suite("groups", ("groups",), part="get or chord"),
-    Suite("sites", ("sites",), part=""),
+    Suite("sites", ("sites",)),
     Suite("connections", ("connection", "redis_connection", "tls"), part="pipelines or demoted"),
     Suite("failover", ("failover",)),
     Suite("followers", ("followers",)),
