@@ -26,7 +26,7 @@ def judge_packages(packages: PackageFacts) -> Iterator[Finding]:
         faults.append(Finding("Packages", Level.WRONG, told, remedy))
     if packages.redis_results and not packages.pubsub_lock_is_reentrant:
         told = (
-            f"{here}: redis-py 5.3 to 6.3 can deadlock a process that waits for results, when a "
+            f"{here}: redis-py 5.3 to 6.2 can deadlock a process that waits for results, when a "
             "result is garbage collected while its subscriptions change"
         )
         remedy = "install redis-py 5.2.1, or 6.4 or newer"
