@@ -1,4 +1,4 @@
-"""Labels and tags: what people see of a call, the same on both sides of a message."""
+"""Tags, and what labels show of a text: the same on both sides of a message."""
 
 from collections.abc import Iterator
 
