@@ -12,10 +12,10 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance chaos bench lint format lock clean
+.PHONY: help demo test conformance celery-suite chaos bench lint format lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## see the cache at work on an example application
 	@$(PY) -m examples.analysis.demo
@@ -67,3 +67,6 @@ $(VENV)/.locked: $(LOCK)
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
+
+celery-suite: $(VENV)/.installed ## run Celery's own tests on cached tasks, against plain ones (ARGS=--part: what CI does)
+	@$(PY) -m tests.celery_suite $(ARGS)

@@ -2,7 +2,8 @@
 
 ``@app.task(base=CachedTask, cache_ttl=3600)`` is all it takes on an app whose results are in Redis.
 
-Importing this package imports no Celery: each name is loaded when it is first used.
+Importing this package imports no Celery: each name is loaded when it is first used. Celery's
+command line imports it in every project of an environment, to offer ``celery cache``.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class L1Entry:
     entry: Entry
     deadline: float
     checked_at: int
-    checked: frozenset[str]
+    checked: tuple[str, ...]
 
     @property
     def size(self) -> int:
@@ -100,7 +100,7 @@ class L1Cache:
                 against may have been set before this copy begins (promise I7).
         """
         held, view = self.entries.get(key), self._view
-        if held is None or view is None or not held.checked.issuperset(names):
+        if held is None or view is None or not _covers(held.checked, names):
             return None
         current = (
             held.deadline > now
@@ -125,9 +125,11 @@ class L1Cache:
             names: Those beside its own.
         """
         if self.entries.max_entries and self._view is not None:
-            self.entries.put(
-                entry.key, L1Entry(entry, deadline, checked_at, frozenset((*entry.marks, *names)))
-            )
+            # Nearly always the entry's own: then they take no memory of their own.
+            checked = entry.marks
+            if not _covers(checked, names):
+                checked = (*checked, *names)
+            self.entries.put(entry.key, L1Entry(entry, deadline, checked_at, checked))
 
     def bans(self, at: Position, newest: int) -> tuple[Ban, ...] | None:
         """All pattern bans, newest first; None when this copy may lack one.
@@ -199,6 +201,10 @@ class L1Cache:
         # Entries that another thread still adds were checked before the floor: never found.
         self._view = _View(position, position.sequence, asked_at, {})
         self.entries.clear()
+
+
+def _covers(checked: Sequence[str], names: Sequence[str]) -> bool:
+    return all(name in checked for name in names)
 
 
 def _follows(before: Position, after: Position) -> bool:

@@ -24,7 +24,7 @@ from tta_taskcache.stores.sweep_commands import SweepProgress
 
 pytestmark = pytest.mark.one_server_kind
 
-CLI_APP = "tests.integration.operating.cli_app"
+CLI_APP = "tests.integration.cli_app"
 PASSWORD, SECRET = "hunter2pw", "topsecretkey"
 
 

@@ -186,7 +186,7 @@ def test_r3_first_steps_of_chains_are_looked_up_together(
         more.cache.set(x + 100, f"stored {x}", tag, 1)
     counting_harness_alone.fill(*range(20))
     result = group(
-        chain(sig, more.s(tag, 1)) for sig in counting_harness_alone.adds(*range(20))
+        [chain(sig, more.s(tag, 1)) for sig in counting_harness_alone.adds(*range(20))]
     ).apply_async()
     assert result.get(timeout=PATIENCE) == [x + 100 for x in range(20)]
     assert counting_harness_alone.sent == 0

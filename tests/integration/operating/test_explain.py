@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from tests.integration import cli_app
 from tests.integration.harness import Harness
-from tests.integration.operating import cli_app
 from tests.support.servers import Server
 from tests.support.workers import ROOT, Worker, clean_environment
 from tta_taskcache import CachedTask, TaskCache
@@ -23,7 +23,7 @@ from tta_taskcache.core.entry import unpack
 
 pytestmark = pytest.mark.one_server_kind
 
-CLI_APP = "tests.integration.operating.cli_app"
+CLI_APP = "tests.integration.cli_app"
 FORECAST = f"{CLI_APP}.forecast"
 
 #: What is stored: no two calls have an argument or header in common but those of one near miss.
@@ -226,11 +226,11 @@ def test_the_command_names_the_argument(explain: Explain) -> None:
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("tests.integration.operating.cli_app.forecat", "u", "x"), f"did you mean {FORECAST!r}?"),
-        (("tests.integration.operating.cli_app.plain", "1"), "isn't a cached task of this app"),
+        (("tests.integration.cli_app.forecat", "u", "x"), f"did you mean {FORECAST!r}?"),
+        (("tests.integration.cli_app.plain", "1"), "isn't a cached task of this app"),
         (
             (FORECAST, "u42"),
-            "a call of tests.integration.operating.cli_app.forecast has no such arguments",
+            "a call of tests.integration.cli_app.forecast has no such arguments",
         ),
         ((FORECAST, "u42", "x", "--header", "tenant"), "must be NAME=VALUE"),
     ],

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration import cli_app
 from tests.integration.harness import MODULE, Harness
-from tests.integration.operating import cli_app
 from tests.support.servers import Server
 from tests.support.terminal import Terminal
 from tests.support.waiting import wait_until
@@ -20,7 +20,7 @@ from tta_taskcache.core.entry import FORMAT
 
 pytestmark = pytest.mark.one_server_kind
 
-CLI_APP = "tests.integration.operating.cli_app"
+CLI_APP = "tests.integration.cli_app"
 FORECAST = f"{CLI_APP}.forecast"
 Done = subprocess.CompletedProcess[str]
 

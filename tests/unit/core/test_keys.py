@@ -2,55 +2,32 @@
 
 # ruff: noqa: ARG005 - signatures are what it is about
 
-import string
-from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from enum import Enum, IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from kombu.utils import json as kombu_json
 
-from tta_taskcache.celery.config.serializers import reduce
+from tests.unit.core.keyers import (
+    LEAVES,
+    VALUES,
+    Colour,
+    Mixed,
+    Number,
+    Stamp,
+    key_of,
+    keyer,
+    one,
+    received,
+)
 from tta_taskcache.core.binding import Binder
 from tta_taskcache.core.canonical import canonical
-from tta_taskcache.core.keys import KEY_FORMAT, Keyer
-from tta_taskcache.core.option_values import Choices
-from tta_taskcache.core.policy import read_policy
+from tta_taskcache.core.keys import KEY_FORMAT
 from tta_taskcache.errors import ConfigurationError, MissingContext, UnkeyableArgument
-
-
-class KeysOnly(Keyer):
-    def key(self, args: Any, kwargs: Any, headers: Any) -> str:
-        return self.identify(args, kwargs, headers, self.json).key
-
-
-def keyer(function: Callable[..., Any], task: str = "proj.task", **options: Any) -> KeysOnly:
-    binder = Binder(function)
-    policy = read_policy(task, options, Choices(binder.names), default_ttl=60)
-    return KeysOnly(task, binder, policy, reduce, source=function)
-
-
-def one(value: Any) -> Any:
-    return value
-
-
-def key_of(value: Any) -> str:
-    return keyer(one).key((value,), {}, {})
-
-
-# The model: a value is what kombu's JSON makes of it
-
-
-def received(value: Any) -> Any:
-    """What a worker gets."""
-    return kombu_json.loads(kombu_json.dumps(value))
 
 
 def meaning(value: Any) -> Any:
@@ -66,64 +43,9 @@ def meaning(value: Any) -> Any:
     return frozen(received(value))
 
 
-class Colour(StrEnum):
-    RED = "red"
-
-
-class Mixed(str, Enum):  # noqa: UP042 - its str() is not its value: the usual kind before 3.11
-    RED = "red"
-
-
-class Number(IntEnum):
-    ONE = 1
-
-
-class Text(str):  # noqa: SLOT000 - as users write it
-    def __str__(self) -> str:
-        return "something else"
-
-
-class Stamp(datetime):
-    """Says more than a message carries, as pandas' Timestamp does."""
-
-    def isoformat(self, *args: Any, **kwargs: Any) -> str:
-        return super().isoformat(*args, **kwargs) + "123"
-
-
-Pair = namedtuple("Pair", "a b")  # noqa: PYI024 - as users write it
-
-ZONES = st.sampled_from(
-    [None, UTC, timezone(timedelta(hours=5, minutes=30)), ZoneInfo("Europe/Berlin")]
-)
-KEYS = st.one_of(st.text(max_size=5), st.integers(-3, 3), st.booleans(), st.none(), st.floats())
-LEAVES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(),
-    st.text(st.characters(categories=["Cs", "Lu"]), max_size=4),
-    st.binary(),
-    st.datetimes(timezones=ZONES),
-    st.dates(),
-    st.times(timezones=st.sampled_from([None, UTC])),
-    st.decimals(),
-    st.uuids(),
-    st.sampled_from([Colour.RED, Mixed.RED, Number.ONE, Text("x"), Stamp(2024, 1, 2)]),
-)
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.lists(inner, max_size=4).map(tuple),
-        st.tuples(inner, inner).map(lambda two: Pair(*two)),
-        st.dictionaries(KEYS, inner, max_size=4),
-        st.dictionaries(KEYS, inner, max_size=4).map(OrderedDict),
-    ),
-    max_leaves=8,
-)
-
 MOMENT = datetime(2024, 1, 2, tzinfo=UTC)
+
+
 #: Values that are easily taken for each other.
 LIKE = [
     None, True, False, 0, 1, 0.0, -0.0, 1.0, "", "1", "1.0", "true", "null", "None", "n", "t", b"",
@@ -133,6 +55,8 @@ LIKE = [
     UUID(int=1), UUID(int=1).hex, str(UUID(int=1)), Colour.RED, Mixed.RED, "red", Number.ONE,
     Stamp(2024, 1, 2), MOMENT.replace(tzinfo=None), "s1:1", "i1;", [], (), {}, "[]", [[]], ((),),
 ]  # fmt: skip
+
+
 SMALL = st.recursive(
     st.sampled_from(LIKE),
     lambda inner: st.one_of(
@@ -325,88 +249,6 @@ def test_k1_ignored_arguments_may_be_anything() -> None:
     assert key((1, object()), {}, {}) == key((1, None), {}, {})
 
 
-# Labels
-
-
-@given(VALUES)
-@example((1, 2))
-@example({"b": 1, "a": 2})
-@example({1: 2})
-@example(Mixed.RED)
-@example(Text("x"))
-def test_k1_labels_are_the_same_on_producer_and_worker(value: Any) -> None:
-    key = keyer(one, key="{value}").key
-    assert key((value,), {}, {}) == key((received(value),), {}, {})
-
-
-def test_k1_labels_do_not_know_the_order_of_a_dict() -> None:
-    key = keyer(one, key="{value}").key
-    assert key(({"a": 1, "b": 2},), {}, {}) == key(({"b": 2, "a": 1},), {}, {})
-
-
-def test_k1_labels_of_a_callable_are_the_same_for_every_spelling() -> None:
-    def f(x: int, y: int = 2) -> None: ...
-
-    def label(*args: Any, **kwargs: Any) -> str:
-        return f"{args}-{kwargs}"
-
-    key = keyer(f, key=label).key
-    assert key((1,), {}, {}) == key((), {"x": 1}, {}) == key((1, 2), {}, {})
-
-
-ALLOWED = set(string.ascii_letters + string.digits + "_.-~@+=,%")
-
-
-@given(st.text(st.characters()), st.text(), VALUES)
-@example("{log}", "*", "a:b")
-@example("\ud800", "[^]", "\\")
-def test_k2_user_data_in_a_label_is_escaped(task: str, user: str, value: Any) -> None:
-    by_template = keyer(lambda user, value: 0, task, key="u:{user}:{value}:x")
-    by_callable = keyer(lambda user, value: user, task, key=lambda user, value: (user, value))
-    for key, parts in ((by_template, 6), (by_callable, 4)):
-        pieces = key.key((user, value), {}, {}).split(":")
-        assert len(pieces) <= parts, "user data holds no separator"
-        assert all(set(piece) <= ALLOWED for piece in pieces)
-
-
-@given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
-def test_k2_short_labels_tell_values_apart(first: str, second: str) -> None:
-    key = keyer(one, key="{value}").key
-    labels = [key((value,), {}, {}).split(":")[1] for value in (first, second)]
-    assert (labels[0] == labels[1]) == (first == second)
-
-
-def test_k2_digest_has_128_bits() -> None:
-    *_, digest = key_of("x").split(":")
-    assert len(digest) == 32
-    assert set(digest) <= set("0123456789abcdef")
-
-
-def test_k2_reads_task_label_digest() -> None:
-    key = keyer(lambda user_id, model: 0, "proj.tasks.sum", key="u-{user_id}:{model}")
-    task, user, model, digest = key.key(("42", "small"), {}, {}).split(":")
-    assert (task, user, model, len(digest)) == ("proj.tasks.sum", "u-42", "small", 32)
-    assert len(key_of(1).split(":")) == 2, "without cache_key there is no label"
-
-
-def test_k2_labels_may_hold_vary_headers_and_bound_defaults() -> None:
-    key = keyer(lambda user="u": 0, key="{tenant}/{user}", vary=("tenant",)).key
-    assert key((), {}, {"tenant": "acme"}).split(":")[1] == "acme/u"
-
-
-def test_k2_long_values_are_cut_in_the_label_only() -> None:
-    key = keyer(one, key="{value}").key
-    first, second = (key(("x" * 1_000 + end,), {}, {}) for end in "ab")
-    assert first != second
-    assert first.split(":")[1] == second.split(":")[1]
-    assert len(first) < 300
-
-
-def test_k2_the_label_never_replaces_an_argument() -> None:
-    key = keyer(lambda user, text: 0, key="{user}").key
-    assert key(("u", "1"), {}, {}) != key(("u", "2"), {}, {})
-
-
 # Vary headers (K3)
 
 
@@ -478,8 +320,14 @@ class Unknown:
 
 
 CYCLE: list[Any] = []
+
+
 CYCLE.append(CYCLE)
+
+
 ITSELF = Reduced(None)
+
+
 ITSELF.value = ITSELF
 
 
@@ -547,111 +395,3 @@ def test_k1_the_key_format_is_what_it_was() -> None:
         "proj.task:61b003533e60479e28688cf8650114ae",
         "t:aade8a6e1fb07e7821ea43186bf48ebc",
     ]
-
-
-# Tags
-
-
-def tags(function: Callable[..., Any], *args: Any, headers: Any = None, **options: Any) -> Any:
-    one = keyer(function, **options)
-    return one.identify(args, {}, headers or {}, one.json).tags
-
-
-def order(user: Any, item: Any = 1, debug: bool = False) -> Any:
-    return user, item, debug
-
-
-def test_i3_a_call_has_no_tags_unless_asked() -> None:
-    assert tags(order, 1) == ()
-
-
-@pytest.mark.parametrize(
-    ("templates", "expected"),
-    [
-        (("orders",), ("orders",)),
-        (("user:{user}",), ("user:7",)),
-        (("user:{user}", "item:{item}"), ("user:7", "item:1")),
-        (("{user}-{item}-{user}",), ("7-1-7",)),
-    ],
-)
-def test_i3_templates_show_arguments_and_defaults(
-    templates: tuple[str, ...], expected: tuple[str, ...]
-) -> None:
-    assert set(tags(order, 7, tags=templates)) == set(expected)
-
-
-def test_i3_templates_show_vary_headers() -> None:
-    found = tags(order, 7, tags=("of:{tenant}",), vary=("tenant",), headers={"tenant": "a"})
-    assert found == ("of:a",)
-
-
-@pytest.mark.parametrize("value", ["a:b", "a*b", "{x}", "é/ü", "", "x" * 500, "%", "[a]\\"])
-def test_i3_values_in_tags_are_not_escaped(value: str) -> None:
-    """A tag matches whole: whoever invalidates writes the value as it is."""
-    assert tags(order, value, tags=("user:{user}",)) == (f"user:{value}",)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [None, True, 1, 1.5, "a", (1, 2), {"a": 1}, Decimal("1.5"), date(2026, 1, 2), UUID(int=1)],
-)
-def test_k1_tags_are_the_same_on_both_sides_of_a_message(value: Any) -> None:
-    assert tags(order, value, tags=("user:{user}",)) == tags(
-        order, received(value), tags=("user:{user}",)
-    )
-
-
-def test_i3_tags_are_no_part_of_the_key() -> None:
-    keys = {
-        keyer(order, **options).key((7,), {}, {})
-        for options in ({}, {"tags": ("a",)}, {"tags": ("user:{user}",)})
-    }
-    assert len(keys) == 1
-
-
-def test_i3_a_callable_gets_the_arguments_as_the_task_does() -> None:
-    def of(user: Any, item: Any, debug: bool) -> Any:
-        return [f"user:{user}", f"item:{item}", str(debug)]
-
-    assert tags(order, 7, tags=of) == ("user:7", "item:1", "False")
-
-
-@pytest.mark.parametrize(
-    "produced",
-    [[], (), {"a"}, ["a", "b"], iter(())],
-    ids=["list", "tuple", "set", "two", "iterator"],
-)
-def test_i3_a_callable_may_return_any_collection_of_strings(produced: Any) -> None:
-    found = tags(order, 7, tags=lambda *_: produced)
-    assert isinstance(found, tuple)
-
-
-@pytest.mark.parametrize("produced", ["user:7", [1], [None], [b"a"], None, 7, ["a", 1]], ids=repr)
-def test_i3_a_callable_that_returns_anything_else_is_said_so(produced: Any) -> None:
-    with pytest.raises(TypeError):
-        tags(order, 7, tags=lambda *_: produced)
-
-
-@pytest.mark.parametrize(
-    ("template", "problem"),
-    [
-        ("user:{nobody}", "nobody"),
-        ("{debug}", "debug"),  # ignored: equal calls would have unequal tags
-        ("{0}", "0"),
-        ("{}", "neither"),
-        ("{user.name}", "user.name"),
-        ("{user[0]}", "user"),
-        ("{user!r}", "conversions"),
-        ("{user:>9}", "formats"),
-        ("{user", "cache_tags"),
-        ("user}", "cache_tags"),
-        ("{{user}}", "brace"),
-    ],
-)
-def test_i3_a_template_that_cant_be_right_is_refused_at_the_definition(
-    template: str, problem: str
-) -> None:
-    with pytest.raises(ConfigurationError, match=problem) as caught:
-        keyer(order, tags=(template,), ignore=("debug",))
-    assert "proj.task" in str(caught.value)
-    assert "cache_tags" in str(caught.value)

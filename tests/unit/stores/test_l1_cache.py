@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.unit.stores.entries import DELTA, HERE, ban, new, put
 from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position
 from tta_taskcache.core.marks import Ban
@@ -14,29 +15,6 @@ from tta_taskcache.stores import l1_cache as near_module
 from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.protocol import Record
 from tta_taskcache.testing import make_entry
-
-DELTA = 0.25
-HERE = Position("i", 5)
-
-
-def new(position: Position | None = HERE, at: float = 0.0, **bounds: int) -> L1Cache:
-    l1 = L1Cache(**{"max_entries": 10, "max_bytes": 10_000, **bounds}, max_staleness=DELTA)
-    if position is not None:
-        l1.advance(position, None, at)
-    return l1
-
-
-def put(l1: L1Cache, key: str = "k", born: Position = HERE, deadline: float = 100.0) -> None:
-    l1.put(make_entry(key, born), deadline, born.sequence)
-
-
-def test_i1_trusts_itself_for_delta_after_the_poll_was_sent() -> None:
-    l1 = new(at=10.0)
-    assert l1.is_trusted(10.0)
-    assert l1.is_trusted(10.0 + DELTA)
-    assert not l1.is_trusted(10.0 + DELTA + 0.001)
-    l1.advance(HERE, [], 11.0)
-    assert l1.is_trusted(11.0 + DELTA)
 
 
 def test_i1_lag_is_what_it_may_have_answered_for() -> None:
@@ -48,28 +26,11 @@ def test_i1_lag_is_what_it_may_have_answered_for() -> None:
     assert new(None).lag(10.0) == 0
 
 
-def test_i1_never_trusts_itself_before_the_first_poll() -> None:
-    l1 = new(None)
-    put(l1)
-    assert l1.position is None
-    assert not l1.is_trusted(0.0)
-    assert l1.find("k", 0.0) is None
-
-
 def test_i1_strict_is_good_for_one_moment() -> None:
     l1 = L1Cache(10, 10_000, 0.0)
     l1.advance(HERE, None, 1.0)
     assert l1.is_trusted(1.0)
     assert not l1.is_trusted(math.nextafter(1.0, 2.0))
-
-
-def test_i1_distrusts_after_its_own_invalidation_until_the_next_poll() -> None:
-    l1 = new()
-    l1.require_poll()
-    assert not l1.is_trusted(0.0)
-    l1.advance(HERE, [], 0.1)
-    assert l1.is_trusted(0.1)
-    new(None).require_poll()
 
 
 @pytest.mark.parametrize("mark", marks.of_call("t", "k"))
@@ -96,53 +57,6 @@ def test_i2_a_fill_from_before_an_invalidation_is_never_found() -> None:
     assert l1.find("k", 1.0) is None
     put(l1, born=Position("i", 6))
     assert l1.find("k", 1.0) is not None
-
-
-def test_i5_a_gap_forgets_everything_and_what_was_not_checked_since() -> None:
-    l1 = new()
-    put(l1)
-    l1.advance(Position("i", 9), None, 1.0)
-    assert len(l1.entries) == 0
-    put(l1, born=HERE)
-    assert l1.find("k", 1.0) is None, "whether 6 to 9 ended it isn't known"
-    put(l1, born=Position("i", 9))
-    assert l1.find("k", 1.0) is not None
-
-
-@pytest.mark.parametrize("position", [Position("j", 5), Position("j", 6), Position("i", 4)])
-@pytest.mark.parametrize("records", [[], None])
-def test_i5_another_incarnation_or_a_sequence_that_went_back_forgets_everything(
-    position: Position, records: list[Record] | None
-) -> None:
-    l1 = new()
-    put(l1)
-    l1.advance(position, records, 1.0)
-    assert (l1.position, len(l1.entries)) == (position, 0)
-
-
-def test_i5_a_lost_log_forgets_everything() -> None:
-    l1 = new()
-    put(l1)
-    l1.advance(None, None, 1.0)
-    assert l1.position is None
-    assert not l1.is_trusted(1.0)
-    assert len(l1.entries) == 0
-
-
-@pytest.mark.parametrize(
-    ("position", "records"),
-    [
-        (Position("i", 8), [Record(8, ("x",))]),
-        (Position("i", 8), [Record(7, ("x",)), Record(8, ("x",))]),
-        (Position("i", 6), []),
-    ],
-)
-def test_i1_a_reply_that_does_not_join_is_a_gap(position: Position, records: list[Record]) -> None:
-    """Threads poll at once: a reply may continue a position that another's reply took back."""
-    l1 = new()
-    l1.advance(position, records, 1.0)
-    put(l1, born=HERE)
-    assert l1.find("k", 1.0) is None, "a record between 5 and the reply was never read"
 
 
 def test_i1_a_reply_that_overlaps_joins() -> None:
@@ -194,74 +108,6 @@ def test_too_many_marks_start_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert l1.find("k", 1.0) is None, "its marks are forgotten, too"
 
 
-# Bans
-
-
-def ban(*patterns: str) -> tuple[str, ...]:
-    return tuple(marks.of_pattern(pattern) for pattern in patterns)
-
-
-def test_i1_a_ban_read_ends_what_matches() -> None:
-    l1 = new()
-    for key in ("a:1", "a:2", "b:1"):
-        put(l1, key)
-    l1.advance(Position("i", 6), [Record(6, ban("a:*"))], 1.0)
-    assert [l1.find(key, 1.0) is not None for key in ("a:1", "a:2", "b:1")] == [
-        False,
-        False,
-        True,
-    ]
-    assert len(l1.entries) == 1, "they are forgotten, not only hidden"
-
-
-def test_i2_a_fill_from_before_a_ban_is_never_found() -> None:
-    l1 = new()
-    l1.advance(Position("i", 6), [Record(6, ban("*"))], 1.0)
-    put(l1, born=HERE)
-    assert l1.find("k", 1.0) is None
-    put(l1, born=Position("i", 6))
-    assert l1.find("k", 1.0) is not None
-
-
-def test_i1_without_any_ban_there_is_nothing_to_know() -> None:
-    assert new(None).bans(HERE, 0) == new().bans(HERE, 0) == ()
-
-
-def test_i1_a_view_that_may_lack_a_ban_never_answers() -> None:
-    assert new(None).bans(HERE, 3) is None, "it has read nothing"
-    l1 = new()
-    assert l1.bans(HERE, 3) is None, "it began to read behind it"
-    six = Position("i", 6)
-    l1.advance(six, [Record(6, ban("a*"))], 1.0)
-    assert l1.bans(six, 6) is None, "it knows the newest, and not all of them"
-    l1.add_bans([Ban("a*", 6), Ban("b*", 3)], six)
-    assert l1.bans(six, 6) == (Ban("a*", 6), Ban("b*", 3))
-    assert l1.bans(Position("i", 7), 7) is None, "it hasn't read so far"
-    assert l1.bans(Position("j", 6), 6) is None, "it is of another log"
-    assert l1.bans(Position("i", 9), 6) == (Ban("a*", 6), Ban("b*", 3)), "none came since"
-
-
-@pytest.mark.parametrize(
-    ("position", "records"),
-    [
-        (Position("i", 9), None),
-        (Position("i", 9), [Record(9, ())]),
-        (Position("j", 5), None),
-        (Position("i", 4), []),
-        (None, None),
-    ],
-)
-def test_i5_after_a_gap_it_doesnt_know_the_bans_any_more(
-    position: Position | None, records: list[Record] | None
-) -> None:
-    l1 = new()
-    l1.add_bans([Ban("b*", 3)], HERE)
-    assert l1.bans(HERE, 3) is not None
-    l1.advance(position, records, 1.0)
-    assert l1.bans(position or HERE, 3) is None
-    assert l1.banned_at("bx") == 0
-
-
 def test_i1_what_was_read_before_isnt_learnt() -> None:
     """Another thread has read on meanwhile, perhaps past a ban that these lack."""
     l1 = new()
@@ -272,41 +118,15 @@ def test_i1_what_was_read_before_isnt_learnt() -> None:
     new(None).add_bans([], HERE)
 
 
-def test_i1_records_that_come_after_what_they_led_to_take_nothing_back() -> None:
-    l1 = new()
-    l1.add_bans([Ban("a*", 7), Ban("b*", 6)], Position("i", 7))
-    eight = Position("i", 8)
-    l1.advance(eight, [Record(6, ban("a*", "b*")), Record(7, ban("a*")), Record(8, ())], 1.0)
-    assert l1.bans(eight, 7) == (Ban("a*", 7), Ban("b*", 6))
-    l1.advance(Position("i", 9), [Record(9, ban("b*"))], 1.0)
-    assert l1.bans(Position("i", 9), 9) == (Ban("b*", 9), Ban("a*", 7))
-
-
-def test_i2_says_the_newest_ban_on_a_key_for_claims() -> None:
-    l1 = new()
-    assert l1.banned_at("ab") == new(None).banned_at("ab") == 0
-    l1.advance(Position("i", 6), [Record(6, ban("a*"))], 1.0)
-    l1.advance(Position("i", 8), [Record(7, ban("*b")), Record(8, ban("c*"))], 1.0)
-    assert [l1.banned_at(key) for key in ("ab", "ax", "cb", "x")] == [7, 6, 8, 0]
-
-
-def test_too_many_bans_start_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_module, "MAX_BANS", 2)
-    l1 = new()
-    put(l1)
-    l1.advance(Position("i", 7), [Record(6, ban("a*")), Record(7, ban("b*"))], 1.0)
-    l1.advance(Position("i", 8), [Record(8, ban("a*"))], 1.0)
-    assert l1.find("k", 1.0) is not None, "the same again takes its place"
-    l1.advance(Position("i", 9), [Record(9, ban("c*"))], 1.0)
-    assert len(l1.entries) == 0
-    put(l1, born=Position("i", 8))
-    assert l1.find("k", 1.0) is None
-    assert l1.bans(Position("i", 9), 9) is None
-
-
 KEYS = st.sampled_from(["a", "b", "c"])
+
+
 TASKS = st.sampled_from(["t", "u"])
+
+
 MARKS = st.sampled_from(["*", "t:t", "t:u", "k:a", "k:b", "k:c", "b:*", "b:[ab]", "b:c"])
+
+
 MATCHES = {"b:*": "abc", "b:[ab]": "ab", "b:c": "c"}
 
 
@@ -444,4 +264,6 @@ class NearMachine(RuleBasedStateMachine):
 
 
 TestNearMachine = NearMachine.TestCase
+
+
 TestNearMachine.settings = settings(max_examples=200, stateful_step_count=40)

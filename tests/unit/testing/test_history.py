@@ -10,10 +10,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.testing.histories import history
 from tta_taskcache.testing import (
     History,
     Invalidation,
@@ -25,17 +25,9 @@ from tta_taskcache.testing import (
     surplus_runs,
 )
 from tta_taskcache.testing.history import HistoryError, Note, unexplained_reads
-from tta_taskcache.testing.history.__main__ import main
 from tta_taskcache.testing.history.records import BUFFERED_READS
 
 DELTA = 0.25
-
-
-def history(*records: Read | Run | Invalidation | Note) -> History:
-    made = History()
-    for record in records:
-        made.add(record)
-    return made
 
 
 def promises(*records: Read | Run | Invalidation) -> list[str]:
@@ -169,7 +161,11 @@ def test_r1_reads_that_no_run_explains() -> None:
 # Against an oracle
 
 MOMENTS = st.integers(0, 20).map(lambda n: n / 4)
+
+
 THINGS = st.sampled_from("ab")
+
+
 VERSIONS = st.integers(0, 5)
 
 
@@ -411,38 +407,3 @@ def record_until_killed(file: Path) -> None:
     while True:
         recorder.add(Run("a", 0, 0, number))
         number += 1
-
-
-class TestCommand:
-    def run(self, *arguments: str | Path) -> tuple[int, str]:
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-        return result.exit_code, result.output
-
-    def test_says_that_all_is_well(self, tmp_path: Path) -> None:
-        files = [tmp_path / "1", tmp_path / "2"]
-        for file, record in zip(files, [Run("a", 0, 1, 1), Read("a", 1, 2, 1)], strict=True):
-            history(record).dump(file)
-        code, output = self.run(*files)
-        assert code == 0
-        assert "1 reads, 0 invalidations (0 not acknowledged), 1 runs (0 more" in output
-        assert output.endswith(": 0 violations\n")
-
-    def test_prints_violations(self, tmp_path: Path) -> None:
-        file = tmp_path / "history"
-        reads = [Read("a", 10 + number, 11 + number, 4) for number in range(30)]
-        history(Invalidation("a", 9, 9.5, 5), *reads).dump(file)
-        code, output = self.run(file)
-        assert code == 1
-        assert output.count("I1: a read of 'a'") == 20
-        assert "… and 10 more" in output
-        assert output.endswith(": 30 violations\n")
-        assert self.run(file, "--staleness", "60")[0] == 0
-
-    def test_refuses_what_is_no_history(self, tmp_path: Path) -> None:
-        file = tmp_path / "history"
-        file.write_text("{}\n")
-        code, output = self.run(file)
-        assert code == 2
-        assert f"{file}:1" in output
-        assert self.run(tmp_path / "absent")[0] == 2
-        assert self.run()[0] == 2

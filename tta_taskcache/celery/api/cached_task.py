@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Celery, Task
@@ -13,7 +14,7 @@ from celery.result import AsyncResult
 from ...core.keys import Keyer
 from ...core.policy import Policy
 from ..calls import context
-from ..calls.call_request import Mode
+from ..calls.call_request import Mode, is_builtin, read_mode
 from ..config.options import read_keyer
 from ..config.runtime import Runtime
 from ..sites.pool import UNSTORED, answer_or_run
@@ -63,6 +64,7 @@ class CachedTask(Task):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _add_django(cls)
         read_keyer(cls, default_ttl=1.0)
         # A __call__ of the user's (Flask's app context, say) runs only when the task does.
         call = cls.__call__
@@ -73,7 +75,8 @@ class CachedTask(Task):
     def on_bound(cls, app: Celery) -> None:
         """Install the cache on the app, with the options as annotations may have changed them."""
         super().on_bound(app)
-        cache_of(app).adopt(cls)
+        if not is_builtin(cls):
+            cache_of(app).adopt(cls)
 
     @classmethod
     def taskcache(cls) -> TaskCache:
@@ -139,10 +142,14 @@ class CachedTask(Task):
             link_error=link_error,
             shadow=shadow,
         )
-        send = super().apply_async
+        send = functools.partial(super().apply_async, args, kwargs)
+        # What can't be a call is Celery's to refuse.
+        if is_builtin(type(self)) or not isinstance(options.get("headers") or {}, Mapping):
+            read_mode(cache or "use")
+            return send(**options)
         return apply_cached(self, args, kwargs, mode=cache, send=send, options=options)
 
-    def push_request(self, *args: Any, **kwargs: Any) -> None:
+    def push_request(self, /, *args: Any, **kwargs: Any) -> None:
         """As Celery's, for direct calls: these see the context in force, as messages would.
 
         It is in the keys of what ``task.cache.call`` and ``task.map`` run (promise K3).
@@ -158,18 +165,30 @@ class CachedTask(Task):
         setattr(self.request, UNSTORED, "adds-to-chord")
         return super().add_to_chord(sig, lazy)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the task. Called directly, it is a plain function call, uncached."""
         return super().__call__(*args, **kwargs)
+
+
+def _add_django(kind: type[CachedTask]) -> None:
+    """Where an app's tasks are Django's, a function's cached task is, too: ``delay_on_commit``."""
+    own = vars(kind)
+    if not own.get("_decorated"):
+        return  # no function's: plain Celery gives a class what it names itself
+    app_class = own["app"].Task
+    module = sys.modules.get("celery.contrib.django.task")
+    django: type[Task] | None = getattr(module, "DjangoTask", None)
+    if django is not None and issubclass(app_class, django) and not issubclass(kind, django):
+        kind.__bases__ = (*kind.__bases__, django)
 
 
 def _pool_site(call: Callable[..., Any]) -> Callable[..., Any]:
     """Put the pool site around a ``__call__``, the user's or Celery's."""
 
     @functools.wraps(call)
-    def site(self: CachedTask, *args: Any, **kwargs: Any) -> Any:
+    def site(self: CachedTask, /, *args: Any, **kwargs: Any) -> Any:
         request = self.request
-        if request.called_directly or request.get(_PASSED):
+        if request.called_directly or request.get(_PASSED) or is_builtin(type(self)):
             return call(self, *args, **kwargs)
         setattr(request, _PASSED, True)
         # Celery's own __call__ would push a second request, and lose the first one's children.

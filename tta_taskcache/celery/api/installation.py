@@ -7,21 +7,34 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
+from celery.canvas import group
+from celery.result import AsyncResult
 
-from ..canvas.group_prefetch import Prepared, prefetch_group
-from ..patches import group_application, task_decorator
+from ...core.events import Event
+from ..canvas.group_prefetch import Prepared, apply_group
+from ..patches import group_application, hidden_settings, revocations, task_decorator
+from ..patches.group_application import ApplyPrepared
 from .task_cache import cache_of
-from .task_definition import check_definition
+from .task_definition import check_definition, is_of_cached_task
 
 
-def _prefetch(
-    app: Celery, prepared: Iterable[Prepared], options: Mapping[str, Any]
-) -> Iterator[Prepared]:
-    return prefetch_group(app, prepared, options, cache_of(app).runtime.observe)
+def _apply_group(
+    app: Celery,
+    signature: group,
+    prepared: Iterable[Prepared],
+    options: Mapping[str, Any],
+    apply: ApplyPrepared,
+) -> Iterator[AsyncResult]:
+    def observe(event: Event) -> None:  # a group without cached calls makes no cache for its app
+        cache_of(app).runtime.observe(event)
+
+    return apply_group(app, signature, prepared, options, apply=apply, observe=observe)
 
 
 @cache
 def install() -> None:
     """Put everything in place that is for all apps; what is for one, its ``TaskCache`` does."""
-    task_decorator.install(check_definition)
-    group_application.install(_prefetch)
+    task_decorator.install(check_definition, is_of_cached_task)
+    group_application.install(_apply_group)
+    revocations.install()
+    hidden_settings.hide_url()

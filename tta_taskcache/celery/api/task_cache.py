@@ -142,7 +142,7 @@ class TaskCache:
         if keyer.policy.warm is not None:
             self._schedule.warm(keyer.task, keyer.policy.warm)
 
-    def context(self, **headers: str | float) -> AbstractContextManager[None]:
+    def context(self, /, **headers: str | float) -> AbstractContextManager[None]:
         """Put context headers in force for the calls made inside, and what they lead to.
 
         Raises:

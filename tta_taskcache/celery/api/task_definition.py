@@ -17,15 +17,19 @@ from ..config.options import PREFIX, attributes, make_keyer
 from .cached_task import CachedTask
 
 
+def is_of_cached_task(app: Celery, options: dict[str, Any]) -> bool:
+    """Whether these options of the decorator make a cached task."""
+    base = options.get("base") or app.task_cls
+    return isinstance(base, type) and issubclass(base, CachedTask)
+
+
 def check_definition(app: Celery, fun: Callable[..., Any], options: dict[str, Any]) -> None:
-    """Check the options of a decorated function, if it becomes a cached task.
+    """Check the options of a decorated function that becomes a cached task.
 
     Raises:
         ConfigurationError: Naming task, option and what is allowed.
     """
-    base = options.get("base")
-    if not (isinstance(base, type) and issubclass(base, CachedTask)):
-        return
+    base = options.get("base") or app.task_cls
     own = {name.removeprefix(PREFIX): options[name] for name in options if name.startswith(PREFIX)}
     name = options.get("name") or app.gen_task_name(fun.__name__, fun.__module__)
     function = partial(fun, None) if options.get("bind") else fun

@@ -168,7 +168,7 @@ class TaskHandle:
             got_args, got_kwargs = call_request.received()
             return self.task(*got_args, **got_kwargs)
 
-        return read_through.read_through(call_request, None, run, None)[1]
+        return read_through.read_through(call_request, None, run, None)
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> None:
         """End the entry of one call, everywhere, now.

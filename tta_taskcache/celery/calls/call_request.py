@@ -119,6 +119,15 @@ class CallRequest:
         return {name: self.context[name] for name in self.policy.vary if name in self.context}
 
 
+def is_builtin(task: type) -> bool:
+    """Whether a task class is of Celery's own or of this library's.
+
+    An app's ``task_cls`` is theirs, too, and what they do isn't to be cached: groups and chords are
+    made, results are cleaned up, entries are invalidated.
+    """
+    return task.__module__.startswith(("celery.", "tta_taskcache."))
+
+
 def is_cached(task: object) -> TypeGuard[CacheableTask]:
     """Whether a task is a ``CachedTask``."""
     return isinstance(getattr(task, "_cache_keyer", None), Keyer)

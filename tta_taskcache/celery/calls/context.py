@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
-from celery import Task
+from celery import Task, uuid
 from celery.app.task import Context
 
 from ..patches.internals import running_task
@@ -36,12 +37,42 @@ class CacheHeader(dict[str, Any]):
     """The value of our header, made in this process for the publish in progress.
 
     A plain dict under that header came with a message (of a retry, for instance) and is old.
-
-    Attributes:
-        status: Where an eager call leaves what it found.
     """
 
+
+@dataclass(slots=True)
+class EagerStatus:
+    """Where an eager call leaves what it found.
+
+    Attributes:
+        task_id: The call's id.
+        status: What it found; None until then.
+    """
+
+    task_id: str
     status: CacheStatus | None = None
+
+
+_eager: ContextVar[EagerStatus | None] = ContextVar("taskcache_eager", default=None)
+
+
+@contextmanager
+def eager_status(options: dict[str, Any]) -> Iterator[EagerStatus]:
+    """Inside, an eager call is made with these options, and says what it found."""
+    task_id = options["task_id"] = options.get("task_id") or uuid()
+    told = EagerStatus(task_id)
+    token = _eager.set(told)
+    try:
+        yield told
+    finally:
+        _eager.reset(token)
+
+
+def record_eager_status(task_id: str, status: CacheStatus) -> None:
+    """Leave what an eager call has found with its caller, who is further up."""
+    told = _eager.get()
+    if told is not None and told.task_id == task_id:
+        told.status = status
 
 
 @contextmanager
@@ -79,17 +110,17 @@ def is_disabled() -> bool:
     return _disabled.get()
 
 
-def cache_header_of(headers: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def cache_header_of(headers: object) -> Mapping[str, Any]:
     """Our header in a task's headers; what isn't ours reads as empty."""
-    cache_header = (headers or {}).get(HEADER)
+    cache_header = headers.get(HEADER) if isinstance(headers, Mapping) else None
     return cache_header if isinstance(cache_header, dict) else {}
 
 
 def of_message(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """The context of a call that arrived with these headers."""
-    own = (
-        {name: headers[name] for name in declared - _RESERVED if name in headers} if headers else {}
-    )
+    if not isinstance(headers, Mapping):
+        return {}  # nothing, or what a caller of ``apply`` put there
+    own = {name: headers[name] for name in declared - _RESERVED if name in headers}
     carried = cache_header_of(headers).get("ctx")
     # The body sees its message's own headers: those count.
     return {**carried, **own} if isinstance(carried, dict) else own
@@ -110,7 +141,8 @@ def conflicts(headers: Mapping[str, Any] | None) -> frozenset[str]:
 def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """The context of a call that is about to be made here with these headers."""
     # Here ``lang`` and the like are the caller's; in a message they are Celery's own.
-    own = {name: value for name, value in (headers or {}).items() if name in declared}
+    given = headers.items() if isinstance(headers, Mapping) else ()
+    own = {name: value for name, value in given if name in declared}
     return {**inherited_context(), **of_message(headers), **own}
 
 

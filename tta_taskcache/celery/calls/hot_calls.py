@@ -27,7 +27,7 @@ WARM_HEADER = "taskcache_warm"
 
 def is_request(headers: Mapping[str, Any] | None, retries: int | None) -> bool:
     """Whether somebody asks for a call with these headers now: it is no retry, and no warming's."""
-    return not retries and WARM_HEADER not in (headers or ())
+    return not retries and not (isinstance(headers, Mapping) and WARM_HEADER in headers)
 
 
 def record_hot_call(call_request: CallRequest, call: Call) -> None:

@@ -1,12 +1,15 @@
 """Reading ahead: the calls of a group are looked up together before each is made (promise R3).
 
 Celery applies a group's signatures one by one. Before it does, what is stored for a batch of them
-is read in one round trip, and each signature takes along what was found.
+is read in one round trip, and each call finds there what was found.
+
+Members that a generator is yet to make are looked up one by one, as they come: Celery applies each
+before it asks for the next but one. Groups that call no cached task are left alone (promise S7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,17 +20,51 @@ from celery.result import AsyncResult
 
 from ...core.events import Fault, Observe
 from ..calls.call_request import AT_ONCE, is_cached
-from ..sites.producer import GROUP_PREFETCH, GroupPrefetch
+from ..patches.internals import is_lazy
+from ..sites.completion import completions_deferred
+from ..sites.producer import GroupPrefetch, group_calls, in_group
 from .signature_calls import SignatureCall, first_calls, look_up_calls, read_call
 
 #: A signature, its result, and the id of its group, as Celery prepares them.
 Prepared = tuple[Signature, AsyncResult, str]
 
 
+def apply_group(
+    app: Celery,
+    signature: Any,
+    prepared: Iterable[Prepared],
+    options: Mapping[str, Any],
+    *,
+    apply: Callable[[Iterable[Prepared]], Iterator[AsyncResult]],
+    observe: Observe,
+) -> Iterator[AsyncResult]:
+    """Apply a group, whose cached calls are looked up first.
+
+    Args:
+        app: The app.
+        signature: The group.
+        prepared: What Celery has prepared of it.
+        options: What it applies each with: ``args``, ``kwargs`` and others.
+        apply: Celery's own way to apply what it has prepared.
+        observe: Told of faults.
+    """
+    is_generated = _is_generated(signature)
+    if not is_generated and not _calls_cached(app, signature):
+        return apply(prepared)
+    if is_generated:
+        return _in_group(apply(_note_results(app, prepared)))
+    return _in_group(apply(prefetch_group(app, prepared, options, observe)))
+
+
+def _in_group(results: Iterator[AsyncResult]) -> Iterator[AsyncResult]:
+    with in_group(), completions_deferred():
+        yield from results
+
+
 def prefetch_group(
     app: Celery, prepared: Iterable[Prepared], options: Mapping[str, Any], observe: Observe
 ) -> Iterator[Prepared]:
-    """Let a group's signatures take along what is stored for them.
+    """Look up what is stored for a group's signatures, a batch at a time.
 
     Args:
         app: The app.
@@ -46,20 +83,57 @@ def prefetch_group(
         yield from batch
 
 
-def _attach_results(app: Celery, batch: Sequence[Prepared], options: Mapping[str, Any]) -> None:
-    steps: list[tuple[Prepared | None, SignatureCall]] = []
-    for each in batch:
+def _note_results(app: Celery, prepared: Iterable[Prepared]) -> Iterator[Prepared]:
+    """Let each call know the result that its group keeps, as it comes: nothing is looked up."""
+    for each in prepared:
         sig, result, _ = each
+        if is_cached(app.tasks.get(sig.task)):
+            group_calls()[result.id] = GroupPrefetch(None, result)
+        yield each
+
+
+def _attach_results(app: Celery, batch: Sequence[Prepared], options: Mapping[str, Any]) -> None:
+    steps: list[tuple[AsyncResult | None, SignatureCall]] = []
+    for sig, result, _ in batch:
         if not is_cached(app.tasks.get(sig.task)):
             # The first step of a workflow finds its answer in L1.
             steps += [(None, step) for step in first_calls(app, sig)]
             continue
-        sig.options[GROUP_PREFETCH] = GroupPrefetch(None, result)
+        group_calls()[result.id] = GroupPrefetch(None, result)
         step = read_call(app, sig, options, claims=True)
         if step is not None:
-            steps.append((each, step))
+            steps.append((result, step))
     lookup = look_up_calls([step for _, step in steps])
-    for (prepared, _), found in zip(steps, lookup, strict=True):
-        if prepared is not None:
-            sig, result, _ = prepared
-            sig.options[GROUP_PREFETCH] = GroupPrefetch(found, result)
+    for (result, _), found in zip(steps, lookup, strict=True):
+        if result is not None:
+            group_calls()[result.id] = GroupPrefetch(found, result)
+
+
+def _members(sig: Any) -> Any:
+    """What a signature consists of; empty for a single task's."""
+    kwargs = sig.get("kwargs") or {}
+    match sig.get("subtask_type"):
+        case "group" | "chain":
+            return kwargs.get("tasks") or ()
+        case "chord":
+            return kwargs.get("header") or ()
+    return ()
+
+
+def _calls_cached(app: Celery, sig: Any) -> bool:
+    """Whether a signature calls a cached task at once."""
+    members = [sig] if isinstance(sig, Mapping) else sig
+    return any(
+        is_cached(app.tasks.get(each.get("task"))) or _calls_cached(app, _members(each))
+        for each in members
+    )
+
+
+def _is_generated(sig: Any) -> bool:
+    """Whether members of a signature are yet to be generated, which is Celery's to do."""
+    members = _members(sig) if isinstance(sig, Mapping) else sig
+    if isinstance(members, Mapping):
+        return _is_generated(members)
+    if not isinstance(members, (list, tuple)) or is_lazy(members):
+        return True
+    return any(_is_generated(each) for each in members)

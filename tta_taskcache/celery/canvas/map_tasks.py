@@ -65,4 +65,4 @@ def _answer_all(mapper: Task, task: CacheableTask, calls: list[tuple[Any, ...]])
 def _answer(call_request: CallRequest, task_id: str) -> Any:
     return read_through.read_through(
         call_request, Site.POOL, lambda: call_request.task(*call_request.args), task_id
-    )[1]
+    )

@@ -16,6 +16,7 @@ from ..calls.call_request import AT_ONCE, CallRequest, is_cached
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import look_up_all
 from ..patches.internals import Chain, merge
+from ..patches.revocations import is_revoked
 from ..sites.producer import claim_reservation, may_answer, read_call_request
 
 
@@ -73,7 +74,7 @@ def read_call(
     if not is_cached(task):
         return None
     args, kwargs, options = merge(sig, given)
-    if not may_answer(options, app):
+    if not may_answer(options, app) or is_revoked(options):
         return None
     call_request = read_call_request(task, args, kwargs, options.get("cache"), options)
     if call_request.mode not in ("use", "only"):

@@ -1,17 +1,21 @@
 """``celery -A proj cache …``: see and operate the cache from a terminal.
 
-Celery loads this module whenever any ``celery`` command starts, a worker's too, so that the
-commands themselves, and what they draw tables with, are only imported when they are used.
+Celery loads this module whenever any ``celery`` command starts, in every project of the
+environment. So nothing else of the library comes with it: the commands themselves are imported when
+they are used, and what workers obey when somebody is about to tell them something (promise S7).
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 import click
 from celery.bin.base import handle_preload_options
 
-from ..worker import control  # noqa: F401 - the commands of `celery inspect` and `celery control`
+if {"inspect", "control"} & set(sys.argv[1:]):
+    # Their commands: the project's modules may not be imported by these two.
+    from ..worker import control  # noqa: F401
 
 #: Each is a command of this name in a module of this name, in the order of the help.
 COMMANDS = ("stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor")

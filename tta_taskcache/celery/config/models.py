@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from ...core.canonical import canonical
-from ..patches.pydantic_tasks import validated_body
+from ..patches.internals import validated_body
 
 
 def models_of(run: Callable[..., Any]) -> Mapping[str, Callable[[Any], Any]]:

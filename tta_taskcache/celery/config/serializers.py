@@ -10,7 +10,7 @@ from kombu.utils import json as kombu_json
 
 from ...core.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
 from ...core.decompression import BOUNDED
-from ..patches.codec_registries import compressor_names, serializer_encoding, serializer_names
+from ..patches.internals import compressor_names, serializer_encoding, serializer_names
 
 _encoder = kombu_json.JSONEncoder()
 

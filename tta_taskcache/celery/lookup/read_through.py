@@ -29,8 +29,12 @@ _leading: ContextVar[frozenset[str]] = ContextVar("taskcache_leading", default=f
 
 
 def read_through(
-    call_request: CallRequest, site: Site | None, run: Callable[[], Any], task_id: str | None
-) -> tuple[LookupResult, Any]:
+    call_request: CallRequest,
+    site: Site | None,
+    run: Callable[[], Any],
+    task_id: str | None,
+    record: Callable[[LookupResult], None] | None = None,
+) -> Any:
     """Return the stored result of a call, or run it here and store what it returns.
 
     Args:
@@ -38,6 +42,7 @@ def read_through(
         site: Where; None for ``task.cache``.
         run: Its body.
         task_id: Id of the task that runs, if one does.
+        record: Is told what was found, before a remembered failure is raised or the body runs.
     """
     runtime = call_request.runtime
     claim = Claim(
@@ -58,13 +63,15 @@ def read_through(
         # A time limit struck: whether the lease was given isn't known.
         runtime.leases.end(key, claim.owner)
         raise
+    if record is not None:
+        record(lookup)
     if lookup.hit is not None:
-        return lookup, value_of(call_request.policy, lookup.hit)
+        return value_of(call_request.policy, lookup.hit)
 
     def run_here() -> Any:
         return run_and_store(call_request, lookup, run, task_id, site=site)
 
-    return lookup, _lead(call_request, lookup, run_here) if lookup.owner else run_here()
+    return _lead(call_request, lookup, run_here) if lookup.owner else run_here()
 
 
 def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[], Any]) -> Any:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from celery import Celery
 from celery.canvas import group
+from celery.result import AsyncResult
 
-#: Is given an app, what Celery has prepared and the options it applies each with; yields as much.
-Prefetch = Callable[[Celery, Iterable[Any], Mapping[str, Any]], Iterable[Any]]
+#: Celery's own way to apply what it has prepared.
+ApplyPrepared = Callable[[Iterable[Any]], Iterator[AsyncResult]]
+
+#: Is given an app, a group, what Celery has prepared of it, the options it applies each with, and
+#: Celery's own way to do so. A generator, as Celery's own is.
+Apply = Callable[
+    [Celery, group, Iterable[Any], Mapping[str, Any], ApplyPrepared], Iterator[AsyncResult]
+]
 
 _apply_tasks = group._apply_tasks
 
 
-def install(prefetch: Prefetch) -> None:
-    """Let prepared signatures pass through ``prefetch`` before Celery applies them."""
+def install(apply: Apply) -> None:
+    """Let groups be applied like this."""
 
-    def apply_prefetched(
+    def applied(
         self: group, tasks: Any, producer: Any = None, app: Any = None, *args: Any, **options: Any
-    ) -> Any:
+    ) -> Iterator[AsyncResult]:
         app = app or self.app
-        return _apply_tasks(self, prefetch(app, tasks, options), producer, app, *args, **options)
 
-    group._apply_tasks = apply_prefetched
+        def as_ever(prepared: Iterable[Any]) -> Iterator[AsyncResult]:
+            results: Iterator[AsyncResult] = _apply_tasks(
+                self, prepared, producer, app, *args, **options
+            )
+            return results
+
+        return apply(app, self, tasks, options, as_ever)
+
+    group._apply_tasks = applied

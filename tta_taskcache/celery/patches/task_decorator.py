@@ -11,14 +11,19 @@ from celery import Celery
 #: Is given an app, a function and the decorator's options; raises what is wrong with them.
 Check = Callable[[Celery, Callable[..., Any], dict[str, Any]], None]
 
+#: Says whether the decorator's options make a cached task.
+Concerns = Callable[[Celery, dict[str, Any]], bool]
+
 _celery_task = Celery.task
 
 
-def install(check: Check) -> None:
-    """Let the options of a decorated function pass a check first."""
+def install(check: Check, concerns: Concerns) -> None:
+    """Let the options of a decorated function pass a check first, if they concern us."""
 
     @functools.wraps(_celery_task)
     def task(app: Celery, *args: Any, **options: Any) -> Any:
+        if not concerns(app, options):
+            return _celery_task(app, *args, **options)
         if args:
             check(app, args[0], options)
             return _celery_task(app, *args, **options)

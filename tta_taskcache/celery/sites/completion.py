@@ -10,17 +10,20 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from copy import deepcopy
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from celery import Task
+from celery import Celery, Task
 from celery.app import trace
 from celery.utils.functional import maybe_list
+from celery.utils.saferepr import saferepr
 from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
+from ..patches.internals import execution_options
 
 Request = dict[str, Any]
 
@@ -63,7 +66,36 @@ def in_a_loop(step: Callable[[], None]) -> bool:
     if waiting is not None:
         waiting.append(step)
         return False
-    waiting = _running.waiting = deque([step])
+    _running.waiting = deque([step])
+    _run_waiting()
+    return True
+
+
+@contextmanager
+def completions_deferred() -> Iterator[None]:
+    """Inside, completions wait in the queue; they run at the end, whatever ends the block.
+
+    Members of a chord mustn't end before Celery has noted the chord's size: it tells the runs of a
+    frozen chord apart by that, and drops what comes before.
+
+    Raises:
+        Exception: The first error of any completion, unless the block has raised one.
+    """
+    if getattr(_running, "waiting", None) is not None:
+        yield  # those that run this block are followed by what it leads to
+        return
+    _running.waiting = deque()
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            _run_waiting()
+        raise
+    _run_waiting()
+
+
+def _run_waiting() -> None:
+    waiting: deque[Callable[[], None]] = _running.waiting
     first_error: Exception | None = None
     try:
         while waiting:
@@ -75,7 +107,6 @@ def in_a_loop(step: Callable[[], None]) -> bool:
         _running.waiting = None
     if first_error is not None:
         raise first_error
-    return True
 
 
 def complete_here(task: Task, request: Request, hit: Hit) -> bool:
@@ -116,6 +147,8 @@ def request_for(
 ) -> Request:
     """The request that a worker would have made of the message of this call.
 
+    What Celery may change of it is a copy: callers may apply the same signature again.
+
     Args:
         task: The task.
         task_id: The call's id.
@@ -124,8 +157,10 @@ def request_for(
         options: What ``apply_async`` was given, as in ``Celery.send_task``.
     """
     app = task.app
+    options = _with_defaults(task, args, kwargs, options)
     root_id, parent_id, priority = _lineage(task, options)
     stamped = options.get("stamped_headers") or []
+    chain = options.get("chain")
     message = app.amqp.as_task_v2(
         task_id,
         task.name,
@@ -133,19 +168,21 @@ def request_for(
         dict(kwargs),
         group_id=options.get("group_id"),
         group_index=options.get("group_index"),
-        chord=options.get("chord"),
-        callbacks=maybe_list(options.get("link")),
-        errbacks=maybe_list(options.get("link_error")),
+        chord=deepcopy(options.get("chord")),
+        callbacks=deepcopy(maybe_list(options.get("link"))),
+        errbacks=deepcopy(maybe_list(options.get("link_error"))),
         reply_to=options.get("reply_to") or app.thread_oid,
+        expires=options.get("expires"),
         time_limit=options.get("time_limit"),
         soft_time_limit=options.get("soft_time_limit"),
         root_id=root_id,
         parent_id=parent_id,
         shadow=options.get("shadow"),
-        chain=options.get("chain"),
+        # The steps are copied when they are applied. Up to 5.5, the tracer pops them off the list.
+        chain=chain and list(chain),
         ignore_result=options.get("ignore_result"),
-        argsrepr="",
-        kwargsrepr="",
+        argsrepr=options.get("argsrepr") or _repr(app, args),  # of what was given: maybe a tuple
+        kwargsrepr=options.get("kwargsrepr"),
         stamped_headers=stamped,
         replaced_task_nesting=options.get("replaced_task_nesting", 0),
         **{name: options[name] for name in stamped},
@@ -170,6 +207,20 @@ def request_for(
         },
         "_children": [],
     }
+
+
+def _with_defaults(
+    task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options of a call with those of its task, as ``Task.apply_async`` merges them."""
+    merged = {**execution_options(task), **options}
+    merged["shadow"] = options.get("shadow") or task.shadow_name(args, kwargs, merged)
+    return merged
+
+
+def _repr(app: Celery, args: Sequence[Any]) -> str:
+    width, levels = app.amqp.argsrepr_maxsize, app.conf.task_repr_maxlevels
+    return saferepr(args, width, maxlevels=levels)  # type: ignore[no-any-return]
 
 
 def _lineage(task: Task, options: Mapping[str, Any]) -> tuple[str | None, str | None, Any]:

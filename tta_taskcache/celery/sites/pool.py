@@ -11,6 +11,7 @@ from ..calls.cacheable_task import CacheableTask
 from ..calls.cached_errors import value_of
 from ..calls.call_request import Mode, request_of_message
 from ..calls.lookup_handoff import read_handoff
+from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
 from ..lookup.lookup import LookupHints, look_up
 from ..lookup.run_and_store import run_and_store
@@ -56,12 +57,13 @@ def answer_or_run(
         context=in_force,
     )
     if request.is_eager:
-        lookup, value = read_through.read_through(
-            call_request, Site.POOL, lambda: run(*args, **kwargs), request.id
+
+        def record(lookup: LookupResult) -> None:
+            context.record_eager_status(request.id, lookup.status(Site.POOL))
+
+        return read_through.read_through(
+            call_request, Site.POOL, lambda: run(*args, **kwargs), request.id, record
         )
-        if isinstance(cache_header, context.CacheHeader):
-            cache_header.status = lookup.status(Site.POOL)
-        return value
     lookup = look_up(call_request, Site.POOL, LookupHints(handoff=read_handoff(cache_header)))
     if lookup.hit is not None:
         if cache_header.get(task_events.WANTED):

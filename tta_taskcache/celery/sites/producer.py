@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,15 +26,13 @@ from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
 from ..calls.lookup_handoff import RESERVED_FOR, to_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import LookupHints, look_up
+from ..patches import revocations
 from ..patches.internals import remember
 from .completion import Request, complete_here, in_a_loop, request_for
 from .task_events import send_producer_event
 
 Send = Callable[..., AsyncResult]
 Options = dict[str, Any]
-
-#: The option that carries an ``GroupPrefetch``.
-GROUP_PREFETCH = "taskcache_ahead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,26 @@ class GroupPrefetch:
 
     lookup: LookupResult | None
     result: AsyncResult
+
+
+#: The calls that a group is about to make, by id. Not in the options of its signatures: those are
+#: the user's, and go into messages.
+_group_calls: ContextVar[dict[str, GroupPrefetch]] = ContextVar("taskcache_group_calls")
+
+
+def group_calls() -> dict[str, GroupPrefetch]:
+    """What is known of the calls of the group that is being applied here, by their ids."""
+    return _group_calls.get({})
+
+
+@contextmanager
+def in_group() -> Iterator[None]:
+    """Inside, the calls of a group are made."""
+    token = _group_calls.set({})
+    try:
+        yield
+    finally:
+        _group_calls.reset(token)
 
 
 def apply_cached(
@@ -64,20 +84,22 @@ def apply_cached(
         args: Positional arguments, as they were given.
         kwargs: Keyword arguments, likewise.
         mode: What the call asks of the cache.
-        send: Celery's own ``apply_async``.
+        send: Celery's own ``apply_async``, with the arguments as they were given.
         options: All other options it was made with.
 
     Raises:
         CacheMiss: The mode is ``"only"``, and there is no entry.
         ValueError: An unknown mode.
     """
-    group_prefetch: GroupPrefetch | None = options.pop(GROUP_PREFETCH, None)
+    group_prefetch = group_calls().pop(options.get("task_id") or "", None)
     # An eager call gets its answer at the pool site, in this process.
     eager = task.app.conf.task_always_eager and mode != "only"
-    answerable = not eager and may_answer(options, task.app)
+    revoked = not eager and revocations.is_revoked(options)
+    answerable = not eager and not revoked and may_answer(options, task.app)
     call_request = read_call_request(task, args, kwargs, mode, options, is_answerable=answerable)
     cache_header = _cache_header(call_request)
-    lookup = LookupResult(None, reason="later")
+    # What is revoked is for the worker to refuse.
+    lookup = LookupResult(None, reason="revoked" if revoked else "later")
     if answerable:
         known = group_prefetch.lookup if group_prefetch is not None else None
         hints = LookupHints(known=known, claim=claim_reservation(call_request, options))
@@ -98,9 +120,16 @@ def apply_cached(
             cache_header["seen"] = noted
     if call_request.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({lookup.reason})")
-    options["headers"] = _headers(call_request, options, cache_header)
-    result = send(args, kwargs, **options)
-    result.cache_status = cache_header.status or lookup.status(Site.PRODUCER)
+    # Without anything to tell, the message is as plain Celery's.
+    if headers := _headers(call_request, options, cache_header):
+        options["headers"] = headers
+    if eager:
+        with context.eager_status(options) as recorded:
+            result = send(**options)
+        status = recorded.status
+    else:
+        result, status = send(**options), None
+    result.cache_status = status or lookup.status(Site.PRODUCER)
     if group_prefetch is not None:
         group_prefetch.result.cache_status = result.cache_status
     return result
@@ -170,7 +199,8 @@ def _headers(
     call_request: CallRequest, options: Options, cache_header: Mapping[str, Any]
 ) -> dict[str, Any]:
     own = options.get("headers") or {}
-    return {**context.visible_headers(call_request.context), **own, context.HEADER: cache_header}
+    ours = {context.HEADER: cache_header} if cache_header or context.HEADER in own else {}
+    return {**context.visible_headers(call_request.context), **own, **ours}
 
 
 def may_answer(options: Mapping[str, Any], app: Celery) -> bool:

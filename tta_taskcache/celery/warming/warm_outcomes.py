@@ -44,7 +44,8 @@ def header(run: str, key: str) -> dict[str, dict[str, str]]:
 
 
 def _on_postrun(task: Any = None, task_id: str = "", state: str | None = None, **_: Any) -> None:
-    warming = (task.request.headers or {}).get(WARM_HEADER)
+    headers = task.request.headers
+    warming = headers.get(WARM_HEADER) if isinstance(headers, dict) else None
     if not warming or not is_cached(task):
         return
     outcome = {states.RETRY: RETRIED, states.SUCCESS: STORED}.get(state or "", FAILED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -59,7 +58,9 @@ def doctor(context: Any, timeout: float, as_json: bool) -> None:
     count = {level: sum(each.level is level for each in findings) for level in Level}
     if as_json:
         for finding in findings:
-            click.echo(formatting.machine(asdict(finding) | {"level": finding.level.value}))
+            about, told = finding.about, finding.message
+            line = {"about": about, "level": finding.level.value, "told": told}
+            click.echo(formatting.machine(line | {"remedy": finding.remedy}))
     else:
         screen = screen_of_stdout(no_color=context.no_color)
         for finding in findings:

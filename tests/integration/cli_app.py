@@ -11,7 +11,7 @@ from celery import Celery
 
 from tta_taskcache import CachedTask
 
-app = Celery("tests.integration.operating.cli_app", set_as_current=False)
+app = Celery("tests.integration.cli_app", set_as_current=False)
 app.conf.update(
     taskcache_url=os.environ.get("TASKCACHE_URL") or None,
     taskcache_enabled="TASKCACHE_DISABLED" not in os.environ,
