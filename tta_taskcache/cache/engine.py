@@ -25,6 +25,7 @@ from ..stores.protocol import (
     SetMarks,
     StoreReply,
 )
+from .lookup_record import record_lookup
 from .outcome import Call, Hit, Miss
 from .parts import Parts
 from .plan import Plan
@@ -59,7 +60,8 @@ class Engine:
         """
         started = self.parts.clock()
         found = yield from self.refresher.find_or_refresh(call, claim)
-        self.reader.record_lookup(call, site, found, seconds=self.parts.clock() - started)
+        seconds = self.parts.clock() - started
+        record_lookup(self.parts.observe, call, site, found, seconds=seconds)
         return found
 
     def peek(self, key: str) -> Plan[tuple[Entry, float] | None]:

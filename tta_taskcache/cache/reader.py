@@ -14,7 +14,7 @@ from typing import Any
 from ..core.codec import UNBOUNDED
 from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
-from ..core.events import Coalesced, InvalidationsRead, Lookup
+from ..core.events import InvalidationsRead
 from ..core.lease import Claim
 from ..core.marks import Ban
 from ..core.remembered_errors import decode_error
@@ -24,9 +24,6 @@ from ..stores.protocol import Bans, Look, Poll, ReadBans, Release, StoreReply
 from .outcome import Call, Hit, Miss
 from .parts import Parts
 from .plan import Plan, execute_looks
-
-#: The reason of a miss that would have been a hit, and runs to be compared with it.
-VERIFY = "verify"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,54 +263,6 @@ class Reader:
     def copy_of(self, hit: Hit) -> Hit:
         """The same hit for another caller, with a value of its own (promise R2)."""
         return replace(hit, value=self._value(hit.entry, UNBOUNDED))  # which was bounded before
-
-    def record_lookup(
-        self,
-        call: Call,
-        site: str,
-        found: Hit | Miss,
-        *,
-        seconds: float | None = None,
-        waited: float | None = None,
-        saved: bool = True,
-    ) -> None:
-        """Tell the observers what a look has found.
-
-        Args:
-            call: The call.
-            site: Where it was looked for.
-            found: What was found.
-            seconds: How long the look took; of a look for several calls, this one's share.
-            waited: For how long the call waited for an equal one in flight, if it did.
-            saved: Whether a hit means that there was no run.
-        """
-        if isinstance(found, Miss):
-            self.parts.observe(
-                Lookup(call.task, call.key, site, None, found.reason, seconds=seconds)
-            )
-            return
-        if call.verify and found.can_be_verified:
-            self.parts.observe(Lookup(call.task, call.key, site, None, VERIFY, seconds=seconds))
-            return
-        entry = found.entry
-        if waited is not None:
-            self.parts.observe(Coalesced(call.task, call.key, site, waited))
-        self.parts.observe(
-            Lookup(
-                call.task,
-                call.key,
-                site,
-                found.layer,
-                "",
-                saved_seconds=max(0.0, entry.run_seconds - (seconds or 0.0)) if saved else 0.0,
-                age=found.age,
-                computed_by=entry.task_id,
-                freshness=found.verdict.value,
-                saved_cost=entry.cost if saved else 0.0,
-                seconds=seconds,
-                coalesced=waited is not None,
-            )
-        )
 
     def _poll(self, now: float) -> Plan[None]:
         position = self.parts.l1.position

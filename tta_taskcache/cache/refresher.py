@@ -10,6 +10,7 @@ from ..core.lease import Claim
 from ..errors import StoreUnavailable
 from ..stores.bounded_map import RecentKeys
 from ..stores.protocol import BeginRefresh, Fill, Look, StoreReply
+from .lookup_record import record_lookup
 from .outcome import Call, Hit, Miss
 from .parts import Parts
 from .plan import Plan
@@ -104,5 +105,5 @@ class Refresher:
         except StoreUnavailable:
             return None
         # The run was made, and has failed: nothing was saved.
-        self.reader.record_lookup(call, site, found, saved=False)
+        record_lookup(self.parts.observe, call, site, found, saved=False)
         return found

@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 from ..core.lease import Claim, Stage
 from .engine import Engine
+from .lookup_record import record_lookup
 from .outcome import Call, Hit, Miss
 from .plan import Pause, Plan
 
@@ -91,9 +92,9 @@ class SingleFlight:
             waited = True
         took = engine.parts.clock() - asked_at
         if waited and isinstance(found, Hit):
-            engine.reader.record_lookup(call, site, found, waited=took)
+            record_lookup(engine.parts.observe, call, site, found, waited=took)
         else:
-            engine.reader.record_lookup(call, site, found, seconds=took)
+            record_lookup(engine.parts.observe, call, site, found, seconds=took)
         return found
 
 

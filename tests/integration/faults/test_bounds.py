@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -13,8 +12,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from tests.integration.operating.command_line import run_celery
 from tests.support.servers import Server
-from tests.support.workers import ROOT, clean_environment
 from tta_taskcache import CachedTask, TaskCache
 from tta_taskcache.cache import sweeping
 from tta_taskcache.core.entry import Entry, Position, pack
@@ -212,19 +211,6 @@ def test_x2_keys_of_a_signed_cache_cannot_be_guessed() -> None:
     assert len(set(keys)) == 3
 
 
-def command(env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "celery", "-A", CLI_APP, *args],
-        env=clean_environment(os.environ) | env,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_x1_no_password_or_secret_is_shown(redis_server: Server) -> None:
     client: Any = redis_server.client()
     client.execute_command("ACL", "SETUSER", "cache", "on", f">{PASSWORD}", "~*", "+@all")
@@ -233,7 +219,7 @@ def test_x1_no_password_or_secret_is_shown(redis_server: Server) -> None:
     cache = TaskCache(app, url=url, secret=SECRET)
     shown = [repr(each) for each in (cache, cache.settings, cache.runtime, cache.runtime.engine)]
     for args in (("report",), ("cache", "doctor", "--json"), ("cache", "stats")):
-        done = command(redis_server.environment | {"TASKCACHE_URL": url}, *args)
+        done = run_celery(CLI_APP, redis_server.environment | {"TASKCACHE_URL": url}, *args)
         shown += [done.stdout, done.stderr]
     assert not re.search(f"{PASSWORD}|{SECRET}", "\n".join(shown))
     assert "taskcache_url: '********'" in shown[4]
@@ -248,7 +234,7 @@ def test_x1_what_others_wrote_commands_no_terminal(redis_server: Server) -> None
     forged(cache, client, evil, {"task": "t\x1b[2J\nt.g  9,999"})
     client.hset("taskcache:{log}:counts", "hit|pool|l1|\x1b]52;c;cm0=\x07evil", 5)
     for args in (("ls",), ("stats",), ("show", evil), ("doctor",)):
-        done = command(redis_server.environment, "cache", *args)
+        done = run_celery(CLI_APP, redis_server.environment, "cache", *args)
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.stdout + done.stderr), args
 
 
@@ -256,7 +242,7 @@ def test_explain_on_a_dead_redis_exits_3(server_factory: Callable[..., Server]) 
     server = server_factory()
     env = server.environment
     server.kill()
-    done = command(env, "cache", "explain", f"{CLI_APP}.total", "[1]")
+    done = run_celery(CLI_APP, env, "cache", "explain", f"{CLI_APP}.total", "[1]")
     assert done.returncode == 3, done.stdout + done.stderr
 
 
@@ -267,7 +253,9 @@ def test_the_doctor_names_tasks_that_are_no_values(made: Made, redis_server: Ser
         write.cache.call([i])
     cache.hand_over_counts()
     env = redis_server.environment | {"TASKCACHE_URL": redis_server.url()}
-    lines = command(env, "cache", "doctor", "--json", "--timeout=0.1").stdout.splitlines()
+    lines = run_celery(
+        CLI_APP, env, "cache", "doctor", "--json", "--timeout=0.1"
+    ).stdout.splitlines()
     told = {line["about"]: line["told"] for line in map(json.loads, lines)}
     assert "returned None" in told[f"Task {CLI_APP}.total"]
 
@@ -277,7 +265,9 @@ def test_the_doctor_says_when_another_app_is_there(made: Made, redis_server: Ser
     task(name="bank.balance")(same).cache.call(1)
     cache.hand_over_counts()
     env = redis_server.environment | {"TASKCACHE_URL": redis_server.url()}
-    lines = command(env, "cache", "doctor", "--json", "--timeout=0.1").stdout.splitlines()
+    lines = run_celery(
+        CLI_APP, env, "cache", "doctor", "--json", "--timeout=0.1"
+    ).stdout.splitlines()
     told = {line["about"]: line["told"] for line in map(json.loads, lines)}
     assert "bank.balance" in told["Namespace"]
 

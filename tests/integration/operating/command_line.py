@@ -23,6 +23,20 @@ FORECAST, TOTAL = f"{MODULE}.forecast", f"{MODULE}.total"
 Done = subprocess.CompletedProcess[str]
 
 
+def run_celery(app: str, env: dict[str, str], *args: str, stdin: Any = subprocess.DEVNULL) -> Done:
+    """`celery -A APP …`, with these variables."""
+    return subprocess.run(
+        [sys.executable, "-m", "celery", "-A", app, *args],
+        env=clean_environment(os.environ) | env,
+        cwd=ROOT,
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @dataclass
 class Cli:
     """Runs the command, on an app whose cache `cache` sees as another process does."""
@@ -31,16 +45,7 @@ class Cli:
     cache: TaskCache
 
     def __call__(self, *args: str, stdin: Any = subprocess.DEVNULL, **env: str) -> Done:
-        return subprocess.run(
-            [sys.executable, "-m", "celery", "-A", MODULE, "cache", *args],
-            env=clean_environment(os.environ) | self.env | env,
-            cwd=ROOT,
-            stdin=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_celery(MODULE, self.env | env, "cache", *args, stdin=stdin)
 
     def json(self, *args: str, **env: str) -> Any:
         done = self(*args, "--json", **env)

@@ -1,10 +1,8 @@
 """Why a call missed: `explain` names in what it differs from the nearest that is stored."""
 
 import json
-import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +12,9 @@ from celery import Celery
 
 from tests.integration import cli_app
 from tests.integration.harness import Harness
+from tests.integration.operating.command_line import run_celery
 from tests.support.servers import Server
-from tests.support.workers import ROOT, Worker, clean_environment
+from tests.support.workers import Worker
 from tta_taskcache import CachedTask, TaskCache
 from tta_taskcache.celery.lookup import nearest_entry
 from tta_taskcache.core import traits
@@ -196,16 +195,7 @@ def explain(redis_server: Server) -> Explain:
     cli_app.app.tasks[FORECAST].cache.call("u42", "Berlin")
 
     def run(*args: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "celery", "-A", CLI_APP, "cache", "explain", *args],
-            env=clean_environment(os.environ) | env,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_celery(CLI_APP, env, "cache", "explain", *args)
 
     return run
 

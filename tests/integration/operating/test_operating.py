@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from tests.integration import cli_app
 from tests.integration.harness import MODULE, Harness
+from tests.integration.operating.command_line import Done, run_celery
 from tests.support.servers import Server
 from tests.support.terminal import Terminal
 from tests.support.waiting import wait_until
@@ -22,25 +22,11 @@ pytestmark = pytest.mark.one_server_kind
 
 CLI_APP = "tests.integration.cli_app"
 FORECAST = f"{CLI_APP}.forecast"
-Done = subprocess.CompletedProcess[str]
-
-
-def celery(app: str, env: dict[str, str], *args: str) -> Done:
-    return subprocess.run(
-        [sys.executable, "-m", "celery", "-A", app, *args],
-        env=clean_environment(os.environ) | env,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.fixture
 def ask(redis_server: Server) -> Callable[..., Done]:
-    return lambda *args: celery(MODULE, redis_server.environment, *args)
+    return lambda *args: run_celery(MODULE, redis_server.environment, *args)
 
 
 # Remote control
@@ -155,7 +141,7 @@ def test_what_is_wrong_makes_the_exit_code(
     client.hset("taskcache:{log}:control", mapping={"incarnation": "i", "sequence": 5})
     client.expire("taskcache:{log}:control", 1000)
     env = redis_server.environment | {"TASKCACHE_URL": cache.url(2)}
-    done = celery(CLI_APP, env, "cache", "doctor", "--timeout=0.5")
+    done = run_celery(CLI_APP, env, "cache", "doctor", "--timeout=0.5")
     assert done.returncode == 1, done.stderr
     assert "wrong   Eviction: noeviction" in done.stdout
     assert "        Remedy: set maxmemory-policy volatile-lru\n" in done.stdout
@@ -170,7 +156,7 @@ def test_a_user_who_may_not_ask_gets_advice(server_factory: Callable[..., Server
     rules = ["~*", "&*", "+@all", "-@dangerous", "-@admin"]
     server.client().execute_command("ACL", "SETUSER", "cache", "on", ">pw", *rules)
     url = server.url(2).replace("redis://", "redis://cache:pw@")
-    done = celery(
+    done = run_celery(
         CLI_APP,
         server.environment | {"TASKCACHE_URL": url},
         *("cache", "doctor", "--json", "--timeout=0.5"),
@@ -183,7 +169,7 @@ def test_a_user_who_may_not_ask_gets_advice(server_factory: Callable[..., Server
 
 def test_a_broker_that_is_down_is_a_finding(redis_server: Server, free_port: int) -> None:
     env = redis_server.environment | {"CELERY_BROKER_URL": f"redis://127.0.0.1:{free_port}/0"}
-    done = celery(CLI_APP, env, "cache", "doctor", "--json")
+    done = run_celery(CLI_APP, env, "cache", "doctor", "--json")
     assert done.returncode == 1, done.stderr
     assert findings(done)["Broker"]["level"] == "wrong"
 
@@ -241,6 +227,6 @@ def test_top_is_live_and_survives_resizing(
 
 
 def test_top_wants_a_terminal(redis_server: Server) -> None:
-    done = celery(CLI_APP, redis_server.environment, "cache", "top")
+    done = run_celery(CLI_APP, redis_server.environment, "cache", "top")
     assert (done.returncode, done.stdout) == (2, "")
     assert "cache stats" in done.stderr

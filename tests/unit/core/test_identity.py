@@ -15,13 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
 
+from tests.unit.core.keyers import keyer
 from tta_taskcache.celery.calls import message_form
 from tta_taskcache.celery.config.serializers import reduce
-from tta_taskcache.core.binding import Binder
 from tta_taskcache.core.canonical import EXACT, Form, canonical
-from tta_taskcache.core.keys import Keyer
-from tta_taskcache.core.option_values import Choices
-from tta_taskcache.core.policy import read_policy
 from tta_taskcache.errors import UnkeyableArgument
 
 EXAMPLES = int(os.environ.get("IDENTITY_EXAMPLES", "400"))
@@ -125,12 +122,6 @@ class Money(float):
 def test_k5_what_may_say_more_than_it_shows_has_no_key(value: Any) -> None:
     with pytest.raises(UnkeyableArgument):
         canonical(value)
-
-
-def keyer(function: Any, **options: Any) -> Keyer:
-    binder = Binder(function)
-    policy = read_policy("t", options, Choices(binder.names), default_ttl=60)
-    return Keyer("t", binder, policy, reduce, source=function)
 
 
 def test_k5_a_default_that_the_body_changes_stays_the_default() -> None:

@@ -9,16 +9,17 @@ from ...cache.outcome import Call, Hit, Miss
 from ...core.decide import Verdict
 from ...errors import StoreUnavailable, UncacheableCall
 from ..calls import context
+from ..calls.cacheable_task import CacheableTask
 from ..calls.cached_errors import value_of
 from ..calls.call_request import CallRequest, is_enabled, request_of_caller
 from ..lookup import read_through
 from ..lookup.lookup import look_up
 from ..lookup.nearest_entry import NearestSearch, find_nearest
+from .task_cache import cache_of
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime
     from ..warming.warm_progress import WarmReport
-    from .cached_task import CachedTask
 
 
 @final
@@ -104,7 +105,7 @@ class TaskHandle:
     The context is that of the calling code: ``cache.context(…)``, or the running task's.
     """
 
-    task: CachedTask
+    task: CacheableTask
 
     @property
     def _runtime(self) -> Runtime:
@@ -177,7 +178,7 @@ class TaskHandle:
             UncacheableCall: The call can't have a key.
             StoreUnavailable: It was not acknowledged.
         """
-        self.task.taskcache().invalidate(key=self.key(*args, **kwargs))
+        cache_of(self.task.app).invalidate(key=self.key(*args, **kwargs))
 
     def clear(self) -> None:
         """End all entries of this task, everywhere, now.
@@ -185,7 +186,7 @@ class TaskHandle:
         Raises:
             StoreUnavailable: It was not acknowledged.
         """
-        self.task.taskcache().invalidate(task=self.task)
+        cache_of(self.task.app).invalidate(task=self.task)
 
     def warm(self, calls: Any = None, **options: Any) -> WarmReport:
         """Make calls of this task before anybody asks for them (see ``TaskCache.warm``).
@@ -195,7 +196,7 @@ class TaskHandle:
             **options: As of ``TaskCache.warm``: ``hot``, ``rate``, ``in_flight``, ``queue`` and
                 ``priority``.
         """
-        return self.task.taskcache().warm(self.task, calls, **options)
+        return cache_of(self.task.app).warm(self.task, calls, **options)
 
     def explain(self, /, *args: Any, **kwargs: Any) -> Explanation:
         """Say whether the cache would answer a call, and why. Changes and runs nothing.

@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
+from ...cache.lookup_record import VERIFY
 from ...cache.outcome import Call
-from ...cache.reader import VERIFY
 from ...core.canonical import EXACT, Form
 from ...core.events import Fault
 from ...core.keys import Keyer
@@ -63,6 +63,7 @@ class CallRequest:
         context: The context headers in force for it.
         mode: What it asks of the cache.
         is_request: Whether somebody asks for it now: it is no retry, and no warming's.
+        serializer: Name of its message's serializer, if that isn't the task's and is known.
         call: What identifies it; None when the cache has nothing to do with it.
         refusal: Why it has no key, if so.
         bypass: The reason why the cache has nothing to do with it, if so.
@@ -79,6 +80,7 @@ class CallRequest:
     context: Mapping[str, Any]
     mode: Mode
     is_request: bool
+    serializer: str | None = None
     call: Call | None = None
     refusal: UncacheableCall | None = None
     bypass: str = ""
@@ -110,7 +112,7 @@ class CallRequest:
         """The arguments as the body gets them from a message that identifies it like this."""
         if self.form.exact:
             return self.args, self.kwargs
-        name = message_form.serializer_of(self.task, None)
+        name = message_form.serializer_of(self.task, self.serializer)
         return message_form.received(self.args, self.kwargs, name)
 
     @property
@@ -167,6 +169,7 @@ def request_of_sender(
         is_identified = not request.bypass
     if not is_identified:
         return request
+    request = replace(request, serializer=serializer)
     try:
         name = message_form.serializer_of(task, serializer)
         dumped = message_form.dumped(task, request.args, request.kwargs, name)
@@ -283,5 +286,5 @@ def _identify(request: CallRequest) -> CallRequest:
 
 
 def _faulty(request: CallRequest, error: Exception) -> CallRequest:
-    request.runtime.observe(Fault(request.task.name, "identify", error))
+    request.runtime.observe(Fault(request.task.name, "look", error))
     return replace(request, bypass="fault")

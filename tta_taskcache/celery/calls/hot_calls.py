@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from kombu.utils.json import dumps, loads
 
-from ...cache.reader import VERIFY
+from ...cache.lookup_record import VERIFY
 from ...core.call_spec import CallSpec, parse_call_spec
 from ...core.events import Fault
 

@@ -22,6 +22,8 @@ def schedule_refresh(call_request: CallRequest, call: Call) -> None:
             expires=policy.stale_while_revalidate + policy.ttl,
             retry=False,
             **({"queue": policy.refresh_queue} if policy.refresh_queue else {}),
+            # Another one might make another call of it.
+            **({"serializer": call_request.serializer} if call_request.serializer else {}),
         )
     except Exception as error:  # noqa: BLE001 - the call was answered; the next one asks again (F1)
         task.cache_runtime.observe(Fault(task.name, "refresh", error))

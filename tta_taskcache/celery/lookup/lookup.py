@@ -8,9 +8,9 @@ from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
+from ...cache.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
-from ...cache.reader import VERIFY
 from ...core.events import Fault, Lookup, Shadowed
 from ...core.lease import Claim
 from ...core.option_values import Site
@@ -130,7 +130,7 @@ def _is_recent(known: LookupResult, runtime: Runtime) -> bool:
     """Whether what was found before may be served: an answer is no older than Δ (promise I7)."""
     if known.hit is None or known.looked_at is None:
         return True
-    return monotonic() - known.looked_at <= runtime.settings.l1_max_staleness
+    return monotonic() - known.looked_at <= runtime.engine.parts.l1.max_staleness
 
 
 def _shadow(call_request: CallRequest, call: Call, site: Site | None) -> LookupResult:
@@ -155,7 +155,7 @@ def _use(call_request: CallRequest, call: Call, known: LookupResult, site: str) 
     if known.hit is not None:
         found = runtime.run(runtime.engine.refresher.claim_refresh(call, known.hit))
         known = replace(to_lookup_result(call, found, known.seconds), at=known.at)
-    runtime.engine.reader.record_lookup(call, site, known.outcome, seconds=known.seconds)
+    record_lookup(runtime.observe, call, site, known.outcome, seconds=known.seconds)
     return known
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from celery.exceptions import Ignore, Reject, Retry
 
+from ...cache.lookup_record import VERIFY
 from ...cache.outcome import Call, Hit
-from ...cache.reader import VERIFY
 from ...core.differences import differences
 from ...core.events import Fault, Ran, Verified
 from ...errors import EntryError, StoreUnavailable, UnserializableResult

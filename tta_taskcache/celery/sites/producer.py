@@ -15,8 +15,8 @@ from celery.backends.rpc import RPCBackend
 from celery.result import AsyncResult
 from celery.utils.time import maybe_make_aware
 
+from ...cache.lookup_record import VERIFY
 from ...cache.outcome import Hit
-from ...cache.reader import VERIFY
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ...errors import CacheMiss

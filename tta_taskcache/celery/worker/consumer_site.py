@@ -17,9 +17,9 @@ from celery.worker.request import Request
 from celery.worker.state import task_reserved
 
 from ...cache.lease_keeper import RENEWALS
+from ...cache.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
-from ...cache.reader import VERIFY
 from ...core.events import Fault, Waiting
 from ...core.lease import Claim, Lease, Stage
 from ...core.option_values import Site
@@ -182,7 +182,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             hot_calls.record_hot_call(_call_request(request.task, request), call)
             own = runtime.engine.reader.copy_of(hit)
             waited = monotonic() - follower.since
-            runtime.engine.reader.record_lookup(call, Site.CONSUMER, own, waited=waited)
+            record_lookup(runtime.observe, call, Site.CONSUMER, own, waited=waited)
             completed = self._inline.complete(request, own)
         except Exception as error:  # noqa: BLE001 - likewise
             self._fault(request, "follow", error)
