@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from celery import Celery, Task
-from celery._state import get_current_worker_task
+from celery._state import get_current_worker_task as running_task
 from celery.canvas import Signature
 from celery.canvas import _chain as Chain  # noqa: N812 - chain() is a function that makes one
 from celery.result import AsyncResult
@@ -27,11 +27,6 @@ __all__ = [
     "serializer_names",
     "validated_body",
 ]
-
-
-def running_task() -> Task | None:
-    """The task that runs in this thread; None outside of a run."""
-    return get_current_worker_task()
 
 
 def execution_options(task: Task) -> dict[str, Any]:

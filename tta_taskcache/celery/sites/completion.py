@@ -16,14 +16,17 @@ from copy import deepcopy
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from celery import Celery, Task
+from celery import Celery, Task, states
 from celery.app import trace
+from celery.backends.base import DisabledBackend
+from celery.backends.rpc import RPCBackend
+from celery.result import AsyncResult
 from celery.utils.functional import maybe_list
 from celery.utils.saferepr import saferepr
 from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
-from ..patches.internals import execution_options
+from ..patches.internals import execution_options, remember
 
 Request = dict[str, Any]
 
@@ -107,6 +110,51 @@ def _run_waiting() -> None:
         _running.waiting = None
     if first_error is not None:
         raise first_error
+
+
+def complete_with(
+    task: Task, request: Request, hit: Hit, result: AsyncResult, *, in_group: bool
+) -> None:
+    """Complete a call in this process, and let its result hold the value.
+
+    Args:
+        task: The task.
+        request: The request that a worker would have made.
+        hit: The answer.
+        result: What ``apply_async`` returns.
+        in_group: Whether a group keeps that result.
+
+    Raises:
+        Exception: As of ``in_a_loop`` and ``complete_here``.
+    """
+
+    def complete() -> None:
+        backend = task.app.backend
+        if isinstance(backend, RPCBackend) and not request["ignore_result"]:
+            # Sending a message would have declared the queue that the result goes to.
+            with task.app.producer_pool.acquire(block=True) as sender:
+                backend.on_task_call(sender, request["id"])
+        if complete_here(task, request, hit):
+            _preload(result, hit, request["_children"], in_group=in_group)
+
+    if not in_a_loop(complete):
+        # The caller is inside another completion, and may want the value before this one's turn.
+        _preload(result, hit, (), in_group=in_group)
+
+
+def _preload(
+    result: AsyncResult, hit: Hit, children: Sequence[AsyncResult], *, in_group: bool
+) -> None:
+    """Let a result hold the meta data that its backend would return."""
+    if result.ignored or isinstance(result.backend, DisabledBackend):
+        return  # of a result that isn't kept, Celery says so
+    meta = {
+        "status": states.SUCCESS,
+        "result": hit.value,
+        "traceback": None,
+        "children": [child.as_tuple() for child in children],
+    }
+    remember(result, meta, in_group=in_group)
 
 
 def complete_here(task: Task, request: Request, hit: Hit) -> bool:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from celery import Celery, states, uuid
-from celery.backends.base import DisabledBackend
-from celery.backends.rpc import RPCBackend
+from celery import Celery, uuid
 from celery.result import AsyncResult
 from celery.utils.time import maybe_make_aware
 
@@ -27,8 +25,7 @@ from ..calls.lookup_handoff import RESERVED_FOR, to_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
-from ..patches.internals import remember
-from .completion import Request, complete_here, in_a_loop, request_for
+from .completion import complete_with, request_for
 from .task_events import send_producer_event
 
 Send = Callable[..., AsyncResult]
@@ -120,8 +117,9 @@ def apply_cached(
             cache_header["seen"] = noted
     if call_request.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({lookup.reason})")
-    # Without anything to tell, the message is as plain Celery's.
-    if headers := _headers(call_request, options, cache_header):
+    own = options.get("headers") or {}
+    # A call without a context is sent as plain Celery's.
+    if headers := context.message_headers(call_request.context, own, cache_header):
         options["headers"] = headers
     if eager:
         with context.eager_status(options) as recorded:
@@ -144,10 +142,9 @@ def read_call_request(
     *,
     is_answerable: bool = True,
 ) -> CallRequest:
-    """Make sense of what ``apply_async`` was given.
+    """Read the request for a call out of what ``apply_async`` was given.
 
-    A retry keeps the mode of its first message, and inside ``disabled()`` the mode is bypass: the
-    worker is told, too.
+    A retry keeps the mode of its first message.
 
     Args:
         task: The task.
@@ -163,17 +160,15 @@ def read_call_request(
     headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls.
     kept = context.cache_header_of(headers).get("mode") if retries else None
-    read = read_mode(mode or kept or "use")
-    if read != "only" and context.is_disabled():
-        read = "bypass"
+    is_request = hot_calls.is_request(headers, retries)
     return request_of_sender(
         task,
         args,
         kwargs,
-        context.of_new_call(headers),
-        read,
+        headers,
+        read_mode(mode or kept or "use"),
         serializer=options.get("serializer"),
-        is_request=hot_calls.is_request(headers, retries),
+        is_request=is_request,
         is_identified=None if is_answerable else False,
     )
 
@@ -193,14 +188,6 @@ def _cache_header(call_request: CallRequest) -> context.CacheHeader:
     if vary := call_request.vary:
         cache_header["ctx"] = vary
     return cache_header
-
-
-def _headers(
-    call_request: CallRequest, options: Options, cache_header: Mapping[str, Any]
-) -> dict[str, Any]:
-    own = options.get("headers") or {}
-    ours = {context.HEADER: cache_header} if cache_header or context.HEADER in own else {}
-    return {**context.visible_headers(call_request.context), **own, **ours}
 
 
 def may_answer(options: Mapping[str, Any], app: Celery) -> bool:
@@ -231,51 +218,25 @@ def _answer(
 ) -> AsyncResult:
     task = call_request.task
     task_id = options.get("task_id") or uuid()
+    own = options.get("headers") or {}
     # What on_publish would have put on the message.
-    cache_header["ctx"] = context.propagated_context(options.get("headers") or {}, cache_header)
-    options["headers"] = _headers(call_request, options, dict(cache_header))
+    cache_header["ctx"] = context.propagated_context(own, cache_header)
+    options["headers"] = context.message_headers(call_request.context, own, dict(cache_header))
     options.setdefault("ignore_result", task.ignore_result)
+    status = lookup.status(Site.PRODUCER)
     request = request_for(task, task_id, call_request.args, call_request.kwargs, options)
     result: AsyncResult
-    if group_prefetch is not None and group_prefetch.result.id == task_id:
+    in_group = group_prefetch is not None and group_prefetch.result.id == task_id
+    if group_prefetch is not None and in_group:
         result = group_prefetch.result
     else:
         result = task.AsyncResult(task_id)
         result.ignored = options["ignore_result"]
-    result.cache_status = lookup.status(Site.PRODUCER)
+    result.cache_status = status
     parent = task.app.current_worker_task
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
-    in_group = group_prefetch is not None and result is group_prefetch.result
-    if not in_a_loop(lambda: _complete(task, request, hit, result, in_group=in_group)):
-        # Whoever asks from inside another completion may want the value before it is its turn.
-        _preload(result, hit, (), in_group=in_group)
-    send_producer_event(call_request, task_id, options, hit)
+    complete_with(task, request, hit, result, in_group=in_group)
+    if call_request.runtime.settings.send_events:
+        send_producer_event(call_request, task_id, options, hit)
     return result
-
-
-def _complete(
-    task: CacheableTask, request: Request, hit: Hit, result: AsyncResult, *, in_group: bool
-) -> None:
-    backend = task.app.backend
-    if isinstance(backend, RPCBackend) and not request["ignore_result"]:
-        # Sending a message would have declared the queue that the result goes to.
-        with task.app.producer_pool.acquire(block=True) as sender:
-            backend.on_task_call(sender, request["id"])
-    if complete_here(task, request, hit):
-        _preload(result, hit, request["_children"], in_group=in_group)
-
-
-def _preload(
-    result: AsyncResult, hit: Hit, children: Sequence[AsyncResult], *, in_group: bool
-) -> None:
-    """Let the result hold what the backend would tell."""
-    if result.ignored or isinstance(result.backend, DisabledBackend):
-        return  # of a result that isn't kept, Celery says so
-    meta = {
-        "status": states.SUCCESS,
-        "result": hit.value,
-        "traceback": None,
-        "children": [child.as_tuple() for child in children],
-    }
-    remember(result, meta, in_group=in_group)

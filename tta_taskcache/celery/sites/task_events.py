@@ -84,9 +84,9 @@ def send_pool_event(task: CacheableTask, hit: Hit) -> None:
 def send_producer_event(
     call_request: CallRequest, task_id: str, options: Mapping[str, Any], hit: Hit
 ) -> None:
-    """Send the event of a hit at the producer, if that is asked for. No fault is raised.
+    """Send the event of a hit at the producer. No fault is raised.
 
-    In its place no message was sent, so it is the only one of this call, and costs what that would
+    No message was sent, so it is the only event of this call, and costs what the message would
     have. Its host name is the same for all processes of a machine: monitors count by it.
 
     Args:
@@ -97,8 +97,7 @@ def send_producer_event(
     """
     global _paused_until  # noqa: PLW0603 - of this process; a lock would be worse after a fork
     task = call_request.task
-    wanted = task.cache_runtime.settings.send_events
-    if not wanted or monotonic() < _paused_until:
+    if monotonic() < _paused_until:
         return
     app = task.app
     try:
@@ -113,7 +112,7 @@ def send_producer_event(
         raise  # of the task that asks
     except Exception as error:  # noqa: BLE001 - likewise
         _paused_until = monotonic() + PAUSE
-        _fault(task, error)
+        call_request.runtime.observe(Fault(task.name, "send-event", error))
 
 
 def _known(call_request: CallRequest, options: Mapping[str, Any], hit: Hit) -> dict[str, str]:

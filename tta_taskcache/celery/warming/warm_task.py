@@ -16,7 +16,6 @@ from kombu.exceptions import OperationalError
 from ...core.call_spec import CallSpec
 from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
 from ...errors import ConfigurationError, StoreUnavailable
-from ..calls import context
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import is_cached, request_of_sender
 from ..calls.hot_calls import hottest
@@ -75,8 +74,7 @@ def sources(task: CacheableTask, calls: Any, hot: int | None) -> Any:
 
 def _is_cacheable(task: CacheableTask, call: CallSpec) -> bool:
     """Whether a call that was learnt is one still: the task may have changed since."""
-    headers = context.of_new_call(call.context)
-    return request_of_sender(task, call.args, call.kwargs, headers).call is not None
+    return request_of_sender(task, call.args, call.kwargs, call.context).call is not None
 
 
 def horizon(task: CacheableTask, *, hot: bool) -> float:

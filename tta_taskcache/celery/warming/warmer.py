@@ -22,7 +22,6 @@ from ...core.lease import Stage
 from ...core.pacing import Pace
 from ...core.warm_policy import Sending
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments
-from ..calls import context
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import AT_ONCE, Mode, is_enabled, request_of_sender
 from . import warm_outcomes
@@ -135,9 +134,9 @@ class Warmer:
             yield spec, call, mode
 
     def _identify(self, where: str, spec: CallSpec) -> Call | None:
-        headers = context.of_new_call(spec.context)
         try:
-            return request_of_sender(self._task, spec.args, spec.kwargs, headers).identified()
+            call_request = request_of_sender(self._task, spec.args, spec.kwargs, spec.context)
+            return call_request.identified()
         except WrongArguments as error:
             raise ValueError(f"{where}: {error}") from None
         except UncacheableCall:
