@@ -1,4 +1,4 @@
-"""The producer site (promise S1): a hit is completed where it was asked for; nothing is sent."""
+"""The producer site (promise S1): a hit is completed in the calling process; nothing is sent."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class GroupPrefetch:
-    """What is known of a call before it is made: its group was looked up together.
+    """The prefetched lookup of a call that a group is about to make.
 
     Attributes:
-        lookup: What was found; None when the call has to look by itself.
-        result: The result that the group keeps.
+        lookup: The result of its lookup; None when the call has to look itself.
+        result: The result object that the group keeps.
     """
 
     lookup: LookupResult | None
     result: AsyncResult
 
 
-#: The calls that a group is about to make, by id. Not in the options of its signatures: those are
-#: the user's, and go into messages.
+#: The calls that a group is about to make, by id. Not in the options of its signatures, which are
+#: the user's and go into messages.
 _group_calls: ContextVar[dict[str, GroupPrefetch]] = ContextVar("taskcache_group_calls")
 
 
 def group_calls() -> dict[str, GroupPrefetch]:
-    """What is known of the calls of the group that is being applied here, by their ids."""
+    """Return the prefetched calls of the group that is being applied here, by their ids."""
     return _group_calls.get({})
 
 
 @contextmanager
 def in_group() -> Iterator[None]:
-    """Inside, the calls of a group are made."""
+    """Collect the prefetched calls of the group that is applied inside."""
     token = _group_calls.set({})
     try:
         yield
@@ -80,13 +80,13 @@ def apply_cached(
         task: The task.
         args: Positional arguments, as they were given.
         kwargs: Keyword arguments, likewise.
-        mode: What the call asks of the cache.
-        send: Celery's own ``apply_async``, with the arguments as they were given.
-        options: All other options it was made with.
+        mode: What the call asks of the cache; None for ``"use"``.
+        send: Celery's own ``apply_async``, bound to the arguments as they were given.
+        options: All other options of the call.
 
     Raises:
-        CacheMiss: The mode is ``"only"``, and there is no entry.
-        ValueError: An unknown mode.
+        CacheMiss: The mode is ``"only"``, and no entry answers the call.
+        ValueError: The mode is unknown.
     """
     group_prefetch = group_calls().pop(options.get("task_id") or "", None)
     # An eager call gets its answer at the pool site, in this process.
@@ -95,7 +95,7 @@ def apply_cached(
     answerable = not eager and not revoked and may_answer(options, task.app)
     call_request = read_call_request(task, args, kwargs, mode, options, is_answerable=answerable)
     cache_header = _cache_header(call_request)
-    # What is revoked is for the worker to refuse.
+    # A revoked call is for the worker to refuse.
     lookup = LookupResult(None, reason="revoked" if revoked else "later")
     if answerable:
         known = group_prefetch.lookup if group_prefetch is not None else None
@@ -112,7 +112,7 @@ def apply_cached(
             )
         if lookup.reason == VERIFY:
             cache_header["mode"] = VERIFY
-        # A memory of its own says nothing of a worker's: positions there are of another log.
+        # Without Redis each process has a log of its own, whose positions mean nothing elsewhere.
         if call_request.runtime.is_shared and (noted := to_handoff(lookup)):
             cache_header["seen"] = noted
     if call_request.mode == "only":
@@ -152,13 +152,13 @@ def read_call_request(
         kwargs: Keyword arguments.
         mode: The option ``cache``.
         options: The other options.
-        is_answerable: Whether it may be answered here; else it needs no key here.
+        is_answerable: Whether the producer may answer it; else it needs no key here.
 
     Raises:
-        ValueError: An unknown mode.
+        ValueError: The mode is unknown.
     """
     headers, retries = options.get("headers"), options.get("retries")
-    # Only of a retry: a task may pass its own headers on to other calls.
+    # Only of a retry: a task may pass its own headers on to other calls, too.
     kept = context.cache_header_of(headers).get("mode") if retries else None
     is_request = hot_calls.is_request(headers, retries)
     return request_of_sender(
@@ -174,7 +174,7 @@ def read_call_request(
 
 
 def claim_reservation(call_request: CallRequest, options: Options) -> Claim | None:
-    """Ask for the lease on behalf of the message that is sent if there is no answer."""
+    """Return the claim that reserves the lease for the message of a miss; None for no claim."""
     if call_request.mode == "only" or not call_request.runtime.is_shared:
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
@@ -201,7 +201,7 @@ def may_answer(options: Mapping[str, Any], app: Celery) -> bool:
         case int() | float():
             return expires > 0
         case datetime():
-            # As the worker reads it, in whose zone a naive one is.
+            # A naive datetime is in the app's zone, as the worker reads it.
             until: datetime = maybe_make_aware(expires, app.timezone)
             return until > datetime.now(until.tzinfo)
     return False
@@ -219,7 +219,7 @@ def _answer(
     task = call_request.task
     task_id = options.get("task_id") or uuid()
     own = options.get("headers") or {}
-    # What on_publish would have put on the message.
+    # As ``on_publish`` does for a message.
     cache_header["ctx"] = context.propagated_context(own, cache_header)
     options["headers"] = context.message_headers(call_request.context, own, dict(cache_header))
     options.setdefault("ignore_result", task.ignore_result)
