@@ -1,4 +1,4 @@
-"""Watching a request that leads: how far it is, and when it ends in whatever way (promise C3)."""
+"""The watch over a leading request: its stage, and its end of whatever kind (promise C3)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from celery.worker.request import Request
 from ...core.lease import Stage
 from ..patches.consumer_hooks import unwrap_callbacks, wrap_callbacks
 
-#: Told once, whether the task has returned a value.
+#: Called once, with whether the task has returned a value.
 Ended = Callable[[bool], None]
 
 
-#: The callbacks that tell of a request's end.
+#: The callbacks of a request's end.
 _CALLBACKS = ("on_success", "on_failure", "on_timeout")
 
 
 class LeaderWatch:
-    """A request on its way through the pool, whose callbacks tell when it ends.
+    """The watch over a request that leads, by its callbacks and its pool process.
 
     Celery overrides ``Request`` per task, so the callbacks are wrapped on the request itself.
 
     Args:
         request: The request.
-        ended: Told when it has ended.
-        in_process: Whether a process of the pool runs it, whose number the request will have. With
-            other pools that is a thread's or a greenlet's.
+        ended: Called when it has ended.
+        in_process: Whether a pool process runs it, with the process id as the request's
+            ``worker_pid``; in other pools that is the id of a thread or greenlet.
     """
 
     def __init__(self, request: Request, ended: Ended, *, in_process: bool) -> None:
@@ -40,10 +40,10 @@ class LeaderWatch:
         wrap_callbacks(request, wrappers)
 
     def progress(self) -> Stage | None:
-        """How far it is; None when it will not end by itself: its process is dead or stopped."""
+        """Return the request's stage; None when its process is dead or stopped, or it is lost."""
         request = self._request
-        # Celery forgets what was lost on the way to the pool, with the broker's connection say. One
-        # that runs isn't found by its id, when its message, to be acknowledged late, comes again.
+        # Celery forgets a request that is lost on its way to the pool, with the broker's connection
+        # for instance. A running one isn't found by its id once its message has come again.
         if request is None or not (
             request in state.active_requests or state.requests.get(request.id) is request
         ):
@@ -55,7 +55,7 @@ class LeaderWatch:
         return Stage.RUNNING
 
     def end(self, succeeded: bool) -> None:
-        """Tell that it has ended, the first time."""
+        """Call ``ended``, the first time."""
         request, self._request = self._request, None
         if request is not None:
             unwrap_callbacks(request, _CALLBACKS)
@@ -91,11 +91,11 @@ class LeaderWatch:
 
 
 def _runs(pid: int | None) -> bool:
-    """Whether a process of the pool is there and not stopped."""
+    """Whether a pool process is alive and not stopped."""
     if pid is None or not hasattr(os, "waitid"):
         return True
     try:
-        # WNOWAIT: the pool is told, too.
+        # WNOWAIT leaves the news to the pool, too.
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return False
