@@ -15,11 +15,11 @@ from ..session import NOTHING_FOUND, CacheCommand, Failure, example, open_cache
 
 
 class _SweepRun:
-    """One sweep, as this process sees it.
+    """A sweep that this process runs or follows.
 
     Attributes:
-        now: How far it has come.
-        is_ours: Whether it stops when this process does.
+        now: Its progress.
+        is_ours: Whether this process runs it.
     """
 
     def __init__(self, runtime: Runtime, told: Quiet) -> None:
@@ -29,7 +29,7 @@ class _SweepRun:
         self.is_ours = True
 
     def run(self) -> SweepProgress:
-        """Start one or go on with the one under way, until it is over.
+        """Start a sweep, or follow the one under way, until it is over.
 
         Raises:
             StoreUnavailable: Redis can't be reached.
@@ -46,7 +46,7 @@ class _SweepRun:
         return now
 
     def _follow(self, found: SweepProgress) -> SweepProgress:
-        """Look on at one that others are at; when it stands still, return where to go on."""
+        """Follow another process' sweep; if it stands still, return the progress to go on from."""
         self.is_ours, self.now = False, found
         self._told.say("A sweep is under way: following it, as long as it moves.")
         self._report_progress(found)
