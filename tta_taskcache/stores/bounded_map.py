@@ -1,9 +1,9 @@
 """A map bounded by entries and by bytes, least recently used out first.
 
-cachebox does the work, for a reason: in Celery this map is shot at from three sides.
-SoftTimeLimitExceeded is raised between any two bytecodes, the process forks while other threads are
-inside, and threads share it. Each operation is one native call that none of the three can cut in
-half, and ``getsizeof`` is called before the map's lock is taken.
+cachebox does the work, as Celery hits the map from three sides: SoftTimeLimitExceeded is raised
+between any two bytecodes, the process forks while other threads are inside, and threads share it.
+Each operation is one native call that none of the three can cut in half, and ``getsizeof`` is
+called before the map's lock is taken.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class HasSize(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         ...
 
 
@@ -40,7 +40,7 @@ class BoundedMap(Generic[V]):
         max_bytes: Bound on their bytes.
 
     Attributes:
-        evicted: Told how many have just gone for others.
+        evicted: Receives the number of values that were just evicted to make room for others.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
@@ -62,11 +62,11 @@ class BoundedMap(Generic[V]):
         return self._map.get(key)
 
     def put(self, key: str, value: V) -> None:
-        """Keep a value; older ones go as the bounds need it."""
+        """Keep a value, and evict the least recently used ones beyond the bounds."""
         if value.size > self.max_bytes:
             self.drop(key)
             return
-        # The map would make room by itself, and not say how many had to go for that.
+        # The map would evict by itself, without telling how many values.
         self._map.pop(key, None)
         gone = 0
         while self.size + value.size > self.max_bytes and self._drop_oldest():
@@ -93,15 +93,15 @@ class BoundedMap(Generic[V]):
         self._map.clear()
 
     def items(self) -> list[tuple[str, V]]:
-        """A copy of the contents."""
+        """Return a copy of the contents."""
         return list(self._map.copy().items())
 
 
 class RecentKeys:
-    """Keys that are taken for a while. Threads that come at once may both get one.
+    """Keys that are taken for some seconds. Threads that take a key at once may both get it.
 
     Args:
-        most: With so many, all are forgotten.
+        most: Number of keys at which all are dropped.
     """
 
     def __init__(self, most: int) -> None:
@@ -109,7 +109,7 @@ class RecentKeys:
         self._until: dict[str, float] = {}
 
     def take(self, key: str, now: float, seconds: float) -> bool:
-        """Take a key, unless somebody has it."""
+        """Take a key, unless it is taken. Whether the caller has got it."""
         if len(self._until) >= self._most:
             self._until = {}
         if self._until.get(key, now) > now:

@@ -1,4 +1,4 @@
-"""How the state of the log is asked for and read on Redis: two replies at the end of a pipeline."""
+"""The state of the log on Redis: its commands, and their replies at the end of a pipeline."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..core.entry import Position
 from ..core.marks import Ban
 from .protocol import Record, StoreReply
 
-#: More records than this in one poll are taken as a gap: forgetting L1 is cheaper than reading on.
+#: Most records of one poll: more are a gap, as dropping L1 is cheaper than reading on.
 MAX_RECORDS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The log as it was read: position, longest lifetime (ms), marks, records, newest ban."""
+    """The state of the log: position, longest lifetime (ms), marks, records, newest ban."""
 
     position: Position
     longest: int
@@ -26,7 +26,7 @@ class State:
     banned: int
 
     def looked(self) -> StoreReply:
-        """It as the reply to a poll."""
+        """Return the state as the reply to a poll."""
         return StoreReply(self.position, None, 0.0, self.marks, self.records, self.banned)
 
 
@@ -39,7 +39,7 @@ def ask(pipe: Any, control: str, stream: str, marks: Sequence[str], since: Posit
 
 
 def read(replies: list[Any], marks: Sequence[str], since: Position | None) -> State | None:
-    """Take the replies to ``ask`` off the end of a pipeline's; None when there is no log."""
+    """Read the state off the end of a pipeline's replies; None when there is no log."""
     logged = replies.pop() if since is not None else None
     incarnation, sequence, longest, banned, *values = replies.pop()
     if incarnation is None:
@@ -57,12 +57,12 @@ def read(replies: list[Any], marks: Sequence[str], since: Position | None) -> St
 
 
 def read_bans(stored: bytes | None) -> tuple[Ban, ...]:
-    """Read the field ``bans``, newest first."""
+    """Read the field ``bans``; newest first."""
     return tuple(Ban(pattern, int(at)) for pattern, at, _ in reversed(json.loads(stored or b"[]")))
 
 
 def went_back(since: Position | None, position: Position) -> bool:
-    """Whether a failover has lost what a process had already seen (promise I5)."""
+    """Whether a failover has lost records that this process had read (promise I5)."""
     return (
         since is not None
         and since.incarnation == position.incarnation
@@ -73,7 +73,7 @@ def went_back(since: Position | None, position: Position) -> bool:
 def join(
     since: Position, position: Position, logged: list[Any]
 ) -> tuple[Position, list[Record] | None]:
-    """Fit what the stream gave to the state read before it; no records when there is a gap."""
+    """Join the stream's records to the state that was read before; None for a gap."""
     records = [
         Record(int(item_id.split(b"-")[0]), tuple(name.decode() for name in marks))
         for item_id, marks in logged

@@ -6,5 +6,5 @@ from importlib import resources
 
 
 def script(name: str) -> str:
-    """The text of a script."""
+    """Return the text of a script."""
     return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text()

@@ -1,5 +1,6 @@
-"""redis-py's client for Redis Sentinel, held to the time that a command may take (F1), and to the
-master (I1).
+"""redis-py's client for Redis Sentinel, within the timeout of a command, and of the master only.
+
+Promises F1 and I1.
 """
 
 # redis-py is typed in part: calling what isn't yet is no error of ours.
@@ -29,11 +30,11 @@ def make_sentinel(
     sentinel_options: Mapping[str, Any],
     timeout: float,
 ) -> redis.Redis:
-    """A client of the master of a service. Connects to nothing yet.
+    """Make a client of a service's master. Connects to nothing yet.
 
     Args:
         hosts: The Sentinels.
-        service: What they call the master.
+        service: Their name of the master.
         options: Options of the connections to the master.
         sentinel_options: Options of the connections to the Sentinels.
         timeout: Seconds that asking all of the Sentinels for the master may take.
@@ -54,11 +55,11 @@ def make_sentinel(
 
 
 class Sentinels(Sentinel):
-    """Sentinels that may be asked by several threads at once."""
+    """Sentinels, safe to ask by several threads at once."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        # redis-py moves the one that answered to the front, in place: when two threads do, one may
-        # be lost, for ever.
+        # redis-py moves the Sentinel that answered to the front, in place: when two threads do, one
+        # may be lost for ever.
         mine = copy(self)
         mine.sentinels = list(self.sentinels)
         address: tuple[str, int] = super(Sentinels, mine).discover_master(service_name)
@@ -67,10 +68,10 @@ class Sentinels(Sentinel):
 
 
 class MasterConnection(SentinelManagedConnection):
-    """A connection to the master, and to nobody who only was."""
+    """A connection to the master, and to no former one."""
 
     def connect(self) -> None:
-        # Not repeated here, as redis-py does: the command is repeated once.
+        # Without redis-py's own retries: the command is repeated once.
         self._connect_retry()
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
@@ -80,18 +81,18 @@ class MasterConnection(SentinelManagedConnection):
         try:
             role = self.read_response()
         except redis.ResponseError:
-            return  # an access list may forbid to ask
+            return  # an ACL may forbid ROLE
         if role[0] != b"master":
             raise redis.ConnectionError("what the Sentinels call the master is none any more")
 
     def read_response(self, *args: Any, **options: Any) -> Any:
-        # redis-py (8.1) keeps the connection after a timeout, with the reply still to come, for the
-        # next command to take for its own.
+        # redis-py (8.1) keeps the connection after a timeout, and the next command would take the
+        # late reply for its own.
         options.setdefault("disconnect_on_error", True)
         try:
             return super().read_response(*args, **options)
         except redis.ResponseError as error:
-            # Up to Redis 6.2, a script's error is no ReadOnlyError, which redis-py takes care of.
+            # Up to Redis 6.2, a script's error is no ReadOnlyError, which redis-py would handle.
             if "-READONLY " in str(error):
                 self.disconnect()
                 raise redis.ConnectionError("The previous master is now a slave") from error
@@ -99,4 +100,4 @@ class MasterConnection(SentinelManagedConnection):
 
 
 class MasterSSLConnection(MasterConnection, SentinelManagedSSLConnection):
-    """The same, with TLS."""
+    """A connection to the master, with TLS."""
