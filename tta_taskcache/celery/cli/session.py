@@ -55,7 +55,7 @@ def note(message: str) -> None:
 
 
 @contextmanager
-def warnings_told() -> Iterator[None]:
+def warnings_as_notes() -> Iterator[None]:
     """Print the library's warnings of a block as notes, unless the block fails."""
     heard: list[str] = []
 

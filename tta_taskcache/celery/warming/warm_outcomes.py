@@ -28,9 +28,9 @@ STORED, UNSTORED, FAILED, RETRIED = "stored", "unstored", "failed", "retried"
 
 def connect() -> None:
     """Connect the signals that report outcomes; other messages cost a look at their headers."""
-    signals.task_postrun.connect(_on_postrun, dispatch_uid="tta_taskcache.receipts")
-    signals.task_failure.connect(_on_failure, dispatch_uid="tta_taskcache.receipts")
-    signals.task_revoked.connect(_on_revoked, dispatch_uid="tta_taskcache.receipts")
+    signals.task_postrun.connect(_on_postrun, dispatch_uid="tta_taskcache.outcomes")
+    signals.task_failure.connect(_on_failure, dispatch_uid="tta_taskcache.outcomes")
+    signals.task_revoked.connect(_on_revoked, dispatch_uid="tta_taskcache.outcomes")
 
 
 def header(run: str, key: str) -> dict[str, dict[str, str]]:

@@ -58,8 +58,8 @@ def doctor(context: Any, timeout: float, as_json: bool) -> None:
     count = {level: sum(each.level is level for each in findings) for level in Level}
     if as_json:
         for finding in findings:
-            about, told = finding.about, finding.message
-            line = {"about": about, "level": finding.level.value, "told": told}
+            level = finding.level.value
+            line = {"about": finding.about, "level": level, "told": finding.message}
             click.echo(formatting.machine(line | {"remedy": finding.remedy}))
     else:
         screen = screen_of_stdout(no_color=context.no_color)

@@ -27,7 +27,7 @@ from ..session import (
     example,
     note,
     open_cache,
-    warnings_told,
+    warnings_as_notes,
 )
 
 #: More entries than these are only ended after a question.
@@ -213,7 +213,7 @@ def _end(cache: TaskCache, target: Target, *, queue: bool) -> str | None:
             options = {"retry": False, "ignore_result": True}
             task = cache.app.tasks[maintenance_tasks.INVALIDATE]
             return str(task.apply_async((target.marks, target.keys), **options).id)
-        with warnings_told():
+        with warnings_as_notes():
             cache.end(target.marks, target.keys)
     except StoreUnavailable as error:
         message = f"not acknowledged, so it may or may not have happened; repeat it: {error}"
