@@ -15,12 +15,12 @@ from celery.canvas import Signature
 from celery.result import AsyncResult
 
 from ...core import glob, marks
+from ...core.invalidation_marks import read_marks
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
 from ...observability.counters import Counters, Stats, read_stats, sum_up
 from ...observability.logs import log_fields
 from ..calls import context
-from ..calls.invalidation_marks import read_marks
 from ..canvas import map_tasks, signature_calls
 from ..config.options import read_keyer
 from ..config.runtime import Runtime, build

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, signals
 
+from ...core.invalidation_marks import read_marks
 from ...core.warm_policy import Warm, check_every
 from ...errors import ConfigurationError
-from ..calls.invalidation_marks import read_marks
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Protocol
 
-from celery import Task
+from . import glob, marks
 
-from ...core import glob, marks
+
+class Named(Protocol):
+    """A task, by its name."""
+
+    name: str
 
 
 def read_marks(
-    key: str | None, task: str | Task | None, tags: Any, pattern: Any
+    key: str | None, task: str | Named | None, tags: Any, pattern: Any
 ) -> tuple[str, ...]:
     """Read the arguments of ``invalidate()`` into marks.
 
