@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from datetime import date
 from typing import Any, Self
-from weakref import WeakSet
 
 from celery import Celery, Task, signals
 from celery.canvas import Signature
@@ -18,26 +15,20 @@ from ...core import glob, marks
 from ...core.invalidation_marks import read_marks
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
-from ...observability.counters import Counters, Stats, read_stats, sum_up
-from ...observability.logs import log_fields
+from ...observability.counters import Stats, read_stats, sum_up
 from ..calls import context
 from ..canvas import map_tasks, signature_calls
-from ..config.options import read_keyer
-from ..config.runtime import Runtime, build
-from ..config.serializers import CODECS, EXACT_CODECS
-from ..config.settings import Settings, check_keywords, read_settings
+from ..config.runtime import Runtime
+from ..config.settings import Settings
 from ..maintenance import maintenance_tasks
 from ..patches.hidden_settings import hide_url
 from ..patches.publishing import mark_publishes
 from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
-
-logger = logging.getLogger("tta_taskcache")
+from .runtime_provider import RuntimeProvider
 
 _ATTRIBUTE = "_taskcache"
-
-_RUNTIME = "runtime"
 
 #: Before any app is asked for its configuration, which may be before its tasks are bound.
 hide_url()
@@ -61,20 +52,17 @@ class TaskCache:
     """
 
     app: Celery
-    _overrides: dict[str, Any]
-    _tasks: dict[str, type[Task]]
-    _built: dict[str, Runtime]
     _schedule: Schedule
-    _counters: Counters
+    _provider: RuntimeProvider
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
         self: Self = existing if existing is not None else super().__new__(cls)
         if existing is None:
-            self.app, self._overrides, self._tasks, self._built = app, {}, {}, {}
-            self._schedule, self._counters = Schedule(app), Counters()
+            self.app, self._schedule = app, Schedule(app)
+            self._provider = RuntimeProvider(app, self._schedule)
             self._install()
-        self._configure(settings if url is None else {**settings, "url": url})
+        self._provider.configure(settings if url is None else {**settings, "url": url})
         return self
 
     def _install(self) -> None:
@@ -86,19 +74,6 @@ class TaskCache:
         maintenance_tasks.register(self.app, self.end, lambda: self.runtime)
         map_tasks.install(self.app)
         mark_publishes(self.app)
-        _caches.add(self)
-
-    def _configure(self, settings: Mapping[str, Any]) -> None:
-        if all(
-            name in self._overrides and self._overrides[name] == settings[name] for name in settings
-        ):
-            return
-        check_keywords(settings)
-        self._overrides.update(settings)
-        built = self._built.get(_RUNTIME)
-        # The runtime in use goes on, with its memory and connections, unless a setting is new.
-        if built is None or built.settings != self.settings:
-            self._built = {}
 
     @property
     def settings(self) -> Settings:
@@ -107,27 +82,16 @@ class TaskCache:
         Raises:
             ConfigurationError: A setting is wrong.
         """
-        return read_settings(self.app, self._overrides)
+        return self._provider.settings
 
     @property
     def runtime(self) -> Runtime:
-        """The cache of this process, made from the settings when it is first used."""
-        built = self._built
-        if not built:
-            exact = self.app.conf.result_serializer != "json"
-            settings = self.settings
-            # The settings may have changed since the tasks were bound.
-            for task in list(self._tasks.values()):
-                self.adopt(task)
-            mine = build(settings, EXACT_CODECS if exact else CODECS, self._counters)
-            # Threads that build at once all get the first runtime (without a lock: promise F3).
-            if built.setdefault(_RUNTIME, mine) is mine and settings.url is None:
-                logger.warning(
-                    "no taskcache_url, and the result backend isn't Redis: "
-                    "caching in the memory of each process only",
-                    extra=log_fields("MemoryOnly"),
-                )
-        return built[_RUNTIME]
+        """The cache of this process, built from the settings when it is first used.
+
+        Raises:
+            ConfigurationError: A setting, or an option of a task, is wrong.
+        """
+        return self._provider.runtime
 
     def adopt(self, task: type[Task]) -> None:
         """Validate a task's options with the settings in force, when it is bound to the app.
@@ -136,13 +100,7 @@ class TaskCache:
             ConfigurationError: An option is wrong; the message names task, option and what is
                 allowed.
         """
-        settings = self.settings
-        keyer = read_keyer(task, settings.default_ttl, settings.secret)
-        task._cache_keyer = keyer
-        self._tasks[keyer.task] = task
-        context.declared.update(keyer.policy.vary)
-        if keyer.policy.warm is not None:
-            self._schedule.warm(keyer.task, keyer.policy.warm)
+        self._provider.adopt(task)
 
     def context(self, /, **headers: str | float) -> AbstractContextManager[None]:
         """Put context headers in force for the calls made inside, and for their child tasks.
@@ -321,22 +279,7 @@ class TaskCache:
 
     def hand_over_counts(self) -> None:
         """Add this process's counts to the shared totals, before it ends."""
-        if self._built and self.runtime.is_reachable:
-            self.runtime.hot_calls.flush()
-            self.runtime.hand_over_counts()
-
-
-#: The caches of all apps of this process.
-_caches: WeakSet[TaskCache] = WeakSet()
-
-
-@signals.worker_process_shutdown.connect
-def _hand_over(**_: Any) -> None:
-    for cache in list(_caches):
-        cache.hand_over_counts()
-
-
-atexit.register(_hand_over)
+        self._provider.hand_over_counts()
 
 
 def cache_of(app: Celery) -> TaskCache:
