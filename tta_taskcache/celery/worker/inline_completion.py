@@ -1,7 +1,7 @@
 """Inline completion: completing a hit in the worker's main process, without a pool slot (S2).
 
 Celery's own ``Request`` executes it as in a solo pool, with the answer in place of the body:
-acknowledgement, revocation, events and state are Celery's.
+acknowledgement, revocation, events, state, and the rest of its chain or chord are Celery's.
 """
 
 from __future__ import annotations
