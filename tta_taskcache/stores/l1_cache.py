@@ -67,10 +67,22 @@ class L1Cache:
         max_entries: Bound on entries; 0 turns L1 off.
         max_bytes: Bound on their bytes.
         max_staleness: Δ: seconds for which a poll of the log is trusted; 0 is strict.
+        max_marks: Bound on marks in the copy of the log.
+        max_bans: Bound on bans in the copy of the log.
     """
 
-    def __init__(self, max_entries: int, max_bytes: int, max_staleness: float) -> None:
+    def __init__(
+        self,
+        max_entries: int,
+        max_bytes: int,
+        max_staleness: float,
+        *,
+        max_marks: int = MAX_MARKS,
+        max_bans: int = MAX_BANS,
+    ) -> None:
         self.max_staleness = max_staleness
+        self._max_marks = max_marks
+        self._max_bans = max_bans
         self.entries: BoundedMap[L1Entry] = BoundedMap(max_entries, max_bytes)
         self._view: _View | None = None
 
@@ -192,7 +204,7 @@ class L1Cache:
             for record in records:
                 marks.update(dict.fromkeys(record.marks, record.sequence))
                 bans = _with_bans(bans, record)
-        if len(marks) > MAX_MARKS or len(bans) > MAX_BANS:
+        if len(marks) > self._max_marks or len(bans) > self._max_bans:
             self._restart(position, asked_at)
             return
         self._view = _View(position, view.floor, asked_at, marks, bans, view.bans_complete)

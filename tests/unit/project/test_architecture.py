@@ -126,7 +126,9 @@ def test_each_folder_says_what_lives_there() -> None:
         ("core/entry.py", "from . import marks"),
     ],
 )
-def test_an_arrow_upwards_or_a_circle_fails_the_linter(tmp_path: Path, below: str, above: str) -> None:
+def test_an_arrow_upwards_or_a_circle_fails_the_linter(
+    tmp_path: Path, below: str, above: str
+) -> None:
     """Also one for types only, which is how circles come about."""
     shutil.copytree(PACKAGE, tmp_path / "tta_taskcache")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -32,8 +32,9 @@ LOCKED_FOR = 1.0
 class HotCallTally:
     """The counts of one task's calls since the last flush."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, locked_for: float) -> None:
         self.capacity = capacity
+        self._locked_for = locked_for
         self._counted = SpaceSaving(capacity)
         self._calls: dict[str, str | None] = {}
         # A lock that a time limit or a fork leaves locked costs the counts of some seconds: adding
@@ -55,7 +56,7 @@ class HotCallTally:
 
     def counted(self) -> list[tuple[str, int, str]]:
         """End the tally: return keys, their least counts and calls, most requested first."""
-        if not self._lock.acquire(timeout=LOCKED_FOR):
+        if not self._lock.acquire(timeout=self._locked_for):
             return []
         return [
             (hot.key, hot.count - hot.error, call)
@@ -69,10 +70,20 @@ class HotCallRecorder:
 
     Args:
         store: Store of the counts; None when no other process shares the cache: nothing is counted.
+        flush_every: Seconds that it counts before it adds its counts to the store.
+        locked_for: Seconds to wait for a tally's lock.
     """
 
-    def __init__(self, store: WarmingStore | None) -> None:
+    def __init__(
+        self,
+        store: WarmingStore | None,
+        *,
+        flush_every: float = FLUSH_EVERY,
+        locked_for: float = LOCKED_FOR,
+    ) -> None:
         self._store = store
+        self._flush_every = flush_every
+        self._locked_for = locked_for
         self._tallies: dict[str, HotCallTally] = {}
         _all.add(self)
 
@@ -100,8 +111,8 @@ class HotCallRecorder:
             raise
 
     def _begin(self, task: str, hot: int) -> HotCallTally:
-        mine = HotCallTally(capacity_for(hot))
-        timer = threading.Timer(FLUSH_EVERY, self._end, (task, mine))
+        mine = HotCallTally(capacity_for(hot), self._locked_for)
+        timer = threading.Timer(self._flush_every, self._end, (task, mine))
         timer.daemon = True
         # The timer first: if a time limit strikes in between, a timer without a tally is harmless.
         timer.start()
