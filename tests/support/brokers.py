@@ -27,7 +27,7 @@ def with_folder(folder: Path) -> dict[str, Any]:
     control, messages = folder / "control", folder / "messages"
     messages.mkdir(exist_ok=True)
     return {
-        "broker_url": "tests.support.folderbroker.transport://",
+        "broker_url": "folder://",
         # Celery has no event loop for it: by default it would wait for the pool in its main thread.
         "worker_pool_putlocks": False,
         "broker_transport_options": {

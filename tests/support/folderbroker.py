@@ -38,7 +38,3 @@ class Channel(filesystem.Channel):
 
 class Transport(filesystem.Transport):
     Channel = Channel
-
-
-#: Kombu makes a URL's scheme lower case and imports it by that name.
-transport = Transport
