@@ -23,21 +23,23 @@ MAX_MARKS = 10_000
 MAX_BANS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class L1Entry:
-    """An entry in L1.
+    """An entry in L1. Nothing but ``hits`` changes.
 
     Attributes:
         entry: The entry.
         deadline: When it expires (monotonic seconds of this process).
         checked_at: Sequence up to which it was checked against all marks when it was put here.
         checked: Names of the marks that it was checked against.
+        hits: As the map wants it.
     """
 
     entry: Entry
     deadline: float
     checked_at: int
     checked: tuple[str, ...]
+    hits: int = 0
 
     @property
     def size(self) -> int:
