@@ -15,6 +15,7 @@ from ..core.codec import UNBOUNDED
 from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
 from ..core.events import InvalidationsRead
+from ..core.interruption import handled_now, raise_interruption
 from ..core.lease import Claim
 from ..core.marks import Ban
 from ..core.remembered_errors import decode_error
@@ -244,12 +245,14 @@ class Reader:
         """
         value = self._value(entry, call.policy.max_bytes)
         validate = call.policy.validate
+        handled = handled_now()
         if entry.is_failure:
             decode_error(value, call.policy)
         elif validate is not None:
             try:
                 is_valid = validate(value)
             except Exception as error:
+                raise_interruption(error, self.parts.codecs.interruptions, handled)
                 raise EntryError("validate-failed", f"cache_validate: {error!r}") from error
             if not is_valid:
                 raise EntryError("invalid", "cache_validate refuses it")

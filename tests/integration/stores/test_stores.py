@@ -212,6 +212,7 @@ class Comparison(RuleBasedStateMachine):
         overtakes=st.sampled_from([0.0, 2 * LONG]),
         knows_bans=st.booleans(),
         regardless=st.booleans(),
+        takes_queued=st.booleans(),
     )
     def claim(self, key: str, knows_bans: bool, **fields: Any) -> None:
         newest = 0

@@ -22,6 +22,10 @@ RESERVED_FOR = 1.0
 #: message waits in some queue, and may for long.
 OVERTAKEN_AT = 0.5
 
+#: Seconds that a leading message waits for the pool before a worker with a free slot may take its
+#: lease over (promise C8): from then on it has to look again before it runs.
+QUEUED_FOR = 0.15
+
 
 def to_handoff(lookup: LookupResult) -> list[Any] | None:
     """A miss in the form that travels in our header: time, incarnation, sequence, owner.
@@ -45,8 +49,14 @@ def read_handoff(cache_header: Mapping[str, Any]) -> LookupResult | None:
         case [int() | float() as at, str() as incarnation, int() as sequence, str() as owner]:
             # A leader's main process renews its lease: it may have waited for the pool.
             leads = bool(owner) and cache_header.get("leads") is True
-            if leads or 0 <= time.time() - at <= HANDOFF_VALID_FOR:
-                position = Position(incarnation, sequence)
-                lease = Lease(owner, position, Stage.RESERVED) if owner else None
-                return LookupResult(None, position=position, at=at, reason="recent", lease=lease)
+            position = Position(incarnation, sequence)
+            lease = Lease(owner, position, Stage.RESERVED) if owner else None
+            found = LookupResult(None, position=position, at=at, reason="recent", lease=lease)
+            if leads or is_recent(found, HANDOFF_VALID_FOR):
+                return found
     return None
+
+
+def is_recent(lookup: LookupResult, seconds: float) -> bool:
+    """Whether a look was made within so many seconds, as far as clocks agree."""
+    return 0 <= time.time() - lookup.at <= seconds

@@ -145,7 +145,7 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
     )
     leases = LeaseKeeper(
         lambda holdings: run_plan(engine.renew(holdings, settings.lease_ttl), store),
-        lambda key, owner: run_plan(engine.release(key, owner), store),
+        lambda key, owner, unshared: run_plan(engine.release(key, owner, unshared), store),
         settings.lease_ttl,
         observe,
     )
