@@ -131,19 +131,21 @@ class Reader:
             Look(call.key, call.marks, claim=claim and replace(claim, newest_ban=ban))
             for call, claim, ban in zip(calls, claims, known, strict=True)
         ]
+        since = self.parts.l1.position
         try:
             try:
-                replies = yield from execute_looks(looks, self.parts.l1.position, counts)
+                replies = yield from execute_looks(looks, since, counts)
             except StoreUnavailable:
                 self.parts.counters.put_back(counts)
                 raise
             if replies[0].position is None:  # the next command opens a new incarnation
+                since = None
                 replies = yield from execute_looks(looks, None, {})
         except StoreUnavailable as error:
             if not isinstance(error, CircuitOpen):  # which says that nothing was sent
                 self._abandon(calls, claims)
             return [(Miss("unavailable", None), 0)] * len(calls)
-        self._advance(replies[0], now)
+        self._advance(replies[0], now, since)
         found: list[tuple[Hit | Miss, int]] = []
         for i, call in enumerate(calls):
             try:
@@ -277,13 +279,13 @@ class Reader:
         except StoreUnavailable:
             self.parts.counters.put_back(counts)
         else:
-            self._advance(looked, now)
+            self._advance(looked, now, position)
 
-    def _advance(self, looked: StoreReply, now: float) -> None:
-        """Take in what a poll of the log has brought."""
+    def _advance(self, looked: StoreReply, now: float, since: Position | None) -> None:
+        """Take in what a poll of the log has brought that was sent with a position."""
         if looked.records:
             self.parts.observe(InvalidationsRead(len(looked.records), self.parts.l1.lag(now)))
-        self.parts.l1.advance(looked.position, looked.records, now)
+        self.parts.l1.advance(looked.position, looked.records, now, since)
 
 
 def _check_same_log(position: Position | None, before: Position) -> Position:

@@ -20,6 +20,7 @@ from redis.sentinel import (
 )
 
 from .cluster import scout
+from .deadline import Resolved
 
 
 def make_sentinel(
@@ -66,7 +67,7 @@ class Sentinels(Sentinel):
         return address
 
 
-class MasterConnection(SentinelManagedConnection):
+class MasterConnection(Resolved, SentinelManagedConnection):
     """A connection to the master, and to nobody who only was."""
 
     def connect(self) -> None:

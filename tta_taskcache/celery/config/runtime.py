@@ -126,7 +126,7 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
             Link(settings.url, settings.timeout),
             settings.namespace,
             replicas=settings.wait_replicas,
-            patience=settings.timeout,
+            patience=0.8 * settings.timeout,  # the reply is to come in time
         )
         store = GuardedStore(redis_store, Breaker(observe))
     memory = store.entries if isinstance(store, MemoryStore) else l1.entries
