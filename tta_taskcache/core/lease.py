@@ -22,7 +22,7 @@ class Stage(StrEnum):
     QUEUED = "queued"
     #: The computation runs.
     RUNNING = "running"
-    #: The last computation's result could not be stored: equal calls run, each for itself.
+    #: The last computation left no result that could be shared: equal calls run, each for itself.
     UNSHARED = "unshared"
 
 
@@ -39,6 +39,7 @@ class Claim:
             its message hasn't been seen, and this call is ready to run.
         newest_ban: Sequence of the newest pattern ban on the key that the caller knows of.
         regardless: Also when there is a valid entry: the caller can't use it.
+        takes_queued: Take over what waits for a pool elsewhere: this call can run at once (C8).
     """
 
     owner: str
@@ -48,6 +49,7 @@ class Claim:
     overtakes: float = 0.0
     newest_ban: int = 0
     regardless: bool = False
+    takes_queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ def may_take(claim: Claim, held: HeldLease, newest_mark: int, now: Position) -> 
     newest = max(newest_mark, claim.newest_ban)
     if held.born.incarnation != now.incarnation or not newest <= held.born.sequence <= now.sequence:
         return True  # what it computes is outdated: later calls don't join it
+    if held.stage is Stage.QUEUED:
+        return claim.takes_queued
     if held.stage is not Stage.RESERVED:
         return False
     return held.owner == claim.reservation or held.remaining <= claim.overtakes

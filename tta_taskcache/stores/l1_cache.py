@@ -165,14 +165,19 @@ class L1Cache:
             self._view = replace(self._view, polled_at=-math.inf)
 
     def advance(
-        self, position: Position | None, records: Sequence[Record] | None, asked_at: float
+        self,
+        position: Position | None,
+        records: Sequence[Record] | None,
+        asked_at: float,
+        since: Position | None = None,
     ) -> None:
         """Take in what a poll brought.
 
         Args:
             position: The log's position, or None when it was lost.
-            records: What was logged since ``self.position``; None for a gap or a first poll.
+            records: What was logged since then; None for a gap or a first poll.
             asked_at: When the poll was sent: trust counts from there.
+            since: The position that the poll was sent with; ``self.position`` when not given.
         """
         if position is None:
             self._view = None
@@ -184,7 +189,7 @@ class L1Cache:
             view is None
             or records is None
             or not _follows(view.position, position)
-            or len(records) < position.sequence - view.position.sequence
+            or (since is not None and not _follows(since, view.position))
         ):
             self._restart(position, asked_at)
             return

@@ -149,7 +149,7 @@ class LeasesBench:
         self.renewed.update(holding.owner for holding in holdings)
         return [True] * len(holdings)
 
-    def _release(self, _: str, owner: str) -> None:
+    def _release(self, _: str, owner: str, _unshared: float) -> None:
         self.released.add(owner)
 
     def operate(self, dice: random.Random) -> None:
