@@ -1,7 +1,7 @@
-"""Filling: what a run has returned becomes an entry, unless there is a reason against it.
+"""The writer: fills the cache with the results of runs, unless there is a reason against it.
 
-A fill carries the log's position from before the computation; whether an invalidation came in
-between is checked by every reader, so a late fill is harmless.
+A fill carries the log's position from before the run, and every reader checks for invalidations
+since, so a late fill is harmless.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .outcome import Call
 from .parts import Parts
 from .plan import Plan
 
-#: A run longer than this is not stored: the log doesn't remember invalidations for longer (s).
+#: Seconds of the longest run that is stored: the log remembers no invalidation for longer.
 MAX_RUN = 23 * 3600.0
 
 #: Seconds for which equal calls don't wait for one another after a run without a result to share:
@@ -38,7 +38,7 @@ class Writer:
     parts: Parts
 
     def position(self, call: Call) -> Plan[Position | None]:
-        """The log's position now, to store a result with; None when there is none to be had."""
+        """Read the log's position, to store a result with; None when the store can't be read."""
         try:
             looked: StoreReply = yield Look(call.key, ())
             if looked.position is None:  # the next command opens a new incarnation
@@ -66,17 +66,17 @@ class Writer:
             call: The call.
             position: The log's position from before the run (``Miss.position``).
             value: The result.
-            run_seconds: How long the run took.
+            run_seconds: Seconds that the run took.
             task_id: Id of the task that ran.
-            cost: What the run cost, in the user's unit.
-            owner: Of the lease that the run was led with. It ends with the fill; when it is
-                another's by now, nothing is stored.
-            replaces: Whether there may be an entry that is still valid: then other processes are
-                told (one more round trip), whose memory would hold on to it.
-            remember_for: Seconds, when the value is an exception to be remembered.
+            cost: The cost of the run, in the user's unit.
+            owner: Owner of the lease that the run led with, which ends with the fill. Nothing is
+                stored when the lease is another's by now.
+            replaces: Whether there may be a valid entry, which the memory of other processes would
+                keep: the log tells them, at the price of a round trip.
+            remember_for: Of a remembered exception: seconds.
 
         Returns:
-            Whether it was stored, and others told if need be.
+            Whether it was stored, and (with ``replaces``) announced.
         """
         try:
             entry, reason = self._entry(
@@ -103,7 +103,7 @@ class Writer:
 
         Args:
             call: The call.
-            owner: Of the lease that the run was led with.
+            owner: Owner of the lease that the run led with; empty if none.
             reason: The word under which it is counted.
             run_seconds: How long the run took.
             size: The result's bytes, if they are the reason.
@@ -138,10 +138,10 @@ class Writer:
         cost: float,
         remember_for: float,
     ) -> tuple[Entry | None, str]:
-        """The entry of a result, or why there is none.
+        """Make the entry of a result; None, and the reason, when it isn't to be stored.
 
         Raises:
-            OversizedResult: It is larger than ``cache_max_bytes``.
+            OversizedResult: The result is larger than ``cache_max_bytes``.
         """
         if position is None:
             return None, "unavailable"
@@ -180,10 +180,10 @@ class Writer:
         return entry, ""
 
     def _store(self, entry: Entry, owner: str) -> Plan[tuple[int, str]]:
-        """Store an entry: its size, and why it wasn't stored."""
+        """Store an entry; return its size, and the reason if it wasn't stored."""
         now = self.parts.clock()
         frame = pack(entry, self.parts.secret)
-        # Runs are rare and dear: each hands over what was counted.
+        # Runs are rare and dear: each hands over the counts.
         counts = self.parts.counters.take(now, interval=0.0)
         try:
             stored: bool = yield Fill(entry.key, frame, entry.lifetime, counts, owner)

@@ -25,7 +25,7 @@ class Binder:
 
     Attributes:
         names: The parameters in order; ``*args`` and ``**kwargs`` under their own names.
-        star: Where among them ``*args`` is; None without it.
+        star: Index of ``*args`` among them; None without it.
     """
 
     __slots__ = ("_bind", "_kinds", "names", "star")
@@ -43,7 +43,7 @@ class Binder:
         """Return the values in the order of ``names``.
 
         Raises:
-            WrongArguments: The call doesn't fit the signature, as calling the task would say.
+            WrongArguments: The arguments don't fit the signature.
         """
         try:
             return self._bind(*args, **kwargs)
@@ -51,7 +51,7 @@ class Binder:
             raise WrongArguments(str(error).removeprefix("bind() ")) from None
 
     def call(self, function: Callable[..., Any], values: Sequence[Any]) -> Any:
-        """Call a function with bound values: every spelling of a call comes out the same."""
+        """Call a function with bound values, so that equal calls are called alike."""
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for name, kind, value in zip(self.names, self._kinds, values, strict=True):
@@ -71,7 +71,7 @@ class Binder:
 
 
 def _generate(parameters: list[inspect.Parameter]) -> Callable[..., tuple[Any, ...]]:
-    # As they were when the task was defined: a body that changes its default doesn't change keys.
+    # Copies: a body that changes its default later doesn't change keys.
     defaults = {
         f"_default_{i}": _copy(p.default)
         for i, p in enumerate(parameters)

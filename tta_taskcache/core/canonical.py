@@ -1,9 +1,9 @@
 """One byte string per meaning: the canonical form of arguments (promises K1, K5).
 
-What counts is the value that the task's body gets. A JSON message merges types: a tuple arrives as
-a list, dict keys arrive as strings, subclasses arrive as their base type; ``datetime``, ``date``,
-``time``, ``Decimal``, ``UUID`` and ``bytes`` arrive as they left. A pickled one keeps them apart,
-and so does whoever has the arguments as they arrived. Every piece is tagged with its type and
+The value that the task's body gets is canonicalised. A JSON message merges types: a tuple arrives
+as a list, dict keys arrive as strings, subclasses arrive as their base type; ``datetime``,
+``date``, ``time``, ``Decimal``, ``UUID`` and ``bytes`` arrive as they left. A pickled message keeps
+types apart, and so do arguments that have arrived. Every piece is tagged with its type and
 strings carry their length, so two different values never share a form: ``1``, ``1.0``, ``True`` and
 ``"1"`` differ, and so do a datetime and its ISO text.
 """
@@ -23,8 +23,8 @@ from zoneinfo import ZoneInfo
 
 from ..errors import UnkeyableArgument
 
-#: Turns a value of a type unknown here into what a JSON message carries, as the message's encoder
-#: does it; raises ``TypeError`` for what a message can't carry.
+#: Reduces a value of another type to JSON's types, as the message's encoder does; raises
+#: ``TypeError`` for a value that a message can't carry.
 Reduce = Callable[[Any], Any]
 
 #: The dict that kombu's JSON uses to carry other types. A user's dict of this shape would arrive
@@ -38,11 +38,11 @@ def _refuse(_: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How values get to the body.
+    """The form in which values reach the body.
 
     Attributes:
-        exact: As they are; else as a JSON message carries them.
-        reduce: How values of other types become JSON messages (kombu's encoder, in Celery).
+        exact: Whether they arrive as they are; else as a JSON message carries them.
+        reduce: Reduces values of other types to JSON's (kombu's encoder, in Celery).
     """
 
     exact: bool
@@ -57,7 +57,7 @@ def canonical(value: Any, form: Form = EXACT) -> bytes:
 
     Args:
         value: Any value.
-        form: How it gets to the body.
+        form: The form in which it reaches the body.
 
     Raises:
         UnkeyableArgument: ``value`` holds something with no canonical form.
@@ -65,7 +65,7 @@ def canonical(value: Any, form: Form = EXACT) -> bytes:
     parts: list[str] = []
     try:
         _encode(value, parts.append, form)
-    except ValueError:  # more digits than Python, and so JSON, writes
+    except ValueError:  # an integer of more digits than Python converts to text
         raise UnkeyableArgument("an argument holds an integer of too many digits") from None
     except RecursionError:
         raise UnkeyableArgument("an argument refers to itself or is nested too deeply") from None
@@ -73,7 +73,7 @@ def canonical(value: Any, form: Form = EXACT) -> bytes:
 
 
 def unordered(value: Any) -> Any:
-    """The value with each list and tuple in it sorted by what it holds: order counts no more.
+    """Sort each list and tuple in a value by its items, so that order doesn't count.
 
     Raises:
         UnkeyableArgument: ``value`` holds something with no canonical form.
@@ -93,7 +93,7 @@ def _text(value: str) -> str:
 
 
 def _dict_key(key: Any) -> str:
-    """What JSON makes of a dict key; the message does the same."""
+    """Return a dict key as JSON writes it, and the message does."""
     if isinstance(key, str):
         return str.__str__(key)
     if key is True:
@@ -132,7 +132,7 @@ def _encode_dict(value: Mapping[Any, Any], put: Callable[[str], None], form: For
 def _encode_pairs(
     tag: str, value: Mapping[Any, Any], put: Callable[[str], None], form: Form
 ) -> None:
-    """A dict whose keys are kept apart by type."""
+    """Encode a dict whose keys are kept apart by type."""
     put(tag + "{")
     put("".join(sorted(_encoded(key, form) + _encoded(item, form) for key, item in value.items())))
     put("}")
@@ -176,7 +176,7 @@ def _encode(value: Any, put: Callable[[str], None], form: Form) -> None:
 
 
 def _encode_merged(value: Any, put: Callable[[str], None], form: Form) -> None:
-    """Rarer types, and subclasses, which a JSON message carries as their base type."""
+    """Encode rarer types, and subclasses, which a JSON message carries as their base type."""
     for kind, spell in _SCALARS.items():
         if isinstance(value, kind):
             put(spell(value))
@@ -189,7 +189,7 @@ def _encode_merged(value: Any, put: Callable[[str], None], form: Form) -> None:
         _encode_reduced(value, put, form)
 
 
-#: In this order: a datetime is a date as well.
+#: Ordered: a datetime is a date as well.
 _SCALARS: dict[type, Callable[[Any], str]] = {
     float: lambda value: f"d{float.__repr__(value)};",
     str: lambda value: _text(str.__str__(value)),
@@ -216,7 +216,7 @@ def _encode_reduced(value: Any, put: Callable[[str], None], form: Form) -> None:
 
 
 def _encode_exactly(value: Any, put: Callable[[str], None], form: Form) -> None:
-    """What a body may tell from the value that JSON would make of it."""
+    """Encode a value that a body can tell from the one that JSON would make of it."""
     kind = type(value)
     if (spell := _EXACT_SCALARS.get(kind)) is not None:
         put(spell(value))
@@ -235,8 +235,8 @@ def _encode_exactly(value: Any, put: Callable[[str], None], form: Form) -> None:
         raise _unkeyable(value)
 
 
-#: Kinds of numpy's scalars whose bytes are all there is to them: bool, integers, floats, complex,
-#: bytes, text, moments and spans.
+#: Kinds of numpy's scalars that their bytes determine: bool, integers, floats, complex, bytes,
+#: text, datetimes and timedeltas.
 _NUMPY = frozenset("biufcSUmM")
 
 
@@ -245,7 +245,7 @@ def _is_plain_scalar(value: Any) -> bool:
 
 
 def _zone(value: datetime | time) -> str:
-    """What the ISO text of a time doesn't tell; nothing for what JSON keeps."""
+    """Return zone and fold of a time, which its ISO text lacks; empty for what JSON keeps."""
     zone, fold = value.tzinfo, f"~{value.fold};" if value.fold else ""
     if zone is None or type(zone) is timezone:
         return fold

@@ -1,9 +1,9 @@
-"""How results become bytes and come back.
+"""Codecs: results to bytes and back.
 
-JSON is ours, not kombu's, for promise R1: kombu's JSON turns a *user's* dict
-``{"__type__": …, "__value__": …}`` into something else or an error. Types beyond JSON's are carried
-in an object under a key that no user data may hold; a result that holds it is not cached.
-Other serializers and compressors are handed in by name (kombu's registries, in Celery).
+The JSON is the library's own (promise R1): kombu's turns a *user's* dict
+``{"__type__": …, "__value__": …}`` into something else or an error. Other types are carried in an
+object under a key that no user data may hold; a result that holds it is not cached. Other
+serializers and compressors are passed in by name (kombu's registries, in Celery).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ..errors import EntryError, OversizedResult, UnserializableResult
 from .decompression import BOUNDED, BoundedDecompress
 from .interruption import handled_now, raise_interruption
 
-#: In place of a number of bytes: as many as there are.
+#: A bound on bytes that never applies.
 UNBOUNDED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Serializer:
-    """A named pair of functions. ``dumps`` raises on what it can't carry, ``loads`` on garbage."""
+    """A named pair of functions: ``dumps`` raises on unfit values, ``loads`` on garbage."""
 
     name: str
     dumps: Callable[[Any], bytes]
@@ -39,7 +39,7 @@ class Serializer:
 class Compressor:
     """A named pair of functions on bytes.
 
-    ``decompress`` is given the most bytes that may come of it. When there are more, it returns some
+    ``decompress`` takes the most bytes that it may return. When there are more, it returns some
     more than these, or raises, and never takes much more memory.
     """
 
@@ -48,7 +48,7 @@ class Compressor:
     decompress: BoundedDecompress
 
 
-#: The tag contains a NUL, which no reasonable dict key does.
+#: The key that marks types: it contains a NUL, which no reasonable dict key does.
 _TAG = "\0t"
 _TAG_IN_TEXT = r'"\u0000t"'
 
@@ -110,13 +110,13 @@ def _untag(item: dict[str, Any]) -> Any:
 
 
 def json_loads(data: bytes) -> Any:
-    """The value that ``json_dumps`` was given."""
+    """Deserialize the bytes of ``json_dumps``."""
     text = data.decode("ascii")
     return json.loads(text, object_hook=_untag if _TAG_IN_TEXT in text else None)
 
 
 def exact_json_dumps(value: Any) -> bytes:
-    """``json_dumps``, for values only that come back as they were: no tuple, no integer key.
+    """Serialize to JSON a value that comes back as it was: no tuple, no integer key.
 
     Raises:
         UnserializableResult: JSON would change the value.
@@ -165,8 +165,8 @@ class Codecs:
             max_bytes: Bound on the bytes, before they are compressed.
 
         Raises:
-            UnserializableResult: The serializer can't carry it.
-            OversizedResult: There are more bytes than that.
+            UnserializableResult: The serializer can't carry the result.
+            OversizedResult: It has more than ``max_bytes``.
         """
         handled = handled_now()
         try:
@@ -191,8 +191,8 @@ class Codecs:
         """Turn stored bytes into a new object: every reader gets its own (promise R2).
 
         Raises:
-            EntryError: Unknown names, unreadable bytes, or more than ``max_bytes`` of them
-                (promise F7).
+            EntryError: A name is unknown, the bytes are unreadable, or there are more than
+                ``max_bytes`` (promise F7).
         """
         handled = handled_now()
         try:

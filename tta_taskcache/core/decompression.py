@@ -1,4 +1,4 @@
-"""Decompressing no more than was allowed: a small frame may hold very many bytes (promise F7)."""
+"""Bounded decompression: a small frame may hold very many bytes (promise F7)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-#: Given the bytes, and the most that may come of them.
+#: Decompresses bytes, given the most bytes to return.
 BoundedDecompress = Callable[[bytes, int], bytes]
 
-#: A window larger than this is refused by LZMA, whose header names its size.
+#: Largest window of LZMA, whose header names its size; larger ones are refused.
 _MAX_WINDOW = 128 * 1024 * 1024
 
 
 def _bounded(make: Callable[[], Any]) -> BoundedDecompress:
-    """For decompressors with the interface of ``bz2.BZ2Decompressor``."""
+    """Bound a decompressor with the interface of ``bz2.BZ2Decompressor``."""
 
     def decompress(data: bytes, max_bytes: int) -> bytes:
         stream = make()
@@ -47,7 +47,7 @@ def _brotli() -> dict[Callable[..., Any], BoundedDecompress]:
 
     def decompress(data: bytes, max_bytes: int) -> bytes:
         stream = brotli.Decompressor()
-        # Before 1.2 it has no bound; a little at a time is one.
+        # Up to 1.1, brotli has no bound but small portions.
         found = bytearray()
         for start in range(0, len(data), 64):
             found += stream.process(data[start : start + 64])

@@ -1,4 +1,4 @@
-"""Entries: stored results with what is known of them, and their bytes.
+"""Entries: stored results with their metadata, and their bytes.
 
 A frame is ``magic, version, signature, length of the head, head (JSON), payload``. The head begins
 with the entry's birth and ``served_above_ms``, where ``take.lua`` reads them. The signature
@@ -24,10 +24,10 @@ MAGIC = b"\xc2TC"
 FORMAT = 5
 _HEADER = struct.Struct(">3sB16sI")
 
-#: No figure of an entry is larger: a time in microseconds, a sequence number, a cost.
+#: The largest figure of an entry: a time in microseconds, a sequence number, a cost.
 MAX_FIGURE = 2**63
 
-#: Bytes of an entry's figures, of its position, and of what a map needs for its place.
+#: Bytes of an entry's figures and position, and of its place in a map.
 _FIGURES, _PLACE = 7 * 24 + 48, 200
 
 
@@ -50,21 +50,21 @@ class Entry:
     Attributes:
         key: The call's key.
         task: The task's name.
-        task_id: Id of the task that computed it, or None.
-        created_at: When, by the clock of the computing process (Unix seconds; for display only).
-        lifetime: Seconds it was stored for.
-        fresh_for: Seconds of those that it is fresh; then it is stale.
-        served_above_ms: While more milliseconds than these remain, it is served without a run,
-            stale or not.
-        is_failure: Whether the payload is an exception that is remembered.
-        run_seconds: How long the computation took.
-        cost: What it cost, in the user's unit.
-        born: The log's position from before the computation.
-        marks: The names of the log's marks that end this entry.
+        task_id: Id of the task that computed it; None for ``task.cache``.
+        created_at: Time of the run's end by its process' clock (Unix seconds; for display only).
+        lifetime: Seconds that it is stored.
+        fresh_for: Seconds of its lifetime that it is fresh; then it is stale.
+        served_above_ms: Least milliseconds that remain while it is served without a run, stale or
+            not.
+        is_failure: Whether the payload is a remembered exception.
+        run_seconds: Seconds that the run took.
+        cost: The cost of the run, in the user's unit.
+        born: The log's position from before the run.
+        marks: Names of the log's marks that end it.
         serializer: Name of its serializer.
         compression: Name of its compressor, or None.
         payload: The serialized result.
-        traits: Short digests of what identifies its call (see ``core.traits``).
+        traits: Short digests of its call (``core.traits``).
     """
 
     key: str
@@ -86,10 +86,10 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes, about what the entry takes in memory: all of it, its marks and traits included."""
+        """Approximate bytes of the entry in memory, its marks and traits included."""
         texts = (self.key, self.task_id or "", self.traits, *self.marks)
         held = sum(map(getsizeof, texts)) + getsizeof(self.payload) + getsizeof(self.marks)
-        # Each block of the allocator's is rounded up, by 8 bytes on average.
+        # The allocator rounds each block up, by 8 bytes on average.
         return held + 8 * (len(texts) + 2) + getsizeof(self) + _FIGURES + _PLACE
 
 
@@ -101,7 +101,7 @@ def _sign(key: str, head_size: int, body: bytes, secret: bytes) -> bytes:
 
 
 def pack(entry: Entry, secret: bytes = b"") -> bytes:
-    """Make the frame of an entry."""
+    """Pack an entry into its frame."""
     head = json.dumps(
         [
             entry.born.incarnation,
@@ -128,10 +128,10 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
 
 
 def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
-    """Read a frame that was found under ``key``.
+    """Unpack the frame that is stored under ``key``.
 
     Raises:
-        EntryError: It isn't an entry for this key, or not one this version can read.
+        EntryError: The frame is no entry of this key, or of another format version.
     """
     if len(frame) < _HEADER.size:
         raise EntryError("corrupt", "shorter than a header")
@@ -149,18 +149,18 @@ def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
         raise EntryError("corrupt", f"its head: {error}") from None
 
 
-#: As many bytes of a frame as ``peek`` needs of most; ``head_end`` says how many of the others.
+#: First bytes of a frame that hold most heads; ``head_end`` says how many hold a longer one.
 PEEK_BYTES = 4096
 
-#: A head with as many tags as a call may have isn't longer.
+#: Bound on a head: one with the most tags that a call may have is shorter.
 MAX_HEAD_BYTES = 1024 * 1024
 
-#: A frame's first bytes: with the signature, they tell it from every other.
+#: A frame's first bytes, whose signature tells it from every other.
 HEADER_BYTES = _HEADER.size
 
 
 def head_end(start: bytes) -> int:
-    """Where the head of a frame ends, by its first bytes; 0 for what isn't an entry."""
+    """Return where the head of a frame ends, by its first bytes; 0 for no entry."""
     if len(start) < HEADER_BYTES:
         return 0
     magic, version, _, head_size = _HEADER.unpack_from(start)
@@ -169,10 +169,10 @@ def head_end(start: bytes) -> int:
 
 
 def peek(key: str, start: bytes) -> Entry | None:
-    """Read the head of a frame from its first bytes, for listings: nothing is verified.
+    """Read the head of a frame from its first bytes, unverified, for listings.
 
     Returns:
-        The entry without its payload, or None for what isn't an entry.
+        The entry without its payload; None for no entry.
     """
     try:
         magic, version, _, head_size = _HEADER.unpack_from(start)
@@ -184,15 +184,15 @@ def peek(key: str, start: bytes) -> Entry | None:
 
 @lru_cache(maxsize=1024)
 def _shared(text: str) -> str:
-    """One object for all entries that hold the same: names of tasks, serializers, incarnations."""
+    """Return one object for equal texts of all entries: task names, serializers, incarnations."""
     return text
 
 
 def _check(*, is_text: Iterable[Any] = (), is_figure: Iterable[Any] = ()) -> None:
-    """Refuse what isn't text, or no figure that can be added up.
+    """Check texts and figures.
 
     Raises:
-        TypeError: One is of another type.
+        TypeError: A value is of another type.
         ValueError: A figure is negative, too large or not finite.
     """
     if not all(isinstance(each, str) for each in is_text):
@@ -209,7 +209,7 @@ def _read(key: str, body: bytes, head_size: int) -> Entry:
         raise ValueError("it is cut")
     incarnation, sequence, above, task, task_id, *rest = json.loads(body[:head_size])
     at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, traits = rest
-    # Whoever can write there may have made it: what is no figure here is none anywhere after.
+    # Any writer to Redis may have made it: figures that pass here can be added up anywhere.
     _check(is_text=(incarnation, task, serializer, traits, *marks))
     _check(is_text=(text for text in (task_id, zipped) if text is not None))
     _check(is_figure=(sequence, above, at, lifetime, fresh_for, run, cost))

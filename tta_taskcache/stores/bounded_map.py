@@ -46,7 +46,7 @@ class Evictable(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         ...
 
 
@@ -205,10 +205,10 @@ def _first_out(queue: cachebox.FIFOCache[str, V]) -> tuple[str, V] | None:
 
 
 class RecentKeys:
-    """Keys that are taken for a while. Threads that come at once may both get one.
+    """Keys that are taken for some seconds. Threads that take a key at once may both get it.
 
     Args:
-        most: With so many, all are forgotten.
+        most: Number of keys at which all are dropped.
     """
 
     def __init__(self, most: int) -> None:
@@ -216,7 +216,7 @@ class RecentKeys:
         self._until: dict[str, float] = {}
 
     def take(self, key: str, now: float, seconds: float) -> bool:
-        """Take a key, unless somebody has it."""
+        """Take a key, unless it is taken. Whether the caller has got it."""
         if len(self._until) >= self._most:
             self._until = {}
         if self._until.get(key, now) > now:

@@ -1,6 +1,6 @@
-"""redis-py's client for Redis Cluster, held to the time that a command may take (F1).
+"""redis-py's client for Redis Cluster, within the timeout of a command (promise F1).
 
-What redis-py 8.1 does by itself, and why it doesn't do here:
+Behaviour of redis-py 8.1 that is overridden here:
 
 - It waits for each node of a pipeline, and repeats each command of one that failed by itself, with
   a timeout each.
@@ -53,7 +53,7 @@ def make_cluster(
         greet: Called with each new connection to a node, before its first command.
 
     Raises:
-        redis.RedisError: It can't be reached.
+        redis.RedisError: The cluster can't be reached.
         OSError: A name can't be resolved.
     """
     try:
@@ -63,7 +63,7 @@ def make_cluster(
 
 
 def scout(host: str, port: int, options: Mapping[str, Any], timeout: float) -> redis.Redis:
-    """A client of one node or Sentinel, to ask what there is; it isn't connected yet.
+    """Make a client of one node or Sentinel, to ask for the layout. Connects to nothing yet.
 
     Raises:
         TypeError: An option is unknown.
@@ -73,12 +73,12 @@ def scout(host: str, port: int, options: Mapping[str, Any], timeout: float) -> r
 
 
 def unknown_options(options: Mapping[str, Any]) -> bool:
-    """Whether redis-py would leave out some of the options, without a word."""
+    """Whether redis-py would silently ignore some of the options."""
     return bool(set(options) - set(REDIS_ALLOWED_KEYS))
 
 
 class Cluster(redis.RedisCluster):
-    """A cluster; made by ``make_cluster``.
+    """A client of a cluster, made by ``make_cluster``.
 
     Args:
         hosts: Some of its nodes, to ask for the others.
@@ -113,7 +113,7 @@ class Cluster(redis.RedisCluster):
         self.nodes_manager.initialize = self._learn  # type: ignore[method-assign]
 
     def _learn(self, *args: Any, **options: Any) -> None:
-        """Ask for the layout. While one thread does, the others go on with what is known."""
+        """Ask for the layout. While one thread asks, the others go on with the known one."""
         if self._asking.acquire(blocking=False):
             try:
                 known = {(node.host, node.port) for node in self.get_nodes()}
@@ -124,7 +124,7 @@ class Cluster(redis.RedisCluster):
                 self._asking.release()
 
     def _scouts(self, hosts: Sequence[tuple[str, int]]) -> list[ClusterNode]:
-        """Some nodes to ask, which share the time between them."""
+        """Return some nodes to ask, which share the timeout."""
         asked = sample(hosts, min(len(hosts), NODES_ASKED))
         share = self._timeout / len(asked)
         return [
@@ -153,15 +153,15 @@ class Cluster(redis.RedisCluster):
             raise redis.ConnectionError(str(error)) from error
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Pipeline:  # noqa: ARG002
-        """A pipeline; always without a transaction."""
+        """Return a pipeline, always without a transaction."""
         return Pipeline(self)
 
 
 class Pipeline(ClusterPipeline):
-    """A pipeline of which, once a reply didn't come in time, no other is waited for.
+    """A pipeline that waits for no further reply once one is late.
 
     Commands that were redirected, or whose connection had been closed, are sent again one by one,
-    as redis-py does. Whoever fails to connect to a node asks for the layout.
+    as redis-py does. A failed connection to a node asks for the layout.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -206,7 +206,7 @@ class Pipeline(ClusterPipeline):
 
 
 class _Node:
-    """What a pipeline needs of the client of a node; it doesn't wait when another was late.
+    """The client of a node in a pipeline, which doesn't wait once another node was late.
 
     Otherwise each node that hangs would take a timeout of its own, one after the other.
     """

@@ -1,4 +1,4 @@
-"""Connections to Redis that give up in time, and survive forks and interruptions (F1, F3)."""
+"""Connections to Redis, with timeouts, safe after forks and interruptions (promises F1, F3)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .sentinel import make_sentinel
 
 
 class Link:
-    """The way to Redis: one server, a cluster, or the master that Sentinels know.
+    """The link to Redis: one server, a cluster, or the master of a Sentinel service.
 
     Safe for threads, forks and interruptions: a forked child begins without connections, and so
     does everybody after ``renew``. A command gives up after about ``timeout`` seconds, or twice
@@ -31,12 +31,12 @@ class Link:
             (``socket_timeout``, ``socket_connect_timeout``) goes before.
 
     Attributes:
-        place: Where it leads, for messages; holds no password.
+        place: The address for messages, without a password.
         is_cluster: Whether keys are spread over servers. Then ``client`` is a ``Cluster``.
         logs: Control hash and stream of the logs that each new connection opens first.
 
     Raises:
-        ConfigurationError: The URL can't be read.
+        ConfigurationError: The URL is wrong.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -55,14 +55,14 @@ class Link:
 
     @property
     def client(self) -> redis.Redis | Cluster:
-        """A client, made when it is first needed. Ask for it anew for each command.
+        """The client, made when it is first needed. Ask for it anew for each command.
 
         Raises:
             redis.RedisError: The cluster can't be reached.
-            OSError: The same.
+            OSError: The cluster can't be reached.
         """
-        # Without a lock: in a forked child nobody could release it. If two threads make a client
-        # each, both work.
+        # Without a lock, which a fork could leave locked. If two threads make a client each, both
+        # work.
         client = self._client
         if client is None:
             client = self._client = self._make()
@@ -76,7 +76,7 @@ class Link:
         return max((float(seconds) for seconds in times if seconds), default=self._timeout)
 
     def renew(self) -> None:
-        """From now on have a client without connections.
+        """Replace the client by one without connections.
 
         An interrupted command may have left an unread reply in a connection, or lost one to its
         pool. Commands of other threads end as they would have.
@@ -113,7 +113,7 @@ class Link:
         return {**timeouts, **self._address.options, **_FIXED}
 
     def _check(self) -> None:
-        """Let redis-py see the options, which it does when it makes a connection."""
+        """Check the options, which redis-py does when it makes a connection."""
         if self.is_cluster:
             options = self._options()
             if unknown_options(options):
@@ -125,7 +125,7 @@ class Link:
         pool.connection_class(**pool.connection_kwargs)
 
 
-#: What the rest of the code relies on.
+#: Options that the rest of the code relies on.
 _FIXED = {"protocol": 2, "decode_responses": False}
 
 
@@ -145,7 +145,7 @@ def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
 _links: WeakSet[Link] = WeakSet()
 
 
-#: Clients of parent processes, kept: closing one would take locks as well.
+#: Clients of parent processes, kept: closing one would take locks, too.
 _left_to_parents: list[redis.Redis | Cluster] = []
 
 
@@ -156,6 +156,6 @@ def _renew_clients() -> None:
         link.renew()
 
 
-# redis-py's pool notices a fork, but takes its lock to do so (8.1); when another thread held that
-# lock at the time of the fork, nobody ever releases it in the child.
+# redis-py's pool notices a fork, but takes its lock to do so (8.1), which no thread releases in the
+# child when another thread of the parent held it at the fork.
 os.register_at_fork(after_in_child=_renew_clients)

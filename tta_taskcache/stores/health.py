@@ -1,4 +1,4 @@
-"""What a Redis says of itself, as far as a cache depends on it: facts, without a judgement."""
+"""The health of a Redis, as far as a cache depends on it: facts, without a judgement."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ class ServerHealth:
     Attributes:
         name: Its name in a cluster; else empty.
         product: ``Redis`` or ``Valkey``.
-        version: Of the product.
-        redis_version: Of Redis, or the one that the product is compatible with.
-        run_id: Names this process of the server.
+        version: Version of the product.
+        redis_version: Version of Redis, or of the Redis that the product is compatible with.
+        run_id: Id of this process of the server.
         role: ``master`` or ``slave``.
-        replicas: How many are connected.
-        max_memory: Bytes it may use; 0 for no bound.
-        used_memory: Bytes it uses.
-        policy: What it evicts when they are used up.
-        evicted: How many keys it has evicted since it started.
+        replicas: Number of connected replicas.
+        max_memory: Bytes that it may use; 0 for no bound.
+        used_memory: Bytes that it uses.
+        policy: Its eviction policy (``maxmemory-policy``).
+        evicted: Keys that it has evicted since it started.
         aof: When it writes its append-only file to disk (``always``, ``everysec``, ``no``); empty
-            without one, None when it doesn't tell.
-        snapshots: When it saves snapshots; empty for never, None when it doesn't tell.
+            without one, None when it denies the question.
+        snapshots: When it saves snapshots (``save``); empty for never, None when it denies the
+            question.
     """
 
     name: str
@@ -86,13 +87,13 @@ class LogHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """All of it.
+    """The health of servers and log.
 
     Attributes:
-        servers: The primaries; empty when they don't tell.
-        refused: What they said to that.
-        latency: Seconds of a round trip: the median.
-        slowest: The slowest.
+        servers: The primaries; empty when they refuse ``INFO``.
+        refused: The error of that refusal.
+        latency: Seconds of a round trip, in the median.
+        slowest: Seconds of the slowest round trip.
         clock_offset: Seconds by which the server's clock is ahead of this machine's.
         log: The invalidation log.
     """
@@ -106,10 +107,10 @@ class Health:
 
 
 def examine(link: Link, namespace: str) -> Health:
-    """Ask the servers behind a link.
+    """Examine the servers behind a link.
 
     Raises:
-        StoreUnavailable: They can't be reached.
+        StoreUnavailable: The servers can't be reached.
     """
     layout = Layout(namespace)
     try:

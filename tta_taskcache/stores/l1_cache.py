@@ -1,8 +1,8 @@
-"""L1: entries in this process's memory, and how far they may be trusted (promises I1, R3).
+"""L1: entries in this process's memory, with the bound on their staleness (promises I1, R3).
 
-Beside the entries it keeps a copy of the log's newest marks, read by polling. It answers only while
+Beside the entries, L1 has a copy of the log's newest marks, read by polling. It answers only while
 the last poll is at most ``max_staleness`` seconds old; after a gap in the log, a new incarnation or
-a sequence that went back it forgets everything.
+a sequence that went back, it drops everything.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ..core.marks import Ban, banned_at, is_valid, pattern_of, replaced
 from .bounded_map import BoundedMap
 from .protocol import Record
 
-#: More marks than this aren't worth copying: forget everything and start over.
+#: Most marks in the copy: with more, L1 drops everything and starts over.
 MAX_MARKS = 10_000
 
-#: The same of pattern bans, each of which is matched with every entry older than it.
+#: Likewise of pattern bans, each of which is matched with every entry older than it.
 MAX_BANS = 1_000
 
 
@@ -43,15 +43,15 @@ class L1Entry:
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
+        """Approximate size in bytes."""
         return self.entry.size
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What is known of the log. Replaced whole, so no thread sees half of it.
+    """The copy of the log, replaced whole, so that no thread sees half of it.
 
-    ``bans``, newest first, are those since ``floor``; all there are when ``bans_complete``.
+    ``bans``, newest first, are those since ``floor``; all in force when ``bans_complete``.
     """
 
     position: Position
@@ -68,7 +68,7 @@ class L1Cache:
     Args:
         max_entries: Bound on entries; 0 turns L1 off.
         max_bytes: Bound on their bytes.
-        max_staleness: Δ: seconds that a poll of the log is good for; 0 is strict.
+        max_staleness: Δ: seconds for which a poll of the log is trusted; 0 is strict.
     """
 
     def __init__(self, max_entries: int, max_bytes: int, max_staleness: float) -> None:
@@ -87,7 +87,7 @@ class L1Cache:
         return view is not None and now - view.polled_at <= self.max_staleness
 
     def lag(self, now: float) -> float:
-        """For how many seconds, at most, it may have answered after what a poll brings now."""
+        """Return the most seconds for which it may have answered after invalidations read now."""
         view = self._view
         since = view.polled_at if view is not None else -math.inf
         return 0.0 if math.isinf(since) else min(now - since, self.max_staleness)
@@ -98,8 +98,8 @@ class L1Cache:
         Args:
             key: The key.
             now: The time.
-            names: The marks of the call that asks for it: one that the entry was never checked
-                against may have been set before this copy begins (promise I7).
+            names: The marks of the call: one that the entry was never checked against may have been
+                set before this copy begins (promise I7).
         """
         held, view = self.entries.get(key), self._view
         if held is None or view is None or not _covers(held.checked, names):
@@ -118,13 +118,13 @@ class L1Cache:
     def put(
         self, entry: Entry, deadline: float, checked_at: int, names: Sequence[str] = ()
     ) -> None:
-        """Keep an entry. One that a mark already ends is kept too, and never found.
+        """Keep an entry. One that a mark already ends is kept, too, and never found.
 
         Args:
             entry: The entry.
             deadline: When it expires.
             checked_at: Sequence up to which it was checked against marks.
-            names: Those beside its own.
+            names: The marks that it was checked against, beside its own.
         """
         if self.entries.max_entries and self._view is not None:
             # Nearly always the entry's own: then they take no memory of their own.
@@ -134,7 +134,7 @@ class L1Cache:
             self.entries.put(entry.key, L1Entry(entry, deadline, checked_at, checked))
 
     def bans(self, at: Position, newest: int) -> tuple[Ban, ...] | None:
-        """All pattern bans, newest first; None when this copy may lack one.
+        """Return all pattern bans, newest first; None when this copy may lack one.
 
         Args:
             at: The log's position.
@@ -148,19 +148,19 @@ class L1Cache:
         return view.bans if view.position.sequence >= newest else None
 
     def banned_at(self, key: str) -> int:
-        """Sequence of the newest ban on a key that is known here, or 0."""
+        """Return the sequence of the newest known ban on a key; 0 for none."""
         view = self._view
         return banned_at(key, view.bans) if view is not None else 0
 
     def add_bans(self, bans: Sequence[Ban], at: Position) -> None:
-        """Take in all bans, as they were at a position."""
+        """Add all bans, as of a position."""
         view = self._view
         # A newer view may have seen a ban that these lack.
         if view is not None and _follows(view.position, at):
             self._view = replace(view, bans=tuple(bans), bans_complete=True)
 
     def require_poll(self) -> None:
-        """Answer nothing before the next poll: this process has just invalidated something."""
+        """Require a poll before the next answer: this process has just invalidated entries."""
         if self._view is not None:
             self._view = replace(self._view, polled_at=-math.inf)
 
@@ -171,7 +171,7 @@ class L1Cache:
         asked_at: float,
         since: Position | None = None,
     ) -> None:
-        """Take in what a poll brought.
+        """Advance the copy by the reply to a poll.
 
         Args:
             position: The log's position, or None when it was lost.
@@ -221,6 +221,6 @@ def _follows(before: Position, after: Position) -> bool:
 def _with_bans(bans: tuple[Ban, ...], record: Record) -> tuple[Ban, ...]:
     patterns = [pattern for name in record.marks if (pattern := pattern_of(name)) is not None]
     if not patterns or (bans and bans[0].sequence >= record.sequence):
-        return bans  # what was learnt whole may be ahead of the records
+        return bans  # a complete copy may be ahead of the records
     new = (Ban(pattern, record.sequence) for pattern in patterns)
     return (*new, *(ban for ban in bans if ban.pattern not in patterns))

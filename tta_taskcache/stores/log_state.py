@@ -1,4 +1,4 @@
-"""How the state of the log is asked for and read on Redis: two replies at the end of a pipeline."""
+"""The state of the log on Redis: its commands, and their replies at the end of a pipeline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..core.marks import Ban
 from .protocol import Record, StoreReply
 from .scripts import script
 
-#: More records than this in one poll are taken as a gap: forgetting L1 is cheaper than reading on.
+#: Most records of one poll: more are a gap, as dropping L1 is cheaper than reading on.
 MAX_RECORDS = 1_000
 
 #: Of the log's format in Redis (see ``lua/log.lua``). Another's log isn't gone by, but begun anew.
@@ -38,7 +38,7 @@ class State:
     lost_tail: bool = False
 
     def looked(self) -> StoreReply:
-        """It as the reply to a poll."""
+        """Return the state as the reply to a poll."""
         return StoreReply(self.position, None, 0.0, self.marks, self.records, self.banned)
 
 
@@ -81,7 +81,7 @@ def ask(pipe: Any, control: str, stream: str, marks: Sequence[str], since: Posit
 
 
 def read(replies: list[Any], marks: Sequence[str], since: Position | None) -> State | None:
-    """Take the replies to ``ask`` off the end of a pipeline's; None when there is no log."""
+    """Read the state off the end of a pipeline's replies; None when there is no log."""
     logged = replies.pop() if since is not None else None
     incarnation, version, sequence, banned, *values = replies.pop()
     if incarnation is None or version != VERSION:
@@ -100,7 +100,7 @@ def read(replies: list[Any], marks: Sequence[str], since: Position | None) -> St
 
 
 def read_bans(stored: bytes | None) -> tuple[Ban, ...]:
-    """Read the field ``bans``, newest first."""
+    """Read the field ``bans``; newest first."""
     return tuple(Ban(pattern, int(at)) for pattern, at, _ in reversed(json.loads(stored or b"[]")))
 
 
@@ -112,7 +112,7 @@ def is_behind(position: Position, since: Position) -> bool:
 def join(
     since: Position, position: Position, logged: list[Any]
 ) -> tuple[Position, list[Record] | None]:
-    """Fit what the stream gave to the state read before it; no records when there is a gap."""
+    """Join the stream's records to the state that was read before; None for a gap."""
     records = [
         Record(int(item_id.split(b"-")[0]), tuple(name.decode() for name in marks))
         for item_id, marks in logged

@@ -1,8 +1,8 @@
-"""L2: Redis 6.2 or newer, or Valkey; one, behind Sentinel, or a cluster. One round trip a command.
+"""L2: the store on Redis 6.2 or newer, or Valkey: one server, behind Sentinel, or a cluster.
 
-In a cluster a claim takes two trips: the position that a lease notes is read first.
-No clock but Redis' own is used: expiry is Redis', and what remains is asked for (PTTL). Only the
-day on which something is counted is this process's.
+A command is one round trip; in a cluster a claim takes two, as the position of its lease is read
+first. Expiry and remaining time are by Redis' own clock (PTTL); only the days of counters are by
+this process's.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ from .scanner import Scanner
 from .scripts import script
 from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 
-#: Records kept for processes that poll (Redis trims in steps, so a few more).
+#: Records that are kept for polls (Redis trims in steps, so a few more).
 LOG_LENGTH = 10_000
 
-#: Pattern bans kept apart; with more, the oldest become one that ends everything older.
+#: Most pattern bans; with more, the oldest become a mark that ends everything older.
 MAX_BANS = 256
 
-#: Computations that run for longer than this may not fill any more (ms).
+#: Milliseconds after which marks are dropped: longer runs may not fill any more.
 GRACE_MS = 24 * 3600 * 1000
 
-#: Marks set by one call of the script: Lua's ``unpack`` is limited.
+#: Most marks of one call of the script: Lua's ``unpack`` is limited.
 MARKS_A_CALL = 1_000
 
 
@@ -83,9 +83,9 @@ class RedisStore:
     """Executes commands on Redis.
 
     Args:
-        link: How Redis is reached.
-        namespace: Put in front of all keys.
-        replicas: How many replicas have to acknowledge an invalidation, too (``WAIT``).
+        link: The link to Redis.
+        namespace: Prefix of all keys.
+        replicas: Replicas that have to acknowledge an invalidation, too (``WAIT``).
         patience: Seconds to wait for them.
     """
 
@@ -124,12 +124,12 @@ class RedisStore:
             raise
         except redis.ResponseError as error:
             raise StoreRefused(f"{self.name}: {error}") from error
-        # A cluster without a node for a slot raises the last, which is no RedisError.
+        # RedisClusterException, of a slot without a node, is no RedisError.
         except (redis.RedisError, OSError, RedisClusterException) as error:
             self._is_open = False
             raise StoreUnavailable(f"{self.name}: {error}") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
-            # Somebody else writes to our keys.
+            # Another client has written to our keys.
             raise StoreRefused(f"{self.name}: unexpected reply: {error}") from error
         except BaseException:
             # A soft time limit may have struck between request and reply, or while a connection
@@ -192,7 +192,7 @@ class RedisStore:
     def _read(
         self, replies: list[Any], marks: Sequence[str], since: Position | None
     ) -> State | None:
-        """Read the log's state off the end of replies; None when the log can't be gone by."""
+        """Read the log's state off the end of replies; None without a usable log."""
         state = log.read(replies, marks, since)
         if state is None:
             self._is_open = False
@@ -261,7 +261,7 @@ class RedisStore:
             pipe.eval(_FILL, 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
             return bool(pipe.execute()[-1])
         pipe.set(entry, fill.frame, px=lifetime)
-        # One at a time: a cluster's pipeline deletes no two keys at once, and returns None.
+        # One by one: a cluster's pipeline can't delete two keys at once.
         pipe.delete(lease)
         pipe.delete(refresh)
         pipe.execute()
@@ -286,16 +286,16 @@ class RedisStore:
         for start in range(0, len(command.marks), MARKS_A_CALL):
             reply, acknowledged = self._log(command.marks[start : start + MARKS_A_CALL])
             fewest = min(fewest, acknowledged)
-        # The marks are what counts; this only gives the memory back.
+        # The marks have ended the entries; this only frees the memory.
         for key in command.keys:
             self.client.unlink(self._at.entry(key))
-        # Only now: the error says that all of it happened on the primary.
+        # Only now, as the error means that all of it happened on the primary.
         if fewest < self._replicas:
             raise NotReplicated(self.name, fewest, self._replicas)
         return Position(reply[0].decode(), int(reply[1]))
 
     def _log(self, marks: tuple[str, ...]) -> tuple[Any, int]:
-        """Append to the log; its reply, and how many replicas acknowledged it, if that matters."""
+        """Append to the log; return its reply, and the number of replicas that acknowledged it."""
         keys = (self._at.control, self._at.stream)
         bounds = (LOG_LENGTH, GRACE_MS, MAX_BANS)
         arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]

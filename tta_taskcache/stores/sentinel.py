@@ -41,11 +41,11 @@ def make_sentinel(
     sentinel_options: Mapping[str, Any],
     timeout: float,
 ) -> redis.Redis:
-    """A client of the master of a service. Connects to nothing yet.
+    """Make a client of a service's master. Connects to nothing yet.
 
     Args:
         hosts: The Sentinels.
-        service: What they call the master.
+        service: Their name of the master.
         options: Options of the connections to the master.
         sentinel_options: Options of the connections to the Sentinels.
         timeout: Seconds that an operation may take.
@@ -111,7 +111,7 @@ class MasterConnection(Resolved, SentinelManagedConnection):
     """A connection to the master, and to nobody who only was."""
 
     def connect(self) -> None:
-        # Not repeated here, as redis-py does: the command is repeated once.
+        # Without redis-py's own retries: the command is repeated once.
         self._connect_retry()
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
@@ -121,18 +121,18 @@ class MasterConnection(Resolved, SentinelManagedConnection):
         try:
             role = self.read_response()
         except redis.ResponseError:
-            return  # an access list may forbid to ask
+            return  # an ACL may forbid ROLE
         if role[0] != b"master":
             raise redis.ConnectionError("what the Sentinels call the master is none any more")
 
     def read_response(self, *args: Any, **options: Any) -> Any:
-        # redis-py (8.1) keeps the connection after a timeout, with the reply still to come, for the
-        # next command to take for its own.
+        # redis-py (8.1) keeps the connection after a timeout, and the next command would take the
+        # late reply for its own.
         options.setdefault("disconnect_on_error", True)
         try:
             return super().read_response(*args, **options)
         except redis.ResponseError as error:
-            # Up to Redis 6.2, a script's error is no ReadOnlyError, which redis-py takes care of.
+            # Up to Redis 6.2, a script's error is no ReadOnlyError, which redis-py would handle.
             if "-READONLY " in str(error):
                 self.disconnect()
                 raise redis.ConnectionError("The previous master is now a slave") from error
@@ -140,4 +140,4 @@ class MasterConnection(Resolved, SentinelManagedConnection):
 
 
 class MasterSSLConnection(MasterConnection, SentinelManagedSSLConnection):
-    """The same, with TLS."""
+    """A connection to the master, with TLS."""

@@ -1,6 +1,6 @@
-"""For tests of stores and of code that uses the cache.
+"""Tools for tests: a fake clock, a faulty store, the contract of stores, a checker of histories.
 
-A clock, faults, the stores' contract, and a checker of what processes read (``history``).
+A history is a record of what processes read, ran and invalidated (``testing.history``).
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""Putting the library's replacements in Celery in place, once a process."""
+"""Installation of the patches of Celery, once a process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _apply_group(
 
 @cache
 def install() -> None:
-    """Put everything in place that is for all apps; what is for one, its ``TaskCache`` does."""
+    """Install the patches that concern all apps; ``TaskCache`` installs those of its app."""
     task_decorator.install(check_definition, is_of_cached_task)
     group_application.install(_apply_group)
     revocations.install()

@@ -46,17 +46,18 @@ hide_url()
 class TaskCache:
     """The result cache of an app.
 
-    Calling it again for the same app returns the same object; later keywords override earlier
-    ones. ``CachedTask`` calls it by itself, so it is only needed for keywords and methods.
+    A second call for the same app returns the same object; later keywords override earlier ones.
+    ``CachedTask`` makes one for its app, so it is only needed for keywords and methods.
 
     Args:
         app: The Celery app.
-        url: URL of the cache's Redis. Without one it is the result backend's, if that is Redis;
-            else each process caches in its own memory, and says so once.
-        **settings: Settings by their names without ``taskcache_``; they override ``app.conf``.
+        url: URL of the cache's Redis. Without it: the result backend's, if that is Redis; else each
+            process caches in its own memory, and logs a warning once.
+        **settings: Settings (``Settings``) by their names without ``taskcache_``; they override
+            ``app.conf``.
 
     Raises:
-        ConfigurationError: An unknown setting, or a value that isn't allowed.
+        ConfigurationError: A setting is unknown, or its value isn't allowed.
     """
 
     app: Celery
@@ -95,7 +96,7 @@ class TaskCache:
         check_keywords(settings)
         self._overrides.update(settings)
         built = self._built.get(_RUNTIME)
-        # What is in use goes on, with its memory and connections, unless something is new.
+        # The runtime in use goes on, with its memory and connections, unless a setting is new.
         if built is None or built.settings != self.settings:
             self._built = {}
 
@@ -104,7 +105,7 @@ class TaskCache:
         """The settings in force.
 
         Raises:
-            ConfigurationError: One of them is wrong.
+            ConfigurationError: A setting is wrong.
         """
         return read_settings(self.app, self._overrides)
 
@@ -119,7 +120,7 @@ class TaskCache:
             for task in list(self._tasks.values()):
                 self.adopt(task)
             mine = build(settings, EXACT_CODECS if exact else CODECS, self._counters)
-            # Of threads that come at once all get the first one's (without a lock: see F3).
+            # Threads that build at once all get the first runtime (without a lock: promise F3).
             if built.setdefault(_RUNTIME, mine) is mine and settings.url is None:
                 logger.warning(
                     "no taskcache_url, and the result backend isn't Redis: "
@@ -132,7 +133,8 @@ class TaskCache:
         """Validate a task's options with the settings in force, when it is bound to the app.
 
         Raises:
-            ConfigurationError: Naming task, option and what is allowed.
+            ConfigurationError: An option is wrong; the message names task, option and what is
+                allowed.
         """
         settings = self.settings
         keyer = read_keyer(task, settings.default_ttl, settings.secret)
@@ -143,7 +145,10 @@ class TaskCache:
             self._schedule.warm(keyer.task, keyer.policy.warm)
 
     def context(self, /, **headers: str | float) -> AbstractContextManager[None]:
-        """Put context headers in force for the calls made inside, and what they lead to.
+        """Put context headers in force for the calls made inside, and for their child tasks.
+
+        Args:
+            **headers: Names (as in ``cache_vary``) and values.
 
         Raises:
             TypeError: A value isn't a string, number or bool.
@@ -151,7 +156,7 @@ class TaskCache:
         return context.ambient(headers)
 
     def disabled(self) -> AbstractContextManager[None]:
-        """Let the calls made inside pass the cache by."""
+        """Let the calls made inside bypass the cache: they run, and nothing is stored."""
         return context.disabled_block()
 
     def invalidate(
@@ -163,26 +168,29 @@ class TaskCache:
         pattern: str | None = None,
         queue: bool = False,
     ) -> AsyncResult | None:
-        """End entries, everywhere, now: all that any of the arguments names.
+        """End the entries that any of the arguments names, in all processes, now.
 
-        Acknowledged when it returns, unless it is queued.
+        When it returns, Redis has acknowledged the invalidation, unless it is queued. The memory of
+        a process answers for at most ``taskcache_l1_max_staleness`` seconds longer.
 
         Args:
-            key: The entry of this key.
-            task: All entries of this task, given itself or by name.
-            tags: All entries with any of these tags.
-            pattern: All entries whose keys (``task:label:digest``) match this glob, as Redis'
-                ``MATCH`` has it.
-            queue: Leave it to a Celery task, which is retried until Redis acknowledges it.
+            key: Ends the entry of this key.
+            task: Ends all entries of this task, given itself or by name.
+            tags: Ends all entries with any of these tags.
+            pattern: Ends all entries whose keys (``task:label:digest``) match this glob of Redis'
+                ``MATCH``, of at most 1,000 characters.
+            queue: Leave the invalidation to a Celery task, which is retried until Redis
+                acknowledges it.
 
         Returns:
-            None; the result of the task, when it is queued.
+            None; with ``queue``, the result of the Celery task.
 
         Raises:
-            ValueError: Nothing was named.
+            ValueError: No argument names anything, or the pattern is too long.
             TypeError: ``tags`` isn't a collection of strings, or ``pattern`` no string.
-            StoreUnavailable: It was not acknowledged: it may or may not have happened.
-            OperationalError: The broker didn't take the task.
+            StoreUnavailable: Redis has not acknowledged it: it may or may not have happened.
+            NotReplicated: Too few replicas have acknowledged it (``taskcache_wait_replicas``).
+            OperationalError: The broker didn't take the Celery task.
         """
         names = read_marks(key, task, tags, pattern)
         keys = () if key is None else (key,)
@@ -192,10 +200,10 @@ class TaskCache:
         return None
 
     def clear(self) -> None:
-        """End all entries of this namespace, everywhere, now.
+        """End all entries of this namespace, in all processes, now.
 
         Raises:
-            StoreUnavailable: It was not acknowledged.
+            StoreUnavailable: Redis has not acknowledged it.
         """
         self.end((marks.EVERYTHING,), ())
 
@@ -203,24 +211,24 @@ class TaskCache:
         """Set marks, and drop the entries of keys.
 
         Raises:
-            StoreUnavailable: It was not acknowledged.
+            StoreUnavailable: Redis has not acknowledged it.
         """
         self.runtime.run(self.runtime.engine.invalidate(names, keys))
         if any(marks.is_wide(name) for name in names):
             maintenance_tasks.request_sweep(self.app, self.runtime)
 
     def prefetch(self, signatures: Signature | Iterable[Signature]) -> int:
-        """Read what is stored for calls into this process's memory: one round trip per node.
+        """Read the entries of calls into this process's memory, in one round trip per node.
 
-        Groups, chords and chunks do it by themselves. Worth it before calls that are made one by
-        one within ``taskcache_l1_max_staleness``; later ones poll the log first.
+        Groups, chords and chunks prefetch their own calls. It is worth its trip before calls that
+        are made one by one within ``taskcache_l1_max_staleness`` seconds; later ones poll the log.
 
         Args:
-            signatures: A signature or several. Of a group and a chord's header all calls count, of
-                a chain the first; tasks that aren't cached are left out.
+            signatures: A signature or several. Of a group or a chord's header all calls count, of a
+                chain the first; tasks that aren't cached are left out.
 
         Returns:
-            How many of them could be answered now.
+            The number of calls that could be answered now.
         """
         return signature_calls.prefetch(self.app, signatures)
 
@@ -235,54 +243,73 @@ class TaskCache:
         queue: str | None = None,
         priority: int | None = None,
     ) -> WarmReport:
-        """Have workers make calls of a task, but those that are fresh, and wait until all are done.
+        """Have workers make the calls of a task that aren't fresh, and wait until all are done.
 
-        The Celery task ``tta_taskcache.warm`` does the same, with the same arguments.
+        The Celery task ``tta_taskcache.warm`` does the same in a worker, with the same arguments.
 
         Args:
             task: The task, given itself or by name.
             calls: An iterable of calls, each a list of arguments, a dict of keyword arguments,
                 ``{"args": […], "kwargs": {…}, "context": {…}}`` or a signature; a function
                 returning one; or the path of a file of JSON lines.
-            hot: Instead: that many of the most requested ones, if ``cache_warm`` learns them.
-            rate: At most so many calls a second.
-            in_flight: At most so many calls that aren't done.
-            queue: Queue that they are sent to; else the task's own.
-            priority: Priority of their messages; else the task's own.
+            hot: Instead of ``calls``: number of the most requested calls (1 to 1,000), if the
+                task's ``cache_warm`` learns them.
+            rate: Most calls sent a second; None for no bound.
+            in_flight: Most calls that were sent and aren't done.
+            queue: Queue of the calls; None for the task's own.
+            priority: Priority of their messages (0 to 255); None for the task's own.
+
+        Returns:
+            The numbers of calls by outcome.
 
         Raises:
             ConfigurationError: An argument is wrong, or the task has no cache that workers share.
-            TypeError: ``calls`` can't be read from.
-            ValueError: A call is none, or doesn't fit the task; it says which, or in which line.
-            StoreUnavailable: Redis can't be reached; as OperationalError is for the broker.
+            TypeError: ``calls`` is none of these.
+            ValueError: A call can't be read, or doesn't fit the task; the message says which.
+            StoreUnavailable: Redis can't be reached.
+            OperationalError: The broker can't be reached.
         """
         sending = Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
         return warm_task.warm(warm_task.find_task(self.app, task), calls, hot, sending)
 
     def schedule(self, *invalidations: Invalidate) -> None:
-        """Have ``celery beat`` invalidate on schedule, beside what ``beat_schedule`` has."""
+        """Have ``celery beat`` invalidate on schedule, beside the entries of ``beat_schedule``.
+
+        Args:
+            *invalidations: The invalidations, each with its times.
+
+        Raises:
+            TypeError: An argument is no ``Invalidate``.
+            ConfigurationError: An equal invalidation is scheduled already, at other times.
+        """
         self._schedule.invalidate(invalidations)
 
     def keys(self, pattern: str = "*") -> list[str]:
-        """The keys (``task:label:digest``) of all valid entries that match a glob.
+        """Return the sorted keys (``task:label:digest``) of all valid entries that match a glob.
 
-        Reads through the whole namespace in batches: for people, not for hot paths.
+        Reads the whole namespace in batches (SCAN): for people, not for hot paths.
+
+        Args:
+            pattern: A glob of Redis' ``MATCH``, of at most 1,000 characters.
 
         Raises:
             StoreUnavailable: Redis can't be read.
-            ValueError: The glob is longer than ``MAX_PATTERN``.
+            ValueError: The glob is too long.
         """
         glob.check(pattern)
         return sorted(item.entry.key for item in self.runtime.entries(pattern))
 
     def stats(self, *, since: date | None = None) -> Stats:
-        """What the cache did: totals of all processes, by task.
+        """Return the totals of all processes, by task.
 
-        Other processes hand over what they counted once a second, while they use the cache. When
-        Redis can't be reached, the totals are those of this process.
+        Processes hand their counts over once a second, while they use the cache. Without ``since``,
+        the totals are those of this process when Redis can't be reached.
 
         Args:
-            since: Only from this day on (UTC), of the last 400.
+            since: First day of the totals (UTC), of the last 400 days; None for all time.
+
+        Raises:
+            StoreUnavailable: With ``since``, Redis can't be reached.
         """
         if since is not None:
             days = self.runtime.run(self.runtime.engine.days(since))
@@ -293,7 +320,7 @@ class TaskCache:
             return read_stats(self.runtime.engine.parts.counters.totals())
 
     def hand_over_counts(self) -> None:
-        """Add what was counted here to the shared totals, before the process ends."""
+        """Add this process's counts to the shared totals, before it ends."""
         if self._built and self.runtime.is_reachable:
             self.runtime.hot_calls.flush()
             self.runtime.hand_over_counts()
@@ -313,6 +340,6 @@ atexit.register(_hand_over)
 
 
 def cache_of(app: Celery) -> TaskCache:
-    """The app's cache, made if there is none yet."""
+    """Return the app's cache; make one if it has none."""
     existing: TaskCache | None = app.__dict__.get(_ATTRIBUTE)
     return existing if existing is not None else TaskCache(app)

@@ -1,4 +1,4 @@
-"""Wrong options fail where the task is defined, not where it is first used.
+"""Validation of options where a task is defined, not where it is first used.
 
 Celery makes a task of a decorated function lazily, when the app is finalized: in a worker at boot,
 in a web process at the first call. ``shared_task`` knows no app yet; its tasks are checked when
@@ -27,7 +27,7 @@ def check_definition(app: Celery, fun: Callable[..., Any], options: dict[str, An
     """Check the options of a decorated function that becomes a cached task.
 
     Raises:
-        ConfigurationError: Naming task, option and what is allowed.
+        ConfigurationError: An option is wrong; the message names task, option and what is allowed.
     """
     base = options.get("base") or app.task_cls
     own = {name.removeprefix(PREFIX): options[name] for name in options if name.startswith(PREFIX)}

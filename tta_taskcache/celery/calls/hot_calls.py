@@ -1,4 +1,4 @@
-"""Hot calls: those of a task that are requested most (``cache_warm=Warm(hot=…)``)."""
+"""Hot calls: the most requested calls of a task (``cache_warm=Warm(hot=…)``)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from ..config.runtime import Runtime
     from .call_request import CallRequest
 
-#: Larger calls aren't learnt: their arguments are kept, those of 20 calls for each hot one.
+#: Larger calls aren't learnt: Redis keeps the arguments of 20 calls for each hot one.
 MAX_CALL_BYTES = 2_048
 
-#: In the headers of messages that warm: those are no traffic.
+#: Header of the messages of a warming, which are no traffic.
 WARM_HEADER = "taskcache_warm"
 
 
 def is_request(headers: Mapping[str, Any] | None, retries: int | None) -> bool:
-    """Whether somebody asks for a call with these headers now: it is no retry, and no warming's."""
+    """Whether a caller makes a call with these headers now: neither a retry nor a warming does."""
     return not retries and not (isinstance(headers, Mapping) and WARM_HEADER in headers)
 
 
 def record_hot_call(call_request: CallRequest, call: Call) -> None:
-    """Count a request for a call, if its task learns which are hot.
+    """Count a request for a call, if its task learns hot calls.
 
-    Raises nothing but the task's own soft time limit, if that strikes here.
+    Raises nothing but the task's own soft time limit.
 
     Args:
         call_request: The call as it was made.
@@ -54,20 +54,20 @@ def record_hot_call(call_request: CallRequest, call: Call) -> None:
 
 
 def hottest(runtime: Runtime, task: str, number: int) -> list[CallSpec]:
-    """The most requested calls of a task, the first first; what can't be read is left out.
+    """Return the most requested calls of a task, most requested first, without unreadable ones.
 
     Raises:
         StoreUnavailable: Redis can't be reached.
     """
     store, calls = runtime.warming_store, []
     for call in store.hottest(task, number) if store else ():
-        with suppress(Exception):  # whoever can write there may have left anything
+        with suppress(Exception):  # any writer to Redis may have left anything there
             calls.append(parse_call_spec(loads(call)))
     return calls
 
 
 def _spelled_out(call_request: CallRequest) -> str | None:
-    """A call as it is kept; None for what isn't: messages of this task hold more than JSON does."""
+    """Return a call as JSON; None for one that JSON can't carry, or that is too large."""
     call: dict[str, Any] = {"args": list(call_request.args), "kwargs": dict(call_request.kwargs)}
     if vary := call_request.vary:
         call["context"] = vary

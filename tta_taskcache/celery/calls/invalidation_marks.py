@@ -1,4 +1,4 @@
-"""What an invalidation names, as marks of the log."""
+"""The marks of an invalidation: what ``invalidate()`` was given, in the log's terms."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ...core import glob, marks
 def read_marks(
     key: str | None, task: str | Task | None, tags: Any, pattern: Any
 ) -> tuple[str, ...]:
-    """The marks of an invalidation.
+    """Read the arguments of ``invalidate()`` into marks.
 
     Raises:
-        ValueError: Nothing was named, or the pattern is too long.
-        TypeError: What was named isn't what it has to be.
+        ValueError: No argument was given, ``tags`` is empty, or the pattern is too long.
+        TypeError: ``tags`` isn't a collection of strings, or ``pattern`` no string.
     """
     if key is None and task is None and tags is None and pattern is None:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How the arguments of a call get to the body: what their message makes of them (promise K5)."""
+"""The form of a call's arguments: what its message makes of them on the way to the body (K5)."""
 
 from __future__ import annotations
 
@@ -22,41 +22,46 @@ Arguments = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 def serializer_of(task: CacheableTask, chosen: str | None) -> str:
-    """Name of the serializer of a call's message.
+    """Return the name of the serializer of a call's message.
 
     Args:
         task: The task.
-        chosen: What the call asks for, if it does.
+        chosen: The call's own serializer; None for the task's.
     """
     return chosen or task.serializer or task.app.conf.task_serializer
 
 
-def dumped(task: CacheableTask, args: Any, kwargs: Any, serializer: str) -> Arguments:
-    """Arguments as Celery hands them to the serializer: it dumps pydantic models first."""
-    dump = getattr(task, "_dump_pydantic_arguments", None)
-    if dump is None or serializer == PICKLE:
-        return args, kwargs
-    args, kwargs = dump(args, kwargs)
-    return args, kwargs
+def sent(
+    task: CacheableTask, args: Any, kwargs: Any, chosen: str | None, keyer: Keyer
+) -> tuple[Arguments, Form]:
+    """Return the arguments of a call that is sent, and their form, for its key.
 
+    JSON's form is known without serializing. Callables of the policy and other serializers need the
+    arguments as a worker gets them.
 
-def in_message(args: Any, kwargs: Any, serializer: str, keyer: Keyer) -> tuple[Arguments, Form]:
-    """Arguments and their form, for the key of a call that is sent.
-
-    JSON's form is known without a trip. Functions of the policy, and other serializers, want one.
+    Args:
+        task: The task.
+        args: Positional arguments, as the caller gave them.
+        kwargs: Keyword arguments, likewise.
+        chosen: The call's own serializer; None for the task's.
+        keyer: Computer of the keys of the task's calls.
 
     Raises:
         UnkeyableArgument: The serializer can't carry them.
     """
+    serializer = serializer_of(task, chosen)
     if serializer == PICKLE:
         return (args, kwargs), EXACT
+    # Celery dumps pydantic models before it hands arguments to the serializer.
+    if (dump := getattr(task, "_dump_pydantic_arguments", None)) is not None:
+        args, kwargs = dump(args, kwargs)
     if serializer == "json" and not keyer.shows_arguments:
         return (args, kwargs), keyer.json
     return received(args, kwargs, serializer), EXACT
 
 
 def received(args: Any, kwargs: Any, serializer: str) -> Arguments:
-    """What a worker gets.
+    """Serialize and deserialize arguments: return what a worker gets.
 
     Raises:
         UnkeyableArgument: The serializer can't carry them.

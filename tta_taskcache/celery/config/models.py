@@ -1,4 +1,4 @@
-"""Arguments that the body gets as pydantic models (``pydantic=True``), for the keys of calls."""
+"""Pydantic models among a task's parameters (``pydantic=True``), for the keys of its calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..patches.internals import validated_body
 
 
 def models_of(run: Callable[..., Any]) -> Mapping[str, Callable[[Any], Any]]:
-    """The parameters of a task's body that are models; for each what tells what a value holds."""
+    """Return the parameters of a task's body that are models, each with a reader of its value."""
     body = validated_body(run)
     if body is None:
         return {}
@@ -27,7 +27,7 @@ def models_of(run: Callable[..., Any]) -> Mapping[str, Callable[[Any], Any]]:
 
 
 def _model(hint: Any) -> Any:
-    """The model of an annotation, as Celery finds it: ``Model`` or ``Optional[Model]``."""
+    """Return the model of an annotation, as Celery finds it: ``Model`` or ``Optional[Model]``."""
     if get_origin(hint) in (Union, UnionType):
         given = [each for each in get_args(hint) if each is not NoneType]
         hint = given[0] if len(given) == 1 else None

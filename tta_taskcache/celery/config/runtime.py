@@ -1,4 +1,4 @@
-"""The cache of one process, put together from the settings."""
+"""The runtime: the cache of one process, built from the settings."""
 
 from __future__ import annotations
 
@@ -32,20 +32,22 @@ from .settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What the layers above share.
+    """The cache of one process, which the layers above share.
 
     Attributes:
         settings: The settings.
+        is_shared: Whether other processes have the same entries and leases.
         store: L2, or the memory of this process without Redis.
-        engine: The cache.
+        engine: The engine.
         leases: The leases that this process holds.
         single_flight: The computations that callers in this process lead.
         warming_store: What warming keeps in the cache's Redis; None when no other process shares
             the cache.
-        hot_calls: Counts which calls are requested most.
+        hot_calls: Recorder of the most requested calls.
     """
 
     settings: Settings
+    is_shared: bool
     store: Store
     engine: Engine
     leases: LeaseKeeper
@@ -54,21 +56,16 @@ class Runtime:
     hot_calls: HotCallRecorder
 
     @property
-    def is_shared(self) -> bool:
-        """Whether other processes have the same entries and leases."""
-        return self.settings.url is not None
-
-    @property
     def is_reachable(self) -> bool:
-        """Whether there are shared totals, which can be reached as far as is known."""
+        """Whether the store has shared totals, and its circuit is closed."""
         return isinstance(self.store, GuardedStore) and not self.store.breaker.is_open
 
     def run(self, plan: Plan[T]) -> T:
-        """Drive a plan of the engine."""
+        """Run a plan of the engine against the store."""
         return run_plan(plan, self.store)
 
     def entries(self, pattern: str) -> Iterator[Found]:
-        """The valid entries whose keys match a glob, each once, read batch by batch.
+        """Yield the valid entries whose keys match a glob, each once, read batch by batch.
 
         Raises:
             StoreUnavailable: The store can't be read.
@@ -86,27 +83,27 @@ class Runtime:
                 return
 
     def hand_over_counts(self) -> None:
-        """Add what was counted here to the shared totals, if they can be reached."""
+        """Add this process's counts to the shared totals, if the store can be reached."""
         if isinstance(self.store, GuardedStore):
-            # Past the breaker: a process that ends has no use for the news that Redis is gone.
+            # Past the breaker: a process that ends needs no warning that Redis can't be reached.
             with suppress(StoreUnavailable):
                 run_plan(self.engine.totals(), self.store.store)
 
     def observe(self, event: Event) -> None:
-        """Tell the observers what happened."""
+        """Send an event to the observers."""
         self.engine.parts.observe(event)
 
 
 def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None = None) -> Runtime:
-    """Put a runtime together. Connects to nothing yet.
+    """Build a runtime. Connects to nothing yet.
 
     Args:
         settings: The settings.
         codecs: Serializers and compressors.
-        counters: Where to go on counting, if not anew.
+        counters: Counters to go on with; None for new ones.
 
     Raises:
-        ConfigurationError: The URL can't be read.
+        ConfigurationError: The URL is wrong.
     """
     counters = Counters() if counters is None else counters
     log, metrics = LogObserver(), metrics_of(settings.metrics_namespace)
@@ -153,6 +150,7 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
     warming_store = WarmingStore(store, settings.namespace) if settings.url is not None else None
     return Runtime(
         settings,
+        settings.url is not None,
         store,
         engine,
         leases,

@@ -18,16 +18,16 @@ _encoder = kombu_json.JSONEncoder()
 
 
 def reduce(value: Any) -> Any:
-    """What a message makes of a value that JSON doesn't know (types registered with kombu too).
+    """Reduce a value of a type that JSON doesn't know as a message does (kombu's registry).
 
     Raises:
-        TypeError: It can't be sent.
+        TypeError: A message can't carry the value.
     """
     return _encoder.default(value)
 
 
 class _Serializers(Mapping[str, Serializer]):
-    """JSON is ours (promise R1); any other name is kombu's, when an application registered it."""
+    """The library's own JSON (promise R1), and all other serializers of kombu's registry."""
 
     def __init__(self, json: Serializer) -> None:
         self._json = json
@@ -57,7 +57,7 @@ class _Serializers(Mapping[str, Serializer]):
 
 
 class _Compressors(Mapping[str, Compressor]):
-    """All that kombu knows, under its names and aliases."""
+    """The compressors of kombu's registry, by names and aliases."""
 
     def __getitem__(self, name: str) -> Compressor:
         if name not in compressor_names():
@@ -70,7 +70,7 @@ class _Compressors(Mapping[str, Compressor]):
         bounded = BOUNDED.get(decoder)
 
         def decompress(data: bytes, max_bytes: int) -> bytes:
-            # One that an application has registered is bounded by its result only.
+            # A compressor that an application has registered is bounded by its result only.
             return bounded(data, max_bytes) if bounded else bytes(decoder(data))
 
         return Compressor(name, compress, decompress)

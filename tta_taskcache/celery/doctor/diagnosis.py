@@ -1,4 +1,4 @@
-"""What is wrong with a cache, and what to do about it: judgements over facts, no I/O."""
+"""The diagnosis of a cache: findings and their remedies, made of facts; no I/O."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from ...stores.health import Health, LogHealth, ServerHealth
 from .facts import Facts, Finding, Level
 from .usage_diagnosis import judge_usage
 
-#: Redis and Valkey from this version on.
+#: The oldest supported version of Redis.
 OLDEST = (6, 2)
 
-#: Shares of the timeout that a round trip may take: with more it is slow, and too slow.
+#: Shares of the timeout beyond which a round trip is slow, and too slow.
 SLOW, TOO_SLOW = 0.1, 0.5
 
 #: Seconds that clocks may be apart before ages look wrong.
 CLOCKS_APART = 5.0
 
-#: Pattern bans in force; with 256 the oldest become one on everything older.
+#: Pattern bans in force that are worth advice; beyond 256 the oldest end everything older.
 MANY_BANS = 200
 
 #: Reading these can't run code.
@@ -25,7 +25,7 @@ SAFE_SERIALIZERS = ("json", "msgpack", "yaml")
 
 
 def diagnose(facts: Facts) -> list[Finding]:
-    """Judge everything."""
+    """Return the findings on all facts."""
     health = facts.health
     findings: list[Finding] = []
     if not facts.settings.enabled:

@@ -1,4 +1,4 @@
-"""Having a stale result refreshed: one more message of the task, which nobody waits for."""
+"""Background refresh of a stale result: one more message of the task, which no caller waits for."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def schedule_refresh(call_request: CallRequest, call: Call) -> None:
             headers=dict(call_request.context),
             ignore_result=True,
             add_to_parent=False,
-            # Later nobody is served the stale result any more: then the next call runs anyway.
+            # After that the stale result is served no more, and the next call runs anyway.
             expires=policy.stale_while_revalidate + policy.ttl,
             retry=False,
             **({"queue": policy.refresh_queue} if policy.refresh_queue else {}),
-            # Another one might make another call of it.
+            # Another serializer might make another call of these arguments.
             **({"serializer": call_request.serializer} if call_request.serializer else {}),
         )
     except SoftTimeLimitExceeded:

@@ -1,7 +1,7 @@
-"""Calls that are computed by whoever asks: ``task.cache.call`` and eager tasks.
+"""Read-through: calls that run in their caller's own thread (``task.cache.call``, eager tasks).
 
-They coalesce (promise C1): of equal ones, in this process and others, one computes and the others
-wait for its result, as they would have for their own.
+Equal calls coalesce (promise C1), in this process and others: one runs, and the others wait for its
+result.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def read_through(
 
     Args:
         call_request: The call.
-        site: Where; None for ``task.cache``.
-        run: Its body.
-        task_id: Id of the task that runs, if one does.
-        record: Is told what was found, before a remembered failure is raised or the body runs.
+        site: The site; None for ``task.cache``.
+        run: The task's body.
+        task_id: Id of the task that runs; None for ``task.cache``.
+        record: Receives the lookup, before a remembered failure is raised or the body runs.
     """
     runtime = call_request.runtime
     claim = Claim(
@@ -62,7 +62,7 @@ def read_through(
     try:
         lookup = look_up(call_request, site, LookupHints(claim=claim, plan=plan))
     except BaseException:
-        # A time limit struck: whether the lease was given isn't known.
+        # A time limit struck: the lease may have been given.
         runtime.leases.end(key, claim.owner)
         raise
     if record is not None:
@@ -80,7 +80,7 @@ def read_through(
 
 
 def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[], Any]) -> Any:
-    """Compute while equal calls wait. Whatever comes of it, they don't wait for longer."""
+    """Run while equal calls wait; they wait no longer, however the run ends."""
     runtime = call_request.runtime
     key = lookup.call.key if lookup.call else ""
     computation = _Computation()
@@ -102,7 +102,7 @@ def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[]
 
 
 class _Computation:
-    """Is there for as long as the frame that computes: a time limit may strike in its end, too."""
+    """A token that lives as long as its run's frame: a time limit may strike in the end, too."""
 
     def progress(self) -> Progress:
         me = ref(self)

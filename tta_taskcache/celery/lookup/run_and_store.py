@@ -1,4 +1,4 @@
-"""Running a call that nothing answers: storing what it returns, and what stands in if it fails."""
+"""Running a call that no entry answers: storing its result, or serving a stale one if it fails."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def run_and_store(
     site: Site | None,
     refused: Callable[[], str] = lambda: "",
 ) -> Any:
-    """Run a call, and store what it returns.
+    """Run a call, and store its result.
 
-    When it fails for good, the exception is remembered if the policy says so; or the last good
-    result stands in for it, within ``cache_stale_if_error``.
+    The exception of a failed run is remembered as ``cache_errors`` says; else the last good result
+    stands in for the run, within ``cache_stale_if_error`` (RFC 5861).
 
     Args:
         call_request: The call.
-        lookup: What was seen of it.
-        run: Its body.
+        lookup: The result of its lookup.
+        run: The task's body.
         task_id: Id of the task that runs.
-        site: Where.
-        refused: Says, after the run, why its result isn't to be stored, if so.
+        site: The site; None for ``task.cache``.
+        refused: Returns, after the run, the reason not to store its result; empty for none.
     """
     if lookup.instead is not None:
         return verification.run_and_compare(call_request, lookup, lookup.instead, run)
@@ -99,7 +99,7 @@ def _pause_of(end: BaseException) -> float:
 
 
 def _with_traits(call_request: CallRequest, lookup: LookupResult) -> LookupResult:
-    """With what the entry keeps of the call, from before the run: that may change its arguments."""
+    """Add the call's traits before the run, which may change its arguments."""
     if lookup.call is None or lookup.position is None:
         return lookup
     try:
@@ -128,7 +128,7 @@ def _recover(
         elif (
             call.policy.stale_if_error
             and call_request.mode == "use"
-            # At whatever site: it is the run's own answer, and comes from where it ran.
+            # At any site: the answer comes from where the call ran.
             and not unanswerable(call_request, None)
         ):
             where = site.value if site is not None else DIRECT
@@ -151,7 +151,7 @@ def _remember(
     *,
     seconds: float,
 ) -> None:
-    """Store an exception, if it comes back as it was."""
+    """Store an exception that can be raised again as it was."""
     policy = call_request.policy
     text, refused = "", ""
     try:
@@ -176,13 +176,13 @@ def _store(
 
     Args:
         call_request: The call.
-        lookup: What was seen of it before it ran.
-        value: What is to be stored.
-        run_seconds: How long it took.
+        lookup: The result of its lookup before the run.
+        value: The result, or a remembered exception as text.
+        run_seconds: Seconds that the run took.
         task_id: Id of the task that ran.
-        cost: What it cost.
-        refused: Why it isn't to be stored, if so.
-        remember_for: Seconds, when it is an exception to be remembered.
+        cost: The cost of the run, in the user's unit.
+        refused: The reason not to store it; empty for none.
+        remember_for: Of an exception: seconds that it is remembered.
     """
     runtime, call = call_request.runtime, lookup.call
     if call is None:

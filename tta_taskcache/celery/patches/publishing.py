@@ -1,4 +1,4 @@
-"""``Celery.send_task``: which app a message is of that ``before_task_publish`` tells about."""
+"""``Celery.send_task``: marks the app of a message, for receivers of ``before_task_publish``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _publishing: ContextVar[Celery | None] = ContextVar("taskcache_publishing", defa
 
 
 def mark_publishes(app: Celery) -> None:
-    """Let ``publishing_app`` tell of this app while it sends a message."""
+    """Let ``publishing_app`` return this app while it sends a message."""
     send_task = app.send_task
 
     @functools.wraps(send_task)
@@ -27,5 +27,5 @@ def mark_publishes(app: Celery) -> None:
 
 
 def publishing_app() -> Celery | None:
-    """The app whose message is being sent in this context, if publishes of it are marked."""
+    """Return the marked app that is sending a message in this context; None for any other."""
     return _publishing.get()

@@ -1,4 +1,4 @@
-"""The pool site (promise S3): the last look before a task runs, and the fill after it."""
+"""The pool site (promise S3): the last lookup before a task runs, and the fill after it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..lookup.run_and_store import run_and_store
 from . import task_events
 from .completion import answer_to
 
-#: Set on a request whose result isn't to be stored, with the reason.
+#: Attribute of a request whose result isn't to be stored: the reason.
 UNSTORED = "taskcache_unstored"
 
 
@@ -31,18 +31,18 @@ def answer_or_run(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    """Return the stored result of the task's current request, or run it and store what it returns.
+    """Return the stored result of the task's current request, or run it and store its result.
 
     Args:
         task: The task, with its request on the stack.
-        run: Its body.
+        run: The task's body.
         args: Positional arguments.
         kwargs: Keyword arguments.
     """
     request = task.request
     answer = answer_to(request.id)
     policy = task.cache_policy
-    if answer is not None:  # another site has found it and is completing the call
+    if answer is not None:  # the call is being completed with it
         return value_of(policy, answer)
     headers = request.headers
     cache_header = context.cache_header_of(headers)

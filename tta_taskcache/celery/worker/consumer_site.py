@@ -1,8 +1,8 @@
-"""The consumer site (promises S2, C1 to C5): what the worker's main process does with a message.
+"""The consumer site (promises S2, C1 to C5): lookups in the worker's main process.
 
-Every request passes ``consumer.on_task_request`` on its way to the pool, ETA tasks included. One
-that is cached by now is completed here; one whose call is in flight waits here; the others go to
-the pool, and those that lead are watched.
+Every request passes ``consumer.on_task_request`` on its way to the pool, ETA tasks included. A hit
+is completed here; a request whose call is in flight follows here; the others go to the pool, and
+the leading ones are watched.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from .rate_limits import RateLimits
 
 
 class ConsumerSite(bootsteps.StartStopStep):
-    """Bootstep of the worker's consumer: puts itself in front of the pool."""
+    """Bootstep of the worker's consumer, in front of the pool."""
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
@@ -62,40 +62,40 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._inline = InlineCompletion()
         self._consumer = consumer
         self._followers: Followers | None = None
-        #: Switched by remote control: calls pass the cache by.
+        #: Switched by remote control: calls bypass the cache.
         self.is_disabled = False
         setattr(consumer, control.SITE, self)
         self._to_pool = intercept_requests(consumer, self.on_task_request)
         self._limits = RateLimits(consumer, self)
 
     def start(self, consumer: Any) -> None:
-        """Let the result backend give up in time in this process, whose tasks run in others."""
-        if self._has_processes:  # elsewhere the tasks' own results would be concerned
+        """Shorten the result backend's timeouts in this process, whose tasks run in others."""
+        if self._has_processes:  # in other pools, tasks store their own results in this process
             shorten_timeouts(consumer.app.backend, SLOW)
         runtime = cache_of(consumer.app).runtime
-        # With a memory of its own, a pool process can't fill for those who wait here.
+        # Without Redis, a pool process fills a memory of its own, which followers here can't read.
         if runtime.is_shared or not self._has_processes:
             self._followers = Followers(self, consumer, runtime.settings.max_followers)
 
     def stop(self, _: Any) -> None:
-        """Forget those that wait: with the connection gone, the broker delivers them again."""
+        """Drop the followers: the broker delivers them again on the next connection."""
         if self._followers is not None:
             self._followers.drop()
 
     @property
     def following(self) -> int:
-        """How many calls wait here for equal ones."""
+        """Number of followers in this worker."""
         return 0 if self._followers is None else len(self._followers)
 
     def on_task_request(self, request: Request) -> None:
-        """Answer a request from the cache, let it wait, or send it on to the pool."""
+        """Complete a request from the cache, park it as a follower, or send it to the pool."""
         if not isinstance(request.task, CachedTask):
             self._to_pool(request)
         elif (lookup := self.look_up(request)) is not None:
             self.dispatch(request, lookup)
 
     def look_up(self, request: Request) -> LookupResult | None:
-        """Answer a request or let it wait for an equal one; else say what was found."""
+        """Complete a request or park it as a follower: None; else return its lookup."""
         if self.is_disabled:
             headers = request.request_dict  # which the pool's process reads, too
             headers[context.HEADER] = {**context.cache_header_of(headers), "mode": "bypass"}
@@ -116,7 +116,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         return lookup
 
     def _look(self, task: CachedTask, request: Request) -> LookupResult:
-        """Look for the answer, and for the right to compute it."""
+        """Look a request up, and claim its lease."""
         headers = request.request_dict
         cache_header = context.cache_header_of(headers)
         if cache_header.get("mode", "use") != "use":
@@ -140,13 +140,13 @@ class ConsumerSite(bootsteps.StartStopStep):
         return look_up(call_request, Site.CONSUMER, start)
 
     def dispatch(self, request: Request, lookup: LookupResult) -> None:
-        """Send a request to the pool, with what is known of it."""
+        """Send a request to the pool, with its lookup handed off."""
         headers = request.request_dict
         if lookup.reason == VERIFY:
             headers[context.HEADER] = {**context.cache_header_of(headers), "mode": VERIFY}
         if task_events.are_wanted(request):
             headers[context.HEADER] = {**context.cache_header_of(headers), task_events.WANTED: True}
-        # A pool process without Redis has a memory of its own.
+        # Without Redis, a pool process has a log of its own: positions here mean nothing there.
         known = request.task.cache_runtime.is_shared or not self._has_processes
         cache_header = without_handoff(context.cache_header_of(headers))
         if known and (noted := to_handoff(lookup)):
@@ -158,7 +158,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._to_pool(request)
 
     def _watch(self, request: Request, call: Call, lease: Lease) -> None:
-        """Renew the lease of a request for as long as that is on its way."""
+        """Renew the lease of a request until it ends."""
         leases = request.task.cache_runtime.leases
 
         def begun() -> None:
@@ -182,7 +182,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
 
     def poll(self, follower: Follower) -> LookupResult:
-        """Look again for what a follower waits for, or for the right to compute it."""
+        """Look a follower up again, and claim its lease."""
         request, call = follower.request, follower.call
         runtime = request.task.cache_runtime
         claim = _claim(runtime, request)
@@ -221,7 +221,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             self._to_pool(request)
 
     def send(self, follower: Follower, lookup: LookupResult) -> None:
-        """Send a follower to the pool: it leads now, or runs for itself."""
+        """Send a follower to the pool, to lead or to run for itself."""
         self._limits.run(follower.request, lookup)
 
     def give_up(self, follower: Follower) -> None:
@@ -234,11 +234,11 @@ class ConsumerSite(bootsteps.StartStopStep):
             self.send(follower, LookupResult(follower.call, reason="waited-too-long"))
 
     def waiting(self, count: int) -> None:
-        """Take note of how many followers wait now."""
+        """Record the number of followers."""
         cache_of(self._consumer.app).runtime.observe(Waiting(count))
 
     def release_lease(self, request: Request, lookup: LookupResult) -> None:
-        """Let others lead: this call isn't on its way yet."""
+        """End the lease of a request that has to wait for its rate limit: others may lead."""
         headers = request.request_dict
         cache_header = context.cache_header_of(headers)
         if SEEN in cache_header:  # the lease that came with it ends now
@@ -268,6 +268,6 @@ def _claim(runtime: Runtime, request: Request) -> Claim:
 
 
 def _join() -> Plan[Hit | Miss]:
-    """What a call finds for which others wait here already: no look of its own."""
+    """Return the miss of a call whose key has followers here already: no look of its own."""
     yield from ()
     return Miss("following", None, Lease("", None, Stage.RUNNING))

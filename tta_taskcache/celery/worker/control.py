@@ -1,7 +1,7 @@
 """Remote control of workers: ``celery inspect taskcache``, ``celery control taskcache_disable``.
 
-Celery's registry is global: whoever imports this has the commands, the worker to obey them and the
-``celery`` command to offer them.
+Celery's registry is global: importing this module registers the commands, in the worker that obeys
+them and in the ``celery`` command that offers them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ..calls.call_request import is_cached
 
 logger = logging.getLogger("tta_taskcache")
 
-#: Settings that may hold a password, or are one.
+#: Settings that hold a password or are a secret.
 _SECRET = ("url", "secret")
 
-#: Where the consumer site is found on Celery's consumer.
+#: Attribute of Celery's consumer that holds the consumer site.
 SITE = "taskcache_site"
 
 
 def library_version() -> str:
-    """The version of the library; empty where it isn't installed as a package."""
+    """Return the version of the library; empty where it isn't installed as a package."""
     try:
         return version("tta-taskcache")
     except PackageNotFoundError:
@@ -39,7 +39,7 @@ def library_version() -> str:
 
 
 def about_library() -> dict[str, Any]:
-    """What processes have to agree on to share entries."""
+    """Return the versions that processes have to agree on to share entries."""
     return {"version": library_version(), "entry_format": FORMAT, "key_format": KEY_FORMAT}
 
 

@@ -1,8 +1,8 @@
 """Followers: messages that wait in the main process for an equal call in flight (C1 to C5).
 
-They are kept unacknowledged, as Celery keeps messages with an ETA, and take no pool slot. A key is
-polled once however many follow. When the leader has filled, all are completed, in slices so that
-the worker's loop goes on; when it fails or is gone, the first of them leads.
+Followers stay unacknowledged, as Celery's messages with an ETA do, and take no pool slot. A key is
+polled once, however many follow. When the leader has filled, all are completed, in slices so that
+the worker's loop goes on; when it fails or is gone, the first follower leads.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from celery.worker.request import Request
 from ...cache.outcome import Call, Hit
 from ..calls.lookup_result import LookupResult
 
-#: Seconds between two looks for what the leader has filled: at first, and at most.
+#: Seconds between two polls of a key: at first, and at most.
 FIRST_PAUSE = 0.05
 MAX_PAUSE = 0.25
 
-#: Seconds that one slice of work may take, and after which the next one follows: the worker's loop
-#: has its turn in between. It runs what is due at once ten times over before that.
+#: Seconds of one slice of work, and of the pause before the next, in which the worker's loop has
+#: its turn. It runs timers that are due ten times over before that.
 SLICE = 0.005
 BREATH = 0.001
 
@@ -35,7 +35,7 @@ class Follower:
 
     Attributes:
         request: The request.
-        call: What it asks for.
+        call: Its call.
         since: When it began to wait (monotonic seconds).
         counted: Whether the prefetch count was raised for it.
         until: When it has waited for long enough, whatever the leader does (monotonic seconds).
@@ -49,10 +49,10 @@ class Follower:
 
 
 class FollowerHandler(Protocol):
-    """What the consumer does with followers whose time has come."""
+    """The consumer site, as followers use it."""
 
     def poll(self, follower: Follower) -> LookupResult:
-        """Look again for what a follower waits for, or for the right to compute it."""
+        """Look a follower up again, and claim its lease."""
         ...
 
     def answer(self, follower: Follower, hit: Hit) -> None:
@@ -60,7 +60,7 @@ class FollowerHandler(Protocol):
         ...
 
     def send(self, follower: Follower, lookup: LookupResult) -> None:
-        """Send a follower to the pool: it leads now, or runs for itself."""
+        """Send a follower to the pool, to lead or to run for itself."""
         ...
 
     def give_up(self, follower: Follower) -> None:
@@ -68,7 +68,7 @@ class FollowerHandler(Protocol):
         ...
 
     def waiting(self, count: int) -> None:
-        """Take note of how many wait now."""
+        """Record the number of followers."""
         ...
 
 
@@ -105,9 +105,9 @@ class Followers:
     """The followers of one worker.
 
     Args:
-        site: Completes them.
-        consumer: Celery's consumer: its timer and its prefetch count.
-        most: How many may be held beyond the prefetch count.
+        site: The consumer site, which completes or sends them.
+        consumer: Celery's consumer, with its timer and its prefetch count.
+        most: Most followers beyond the prefetch count.
     """
 
     def __init__(self, site: FollowerHandler, consumer: Any, most: int) -> None:
@@ -126,7 +126,7 @@ class Followers:
         return self._waiting
 
     def has(self, key: str) -> bool:
-        """Whether calls wait for this key, so that the next may join without a look of its own."""
+        """Whether a key has followers, so that the next may join without a look of its own."""
         group = self._groups.get(key)
         return group is not None and group.outcome is None
 
@@ -152,7 +152,7 @@ class Followers:
                 self._arm(FIRST_PAUSE)
 
     def poll_now(self, key: str) -> None:
-        """Look at once: the leader was one of this worker's, and has ended."""
+        """Poll a key at once: its leader was in this worker, and has ended."""
         group = self._groups.get(key)
         if group is None:
             return
@@ -162,19 +162,19 @@ class Followers:
                 self._arm(0.0)
 
     def drop(self) -> None:
-        """Forget all: the broker delivers them again."""
+        """Drop all followers: the broker delivers them again."""
         with self._lock:
             self._groups.clear()
             self._counted = self._waiting = 0
             self._site.waiting(0)
 
     def _arm(self, delay: float) -> None:
-        """Let the timer tick after this delay, and not as it was armed before."""
+        """Let the timer tick after this delay; earlier arming is void."""
         self._arming += 1
         self._consumer.timer.call_after(delay, self._tick, (self._arming,))
 
     def _tick(self, arming: int) -> None:
-        """Do one slice of what is due."""
+        """Do one slice of the work that is due."""
         with self._lock:
             if arming != self._arming or not self._groups:
                 return
@@ -214,12 +214,12 @@ class Followers:
 
     def _look(self, group: _Group, now: float) -> None:
         while group.waiting and group.waiting[0].request.revoked():
-            self._take(group)  # it was acknowledged and announced
+            self._take(group)  # Celery has acknowledged and announced it
         if not group.waiting:
             return
         lookup = self._site.poll(group.waiting[0])
         if not lookup.follows and not lookup.owner:
-            group.outcome = lookup  # the answer; or there is none to wait for, and each runs
+            group.outcome = lookup  # a hit; or a miss that isn't shared, and each runs
             return
         if lookup.owner:
             group.pause = FIRST_PAUSE

@@ -1,4 +1,4 @@
-"""Watching a request that leads: how far it is, and when it ends in whatever way (promise C3)."""
+"""The watch over a leading request: its stage, and its end of whatever kind (promise C3)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CALLBACKS = ("on_accepted", "on_success", "on_failure", "on_timeout")
 
 
 class LeaderWatch:
-    """A request on its way through the pool, whose callbacks tell when it ends.
+    """The watch over a request that leads, by its callbacks and its pool process.
 
     Celery overrides ``Request`` per task, so the callbacks are wrapped on the request itself.
 
@@ -57,10 +57,10 @@ class LeaderWatch:
         wrap_callbacks(request, wrappers)
 
     def progress(self) -> Stage | None:
-        """How far it is; None when it will not end by itself: its process is dead or stopped."""
+        """Return the request's stage; None when its process is dead or stopped, or it is lost."""
         request = self._request
-        # Celery forgets what was lost on the way to the pool, with the broker's connection say. One
-        # that runs isn't found by its id, when its message, to be acknowledged late, comes again.
+        # Celery forgets a request that is lost on its way to the pool, with the broker's connection
+        # for instance. A running one isn't found by its id once its message has come again.
         if request is None or not (
             request in state.active_requests or state.requests.get(request.id) is request
         ):
@@ -129,11 +129,11 @@ def has_free_slot(consumer: Any, following: int) -> bool:
 
 
 def _runs(pid: int | None) -> bool:
-    """Whether a process of the pool is there and not stopped."""
+    """Whether a pool process is alive and not stopped."""
     if pid is None or not hasattr(os, "waitid"):
         return True
     try:
-        # WNOWAIT: the pool is told, too.
+        # WNOWAIT leaves the news to the pool, too.
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return False

@@ -1,4 +1,4 @@
--- Give the lease of a key to the first who asks, unless there is a valid entry or somebody leads.
+-- Give the lease of a key to the first claim, unless there is a valid entry or another call leads.
 -- KEYS: entry, lease[, control]
 -- ARGV: owner, stage, ttl (ms), reservation, overtakes (ms), newest ban, flags (r: regardless,
 --       q: takes what is queued), then
@@ -26,8 +26,8 @@ if not incarnation then
 end
 newest = math.max(newest, tonumber(ARGV[6]))
 
--- A birth beyond the sequence is of what a failover has lost; or of now, where the sequence was
--- read before.
+-- A birth beyond the sequence is in the part of the log that a failover has lost; or it is new, where
+-- the sequence was read before.
 local function is_current(born_in, born_at)
   local born = tonumber(born_at) or -1
   return born_in == incarnation and born >= newest and (born <= sequence or not KEYS[3])

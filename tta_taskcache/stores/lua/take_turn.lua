@@ -1,4 +1,4 @@
--- Let one of the messages that came for the same turn do the work.
+-- Give a schedule's turn to one of its messages.
 -- KEYS: turn
 -- ARGV: when it was sent (s), least seconds between turns, owner, lifetime (s)
 -- Returns 1 for the first, and for the same message again; 0 for others.

@@ -13,7 +13,7 @@ from .base import Contract, fill, invalidate, look, poll, position, scan
 
 
 def bans(store: Store) -> tuple[Ban, ...]:
-    """All bans."""
+    """Return all bans."""
     here = position(store)
     read = store.execute(protocol.ReadBans())
     assert isinstance(read, protocol.Bans)

@@ -1,4 +1,4 @@
-"""Shared counters, and what threads do at once."""
+"""Shared counters, and commands of several threads at once."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 

@@ -1,4 +1,4 @@
-"""Reading through all entries."""
+"""Scans of all entries."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 

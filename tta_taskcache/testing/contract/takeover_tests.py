@@ -1,4 +1,4 @@
-"""Leases that others take over: lapsed, outdated and reserved ones (promises C1, C3, I2)."""
+"""Takeovers of leases: lapsed, outdated and reserved ones (promises C1, C3, I2)."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 
@@ -16,7 +16,7 @@ from .lease_tests import KEY, MARKS, claim, leader, renew
 
 
 class Takeovers(Contract):
-    """Nobody waits for the dead, and no call joins what is outdated."""
+    """No call waits for a dead leader, or joins an outdated one."""
 
     # Lapsing
 
