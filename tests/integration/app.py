@@ -11,7 +11,8 @@ from typing import Any
 
 import redis
 from celery import Celery, Task, signals
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
+from celery.result import allow_join_result
 from kombu.exceptions import OperationalError
 
 from tta_taskcache import CachedTask
@@ -73,6 +74,7 @@ def _define(app: Celery, counts: redis.Redis) -> None:
     _define_context(tasks)
     _define_handlers(tasks)
     _define_steered(tasks)
+    _define_asking(tasks)
     _define_stale(tasks)
 
 
@@ -161,7 +163,6 @@ def _define_refusing(tasks: Tasks) -> None:
 def _define_steered(tasks: Tasks) -> None:
     counts = tasks.counts
 
-    @tasks.cached("steered", bind=True, max_retries=9, cache_tags=("tag:{tag}",))
     def steered(self: Task, tag: str, which: int = 0) -> Any:
         """Says that it has started, and does what a test then tells it to."""
         tasks.ran("steered", tag, which)
@@ -172,10 +173,40 @@ def _define_steered(tasks: Tasks) -> None:
                 raise ValueError(tag)
             case "retry":
                 raise self.retry(countdown=0)
+            case "ignore":
+                raise Ignore
+            case "reject":
+                raise Reject("told so", requeue=False)
+            case "replace":
+                raise self.replace(tasks.app.tasks["note"].si("replaced", tag))
             case "set":
                 return {1, 2}
             case word:
                 return [word, self.request.id]
+
+    tasks.cached("steered", bind=True, max_retries=9, cache_tags=("tag:{tag}",))(steered)
+    due_at_once = {"cache_ttl": 0.001, "cache_stale_while_revalidate": 60}
+    tasks.cached("steered_and_due", bind=True, **due_at_once)(steered)
+
+
+def _define_asking(tasks: Tasks) -> None:
+    """Tasks that ask for themselves, and wait for it."""
+
+    @tasks.cached("asking", cache_ignore=("depth",))
+    def asking(tag: str, way: str, depth: int = 0) -> str:
+        tasks.ran("asking", tag, way, depth)
+        if depth:
+            return "answer"
+        if way == "call":
+            return asking.cache.call(tag, way, depth=1)
+        asked = asking if way == "message" else tasks.app.tasks["asking_back"]
+        with allow_join_result():
+            return asked.delay(tag, way, depth=1).get(timeout=60)
+
+    @tasks.cached("asking_back", cache_ignore=("depth",))
+    def asking_back(tag: str, way: str, depth: int) -> str:
+        with allow_join_result():
+            return asking.delay(tag, way, depth=depth).get(timeout=60)
 
 
 def _define_canvas(tasks: Tasks) -> None:

@@ -83,13 +83,13 @@ class Engine:
             return None
         return entry, looked.remaining
 
-    def release(self, key: str, owner: str) -> Plan[None]:
-        """End a lease, if it is still the owner's.
+    def release(self, key: str, owner: str, unshared: float = 0.0) -> Plan[None]:
+        """End a lease, if it is still the owner's; or let equal calls not wait for that long.
 
         Raises:
             StoreUnavailable: The store can't be reached: the lease may have ended.
         """
-        yield Release(key, owner)
+        yield Release(key, owner, unshared)
 
     def renew(self, holdings: tuple[Holding, ...], ttl: float) -> Plan[list[bool]]:
         """Renew leases; return for each whether it is still its owner's.

@@ -33,8 +33,9 @@ Progress = Callable[[], Stage | None]
 #: Renews leases; returns for each whether it is still its owner's.
 Renewing = Callable[[tuple[Holding, ...]], list[bool]]
 
-#: Ends the lease of a key, given its owner; raises ``StoreUnavailable``.
-Releasing = Callable[[str, str], None]
+#: Ends the lease of a key, given its owner and the seconds for which equal calls then don't wait
+#: for one another; raises ``StoreUnavailable``.
+Releasing = Callable[[str, str, float], None]
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class _KeptLease:
     progress: Progress | None
     due: float
     until: float
+    unshared: float = 0.0
 
 
 class LeaseKeeper:
@@ -90,13 +92,30 @@ class LeaseKeeper:
         """Stop renewing a lease that has ended or may lapse."""
         self._held.pop(owner, None)
 
-    def end(self, key: str, owner: str) -> None:
+    def end(self, key: str, owner: str, unshared: float = 0.0) -> None:
         """End a lease, if it is the owner's: soon, and once the store can be reached.
 
-        Also for a lease whose reply was lost, so that it may have been given.
+        Also for one of which it isn't known whether it was given: its reply was lost.
+
+        Args:
+            key: The call's key.
+            owner: The owner.
+            unshared: Seconds for which equal calls then don't wait for one another (promise C6); 0
+                lets the next one lead.
         """
         now = self._clock()
-        self._put(_KeptLease(key, owner, None, now, now + self.ttl))
+        self._put(_KeptLease(key, owner, None, now, now + self.ttl, unshared))
+
+    def renew_now(self, owner: str) -> None:
+        """Tell at once how far a computation is: it has begun."""
+        held = self._held.get(owner)
+        if held is not None:
+            held.due = self._clock()
+            self._alarm.put(None)
+
+    def holds(self, key: str) -> bool:
+        """Whether the lease of a key is held by this process."""
+        return any(held.key == key for held in list(self._held.values()))
 
     def _put(self, held: _KeptLease) -> None:
         self._held[held.owner] = held
@@ -153,7 +172,7 @@ class LeaseKeeper:
         if now < held.until:
             held.due = now + self.ttl * RETRY
             try:
-                self._release(held.key, held.owner)
+                self._release(held.key, held.owner, held.unshared)
             except StoreUnavailable:
                 return
         self._drop(held)

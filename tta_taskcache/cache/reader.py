@@ -15,6 +15,7 @@ from ..core.codec import UNBOUNDED
 from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
 from ..core.events import InvalidationsRead
+from ..core.interruption import handled_now, raise_interruption
 from ..core.lease import Claim
 from ..core.marks import Ban
 from ..core.remembered_errors import decode_error
@@ -130,19 +131,21 @@ class Reader:
             Look(call.key, call.marks, claim=claim and replace(claim, newest_ban=ban))
             for call, claim, ban in zip(calls, claims, known, strict=True)
         ]
+        since = self.parts.l1.position
         try:
             try:
-                replies = yield from execute_looks(looks, self.parts.l1.position, counts)
+                replies = yield from execute_looks(looks, since, counts)
             except StoreUnavailable:
                 self.parts.counters.put_back(counts)
                 raise
             if replies[0].position is None:  # the next command opens a new incarnation
+                since = None
                 replies = yield from execute_looks(looks, None, {})
         except StoreUnavailable as error:
             if not isinstance(error, CircuitOpen):  # then nothing was sent
                 self._abandon(calls, claims)
             return [(Miss("unavailable", None), 0)] * len(calls)
-        self._advance(replies[0], now)
+        self._advance(replies[0], now, since)
         found: list[tuple[Hit | Miss, int]] = []
         for i, call in enumerate(calls):
             try:
@@ -244,12 +247,14 @@ class Reader:
         """
         value = self._value(entry, call.policy.max_bytes)
         validate = call.policy.validate
+        handled = handled_now()
         if entry.is_failure:
             decode_error(value, call.policy)
         elif validate is not None:
             try:
                 is_valid = validate(value)
             except Exception as error:
+                raise_interruption(error, self.parts.codecs.interruptions, handled)
                 raise EntryError("validate-failed", f"cache_validate: {error!r}") from error
             if not is_valid:
                 raise EntryError("invalid", "cache_validate refuses it")
@@ -275,13 +280,13 @@ class Reader:
         except StoreUnavailable:
             self.parts.counters.put_back(counts)
         else:
-            self._advance(looked, now)
+            self._advance(looked, now, position)
 
-    def _advance(self, looked: StoreReply, now: float) -> None:
-        """Advance L1 by the log records of a reply."""
+    def _advance(self, looked: StoreReply, now: float, since: Position | None) -> None:
+        """Take in what a poll of the log has brought that was sent with a position."""
         if looked.records:
             self.parts.observe(InvalidationsRead(len(looked.records), self.parts.l1.lag(now)))
-        self.parts.l1.advance(looked.position, looked.records, now)
+        self.parts.l1.advance(looked.position, looked.records, now, since)
 
 
 def _check_same_log(position: Position | None, before: Position) -> Position:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _thread
 import os
+from dataclasses import replace
 from weakref import WeakSet
 
 from ..core.lease import Claim, Stage
@@ -25,6 +26,9 @@ WAKEUP_PAUSE = 1.0
 #: Seconds that a caller waits for a leader that isn't running yet: the leader may be in a long
 #: queue, even behind this very caller.
 PATIENCE = 1.0
+
+#: Seconds that a caller waits for one that runs: waiting has an end, whatever the leader does.
+MAX_WAIT = 900.0
 
 
 class LockWakeup:
@@ -66,9 +70,16 @@ class SingleFlight:
         wakeup.wake()
 
     def lead_or_follow(
-        self, engine: Engine, call: Call, site: str, claim: Claim
+        self, engine: Engine, call: Call, site: str, claim: Claim, patience: float = MAX_WAIT
     ) -> Plan[Hit | Miss]:
         """Look until there is a result, or until the caller has to run.
+
+        Args:
+            engine: The cache.
+            call: The call.
+            site: Where it is made.
+            claim: The caller's, who can compute at once: it takes over what only waits to run.
+            patience: Seconds that it waits at most.
 
         Returns:
             A hit; or a miss, whose lease is the caller's unless equal calls don't wait for one
@@ -82,9 +93,15 @@ class SingleFlight:
             lease = found.lease if isinstance(found, Miss) else None
             if lease is None or not lease.is_followed:
                 break
-            patient = engine.parts.clock() - asked_at < PATIENCE
-            if lease.stage is not Stage.RUNNING and not patient:
+            took = engine.parts.clock() - asked_at
+            if lease.stage is not Stage.RUNNING and took >= PATIENCE:
+                if not claim.takes_queued:
+                    claim = replace(claim, takes_queued=True)
+                    continue
                 found = Miss("queued-elsewhere", found.position)  # type: ignore[union-attr]  # a miss
+                break
+            if took >= patience:
+                found = Miss("waited-too-long", found.position)  # type: ignore[union-attr]  # a miss
                 break
             wakeup = self._wakeups.get(call.key)
             yield Pause(WAKEUP_PAUSE if wakeup else pause, wakeup)

@@ -13,6 +13,7 @@ from typing import Any
 from ..core import marks
 from ..core.entry import Entry, Position, pack
 from ..core.events import Filled
+from ..core.interruption import Interruptions, handled_now, raise_interruption
 from ..core.policy import Policy
 from ..errors import OversizedResult, StoreUnavailable, UnserializableResult
 from ..stores.protocol import Fill, Look, Release, SetMarks, StoreReply
@@ -23,8 +24,11 @@ from .plan import Plan
 #: Seconds of the longest run that is stored: the log remembers no invalidation for longer.
 MAX_RUN = 23 * 3600.0
 
-#: Seconds for which equal calls don't wait for one another after a result that can't be stored.
+#: Seconds for which equal calls don't wait for one another after a run without a result to share:
+#: at least, and at most; in between, this many run times, so that those just begun can tell.
 UNSHARED_FOR = 5.0
+UNSHARED_AT_MOST = 60.0
+UNSHARED_RUNS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,9 @@ class Writer:
                 call, position, value, run_seconds, task_id, cost=cost, remember_for=remember_for
             )
         except OversizedResult as error:
-            return (yield from self.refuse(call, owner, "too-large", error.size))
+            return (yield from self.refuse(call, owner, "too-large", run_seconds, error.size))
         if entry is None:
-            return (yield from self.refuse(call, owner, reason))
+            return (yield from self.refuse(call, owner, reason, run_seconds))
         size, reason = yield from self._store(entry, owner)
         if replaces and not reason:
             try:
@@ -92,20 +96,36 @@ class Writer:
         self.parts.observe(Filled(call.task, call.key, size, reason))
         return not reason
 
-    def refuse(self, call: Call, owner: str, reason: str, size: int = 0) -> Plan[bool]:
-        """Leave a result unstored, for a reason, and end the lease; return False.
+    def refuse(
+        self, call: Call, owner: str, reason: str, run_seconds: float, size: int = 0
+    ) -> Plan[bool]:
+        """Leave a result unstored, for a reason. Only the lease ends; returns False.
 
         Args:
             call: The call.
             owner: Owner of the lease that the run led with; empty if none.
             reason: The word under which it is counted.
-            size: The result's size in bytes, if that is the reason.
+            run_seconds: How long the run took.
+            size: The result's bytes, if they are the reason.
         """
-        if owner:
-            with suppress(StoreUnavailable):  # then the lease lapses
-                yield Release(call.key, owner, UNSHARED_FOR)
+        yield from self.end_unshared(call, owner, run_seconds)
         self.parts.observe(Filled(call.task, call.key, size, reason))
         return False
+
+    def end_unshared(
+        self, call: Call, owner: str, run_seconds: float, pause: float = 0.0
+    ) -> Plan[None]:
+        """End a lease after a run that leaves nothing to share: equal calls don't wait (C6).
+
+        Args:
+            call: The call.
+            owner: Of the lease; nothing is done when there is none.
+            run_seconds: How long the run took.
+            pause: Seconds until it is tried again, if it is.
+        """
+        if owner:
+            with suppress(StoreUnavailable):  # it lapses
+                yield Release(call.key, owner, unshared_for(run_seconds, pause))
 
     def _entry(
         self,
@@ -131,7 +151,7 @@ class Writer:
         fresh_for = remember_for or policy.fresh_for(self.parts.draw())
         stale_for = 0.0 if remember_for else policy.stale_for
         revalidated_for = 0.0 if remember_for else policy.stale_while_revalidate
-        if not remember_for and (reason := refuses(policy, value)):
+        if not remember_for and (reason := refuses(policy, value, self.parts.codecs.interruptions)):
             return None, reason
         try:
             payload = self.parts.codecs.encode(
@@ -178,11 +198,18 @@ class Writer:
         return len(frame), ""
 
 
-def refuses(policy: Policy, value: Any) -> str:
-    """Return the reason why ``cache_if`` refuses a result; empty when it doesn't."""
+def unshared_for(run_seconds: float, pause: float = 0.0) -> float:
+    """Seconds for which equal calls don't wait after a run without a result to share (C6)."""
+    return min(max(UNSHARED_FOR, UNSHARED_RUNS * run_seconds) + pause, UNSHARED_AT_MOST)
+
+
+def refuses(policy: Policy, value: Any, interruptions: Interruptions = ()) -> str:
+    """Why the task's ``cache_if`` doesn't want a result stored, or nothing."""
     if policy.if_ is None:
         return ""
+    handled = handled_now()
     try:
         return "" if policy.if_(value) else "cache-if"
-    except Exception:  # noqa: BLE001 - the task has run, and doesn't fail for this
+    except Exception as error:  # noqa: BLE001 - the task has run, and is not to fail for this
+        raise_interruption(error, interruptions, handled)
         return "cache-if-failed"

@@ -20,6 +20,7 @@ from uuid import UUID
 
 from ..errors import EntryError, OversizedResult, UnserializableResult
 from .decompression import BOUNDED, BoundedDecompress
+from .interruption import handled_now, raise_interruption
 
 #: A bound on bytes that never applies.
 UNBOUNDED = 2**62
@@ -134,10 +135,18 @@ ZLIB = Compressor("zlib", lambda data: zlib.compress(data, 1), BOUNDED[zlib.deco
 
 @dataclass(frozen=True, slots=True)
 class Codecs:
-    """The serializers and compressors known to this process, by name."""
+    """The serializers and compressors known to this process, by name.
+
+    Attributes:
+        serializers: The serializers.
+        compressors: The compressors.
+        interruptions: Exceptions that say nothing of what is read or written, whenever they strike.
+    """
 
     serializers: Mapping[str, Serializer] = field(default_factory=lambda: {JSON.name: JSON})
     compressors: Mapping[str, Compressor] = field(default_factory=lambda: {ZLIB.name: ZLIB})
+
+    interruptions: tuple[type[BaseException], ...] = ()
 
     def encode(
         self,
@@ -159,6 +168,7 @@ class Codecs:
             UnserializableResult: The serializer can't carry the result.
             OversizedResult: It has more than ``max_bytes``.
         """
+        handled = handled_now()
         try:
             data = self.serializers[serializer].dumps(value)
             if len(data) <= max_bytes:
@@ -166,6 +176,7 @@ class Codecs:
         except UnserializableResult:
             raise
         except Exception as error:  # whatever a serializer raises, it means the same
+            raise_interruption(error, self.interruptions, handled)
             raise UnserializableResult(f"{serializer}: {error}") from error
         raise OversizedResult(len(data), max_bytes)
 
@@ -183,11 +194,13 @@ class Codecs:
             EntryError: A name is unknown, the bytes are unreadable, or there are more than
                 ``max_bytes`` (promise F7).
         """
+        handled = handled_now()
         try:
             if compression and len(data) <= max_bytes:
                 data = self.compressors[compression].decompress(data, max_bytes)
             if len(data) <= max_bytes:
                 return self.serializers[serializer].loads(data)
         except Exception as error:  # foreign bytes may break a decoder in any way
+            raise_interruption(error, self.interruptions, handled)
             raise EntryError("corrupt", f"{serializer}: {error}") from error
         raise EntryError("too-large", f"more than {max_bytes:,} bytes")

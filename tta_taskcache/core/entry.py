@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import EntryError
 
 MAGIC = b"\xc2TC"
-FORMAT = 4
+FORMAT = 5
 _HEADER = struct.Struct(">3sB16sI")
 
 #: The largest figure of an entry: a time in microseconds, a sequence number, a cost.
@@ -33,7 +33,11 @@ _FIGURES, _PLACE = 7 * 24 + 48, 200
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the invalidation log: its incarnation and sequence number."""
+    """A place in the invalidation log: its incarnation and sequence number.
+
+    Numbers only rise. An incarnation never goes on after its tail may have been lost, so that no
+    position is given twice (promise I6).
+    """
 
     incarnation: str
     sequence: int

@@ -22,7 +22,7 @@ def arguments(claim: Claim) -> list[Any]:
         claim.reservation,
         milliseconds(claim.overtakes) if claim.overtakes else -1,
         claim.newest_ban,
-        "1" if claim.regardless else "",
+        ("r" if claim.regardless else "") + ("q" if claim.takes_queued else ""),
     ]
 
 

@@ -16,7 +16,7 @@ Behaviour of redis-py 8.1 that is overridden here:
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import sample
 from typing import Any
 
@@ -26,7 +26,9 @@ from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode, ClusterPipeline
 from redis.exceptions import AskError, ClusterDownError, RedisClusterException, TryAgainError
 from redis.retry import Retry
 
-#: Nodes, chosen at random, that are asked for the cluster's layout before giving up.
+from .deadline import timed
+
+#: Nodes, chosen at random, that are asked for the layout of the cluster before that is given up.
 NODES_ASKED = 3
 
 #: The cluster is changing, or can't be reached: no fault of the command. MOVED is an AskError.
@@ -37,7 +39,10 @@ _NEVER = Retry(NoBackoff(), 0)
 
 
 def make_cluster(
-    hosts: Sequence[tuple[str, int]], options: Mapping[str, Any], timeout: float
+    hosts: Sequence[tuple[str, int]],
+    options: Mapping[str, Any],
+    timeout: float,
+    greet: Callable[[Any], None],
 ) -> Cluster:
     """Connect to a cluster.
 
@@ -45,13 +50,14 @@ def make_cluster(
         hosts: Some of its nodes, to ask for the others.
         options: Options of the connections.
         timeout: Seconds that asking for the layout of the cluster may take.
+        greet: Called with each new connection to a node, before its first command.
 
     Raises:
         redis.RedisError: The cluster can't be reached.
         OSError: A name can't be resolved.
     """
     try:
-        return Cluster(hosts, options, timeout)
+        return Cluster(hosts, options, timeout, greet)
     except _CHANGING as error:
         raise redis.ConnectionError(str(error)) from error
 
@@ -63,7 +69,7 @@ def scout(host: str, port: int, options: Mapping[str, Any], timeout: float) -> r
         TypeError: An option is unknown.
     """
     impatient = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    return redis.Redis(host, port, retry=_NEVER, **{**options, **impatient})
+    return timed(redis.Redis(host, port, retry=_NEVER, **{**options, **impatient}))
 
 
 def unknown_options(options: Mapping[str, Any]) -> bool:
@@ -78,13 +84,18 @@ class Cluster(redis.RedisCluster):
         hosts: Some of its nodes, to ask for the others.
         options: Options of the connections.
         timeout: Seconds that asking for the layout of the cluster may take.
+        greet: Called with each new connection to a node, before its first command.
     """
 
     # A closed connection is opened again once. A timeout is final.
     ERRORS_ALLOW_RETRY = (redis.ConnectionError,)  # type: ignore[assignment]
 
     def __init__(
-        self, hosts: Sequence[tuple[str, int]], options: Mapping[str, Any], timeout: float
+        self,
+        hosts: Sequence[tuple[str, int]],
+        options: Mapping[str, Any],
+        timeout: float,
+        greet: Callable[[Any], None],
     ) -> None:
         self._hosts = tuple(hosts)
         self._options = options
@@ -94,6 +105,7 @@ class Cluster(redis.RedisCluster):
             dynamic_startup_nodes=False,
             require_full_coverage=False,
             retry=_ONCE,
+            redis_connect_func=greet,
             **options,
         )
         self._ask = self.nodes_manager.initialize
@@ -119,6 +131,20 @@ class Cluster(redis.RedisCluster):
             ClusterNode(host, port, redis_connection=scout(host, port, self._options, share))
             for host, port in asked
         ]
+
+    def learn_layout(self) -> None:
+        """Ask which node holds what: one has failed, or isn't what it was.
+
+        Raises:
+            redis.RedisError: Nobody says.
+        """
+        try:
+            self._learn()
+        except _CHANGING as error:
+            raise redis.ConnectionError(str(error)) from error
+
+    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
+        return timed(super().get_redis_connection(node))
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
@@ -162,7 +188,7 @@ class Pipeline(ClusterPipeline):
             raise
 
     def get_redis_connection(self, node: ClusterNode) -> Any:
-        return _Node(super().get_redis_connection(node), self)
+        return _Node(timed(super().get_redis_connection(node)), self)
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:  # type: ignore[override]
         return self.execute_command("EVAL", script, numkeys, *keys_and_args)

@@ -8,11 +8,12 @@ from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 
+from . import log_state
 from .address import Address, Topology, read_url, wrong_url
 from .cluster import Cluster, make_cluster, scout, unknown_options
+from .deadline import TimedConnection, TimedSSLConnection, TimedUnixConnection
 from .sentinel import make_sentinel
 
 
@@ -32,6 +33,7 @@ class Link:
     Attributes:
         place: The address for messages, without a password.
         is_cluster: Whether keys are spread over servers. Then ``client`` is a ``Cluster``.
+        logs: Control hash and stream of the logs that each new connection opens first.
 
     Raises:
         ConfigurationError: The URL is wrong.
@@ -42,6 +44,7 @@ class Link:
         self._timeout = timeout
         self.place = self._address.place
         self.is_cluster = self._address.kind is Topology.CLUSTER
+        self.logs: set[tuple[str, str]] = set()
         self._client: redis.Redis | Cluster | None = None
         try:
             self._check()
@@ -65,6 +68,13 @@ class Link:
             client = self._client = self._make()
         return client
 
+    @property
+    def timeout(self) -> float:
+        """Seconds that an operation may take, all in all (promise F5)."""
+        options = self._options()
+        times = (options["socket_timeout"], options["socket_connect_timeout"])
+        return max((float(seconds) for seconds in times if seconds), default=self._timeout)
+
     def renew(self) -> None:
         """Replace the client by one without connections.
 
@@ -77,17 +87,26 @@ class Link:
         address, options = self._address, self._options()
         match address.kind:
             case Topology.SERVER:
-                return _make_server(address, options)
+                return _make_server(address, options | {"redis_connect_func": self._greet})
             case Topology.CLUSTER:
-                return make_cluster(address.hosts, options, self._timeout)
+                return make_cluster(address.hosts, options, self._timeout, self._bind)
             case Topology.SENTINEL:
                 return make_sentinel(
                     address.hosts,
                     address.service,
-                    options | {"retry": _retry()},
+                    options | {"retry": _retry(), "redis_connect_func": self._greet},
                     {**address.sentinel_options, **_FIXED},
                     self._timeout,
                 )
+
+    def _greet(self, connection: Any) -> None:
+        connection.on_connect_check_health(check_health=False)
+        self._bind(connection)
+
+    def _bind(self, connection: Any) -> None:
+        """Open the logs that this link leads to, before a new connection's first command."""
+        for log in self.logs:
+            log_state.bind(connection, *log)
 
     def _options(self) -> dict[str, Any]:
         timeouts = {"socket_timeout": self._timeout, "socket_connect_timeout": self._timeout}
@@ -115,9 +134,9 @@ def _retry() -> Retry:
 
 
 def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
-    kind: type = SSLConnection if options.pop("ssl", False) else Connection
+    kind: type = TimedSSLConnection if options.pop("ssl", False) else TimedConnection
     if not address.hosts:
-        kind = UnixDomainSocketConnection
+        kind = TimedUnixConnection
     pool = redis.ConnectionPool(connection_class=kind, retry=_retry(), **options)
     # A client that made its pool itself would close it under the hands of other threads.
     return redis.Redis(connection_pool=pool)

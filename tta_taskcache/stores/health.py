@@ -16,7 +16,10 @@ from .connection import Link
 from .key_layout import Layout
 from .nodes import holder, primaries
 
-#: Measurements of the latency.
+#: What the control hash has beside marks.
+_FIELDS = ("incarnation", "sequence", "bans", "server", "version", "banned", "lifetimes", "longest")
+
+#: How often the latency is measured.
 PINGS = 20
 
 
@@ -62,18 +65,24 @@ class LogHealth:
     """The invalidation log.
 
     Attributes:
-        incarnation: Its incarnation; empty when there is no log yet.
-        sequence: Sequence of the newest invalidation.
-        newest: Sequence of the newest record in its stream; 0 for none.
-        bans: Number of patterns in force.
-        expires: Whether its key has an expiry, which the library never sets.
+        incarnation: Which it is; empty when there is none yet.
+        sequence: The number of the last invalidation.
+        newest: The newest one that its stream has; 0 for none.
+        marks: How many marks it keeps, each for as long as an entry may live.
+        size: Bytes of them and of the rest of its state; None when Redis doesn't tell.
+        bans: Patterns in force.
+        expires: Whether somebody has given its state an expiry.
+        is_bound: Whether it knows its server: then every process notices a lost tail.
     """
 
     incarnation: str
     sequence: int
     newest: int
+    marks: int
+    size: int | None
     bans: int
     expires: bool
+    is_bound: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,14 +181,27 @@ def _clock_offset(node: Any) -> float:
 
 def _log(node: Any, layout: Layout) -> LogHealth:
     pipe = node.pipeline(transaction=False)
-    pipe.hmget(layout.control, "incarnation", "sequence", "bans")
+    pipe.hmget(layout.control, *_FIELDS)
     pipe.xrevrange(layout.stream, count=1)
     pipe.pttl(layout.control)
-    (incarnation, sequence, bans), newest, expiry = pipe.execute()
+    pipe.hlen(layout.control)
+    fields, newest, expiry, length = pipe.execute()
+    incarnation, sequence, bans, server, *_ = fields
     return LogHealth(
         incarnation=(incarnation or b"").decode(),
         sequence=int(sequence or 0),
         newest=int(newest[0][0].split(b"-")[0]) if newest else 0,
+        marks=length - sum(field is not None for field in fields),
+        size=_size(node, layout.control),
         bans=len(log.read_bans(bans)),
         expires=expiry > 0,
+        is_bound=bool(server),
     )
+
+
+def _size(node: Any, name: str) -> int | None:
+    try:
+        told: int | None = node.memory_usage(name)
+    except redis.ResponseError:  # an ACL user without it
+        return None
+    return told or 0

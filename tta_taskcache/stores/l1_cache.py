@@ -23,21 +23,23 @@ MAX_MARKS = 10_000
 MAX_BANS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class L1Entry:
-    """An entry in L1.
+    """An entry in L1. Nothing but ``hits`` changes.
 
     Attributes:
         entry: The entry.
         deadline: When it expires (monotonic seconds of this process).
         checked_at: Sequence up to which it was checked against all marks when it was put here.
         checked: Names of the marks that it was checked against.
+        hits: As the map wants it.
     """
 
     entry: Entry
     deadline: float
     checked_at: int
     checked: tuple[str, ...]
+    hits: int = 0
 
     @property
     def size(self) -> int:
@@ -175,14 +177,19 @@ class L1Cache:
             self._view = replace(self._view, polled_at=-math.inf)
 
     def advance(
-        self, position: Position | None, records: Sequence[Record] | None, asked_at: float
+        self,
+        position: Position | None,
+        records: Sequence[Record] | None,
+        asked_at: float,
+        since: Position | None = None,
     ) -> None:
         """Advance the copy by the reply to a poll.
 
         Args:
-            position: The log's position; None when the log was lost.
-            records: The records since ``self.position``; None for a gap or a first poll.
-            asked_at: When the poll was sent, from which its trust counts.
+            position: The log's position, or None when it was lost.
+            records: What was logged since then; None for a gap or a first poll.
+            asked_at: When the poll was sent: trust counts from there.
+            since: The position that the poll was sent with; ``self.position`` when not given.
         """
         if position is None:
             self._view = None
@@ -194,7 +201,7 @@ class L1Cache:
             view is None
             or records is None
             or not _follows(view.position, position)
-            or len(records) < position.sequence - view.position.sequence
+            or (since is not None and not _follows(since, view.position))
         ):
             self._restart(position, asked_at)
             return

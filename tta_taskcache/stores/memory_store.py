@@ -51,10 +51,11 @@ MAX_MARKS = 10_000
 MAX_LEASES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _StoredFrame:
     frame: bytes
     deadline: float
+    hits: int = 0
 
     @property
     def size(self) -> int:

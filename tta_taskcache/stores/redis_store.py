@@ -19,6 +19,7 @@ from ..errors import NotReplicated, StoreRefused, StoreUnavailable
 from . import log_state as log
 from .claim_arguments import milliseconds
 from .connection import Link
+from .deadline import within
 from .key_layout import Layout
 from .ledger import RedisLedger
 from .log_state import State
@@ -61,14 +62,20 @@ GRACE_MS = 24 * 3600 * 1000
 MARKS_A_CALL = 1_000
 
 
-_OPEN = script("open")
-_INVALIDATE = script("invalidate")
+_INVALIDATE = script("log", "lifetimes", "invalidate")
 _FILL = script("fill")
 _REPLACE = script("replace")
 _RENEW = script("renew")
 _RELEASE = script("release")
 
-#: The reply without a usable log: the next command opens a new one.
+
+#: The reply when there is no log to go by: the next command opens a new one.
+def _is_refusal(error: Exception) -> bool:
+    """Whether the node with the log has answered that it won't do it."""
+    moved = (redis.exceptions.AskError, redis.exceptions.ClusterDownError)  # MOVED is the former
+    return isinstance(error, redis.ResponseError) and not isinstance(error, moved)
+
+
 LOST = StoreReply(None, None, 0.0, {}, None)
 
 
@@ -87,14 +94,16 @@ class RedisStore:
     ) -> None:
         self.link = link
         self.name = f"redis {link.place}"
+        self._timeout = link.timeout
         self._replicas = replicas
         self._patience = patience
         self._at = Layout(namespace)
+        link.logs.add((self._at.control, self._at.stream))
         self._scanner = Scanner(link, self._at)
         self._ledger = RedisLedger(self._at)
-        #: Longest lifetime (ms) that the log has recorded; None when unknown.
-        self._longest: int | None = None
-        #: An incarnation whose sequence went back, which must not go on (promise I5).
+        #: Whether the next command opens the log on its way.
+        self._is_open = False
+        #: An incarnation whose tail was lost: it must not go on (promise I6).
         self._broken = ""
 
     @property
@@ -109,22 +118,23 @@ class RedisStore:
             StoreUnavailable: Redis could not be reached, or refused.
         """
         try:
-            return self._execute(command)
+            with within(self._timeout):
+                return self._execute(command)
         except NotReplicated:
             raise
         except redis.ResponseError as error:
             raise StoreRefused(f"{self.name}: {error}") from error
         # RedisClusterException, of a slot without a node, is no RedisError.
         except (redis.RedisError, OSError, RedisClusterException) as error:
-            self._longest = None
+            self._is_open = False
             raise StoreUnavailable(f"{self.name}: {error}") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             # Another client has written to our keys.
             raise StoreRefused(f"{self.name}: unexpected reply: {error}") from error
         except BaseException:
-            # A soft time limit may have struck between request and reply, or inside the pool: a
-            # connection may hold an unread reply, or be lost. Start anew.
-            self._longest = None
+            # A soft time limit may have struck between request and reply, or while a connection
+            # changed hands: one may hold an unread reply, another be lost to the pool. Start anew.
+            self._is_open = False
             self.link.renew()
             raise
 
@@ -168,15 +178,14 @@ class RedisStore:
                 done: Reply = command.act(self.client)
                 return done
 
-    def _pipeline(self, counts: Counts = {}, longest_ms: int = 0) -> Any:  # noqa: B006 - only read
-        """Start a pipeline, which opens the log first if need be."""
+    def _pipeline(self, counts: Counts = {}, lifetime: int = 0) -> Any:  # noqa: B006 - only read
+        """Start a pipeline; its first reply is the opening's, when there is one."""
         pipe = self.client.pipeline(transaction=False)
-        # Each fill records its lifetime: another process may have opened the log anew.
-        if self._longest is None or longest_ms or self._broken:
-            longest = max(longest_ms, self._longest or 0)
+        # A fill tells its lifetime each time: another process may have opened the log anew.
+        if not self._is_open or lifetime or self._broken:
             keys = (self._at.control, self._at.stream)
-            pipe.eval(_OPEN, 2, *keys, uuid.uuid4().hex, longest, self._broken)
-            self._longest, self._broken = longest, ""
+            pipe.eval(*log.opening(*keys, broken=self._broken, lifetime=lifetime))
+            self._is_open, self._broken = True, ""
         self._ledger.add(pipe, counts)
         return pipe
 
@@ -186,13 +195,20 @@ class RedisStore:
         """Read the log's state off the end of replies; None without a usable log."""
         state = log.read(replies, marks, since)
         if state is None:
-            self._longest = None
+            self._is_open = False
             return None
-        self._longest = state.longest
-        if log.went_back(since, state.position):
+        if since is not None and self._lost_tail(state, since):
             self._broken = state.position.incarnation
             return None
         return state
+
+    def _lost_tail(self, state: State, since: Position) -> bool:
+        """Whether the log lacks what this process has read of it (promise I6)."""
+        if state.lost_tail:
+            return True
+        if state.records is not None or state.position.incarnation != since.incarnation:
+            return False
+        return log.has_overtaken(self.client, self._at.stream, since)
 
     def _look(
         self, looks: Sequence[Look], since: Position | None, counts: Counts
@@ -226,10 +242,10 @@ class RedisStore:
         return LOST if state is None else state.looked()
 
     def _read_bans(self) -> Bans:
-        fields = ("incarnation", "sequence", "bans")
-        incarnation, sequence, bans = self.client.hmget(self._at.control, *fields)
-        if incarnation is None:
-            self._longest = None
+        fields = ("incarnation", "version", "sequence", "bans")
+        incarnation, version, sequence, bans = self.client.hmget(self._at.control, *fields)
+        if incarnation is None or version != log.VERSION:
+            self._is_open = False
             return Bans(None, ())
         return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(bans))
 
@@ -285,6 +301,16 @@ class RedisStore:
         arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
         if not self._replicas:
             return self.client.eval(*arguments), 0
+        try:
+            return self._log_and_wait(arguments)
+        except (redis.RedisError, OSError) as error:
+            if not self.link.is_cluster or _is_refusal(error):
+                raise
+            # Another node may hold the log by now. An invalidation may happen twice.
+            self.client.learn_layout()
+            return self._log_and_wait(arguments)
+
+    def _log_and_wait(self, arguments: list[Any]) -> tuple[Any, int]:
         # WAIT counts what this very connection has written.
         pipe = holder(self.link, self._at.control).pipeline(transaction=False)
         pipe.eval(*arguments)

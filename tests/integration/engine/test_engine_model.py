@@ -152,6 +152,8 @@ class Processes(RuleBasedStateMachine):
         self.world = World()
         self.runs: list[Run] = []
         self.serial = 0
+        #: What a replica has of the log.
+        self.replica: dict[str, bytes | None] = {}
         self.processes = [self.process() for _ in PROCESSES]
 
     def process(self) -> Process:
@@ -374,6 +376,27 @@ class Processes(RuleBasedStateMachine):
 
     def the_log_is_gone(self) -> None:
         self.world.history.append(Ended((), -1, self.clock()))
+
+    @rule()
+    def a_replica_is_in_step(self) -> None:
+        self.replica = {name: self.client.dump(name) for name in (CONTROL, STREAM)}
+
+    @precondition(lambda self: any(self.replica.values()))
+    @rule(overtaken=st.integers(0, 4), name=st.sampled_from(MARKS))
+    def a_failover_loses_the_tail_of_the_log(self, overtaken: int, name: str) -> None:
+        """It is written to again by a process that knows nothing, before anybody looks."""
+        for key, dumped in self.replica.items():
+            self.client.delete(key)
+            if dumped is not None:
+                self.client.restore(key, 0, dumped)
+        self.client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        self.client.execute_command("REPLICAOF", "NO", "ONE")
+        self.client.client_kill_filter(_type="normal", skipme=True)
+        self.the_log_is_gone()
+        fresh = self.process()
+        for _ in range(overtaken):
+            fresh.do(fresh.engine.invalidate((name,)))
+            self.world.history.append(Ended((name,), -1, self.clock()))
 
     @rule(kept=st.integers(0, 2))
     def the_stream_is_trimmed(self, kept: int) -> None:

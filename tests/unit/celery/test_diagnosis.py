@@ -26,7 +26,16 @@ SERVER = ServerHealth(
     aof="",
     snapshots="",
 )
-LOG = LogHealth(incarnation="i", sequence=3, newest=3, bans=0, expires=False)
+LOG = LogHealth(
+    incarnation="i",
+    sequence=3,
+    newest=3,
+    marks=2,
+    size=1_536,
+    bans=0,
+    expires=False,
+    is_bound=True,
+)
 HEALTH = Health(
     servers=(SERVER,), refused="", latency=0.001, slowest=0.002, clock_offset=0.0, log=LOG
 )

@@ -55,6 +55,7 @@ def test_private_names_of_celery_are_read_in_patches_only() -> None:
     }
     assert found == {
         "stores/cluster.py": {"_event_dispatcher", "_get_command_keys", "_lock"},
+        "stores/deadline.py": {"_connect", "_wrap_socket_with_ssl"},
     }
 
 

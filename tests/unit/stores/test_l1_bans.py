@@ -52,7 +52,6 @@ def test_i1_a_view_that_may_lack_a_ban_never_answers() -> None:
     ("position", "records"),
     [
         (Position("i", 9), None),
-        (Position("i", 9), [Record(9, ())]),
         (Position("j", 5), None),
         (Position("i", 4), []),
         (None, None),

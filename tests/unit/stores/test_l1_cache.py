@@ -61,7 +61,8 @@ def test_i2_a_fill_from_before_an_invalidation_is_never_found() -> None:
 def test_i1_a_reply_that_overlaps_joins() -> None:
     l1 = new()
     put(l1)
-    l1.advance(Position("i", 6), [Record(4, ("x",)), Record(5, ("x",)), Record(6, ("x",))], 1.0)
+    records = [Record(4, ("x",)), Record(5, ("x",)), Record(6, ("x",))]
+    l1.advance(Position("i", 6), records, 1.0, Position("i", 3))
     assert l1.find("k", 1.0) is not None
 
 
@@ -201,7 +202,7 @@ class NearMachine(RuleBasedStateMachine):
         joins = since is not None and since.incarnation == position.incarnation
         whole = joins and not gap and since is not None and since.sequence <= position.sequence
         records = known[since.sequence :] if whole and since is not None else None
-        self.l1.advance(position, records, at)
+        self.l1.advance(position, records, at, since)
         self.polled = (at, position)
 
     @rule()

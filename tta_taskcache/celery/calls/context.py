@@ -18,9 +18,10 @@ from celery.app.task import Context
 
 from ..patches.internals import running_task
 from ..patches.publishing import publishing_app
+from .led_keys import WITHIN, sent_along
 from .status import CacheStatus
 
-#: The one header this library adds to messages: ``{"ctx": …, "mode": …, "seen": …}``.
+#: The one header this library adds to messages: ``{"ctx": …, "mode": …, "seen": …, "within": …}``.
 HEADER = "taskcache"
 
 #: Header names that any task of this process varies on: child tasks inherit them.
@@ -199,6 +200,8 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
         if is_disabled():  # sent by name (``send_task``): no CachedTask has read the mode
             cache_header["mode"] = "bypass"
     inherited = propagated_context(headers, cache_header)
+    if led := sent_along(headers.get("id")):
+        cache_header[WITHIN] = led
     if inherited:
         cache_header["ctx"] = inherited
         headers.update({**visible_headers(inherited), **headers})

@@ -10,8 +10,11 @@ from ...core.entry import Position
 from ...core.lease import Lease, Stage
 from .lookup_result import LookupResult
 
-#: Seconds for which a site trusts the lookup of the site before. A message takes a few milliseconds
-#: to a free worker; a call that had to wait is looked up again.
+#: The name in our header.
+SEEN = "seen"
+
+#: Seconds for which a site trusts what the site before has found. A message takes a few
+#: milliseconds to a free worker; one that had to wait is looked up again.
 HANDOFF_VALID_FOR = 0.05
 
 #: Seconds that a producer's reservation lasts, unrenewed: a worker takes the lookup over within
@@ -22,15 +25,25 @@ RESERVED_FOR = 1.0
 #: ready to run: the message of the reservation may wait in a queue for long.
 OVERTAKEN_AT = 0.5
 
+#: Seconds that a leading message waits for the pool before a worker with a free slot may take its
+#: lease over (promise C8): from then on it has to look again before it runs.
+QUEUED_FOR = 0.15
+
 
 def to_handoff(lookup: LookupResult) -> list[Any] | None:
     """Return a miss as our header carries it: time, incarnation, sequence, owner of the lease.
 
-    None when an equal call is in flight: the next site has to look whether it still is.
+    Nothing when equal calls are in flight, or run side by side: one may have filled by the time
+    the next site has it.
     """
-    if lookup.position is None or lookup.follows:
+    if lookup.position is None or (lookup.lease is not None and not lookup.lease.is_ours):
         return None
     return [lookup.at, lookup.position.incarnation, lookup.position.sequence, lookup.owner]
+
+
+def without_handoff(cache_header: Mapping[str, Any]) -> dict[str, Any]:
+    """Our header, so that the next site looks for itself."""
+    return {name: value for name, value in cache_header.items() if name != SEEN}
 
 
 def read_handoff(cache_header: Mapping[str, Any]) -> LookupResult | None:
@@ -41,12 +54,18 @@ def read_handoff(cache_header: Mapping[str, Any]) -> LookupResult | None:
     the meantime, and runs as it would have a moment earlier. Where clocks differ, a site looks
     again, or trusts the hand-off for longer than it should.
     """
-    match cache_header.get("seen"):
+    match cache_header.get(SEEN):
         case [int() | float() as at, str() as incarnation, int() as sequence, str() as owner]:
             # The worker renews a leader's lease, however long the call waits for the pool.
             leads = bool(owner) and cache_header.get("leads") is True
-            if leads or 0 <= time.time() - at <= HANDOFF_VALID_FOR:
-                position = Position(incarnation, sequence)
-                lease = Lease(owner, position, Stage.RESERVED) if owner else None
-                return LookupResult(None, position=position, at=at, reason="recent", lease=lease)
+            position = Position(incarnation, sequence)
+            lease = Lease(owner, position, Stage.RESERVED) if owner else None
+            found = LookupResult(None, position=position, at=at, reason="recent", lease=lease)
+            if leads or is_recent(found, HANDOFF_VALID_FOR):
+                return found
     return None
+
+
+def is_recent(lookup: LookupResult, seconds: float) -> bool:
+    """Whether a look was made within so many seconds, as far as clocks agree."""
+    return 0 <= time.time() - lookup.at <= seconds

@@ -9,8 +9,10 @@ from kombu import serialization
 from kombu.exceptions import KombuError
 
 from ...core.canonical import EXACT, Form
+from ...core.interruption import handled_now, raise_interruption
 from ...core.keys import Keyer
 from ...errors import UnkeyableArgument
+from ..config.serializers import INTERRUPTIONS
 from .cacheable_task import CacheableTask
 
 #: The serializer whose messages carry arguments as they are.
@@ -64,11 +66,13 @@ def received(args: Any, kwargs: Any, serializer: str) -> Arguments:
     Raises:
         UnkeyableArgument: The serializer can't carry them.
     """
+    handled = handled_now()
     try:
         content_type, encoding, data = serialization.dumps((args, kwargs), serializer)
         got_args, got_kwargs = serialization.loads(
             data, content_type, encoding, accept={content_type}
         )
     except (KombuError, TypeError, ValueError, LookupError, RecursionError) as error:
+        raise_interruption(error, INTERRUPTIONS, handled)
         raise UnkeyableArgument(f"{serializer} can't carry the arguments: {error}") from None
     return got_args, got_kwargs

@@ -123,7 +123,7 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
             Link(settings.url, settings.timeout),
             settings.namespace,
             replicas=settings.wait_replicas,
-            patience=settings.timeout,
+            patience=0.8 * settings.timeout,  # the reply is to come in time
         )
         store = GuardedStore(redis_store, Breaker(observe))
     memory = store.entries if isinstance(store, MemoryStore) else l1.entries
@@ -142,7 +142,7 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
     )
     leases = LeaseKeeper(
         lambda holdings: run_plan(engine.renew(holdings, settings.lease_ttl), store),
-        lambda key, owner: run_plan(engine.release(key, owner), store),
+        lambda key, owner, unshared: run_plan(engine.release(key, owner, unshared), store),
         settings.lease_ttl,
         observe,
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
 from ...core.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
 from ...core.decompression import BOUNDED
+from ...core.interruption import Interruptions
 from ..patches.internals import compressor_names, serializer_encoding, serializer_names
 
 _encoder = kombu_json.JSONEncoder()
@@ -80,8 +82,10 @@ class _Compressors(Mapping[str, Compressor]):
         return len(compressor_names())
 
 
-CODECS = Codecs(_Serializers(JSON), _Compressors())
+#: A soft time limit that strikes in a serializer is the task's (promise F8).
+INTERRUPTIONS: Interruptions = (SoftTimeLimitExceeded,)
 
-#: For apps whose result backend carries more than JSON: stores only results that JSON keeps as they
-#: are.
-EXACT_CODECS = Codecs(_Serializers(EXACT_JSON), _Compressors())
+CODECS = Codecs(_Serializers(JSON), _Compressors(), INTERRUPTIONS)
+
+#: For apps whose result backend carries more than JSON: a hit is what the run returned, or none.
+EXACT_CODECS = Codecs(_Serializers(EXACT_JSON), _Compressors(), INTERRUPTIONS)

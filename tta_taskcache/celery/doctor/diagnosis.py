@@ -167,7 +167,8 @@ def _clock(health: Health) -> Finding:
 def _log(log: LogHealth) -> Finding:
     if not log.incarnation:
         return Finding("Log", Level.OK, "none yet: it begins with the first lookup")
-    message = f"{log.sequence:,} invalidations and refreshes, {log.bans} patterns in force"
+    size = "" if log.size is None else f" in {log.size / 1024:,.1f} KiB"
+    message = f"{log.marks:,} marks{size}, {log.bans} patterns in force"
     if log.expires:
         remedy = "find out who sets it, and PERSIST the key: when it is gone, every entry misses"
         return Finding("Log", Level.WRONG, f"{message}; it has an expiry", remedy)
@@ -175,6 +176,12 @@ def _log(log: LogHealth) -> Finding:
         remedy = "find out who deletes or writes our keys; the next invalidation mends it"
         message += f"; its stream ends at {log.newest:,}: memories can't follow it"
         return Finding("Log", Level.WRONG, message, remedy)
+    if not log.is_bound:
+        remedy = (
+            "give the cache's user +info: without it, a failover that loses the end of the log "
+        )
+        remedy += "is noticed only by processes that had read it"
+        return Finding("Log", Level.ADVICE, f"{message}; it doesn't know its server", remedy)
     if log.bans > MANY_BANS:
         remedy = "invalidate by tag: with more than 256 the oldest end everything older than them"
         return Finding("Log", Level.ADVICE, message, remedy)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from ...cache.outcome import Call
 from ...core.events import Fault
 from ..calls.call_request import CallRequest
 
 
 def schedule_refresh(call_request: CallRequest, call: Call) -> None:
-    """Send a call once more, which runs unless its result is fresh by then. Never raises."""
+    """Send a call once more, to run unless its result has become fresh by then. Raises no fault."""
     task, policy = call_request.task, call.policy
     try:
         task.apply_async(
@@ -25,5 +27,7 @@ def schedule_refresh(call_request: CallRequest, call: Call) -> None:
             # Another serializer might make another call of these arguments.
             **({"serializer": call_request.serializer} if call_request.serializer else {}),
         )
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as error:  # noqa: BLE001 - the call was answered; the next one asks again (F1)
         task.cache_runtime.observe(Fault(task.name, "refresh", error))

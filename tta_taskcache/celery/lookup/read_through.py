@@ -7,7 +7,6 @@ result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 from uuid import uuid4
 from weakref import ref
@@ -15,17 +14,17 @@ from weakref import ref
 from ...cache.lease_keeper import RENEWALS, Progress
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
+from ...cache.single_flight import MAX_WAIT
+from ...cache.writer import UNSHARED_FOR
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls.cached_errors import value_of
 from ..calls.call_request import CallRequest
+from ..calls.led_keys import leading, led_keys, waits_at_most
 from ..calls.lookup_handoff import OVERTAKEN_AT
 from ..calls.lookup_result import LookupResult
 from .lookup import LookupHints, look_up
 from .run_and_store import run_and_store
-
-#: Keys of the runs that this one is nested in: a run that calls itself doesn't wait (promise C7).
-_leading: ContextVar[frozenset[str]] = ContextVar("taskcache_leading", default=frozenset())
 
 
 def read_through(
@@ -52,10 +51,13 @@ def read_through(
 
     def plan(call: Call, where: str, claim: Claim) -> Plan[Hit | Miss]:
         nonlocal key
-        if call.key in _leading.get():
+        patience = waits_at_most(call.key, led_keys(), MAX_WAIT)
+        if not patience:  # a computation that asks for itself
             return runtime.engine.look(call, where)
         key = call.key
-        return runtime.single_flight.lead_or_follow(runtime.engine, call, where, claim)
+        return runtime.single_flight.lead_or_follow(
+            runtime.engine, call, where, claim, patience=patience
+        )
 
     try:
         lookup = look_up(call_request, site, LookupHints(claim=claim, plan=plan))
@@ -71,7 +73,10 @@ def read_through(
     def run_here() -> Any:
         return run_and_store(call_request, lookup, run, task_id, site=site)
 
-    return _lead(call_request, lookup, run_here) if lookup.owner else run_here()
+    if not lookup.owner:
+        return run_here()
+    with leading(key, task_id):
+        return _lead(call_request, lookup, run_here)
 
 
 def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[], Any]) -> Any:
@@ -79,10 +84,9 @@ def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[]
     runtime = call_request.runtime
     key = lookup.call.key if lookup.call else ""
     computation = _Computation()
-    wakeup, returned, outer = None, False, _leading.get()
+    wakeup, returned = None, False
     try:
         wakeup = runtime.single_flight.begin(key)
-        _leading.set(outer | {key})
         renew_in = runtime.leases.ttl / RENEWALS
         runtime.leases.hold(key, lookup.owner, computation.progress(), renew_in=renew_in)
         value = run_here()
@@ -92,8 +96,7 @@ def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[]
         if returned:
             runtime.leases.let_go(lookup.owner)
         else:
-            runtime.leases.end(key, lookup.owner)
-        _leading.set(outer)
+            runtime.leases.end(key, lookup.owner, UNSHARED_FOR)
         if wakeup is not None:
             runtime.single_flight.end(key, wakeup)
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from time import monotonic
 from typing import Any
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Retry
 
 from ...cache.outcome import Hit
 from ...core.events import Fault
@@ -48,7 +52,8 @@ def run_and_store(
     started = monotonic()
     try:
         value = run()
-    except WITHOUT_RESULT:
+    except WITHOUT_RESULT as end:
+        _end_unshared(call_request, lookup, monotonic() - started, _pause_of(end))
         raise
     except Exception as error:
         stale = _recover(
@@ -60,12 +65,37 @@ def run_and_store(
             site=site,
         )
         if stale is None:
+            _end_unshared(call_request, lookup, monotonic() - started)
             raise
         return cached_errors.value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds)
     _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=refused())
     return value
+
+
+def _end_unshared(
+    call_request: CallRequest, lookup: LookupResult, run_seconds: float, pause: float = 0.0
+) -> None:
+    """Let equal calls run side by side: this run leaves no result to share (C6)."""
+    runtime = call_request.runtime
+    if lookup.call is None or not lookup.owner:
+        return
+    try:
+        writer = runtime.engine.writer
+        runtime.run(writer.end_unshared(lookup.call, lookup.owner, run_seconds, pause))
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
+    except Exception as fault:  # noqa: BLE001 - the task's own end is what counts (promise F1)
+        runtime.observe(Fault(call_request.task.name, "release", fault))
+
+
+def _pause_of(end: BaseException) -> float:
+    """Seconds until a run that retries is tried again."""
+    when = end.when if isinstance(end, Retry) else None
+    if isinstance(when, datetime):
+        return max(0.0, (when - datetime.now(when.tzinfo)).total_seconds())
+    return float(when) if isinstance(when, (int, float)) else 0.0
 
 
 def _with_traits(call_request: CallRequest, lookup: LookupResult) -> LookupResult:
@@ -87,7 +117,7 @@ def _recover(
     task_id: str | None,
     site: Site | None,
 ) -> Hit | None:
-    """Remember a failure, or find the stale result that stands in for it. Never raises."""
+    """Remember a failure, or find what stands in for it. Raises no fault of the cache."""
     call, runtime = lookup.call, call_request.runtime
     if call is None:
         return None
@@ -105,6 +135,8 @@ def _recover(
             return runtime.run(
                 runtime.engine.refresher.find_stale_if_error(call, where, lookup.owner)
             )
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as fault:  # noqa: BLE001 - the task's own error is what counts (promise F1)
         runtime.observe(Fault(call_request.task.name, "recover", fault))
     return None
@@ -140,7 +172,7 @@ def _store(
     refused: str = "",
     remember_for: float = 0.0,
 ) -> None:
-    """Store the outcome of a run, if its call can be cached. Never raises.
+    """Store what came of a run, if its call can be cached. Raises no fault of the cache.
 
     Args:
         call_request: The call.
@@ -157,7 +189,8 @@ def _store(
         return
     try:
         if refused:
-            runtime.run(runtime.engine.writer.refuse(call, lookup.owner, refused))
+            refuse = runtime.engine.writer.refuse(call, lookup.owner, refused, run_seconds)
+            runtime.run(refuse)
             return
         fill = runtime.engine.writer.fill(
             call,
@@ -171,5 +204,7 @@ def _store(
             remember_for=remember_for,
         )
         runtime.run(fill)
-    except Exception as error:  # noqa: BLE001 - the task has run: even its time limit is too late
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
+    except Exception as error:  # noqa: BLE001 - the task has run (promise F1)
         runtime.observe(Fault(call_request.task.name, "fill", error))

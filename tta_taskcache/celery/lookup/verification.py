@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject, Retry
 
 from ...cache.lookup_record import VERIFY
@@ -24,7 +25,7 @@ WITHOUT_RESULT = (Retry, Ignore, Reject)
 def record_run(
     call_request: CallRequest, lookup: LookupResult, value: Any, run_seconds: float
 ) -> float:
-    """Send the event of a run that has returned. Never raises.
+    """Tell the observers of a run that has returned. Raises no fault of the cache.
 
     Returns:
         Its cost, in the user's unit; 0 when the task's ``cache_cost`` fails.
@@ -33,6 +34,8 @@ def record_run(
     cost = 0.0
     try:
         cost = task.cache_policy.cost_of(value)
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as error:  # noqa: BLE001 - the user's function; the task has run (promise F1)
         runtime.observe(Fault(task.name, "cost", error))
     key = lookup.call.key if lookup.call else None
@@ -69,6 +72,8 @@ def run_and_compare(
     if call is not None and stored.can_be_verified:
         try:
             runtime.observe(_compare(runtime, call, stored, value))
+        except SoftTimeLimitExceeded:
+            raise
         except Exception as error:  # noqa: BLE001 - comparing may call the result's own methods (F1)
             runtime.observe(Fault(call.task, VERIFY, error))
     return value

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.cached_errors import value_of
-from ..calls.call_request import Mode, request_of_message
-from ..calls.lookup_handoff import read_handoff
+from ..calls.call_request import CallRequest, Mode, request_of_message
+from ..calls.led_keys import leading, within
+from ..calls.lookup_handoff import QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
 from ..lookup.lookup import LookupHints, look_up
@@ -57,16 +60,40 @@ def answer_or_run(
         return read_through.read_through(
             call_request, Site.POOL, lambda: run(*args, **kwargs), request.id, record
         )
-    lookup = look_up(call_request, Site.POOL, LookupHints(handoff=read_handoff(cache_header)))
+    lookup = _last_look(call_request, cache_header)
     if lookup.hit is not None:
         if cache_header.get(task_events.WANTED):
             task_events.send_pool_event(task, lookup.hit)
         return value_of(policy, lookup.hit)
-    return run_and_store(
-        call_request,
-        lookup,
-        lambda: run(*args, **kwargs),
-        request.id,
-        site=Site.POOL,
-        refused=lambda: request.get(UNSTORED) or "",
-    )
+
+    def run_here() -> Any:
+        return run_and_store(
+            call_request,
+            lookup,
+            lambda: run(*args, **kwargs),
+            request.id,
+            site=Site.POOL,
+            refused=lambda: request.get(UNSTORED) or "",
+        )
+
+    if lookup.call is None or not lookup.owner:
+        return run_here()
+    with leading(lookup.call.key, request.id, within(cache_header)):
+        return run_here()
+
+
+def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> LookupResult:
+    """What the main process has found; or, where that was a while ago, what there is by now.
+
+    A leader that has waited for the pool for long may have been overtaken: its lease is its own
+    again only if nobody else leads, and there is no result yet (C8).
+    """
+    handoff = read_handoff(cache_header)
+    if handoff is None or not handoff.owner or is_recent(handoff, QUEUED_FOR):
+        return look_up(call_request, Site.POOL, LookupHints(handoff=handoff))
+    leases = call_request.runtime.leases
+    claim = Claim(owner=handoff.owner, stage=Stage.RUNNING, ttl=leases.ttl)
+    again = look_up(call_request, Site.POOL, LookupHints(claim=claim))
+    if again.hit is None and again.position is None and again.call is not None:
+        return replace(handoff, call=again.call)  # nothing could be learned
+    return again

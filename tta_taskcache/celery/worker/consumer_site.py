@@ -7,6 +7,7 @@ the leading ones are watched.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ from ...cache.lease_keeper import RENEWALS
 from ...cache.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
+from ...cache.writer import unshared_for
 from ...core.events import Fault, Waiting
 from ...core.lease import Claim, Lease, Stage
 from ...core.option_values import Site
@@ -27,17 +29,27 @@ from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
 from ..calls.call_request import CallRequest, request_of_message
-from ..calls.lookup_handoff import OVERTAKEN_AT, RESERVED_FOR, read_handoff, to_handoff
+from ..calls.led_keys import waits_at_most, within
+from ..calls.lookup_handoff import (
+    OVERTAKEN_AT,
+    QUEUED_FOR,
+    SEEN,
+    read_handoff,
+    to_handoff,
+    without_handoff,
+)
 from ..calls.lookup_result import LookupResult, to_lookup_result
 from ..config.runtime import Runtime
+from ..lookup.background_refresh import schedule_refresh
 from ..lookup.lookup import LookupHints, look_up
 from ..patches.backend_timeouts import shorten_timeouts
 from ..patches.consumer_hooks import intercept_requests
 from ..sites import task_events
 from . import control
+from .follower_age import can_give_back, give_back, longest_wait
 from .followers import Follower, Followers
 from .inline_completion import SLOW, InlineCompletion
-from .lease_watch import LeaderWatch
+from .lease_watch import End, LeaderWatch, has_free_slot
 from .rate_limits import RateLimits
 
 
@@ -95,7 +107,9 @@ class ConsumerSite(bootsteps.StartStopStep):
             lookup = LookupResult(None)
         if lookup.call is not None and lookup.follows and self._followers is not None:
             task_reserved(request)  # a rate-limited one isn't yet
-            self._followers.park(request, lookup.call)
+            led = within(context.cache_header_of(request.request_dict))
+            patience = waits_at_most(lookup.call.key, led, longest_wait(self._consumer))
+            self._followers.park(request, lookup.call, patience)
             return None
         if lookup.hit is not None and self._inline.complete(request, lookup.hit):
             return None
@@ -114,7 +128,11 @@ class ConsumerSite(bootsteps.StartStopStep):
             )
         runtime, followers = task.cache_runtime, self._followers
 
+        led = within(cache_header)
+
         def plan(call: Call, site: str, claim: Claim) -> Plan[Hit | Miss]:
+            if call.key in led:  # its caller computes it, and may wait for this very call (C7)
+                return runtime.engine.look(call, site)
             return _join() if followers.has(call.key) else runtime.engine.look(call, site, claim)
 
         claim = _claim(runtime, request)
@@ -130,12 +148,10 @@ class ConsumerSite(bootsteps.StartStopStep):
             headers[context.HEADER] = {**context.cache_header_of(headers), task_events.WANTED: True}
         # Without Redis, a pool process has a log of its own: positions here mean nothing there.
         known = request.task.cache_runtime.is_shared or not self._has_processes
+        cache_header = without_handoff(context.cache_header_of(headers))
         if known and (noted := to_handoff(lookup)):
-            cache_header = {
-                **context.cache_header_of(headers),
-                "seen": noted,
-                "leads": bool(lookup.owner),
-            }
+            headers[context.HEADER] = {**cache_header, SEEN: noted, "leads": bool(lookup.owner)}
+        elif lookup.lease is not None:
             headers[context.HEADER] = cache_header
         if lookup.call is not None and lookup.lease is not None and lookup.owner:
             self._watch(request, lookup.call, lookup.lease)
@@ -145,34 +161,48 @@ class ConsumerSite(bootsteps.StartStopStep):
         """Renew the lease of a request until it ends."""
         leases = request.task.cache_runtime.leases
 
-        def ended(succeeded: bool) -> None:
-            # The fill of a success has ended the lease.
-            if succeeded:
+        def begun() -> None:
+            if monotonic() - since > QUEUED_FOR / 2:  # it was said that it is queued
+                leases.renew_now(lease.owner)
+
+        def ended(end: End) -> None:
+            # What has returned has filled, and ended the lease with that.
+            if end is End.RESULT:
                 leases.let_go(lease.owner)
             else:
-                leases.end(call.key, lease.owner)
+                unshared = unshared_for(monotonic() - since) if end is End.NO_RESULT else 0.0
+                leases.end(call.key, lease.owner, unshared)
             if self._followers is not None:
                 self._followers.poll_now(call.key)
 
-        reserved = lease.stage is Stage.RESERVED
-        renew_in = RESERVED_FOR / 4 if reserved else leases.ttl / RENEWALS
-        leader = LeaderWatch(request, ended, in_process=self._has_processes)
+        since = monotonic()
+        # Others take over what is queued for long: they are told in time that it runs.
+        renew_in = min(QUEUED_FOR / 2, leases.ttl / RENEWALS)
+        leader = LeaderWatch(request, begun, ended, in_process=self._has_processes)
         leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
 
     def poll(self, follower: Follower) -> LookupResult:
         """Look a follower up again, and claim its lease."""
         request, call = follower.request, follower.call
         runtime = request.task.cache_runtime
+        claim = _claim(runtime, request)
+        if monotonic() - follower.since >= QUEUED_FOR and self._could_run(call.key):
+            claim = replace(claim, takes_queued=True)
         try:
-            return to_lookup_result(
-                call,
-                runtime.run(
-                    runtime.engine.refresher.find_or_refresh(call, _claim(runtime, request))
-                ),
+            lookup = to_lookup_result(
+                call, runtime.run(runtime.engine.refresher.find_or_refresh(call, claim))
             )
+            if lookup.hit is not None and lookup.hit.refresh:  # the right to is this poll's
+                schedule_refresh(_call_request(request.task, request), call)
         except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
             self._fault(request, "follow", error)
             return LookupResult(call)
+        return lookup
+
+    def _could_run(self, key: str) -> bool:
+        """Whether a follower would run at once, and what it follows isn't of this worker's."""
+        runtime = cache_of(self._consumer.app).runtime
+        return not runtime.leases.holds(key) and has_free_slot(self._consumer, self.following)
 
     def answer(self, follower: Follower, hit: Hit) -> None:
         """Complete a follower with the leader's result."""
@@ -194,6 +224,15 @@ class ConsumerSite(bootsteps.StartStopStep):
         """Send a follower to the pool, to lead or to run for itself."""
         self._limits.run(follower.request, lookup)
 
+    def give_up(self, follower: Follower) -> None:
+        """Wait no longer with a follower: the broker has it again, or it runs for itself (C8)."""
+        request = follower.request
+        has_waited_long = monotonic() - follower.since >= longest_wait(self._consumer)
+        if has_waited_long and can_give_back(self._consumer, request):
+            give_back(request)
+        else:
+            self.send(follower, LookupResult(follower.call, reason="waited-too-long"))
+
     def waiting(self, count: int) -> None:
         """Record the number of followers."""
         cache_of(self._consumer.app).runtime.observe(Waiting(count))
@@ -202,10 +241,8 @@ class ConsumerSite(bootsteps.StartStopStep):
         """End the lease of a request that has to wait for its rate limit: others may lead."""
         headers = request.request_dict
         cache_header = context.cache_header_of(headers)
-        if "seen" in cache_header:  # the lease of the hand-off ends now
-            headers[context.HEADER] = {
-                name: cache_header[name] for name in cache_header if name != "seen"
-            }
+        if SEEN in cache_header:  # the lease that came with it ends now
+            headers[context.HEADER] = without_handoff(cache_header)
         if lookup.call is not None and lookup.owner:
             runtime = cache_of(self._consumer.app).runtime
             runtime.leases.end(lookup.call.key, lookup.owner)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 from threading import RLock, get_ident
 from time import monotonic
 from typing import Any, Protocol
@@ -37,12 +38,14 @@ class Follower:
         call: Its call.
         since: When it began to wait (monotonic seconds).
         counted: Whether the prefetch count was raised for it.
+        until: When it has waited for long enough, whatever the leader does (monotonic seconds).
     """
 
     request: Request
     call: Call
     since: float
     counted: bool
+    until: float
 
 
 class FollowerHandler(Protocol):
@@ -60,6 +63,10 @@ class FollowerHandler(Protocol):
         """Send a follower to the pool, to lead or to run for itself."""
         ...
 
+    def give_up(self, follower: Follower) -> None:
+        """Wait no longer with a follower, whose leader goes on."""
+        ...
+
     def waiting(self, count: int) -> None:
         """Record the number of followers."""
         ...
@@ -67,12 +74,31 @@ class FollowerHandler(Protocol):
 
 @dataclass(slots=True)
 class _Group:
-    """The followers of one key. With an ``outcome``, they are being completed or sent."""
+    """Those that wait for one key, and when the first of them has waited for long enough.
+
+    When ``outcome`` is set, they are on their way.
+    """
 
     due: float
+    first_until: float = inf
     pause: float = FIRST_PAUSE
     waiting: deque[Follower] = field(default_factory=deque)
     outcome: LookupResult | None = None
+
+    def add(self, follower: Follower) -> None:
+        """Let one more wait."""
+        self.waiting.append(follower)
+        self.first_until = min(self.first_until, follower.until)
+
+    def bring_forward_overdue(self, now: float) -> int:
+        """Put those in front that have waited for long enough, and say how many they are."""
+        if now < self.first_until:
+            return 0
+        overdue = [follower for follower in self.waiting if follower.until <= now]
+        others = [follower for follower in self.waiting if follower.until > now]
+        self.waiting = deque((*overdue, *others))
+        self.first_until = min((follower.until for follower in others), default=inf)
+        return len(overdue)
 
 
 class Followers:
@@ -97,28 +123,29 @@ class Followers:
         self._loop = get_ident()
 
     def __len__(self) -> int:
-        return sum(len(group.waiting) for group in list(self._groups.values()))
+        return self._waiting
 
     def has(self, key: str) -> bool:
         """Whether a key has followers, so that the next may join without a look of its own."""
         group = self._groups.get(key)
         return group is not None and group.outcome is None
 
-    def park(self, request: Request, call: Call) -> None:
-        """Add a request to the followers of its key."""
+    def park(self, request: Request, call: Call, patience: float = inf) -> None:
+        """Let a request wait, for so many seconds at most."""
         with self._lock:
             counted = self._counted < self._most
             if counted:
                 self._counted += 1
                 self._consumer.qos.increment_eventually()
-            follower = Follower(request, call, monotonic(), counted)
+            now = monotonic()
+            follower = Follower(request, call, now, counted, now + patience)
             group = self._groups.get(call.key)
             if group is None or group.outcome is not None:
                 rest = group.waiting if group is not None else deque()
                 group = self._groups[call.key] = _Group(monotonic() + FIRST_PAUSE)
-                for late in rest:  # these are polled again, with the new ones
-                    group.waiting.append(late)
-            group.waiting.append(follower)
+                for late in rest:  # they look again, with the new ones
+                    group.add(late)
+            group.add(follower)
             self._waiting += 1
             self._site.waiting(self._waiting)
             if len(self._groups) == 1 and len(group.waiting) == 1:
@@ -175,6 +202,9 @@ class Followers:
         now = monotonic()
         if group.outcome is None and group.due <= now:
             self._look(group, now)
+        if group.outcome is None:
+            for _ in range(group.bring_forward_overdue(now)):
+                self._site.give_up(self._take(group))
         while group.outcome is not None and group.waiting and monotonic() < end:
             follower = self._take(group)
             if group.outcome.hit is not None:

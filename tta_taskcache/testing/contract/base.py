@@ -34,6 +34,9 @@ SHORT = 0.3
 
 Advance = Callable[[float], None]
 
+#: Keeps the log as it is; what it returns puts it back, as a failover does that loses its tail.
+Rewind = Callable[[], Callable[[], None]]
+
 
 def make_entry(key: str, born: Position, payload: bytes = b"1", **fields: Any) -> Entry:
     """Make an entry of task ``t``, with defaults for all other fields."""
@@ -143,6 +146,10 @@ class Contract:
     @pytest.fixture
     def advance(self, clock: FakeClock) -> Advance:
         return clock.advance
+
+    @pytest.fixture
+    def rewind(self) -> Rewind:
+        pytest.skip("this store can't lose a part of its log")
 
     @pytest.fixture
     def other(self, store: Store) -> Store:

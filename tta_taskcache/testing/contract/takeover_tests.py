@@ -43,6 +43,18 @@ class Takeovers(Contract):
         advance(SHORT)
         assert claim(other, "b").is_ours
 
+    def test_c8_what_is_queued_gives_way_to_a_free_slot(self, store: Store, other: Store) -> None:
+        claim(store, "a", stage=Stage.RUNNING)
+        assert claim(other, "b", takes_queued=True).is_followed
+        assert store.execute(Release(KEY, "a")) is True
+        claim(store, "a")
+        assert claim(other, "b").is_followed
+        assert claim(other, "b", takes_queued=True).is_ours
+        assert not renew(store, "a")
+        assert claim(store, "a", stage=Stage.RUNNING).is_followed, "it looks again, and follows"
+        assert store.execute(Release(KEY, "b", LONG)) is True
+        assert claim(store, "a", takes_queued=True).stage is Stage.UNSHARED
+
     # What is outdated isn't joined (I2)
 
     @pytest.mark.parametrize("mark", MARKS)
