@@ -42,8 +42,10 @@ LEAVES = st.sampled_from(
         None, True, False, 0, 1, 1.0, -0.0, 0.0, float("nan"), "", "1", "true", "null", "km", b"1",
         b"", bytearray(b"1"), Decimal("1.0"), Decimal("1.00"), Unit.KM, Level.LOW, MOMENT,
         MOMENT.replace(tzinfo=None), MOMENT.astimezone(ZoneInfo("Europe/Berlin")),
-        MOMENT.astimezone(timezone(timedelta(hours=1))), date(2024, 1, 2), time(1), time(1, fold=1),
-        timedelta(1), timedelta(hours=24), UUID(int=1), 1j, frozenset({1}), (), [], {},
+        MOMENT.astimezone(timezone(timedelta(hours=1))), "\ud83d\ude00", "\U0001f600",
+        MOMENT.astimezone(timezone(timedelta(hours=1), "X")), date(2024, 1, 2), time(1),
+        time(1, fold=1), timedelta(1), timedelta(hours=24), UUID(int=1), 1j, frozenset({1}), (),
+        [], {},
     ]
 )  # fmt: skip
 KEYS = st.sampled_from(["1", 1, True, "true", None, "null", 1.0, "1.0", Level.LOW, "a"])

@@ -53,6 +53,12 @@ def in_message(args: Any, kwargs: Any, serializer: str, keyer: Keyer) -> tuple[A
     return received(args, kwargs, serializer), EXACT
 
 
+def may_be_pickled(task: CacheableTask) -> bool:
+    """Whether the app's workers take messages that carry arguments as they are."""
+    accepted = task.app.conf.accept_content
+    return PICKLE in accepted or serialization.registry.name_to_type.get(PICKLE) in accepted
+
+
 def received(args: Any, kwargs: Any, serializer: str) -> Arguments:
     """What a worker gets.
 
