@@ -128,6 +128,9 @@ def _encode_dict(value: Mapping[Any, Any], put: Callable[[str], None], form: For
         raise UnkeyableArgument(
             "a dict with exactly the keys '__type__' and '__value__' arrives as another type"
         )
+    if len(items) < len(value):
+        for item in value.values():
+            _encoded(item, form)  # a message writes all of them, or it is none
     put("{")
     for key in sorted(items):
         put(_text(key))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 #: Types of defaults that every message would leave as they are.
-_CARRIED = frozenset((type(None), bool, int, float, str))
+_CARRIED = frozenset((type(None), bool, int, float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class DefaultValue:
 
 def wrapped(default: Any) -> Any:
     """The default, marked as one unless a message makes no difference to it."""
-    return default if type(default) in _CARRIED else DefaultValue(default)
+    is_carried = type(default) in _CARRIED or (type(default) is str and default.isascii())
+    return default if is_carried else DefaultValue(default)
 
 
 def unwrapped(value: Any) -> Any:

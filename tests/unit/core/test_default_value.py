@@ -11,6 +11,8 @@ from kombu.utils import json as kombu_json
 from tests.unit.core.test_identity import EXAMPLES, VALUES, keyer, told_apart
 from tta_taskcache.errors import UnkeyableArgument
 
+pytestmark = pytest.mark.timeout(120 + EXAMPLES // 20)
+
 
 class Unit(Enum):
     KM = "km"

@@ -23,6 +23,8 @@ from tta_taskcache.errors import UnkeyableArgument
 
 EXAMPLES = int(os.environ.get("IDENTITY_EXAMPLES", "400"))
 
+pytestmark = pytest.mark.timeout(120 + EXAMPLES // 20)
+
 JSON = Form(exact=False, reduce=reduce)
 
 
@@ -141,3 +143,15 @@ def test_k5_the_arguments_of_a_star_are_one_whatever_brought_them() -> None:
 
     task = keyer(body)
     assert task.identify((1, 2), {}, {}).key == task.identify((1, 2), {}, {}, task.json).key
+
+
+def test_k5_what_a_message_cannot_carry_has_no_key_even_where_another_value_wins() -> None:
+    """Of several dict keys with one spelling the last wins; the message has to write them all."""
+
+    def body(x: dict[object, object]) -> None: ...
+
+    task = keyer(body)
+    with pytest.raises(UnkeyableArgument):
+        task.identify(({"1": {2}, 1: None},), {}, {}, task.json)
+    merged = task.identify(({"1": 0, 1: None},), {}, {}, task.json)
+    assert merged == task.identify(({"1": None},), {}, {}, task.json)
