@@ -14,8 +14,10 @@ from celery import Celery
 
 from tests.integration.operating.command_line import run_celery
 from tests.support.servers import Server
-from tta_taskcache import CachedTask, TaskCache
+from tta_taskcache import CachedTask, TaskCache, Warm
 from tta_taskcache.cache import sweeping
+from tta_taskcache.celery.calls.hot_calls import hottest
+from tta_taskcache.core.call_spec import CallSpec
 from tta_taskcache.core.entry import Entry, Position, pack
 from tta_taskcache.core.labels import MAX_TAGS
 from tta_taskcache.errors import TooManyTags
@@ -211,6 +213,24 @@ def test_x2_keys_of_a_signed_cache_cannot_be_guessed() -> None:
     assert len(set(keys)) == 3
 
 
+def test_x2_what_others_wrote_is_neither_listed_nor_warmed(redis_server: Server) -> None:
+    app = Celery("bounds", broker="memory://", backend="cache+memory://", set_as_current=False)
+    cache = TaskCache(app, url=redis_server.url(), timeout=5.0, secret=SECRET)
+    f = app.task(base=CachedTask, name="t", shared=False, cache_warm=Warm(every=60, hot=9))(same)
+    f.cache.call(1)
+    client = redis_server.client()
+    forged(cache, client, "t:forged", {})
+    assert cache.keys() == [f.cache.key(1)]
+    cache.runtime.hot_calls.flush()
+    store = cache.runtime.warming_store
+    assert store is not None
+    (mine,) = store.hottest("t", 9)
+    store.count_hot("t", [("k1", 9, '{"args": ["theirs"]}'), ("k2", 9, mine[:-3] + "2]}")], 100)
+    store.count_hot("other", [("k", 1, mine)], 100)
+    calls = [hottest(cache.runtime, task, 9) for task in ("t", "other")]
+    assert calls == [[CallSpec((1,))], []]
+
+
 def test_x1_no_password_or_secret_is_shown(redis_server: Server) -> None:
     client: Any = redis_server.client()
     client.execute_command("ACL", "SETUSER", "cache", "on", f">{PASSWORD}", "~*", "+@all")
@@ -277,6 +297,8 @@ def test_f7_memory_is_what_was_allowed() -> None:
 import gc, sys, psutil
 from hashlib import md5
 from tta_taskcache.core import marks
+from tta_taskcache.celery.calls.hot_calls import hottest
+from tta_taskcache.core.call_spec import CallSpec
 from tta_taskcache.core.entry import Entry, Position, pack, unpack
 from tta_taskcache.stores.l1_cache import L1Cache
 def held(): gc.collect(); return psutil.Process().memory_info().rss

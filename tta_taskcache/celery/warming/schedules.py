@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from hashlib import blake2b
+from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, signals
+from celery.schedules import crontab
+from celery.utils.log import get_logger
 
 from ...core.warm_policy import Warm, check_every
 from ...errors import ConfigurationError
@@ -17,6 +20,8 @@ from ..calls.invalidation_marks import read_marks
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime
+
+logger: Logger = get_logger("tta_taskcache")
 
 INVALIDATE = "tta_taskcache.invalidate"
 WARM = "tta_taskcache.warm"
@@ -29,6 +34,9 @@ SAME_TURN = 0.9
 
 #: The same of a crontab, which knows minutes, and of other schedules (s).
 SAME_MINUTE = 50.0
+
+#: Hours of a crontab that names none.
+ALL_HOURS = 24
 
 #: Longer names of entries become a digest: a database may keep no more than 200 characters.
 MAX_NAME = 150
@@ -80,7 +88,7 @@ class Invalidate:
     def entry(self) -> dict[str, Any]:
         """It as beat has it."""
         keys = [] if self.key is None else [self.key]
-        turn = [self.name, gap(self.every)]
+        turn = turn_of(self.name, self.every)
         return _entry(INVALIDATE, self.every, [list(self.marks), keys], {"turn": turn})
 
 
@@ -110,7 +118,7 @@ class Schedule:
     def warm(self, task: str, warm: Warm) -> None:
         """Have a task's calls warmed."""
         name = f"{WARM}:{task}"
-        self._put(name, _entry(WARM, warm.every, [task], {"turn": [name, gap(warm.every)]}))
+        self._put(name, _entry(WARM, warm.every, [task], {"turn": turn_of(name, warm.every)}))
 
     def invalidate(self, invalidations: Iterable[Invalidate]) -> None:
         """Have invalidations made.
@@ -164,6 +172,18 @@ def gap(every: Any) -> float:
     return SAME_MINUTE if steady is None else SAME_TURN * steady
 
 
+def turn_of(name: str, every: Any) -> list[Any]:
+    """What a message says of its turn: name, least seconds to the next one, and whether hours are
+    named: what is due at half past two is due once on the day on which it is that twice.
+    """
+    return [name, gap(every), isinstance(every, crontab) and len(every.hour) < ALL_HOURS]
+
+
+def _first_time(at: float, zone: tzinfo) -> float:
+    """When clocks first showed what they show then: earlier in an hour that comes twice (s)."""
+    return datetime.fromtimestamp(at, zone).replace(fold=0).timestamp()
+
+
 def connect() -> None:
     """Have messages for these tasks say when they were sent."""
     for task in (INVALIDATE, WARM):
@@ -176,13 +196,13 @@ def _on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
         headers.setdefault(SENT, time.time())
 
 
-def is_my_turn(runtime: Runtime, request: Any, turn: list[Any] | None) -> bool:
+def is_my_turn(task: Task, runtime: Runtime, turn: list[Any] | None) -> bool:
     """Whether a message is to be acted upon: it is on no schedule, or the first for its turn.
 
     Args:
+        task: The task that runs.
         runtime: The cache.
-        request: The message's request.
-        turn: Name of the schedule, and least seconds between its turns; None when there is none.
+        turn: As of ``turn_of``; None when it is on no schedule.
 
     Raises:
         StoreUnavailable: Redis can't be reached.
@@ -190,6 +210,16 @@ def is_my_turn(runtime: Runtime, request: Any, turn: list[Any] | None) -> bool:
     store = runtime.warming_store
     if turn is None or store is None:
         return True
-    name, least = turn
-    sent = (request.headers or {}).get(SENT, time.time())
-    return store.take_turn(name, sent, least, request.id)
+    name, least, *names_hours = turn  # databases of schedulers may have those of before
+    sent = (task.request.headers or {}).get(SENT, time.time())
+    first = _first_time(sent, task.app.timezone) if names_hours == [True] else sent
+    taken = store.take_turn(name, sent, least, task.request.id, first)
+    if taken.late > least:
+        logger.warning(
+            "schedule %s: a message was sent %.0f s before the one that came before it. If none "
+            "was held up, the clocks of two beats disagree by as much, and its work is done twice: "
+            "synchronize them (NTP), or run one beat",
+            name,
+            taken.late,
+        )
+    return taken.is_taken
