@@ -38,8 +38,8 @@ class Serializer:
 class Compressor:
     """A named pair of functions on bytes.
 
-    ``decompress`` is given the most bytes that may come of it. When there are more, it returns some
-    more than these, or raises, and never takes much more memory.
+    ``decompress`` is given the most bytes that may come of it. When there are more, it raises
+    ``OversizedResult`` or returns them all, and never takes much more memory if it is ours.
     """
 
     name: str
@@ -188,6 +188,8 @@ class Codecs:
                 data = self.compressors[compression].decompress(data, max_bytes)
             if len(data) <= max_bytes:
                 return self.serializers[serializer].loads(data)
+        except OversizedResult:
+            pass  # said below
         except Exception as error:  # foreign bytes may break a decoder in any way
             raise EntryError("corrupt", f"{serializer}: {error}") from error
         raise EntryError("too-large", f"more than {max_bytes:,} bytes")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from celery import Celery, states, uuid
+from celery import Celery, uuid
 from celery.backends.base import DisabledBackend
 from celery.backends.rpc import RPCBackend
 from celery.result import AsyncResult
@@ -27,7 +27,7 @@ from ..calls.lookup_handoff import RESERVED_FOR, to_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
-from ..patches.internals import remember
+from ..patches.internals import remember, success_meta
 from .completion import Request, complete_here, in_a_loop, request_for
 from .task_events import send_producer_event
 
@@ -249,7 +249,7 @@ def _answer(
     in_group = group_prefetch is not None and result is group_prefetch.result
     if not in_a_loop(lambda: _complete(task, request, hit, result, in_group=in_group)):
         # Whoever asks from inside another completion may want the value before it is its turn.
-        _preload(result, hit, (), in_group=in_group)
+        _preload(result, hit, request, in_group=in_group)
     send_producer_event(call_request, task_id, options, hit)
     return result
 
@@ -263,19 +263,11 @@ def _complete(
         with task.app.producer_pool.acquire(block=True) as sender:
             backend.on_task_call(sender, request["id"])
     if complete_here(task, request, hit):
-        _preload(result, hit, request["_children"], in_group=in_group)
+        _preload(result, hit, request, in_group=in_group)
 
 
-def _preload(
-    result: AsyncResult, hit: Hit, children: Sequence[AsyncResult], *, in_group: bool
-) -> None:
+def _preload(result: AsyncResult, hit: Hit, request: Request, *, in_group: bool) -> None:
     """Let the result hold what the backend would tell."""
     if result.ignored or isinstance(result.backend, DisabledBackend):
         return  # of a result that isn't kept, Celery says so
-    meta = {
-        "status": states.SUCCESS,
-        "result": hit.value,
-        "traceback": None,
-        "children": [child.as_tuple() for child in children],
-    }
-    remember(result, meta, in_group=in_group)
+    remember(result, success_meta(result.backend, hit.value, request), in_group=in_group)
