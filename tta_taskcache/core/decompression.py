@@ -17,8 +17,9 @@ BoundedDecompress = Callable[[bytes, int], bytes]
 #: Bytes of a small frame that are decompressed at once.
 _PIECE = 1024 * 1024
 
-#: Largest window of LZMA, whose header names its size; larger ones are refused.
-_MAX_WINDOW = 128 * 1024 * 1024
+#: Most bytes that LZMA's decoder may take for its window, whose size a frame's header names: that
+#: of kombu's frames is 8 MiB.
+_MAX_WINDOW = 16 * 1024 * 1024
 
 
 def _bounded(make: Callable[[], Any]) -> BoundedDecompress:
