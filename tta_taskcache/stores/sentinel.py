@@ -120,7 +120,7 @@ class MasterPool(SentinelConnectionPool):
 
 
 class MasterConnection(Resolved, SentinelManagedConnection):
-    """A connection to the master, and to nobody who only was."""
+    """A connection to the master, and to no former one."""
 
     def connect(self) -> None:
         # Without redis-py's own retries: the command is repeated once.
