@@ -17,8 +17,8 @@ BoundedDecompress = Callable[[bytes, int], bytes]
 #: Bytes of a small frame that are decompressed at once.
 _PIECE = 1024 * 1024
 
-#: A window larger than this is refused by LZMA, whose header names its size.
-_MAX_WINDOW = 128 * 1024 * 1024
+#: A larger window is refused by LZMA, whose header names its size; kombu's takes half of it.
+_MAX_WINDOW = 16 * 1024 * 1024
 
 
 def _bounded(make: Callable[[], Any]) -> BoundedDecompress:

@@ -179,8 +179,8 @@ class TaskCache:
             None; the result of the task, when it is queued.
 
         Raises:
-            ValueError: Nothing was named.
-            TypeError: ``tags`` isn't a collection of strings, or ``pattern`` no string.
+            ValueError: Nothing was named, or something is too long.
+            TypeError: ``tags`` isn't a collection of strings, or another one no string.
             StoreUnavailable: It was not acknowledged: it may or may not have happened.
             OperationalError: The broker didn't take the task.
         """

@@ -20,7 +20,8 @@ from ..patches.internals import running_task
 from ..patches.publishing import publishing_app
 from .status import CacheStatus
 
-#: The one header this library adds to messages: ``{"ctx": …, "mode": …, "seen": …}``.
+#: The one header this library adds to messages: a dict of ``ctx``, ``mode``, ``seen`` and
+#: ``serializer``, as far as there is something to tell.
 HEADER = "taskcache"
 
 #: Header names that any task of this process varies on: those are handed down to children.
