@@ -161,6 +161,11 @@ def test_patterns_have_a_bound(made: Made) -> None:
     for act in (lambda p: cache.invalidate(pattern=p), cache.keys):
         with pytest.raises(ValueError, match="at most 1,000"):
             act("x" * 1_001)
+    for name in ("key", "task"):
+        with pytest.raises(ValueError, match="at most 10,000"):
+            cache.invalidate(**{name: "x" * 10_001})
+        with pytest.raises(TypeError, match=f"{name}=5"):
+            cache.invalidate(**{name: 5})
 
 
 def test_the_same_settings_again_change_nothing(made: Made, redis_server: Server) -> None:

@@ -4,10 +4,14 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from tests.integration.operating.command_line import MODULE, run_celery
+from tests.support.servers import free_port
 from tests.support.workers import ROOT, clean_environment
+from tta_taskcache.observability.metrics_server import MetricsServer
+from tta_taskcache.observability.prometheus_metrics import Metrics
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -62,7 +66,7 @@ def test_x1_no_repr_log_or_error_shows_a_password(url: str) -> None:
     command = [sys.executable, "-c", EVERYTHING]
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
     shown = done.stdout + done.stderr
-    assert shown.rstrip().endswith("done")
+    assert "done" in done.stdout.splitlines()
     assert PASSWORD not in shown
     assert SECRET not in shown
 
@@ -77,3 +81,17 @@ def test_x1_no_command_shows_a_password_when_nothing_answers(
     done = run_celery(MODULE, env | {"TASKCACHE_URL": URLS[kind]}, *args)
     assert PASSWORD not in done.stdout + done.stderr
     assert done.stdout or done.stderr
+
+
+def test_x2_metrics_are_served_to_this_machine_only() -> None:
+    port = free_port()
+    server = MetricsServer(Metrics("exposed"), port)
+    try:
+        listening = [
+            each.laddr
+            for each in psutil.Process().net_connections("inet")
+            if each.status == psutil.CONN_LISTEN and each.laddr.port == port
+        ]
+        assert [each.ip for each in listening] == ["127.0.0.1"]
+    finally:
+        server.stop()

@@ -144,8 +144,8 @@ class TaskCache:
             None; with ``queue``, the result of the Celery task.
 
         Raises:
-            ValueError: No argument names anything, or the pattern is too long.
-            TypeError: ``tags`` isn't a collection of strings, or ``pattern`` no string.
+            ValueError: No argument names anything, or one is too long.
+            TypeError: ``tags`` isn't a collection of strings, or another argument no string.
             StoreUnavailable: Redis has not acknowledged it: it may or may not have happened.
             NotReplicated: Too few replicas have acknowledged it (``taskcache_wait_replicas``).
             OperationalError: The broker didn't take the Celery task.

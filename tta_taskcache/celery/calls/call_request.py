@@ -224,6 +224,9 @@ def request_of_message(
     )
     if request.bypass:
         return request
+    serializer = context_headers.cache_header_of(headers).get("serializer")
+    if isinstance(serializer, str):
+        request = replace(request, serializer=serializer)
     twice = sorted(context_headers.conflicts(headers) & set(request.policy.vary))
     if twice:
         return replace(request, refusal=ConflictingContext(task.name, twice[0]))

@@ -21,7 +21,8 @@ from ..patches.publishing import publishing_app
 from .led_keys import WITHIN, sent_along
 from .status import CacheStatus
 
-#: The one header this library adds to messages: ``{"ctx": …, "mode": …, "seen": …, "within": …}``.
+#: The one header this library adds to messages: a dict with ``ctx``, ``mode``, ``seen``, ``within``
+#: and ``serializer``, each only where there is a value.
 HEADER = "taskcache"
 
 #: Header names that any task of this process varies on: child tasks inherit them.

@@ -18,7 +18,7 @@ from ...cache.outcome import Hit
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ...errors import CacheMiss
-from ..calls import context, hot_calls
+from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
@@ -187,6 +187,10 @@ def _cache_header(call_request: CallRequest) -> context.CacheHeader:
         cache_header["mode"] = call_request.mode
     if vary := call_request.vary:
         cache_header["ctx"] = vary
+    own = message_form.serializer_of(call_request.task, None)
+    if call_request.serializer not in (None, own):
+        # A worker that has it refreshed asks for the same call.
+        cache_header["serializer"] = call_request.serializer
     return cache_header
 
 
