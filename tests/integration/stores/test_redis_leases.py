@@ -6,14 +6,11 @@ from typing import Any
 import pytest
 import redis
 
-from tests.integration.stores.test_stores import (
+from tests.integration.stores.redis_stores import (
     CONTROL,
     WRONG_TYPES,
     Pruning,
-    client,
-    pruning,
     redis_store,
-    store,
 )
 from tests.support.counting import round_trips
 from tests.support.servers import Server
@@ -56,8 +53,6 @@ from tta_taskcache.testing.contract import (
     scan,
     sweep,
 )
-
-__all__ = ["client", "pruning", "store"]  # fixtures
 
 LEASE, SWEEP = "ns:l:{k}", "ns:{log}:sweep"
 pytestmark = pytest.mark.every_server_kind
