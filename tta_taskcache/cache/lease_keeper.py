@@ -95,7 +95,7 @@ class LeaseKeeper:
     def end(self, key: str, owner: str, unshared: float = 0.0) -> None:
         """End a lease, if it is the owner's: soon, and once the store can be reached.
 
-        Also for one of which it isn't known whether it was given: its reply was lost.
+        Also for a lease whose reply was lost, so that it may have been given.
 
         Args:
             key: The call's key.
@@ -107,14 +107,14 @@ class LeaseKeeper:
         self._put(_KeptLease(key, owner, None, now, now + self.ttl, unshared))
 
     def renew_now(self, owner: str) -> None:
-        """Tell at once how far a computation is: it has begun."""
+        """Renew a lease at once: its run has begun."""
         held = self._held.get(owner)
         if held is not None:
             held.due = self._clock()
             self._alarm.put(None)
 
     def holds(self, key: str) -> bool:
-        """Whether the lease of a key is held by this process."""
+        """Whether this process holds the lease of a key."""
         return any(held.key == key for held in list(self._held.values()))
 
     def _put(self, held: _KeptLease) -> None:

@@ -283,7 +283,7 @@ class Reader:
             self._advance(looked, now, position)
 
     def _advance(self, looked: StoreReply, now: float, since: Position | None) -> None:
-        """Take in what a poll of the log has brought that was sent with a position."""
+        """Advance L1 by the log records of a reply to a poll that was sent with a position."""
         if looked.records:
             self.parts.observe(InvalidationsRead(len(looked.records), self.parts.l1.lag(now)))
         self.parts.l1.advance(looked.position, looked.records, now, since)

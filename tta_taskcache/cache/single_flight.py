@@ -27,7 +27,7 @@ WAKEUP_PAUSE = 1.0
 #: queue, even behind this very caller.
 PATIENCE = 1.0
 
-#: Seconds that a caller waits for one that runs: waiting has an end, whatever the leader does.
+#: Most seconds that a caller waits for a running leader, whatever the leader does.
 MAX_WAIT = 900.0
 
 

@@ -99,14 +99,14 @@ class Writer:
     def refuse(
         self, call: Call, owner: str, reason: str, run_seconds: float, size: int = 0
     ) -> Plan[bool]:
-        """Leave a result unstored, for a reason. Only the lease ends; returns False.
+        """Leave a result unstored, for a reason, and end the lease; return False.
 
         Args:
             call: The call.
             owner: Owner of the lease that the run led with; empty if none.
             reason: The word under which it is counted.
-            run_seconds: How long the run took.
-            size: The result's bytes, if they are the reason.
+            run_seconds: Seconds that the run took.
+            size: The result's size in bytes, if that is the reason.
         """
         yield from self.end_unshared(call, owner, run_seconds)
         self.parts.observe(Filled(call.task, call.key, size, reason))
@@ -124,7 +124,7 @@ class Writer:
             pause: Seconds until it is tried again, if it is.
         """
         if owner:
-            with suppress(StoreUnavailable):  # it lapses
+            with suppress(StoreUnavailable):  # then the lease lapses
                 yield Release(call.key, owner, unshared_for(run_seconds, pause))
 
     def _entry(
@@ -199,17 +199,17 @@ class Writer:
 
 
 def unshared_for(run_seconds: float, pause: float = 0.0) -> float:
-    """Seconds for which equal calls don't wait after a run without a result to share (C6)."""
+    """Return the seconds for which equal calls don't wait after a run without a result (C6)."""
     return min(max(UNSHARED_FOR, UNSHARED_RUNS * run_seconds) + pause, UNSHARED_AT_MOST)
 
 
 def refuses(policy: Policy, value: Any, interruptions: Interruptions = ()) -> str:
-    """Why the task's ``cache_if`` doesn't want a result stored, or nothing."""
+    """Return the reason why ``cache_if`` refuses a result; empty when it doesn't."""
     if policy.if_ is None:
         return ""
     handled = handled_now()
     try:
         return "" if policy.if_(value) else "cache-if"
-    except Exception as error:  # noqa: BLE001 - the task has run, and is not to fail for this
+    except Exception as error:  # noqa: BLE001 - the task has run, and doesn't fail for this
         raise_interruption(error, interruptions, handled)
         return "cache-if-failed"

@@ -11,7 +11,7 @@ Interruptions = tuple[type[BaseException], ...]
 
 
 def handled_now() -> BaseException | None:
-    """The exception that the code around is handling, which is no news."""
+    """Return the exception that the surrounding code is handling, which is no news."""
     return sys.exc_info()[1]
 
 
@@ -21,9 +21,9 @@ def raise_interruption(
     """Raise the interruption that an error is, or was made from; return if there is none.
 
     Args:
-        error: What was raised.
-        kinds: What counts as an interruption.
-        handled: What was being handled before (``handled_now``).
+        error: The error.
+        kinds: The types of interruptions.
+        handled: The exception that was handled before (``handled_now``).
     """
     seen: set[int] = set()
     cause: BaseException | None = error

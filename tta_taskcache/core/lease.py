@@ -23,7 +23,7 @@ class Stage(StrEnum):
     QUEUED = "queued"
     #: The call runs.
     RUNNING = "running"
-    #: The last computation left no result that could be shared: equal calls run, each for itself.
+    #: The last run left no result that could be shared: equal calls run, each for itself.
     UNSHARED = "unshared"
 
 
@@ -36,11 +36,12 @@ class Claim:
         stage: The stage of the lease that it claims.
         ttl: Seconds that the lease lasts without being renewed.
         reservation: Owner of a reservation that was made for this very call.
-        overtakes: A reservation of another call with at most this many seconds left is taken over:
-            its message hasn't been seen, and this call is ready to run.
-        newest_ban: Sequence of the newest pattern ban on the key that the caller knows of.
-        regardless: Also when there is a valid entry: the caller can't use it.
-        takes_queued: Take over what waits for a pool elsewhere: this call can run at once (C8).
+        overtakes: Seconds: a reservation of another call with no more left is taken over, as its
+            message waits and this call is ready to run.
+        newest_ban: Sequence of the newest pattern ban on the key that the claimant knows of.
+        regardless: Whether a valid entry doesn't count, as the claimant can't use it.
+        takes_queued: Whether it takes over the lease of a call that is queued elsewhere, as this
+            call can run at once (promise C8).
     """
 
     owner: str
@@ -112,7 +113,7 @@ def may_take(claim: Claim, held: HeldLease, newest_mark: int, now: Position) -> 
         return True
     newest = max(newest_mark, claim.newest_ban)
     if held.born.incarnation != now.incarnation or not newest <= held.born.sequence <= now.sequence:
-        return True  # what it computes is outdated: later calls don't join it
+        return True  # its run is outdated: later calls don't join it
     if held.stage is Stage.QUEUED:
         return claim.takes_queued
     if held.stage is not Stage.RESERVED:

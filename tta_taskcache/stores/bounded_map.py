@@ -1,4 +1,4 @@
-"""A map bounded by entries and by bytes that keeps what is asked for again (S3-FIFO).
+"""A map bounded by entries and by bytes that keeps what is read again (S3-FIFO).
 
 Yang et al., "FIFO queues are all you need for cache eviction" (SOSP 2023): new values wait in a
 short queue; those that are asked for meanwhile move to the main one, the others are evicted. A key
@@ -20,13 +20,13 @@ from typing import Generic, Protocol, TypeVar
 
 import cachebox
 
-#: Share of the bytes that new values may take, in percent.
+#: Percentage of the bytes for new values.
 NEW_SHARE = 10
 
 #: Hits that count: a value that was popular once is evicted after as many rounds in its queue.
 MOST_HITS = 3
 
-#: Hits in the queue of new values that make a value stay.
+#: Hits of a new value that keep it in the map.
 HITS_TO_STAY = 2
 
 #: Evicted keys that are remembered, for each value that is kept.
@@ -64,7 +64,7 @@ class Ghosts:
         self._places = array("Q", bytes(8 * 64))
 
     def add(self, key: str, most: int) -> None:
-        """Remember a key among the last so many."""
+        """Record a key among the last so many."""
         if most > len(self._places):
             self._places = array("Q", bytes(8 * 2 * most))
         places, digest = self._places, hash(key)
@@ -127,7 +127,7 @@ class BoundedMap(Generic[V]):
         return value
 
     def put(self, key: str, value: V) -> None:
-        """Keep a value; others are evicted as the bounds need it."""
+        """Keep a value, and evict others beyond the bounds."""
         stays = self._main.pop(key, None) is not None
         self._new.pop(key, None)
         if value.size > self.max_bytes:
@@ -154,11 +154,11 @@ class BoundedMap(Generic[V]):
         self._ghosts = Ghosts()
 
     def items(self) -> list[tuple[str, V]]:
-        """A copy of the contents."""
+        """Return a copy of the contents."""
         return [*self._new.copy().items(), *self._main.copy().items()]
 
     def _make_room(self, size: int, entries: int) -> int:
-        """Evict until so much more fits; return how many values had to go."""
+        """Evict until so many more bytes fit; return the number of evicted values."""
         evicted = 0
         while (
             self.size + size > self.max_bytes or len(self) + entries > self.max_entries

@@ -28,7 +28,7 @@ from redis.retry import Retry
 
 from .deadline import timed
 
-#: Nodes, chosen at random, that are asked for the layout of the cluster before that is given up.
+#: Nodes, chosen at random, that are asked for the cluster's layout before giving up.
 NODES_ASKED = 3
 
 #: The cluster is changing, or can't be reached: no fault of the command. MOVED is an AskError.

@@ -1,4 +1,4 @@
-"""One deadline for an operation on Redis: names, connecting, every byte and every retry (F5).
+"""The deadline of an operation on Redis: names, connecting, every byte and every retry (F5).
 
 redis-py bounds each wait by itself: a reply that trickles in, or a name server that hangs, takes as
 long as it likes. Here each wait gets what remains of the operation's time.
@@ -32,17 +32,17 @@ LATE_CALLS = 16
 
 @dataclass(slots=True, weakref_slot=True)
 class _Deadline:
-    """When an operation is to be over (monotonic seconds), and calls of sockets since then."""
+    """The deadline of an operation (monotonic seconds), and calls of sockets since then."""
 
     end: float
     late: int = 0
 
     def left(self) -> float:
-        """Seconds that remain; none are less than 0."""
+        """Return the seconds that remain, 0 or more."""
         return max(0.0, self.end - monotonic())
 
     def left_for_socket(self) -> float:
-        """The same; with 0, a socket doesn't wait.
+        """Return the seconds that remain for a socket, which doesn't wait with 0.
 
         Raises:
             TimeoutError: It is over, for this process as well.
@@ -55,8 +55,8 @@ class _Deadline:
         return left
 
 
-#: That of this thread's or greenlet's operation. Weak: a soft time limit may strike on the way out
-#: of ``within``, and what it leaves behind then must not bound the next command.
+#: The deadline of this thread's or greenlet's operation. Weak: a soft time limit may strike on the
+#: way out of ``within``, and the deadline left behind must not bound the next command.
 _current: ContextVar[ref[_Deadline] | None] = ContextVar("taskcache_deadline", default=None)
 
 
@@ -67,7 +67,7 @@ def _deadline() -> _Deadline | None:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Give all that is done in the block so many seconds. Blocks aren't nested."""
+    """Bound the operations of a block to so many seconds. Blocks aren't nested."""
     deadline = _Deadline(monotonic() + seconds)
     try:
         _current.set(ref(deadline))
@@ -81,7 +81,7 @@ def _over() -> TimeoutError:
 
 
 def remaining(most: float | None) -> float | None:
-    """Seconds that a wait may take, at most so many.
+    """Return the seconds that a wait may take, at most so many.
 
     Raises:
         TimeoutError: The operation's time is over.
@@ -95,7 +95,7 @@ def remaining(most: float | None) -> float | None:
     return left if most is None else min(most, left)
 
 
-#: Raised by a socket that is not to wait, when it would have to.
+#: Errors of a non-blocking socket that would have to wait.
 _WOULD_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -136,7 +136,7 @@ class _TimedSocket:
 
 
 class _Timed:
-    """Of a connection: connects, sends and receives within the operation's time."""
+    """Mixin of connections that connect, send and receive within the deadline."""
 
     _socket_connect_timeout: float | None
 
@@ -153,7 +153,7 @@ class _Timed:
 
 
 class Resolved(_Timed):
-    """Of a connection by name: the name is resolved within the operation's time, too."""
+    """Mixin of connections whose host names are resolved within the deadline, too."""
 
     _host: str
     _name = ""
@@ -187,25 +187,25 @@ class TimedConnection(Resolved, Connection):
 
 
 class TimedSSLConnection(Resolved, SSLConnection):
-    """The same, with TLS."""
+    """A connection to a server, with TLS."""
 
 
 class TimedUnixConnection(_Timed, UnixDomainSocketConnection):
-    """The same, by a socket in the file system."""
+    """A connection to a server, by a Unix socket."""
 
 
 _TIMED = {Connection: TimedConnection, SSLConnection: TimedSSLConnection}
 
 
 def timed(client: redis.Redis) -> redis.Redis:
-    """A client that redis-py has made, whose new connections keep to the operation's time."""
+    """Let the new connections of redis-py's client keep to the deadline; return the client."""
     pool: Any = client.connection_pool
     pool.connection_class = _TIMED.get(pool.connection_class, pool.connection_class)
     return client
 
 
 class _Resolution:
-    """One name being resolved, for all who wait for it."""
+    """The resolution of one name, for all threads that wait for it."""
 
     def __init__(self, name: str) -> None:
         self.addresses: list[str] = []
@@ -230,7 +230,7 @@ def _forget_threads() -> None:
 
 os.register_at_fork(after_in_child=_forget_threads)
 
-#: A name server that hangs keeps one thread for each name, not one for each caller.
+#: Resolutions by name: a name server that hangs keeps one thread per name, not one per caller.
 _resolving: dict[str, _Resolution] = {}
 
 

@@ -16,10 +16,10 @@ from .connection import Link
 from .key_layout import Layout
 from .nodes import holder, primaries
 
-#: What the control hash has beside marks.
+#: Fields of the control hash beside marks.
 _FIELDS = ("incarnation", "sequence", "bans", "server", "version", "banned", "lifetimes", "longest")
 
-#: How often the latency is measured.
+#: Measurements of the latency.
 PINGS = 20
 
 
@@ -65,14 +65,14 @@ class LogHealth:
     """The invalidation log.
 
     Attributes:
-        incarnation: Which it is; empty when there is none yet.
-        sequence: The number of the last invalidation.
-        newest: The newest one that its stream has; 0 for none.
-        marks: How many marks it keeps, each for as long as an entry may live.
-        size: Bytes of them and of the rest of its state; None when Redis doesn't tell.
-        bans: Patterns in force.
-        expires: Whether somebody has given its state an expiry.
-        is_bound: Whether it knows its server: then every process notices a lost tail.
+        incarnation: Its incarnation; empty when there is no log yet.
+        sequence: Sequence of the newest invalidation.
+        newest: Sequence of the newest record in its stream; 0 for none.
+        marks: Number of marks, each kept for as long as an entry may live.
+        size: Bytes of its state, marks included; None when Redis denies the question.
+        bans: Number of patterns in force.
+        expires: Whether its key has an expiry, which the library never sets.
+        is_bound: Whether it is bound to its server, so that every process notices a lost tail.
     """
 
     incarnation: str

@@ -186,10 +186,10 @@ class L1Cache:
         """Advance the copy by the reply to a poll.
 
         Args:
-            position: The log's position, or None when it was lost.
-            records: What was logged since then; None for a gap or a first poll.
-            asked_at: When the poll was sent: trust counts from there.
-            since: The position that the poll was sent with; ``self.position`` when not given.
+            position: The log's position; None when the log was lost.
+            records: The records since then; None for a gap or a first poll.
+            asked_at: When the poll was sent, from which its trust counts.
+            since: The position that the poll was sent with; None for ``self.position``.
         """
         if position is None:
             self._view = None

@@ -26,9 +26,9 @@ _OPEN = script("log", "lifetimes", "open")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The log as it was read: position, marks, records, newest ban.
+    """The state of the log: position, marks, records, newest ban.
 
-    ``lost_tail`` when the process that asked had read a record that isn't in the log any more.
+    ``lost_tail``: whether the asking process had read a record that the log has lost.
     """
 
     position: Position
@@ -105,7 +105,7 @@ def read_bans(stored: bytes | None) -> tuple[Ban, ...]:
 
 
 def is_behind(position: Position, since: Position) -> bool:
-    """Whether the log is shorter than a process has already seen it."""
+    """Whether the log is shorter than a process has read it."""
     return since.incarnation == position.incarnation and position.sequence < since.sequence
 
 

@@ -71,7 +71,7 @@ _RELEASE = script("release")
 
 #: The reply when there is no log to go by: the next command opens a new one.
 def _is_refusal(error: Exception) -> bool:
-    """Whether the node with the log has answered that it won't do it."""
+    """Whether the node with the log has refused the command."""
     moved = (redis.exceptions.AskError, redis.exceptions.ClusterDownError)  # MOVED is the former
     return isinstance(error, redis.ResponseError) and not isinstance(error, moved)
 
@@ -103,7 +103,7 @@ class RedisStore:
         self._ledger = RedisLedger(self._at)
         #: Whether the next command opens the log on its way.
         self._is_open = False
-        #: An incarnation whose tail was lost: it must not go on (promise I6).
+        #: An incarnation whose tail was lost, which must not go on (promise I6).
         self._broken = ""
 
     @property
@@ -132,8 +132,8 @@ class RedisStore:
             # Another client has written to our keys.
             raise StoreRefused(f"{self.name}: unexpected reply: {error}") from error
         except BaseException:
-            # A soft time limit may have struck between request and reply, or while a connection
-            # changed hands: one may hold an unread reply, another be lost to the pool. Start anew.
+            # A soft time limit may have struck between request and reply, or inside the pool: a
+            # connection may hold an unread reply, or be lost. Start anew.
             self._is_open = False
             self.link.renew()
             raise
@@ -179,9 +179,9 @@ class RedisStore:
                 return done
 
     def _pipeline(self, counts: Counts = {}, lifetime: int = 0) -> Any:  # noqa: B006 - only read
-        """Start a pipeline; its first reply is the opening's, when there is one."""
+        """Start a pipeline, which opens the log first if need be."""
         pipe = self.client.pipeline(transaction=False)
-        # A fill tells its lifetime each time: another process may have opened the log anew.
+        # Each fill records its lifetime: another process may have opened the log anew.
         if not self._is_open or lifetime or self._broken:
             keys = (self._at.control, self._at.stream)
             pipe.eval(*log.opening(*keys, broken=self._broken, lifetime=lifetime))

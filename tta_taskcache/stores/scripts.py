@@ -6,7 +6,7 @@ from importlib import resources
 
 
 def script(*names: str) -> str:
-    """The text of a script, behind those of what it uses, without comments."""
+    """Return the text of a script without comments, behind the scripts that it uses."""
     folder = resources.files(__package__).joinpath("lua")
     lines = "\n".join(folder.joinpath(f"{name}.lua").read_text() for name in names).splitlines()
     return "\n".join(line for line in lines if line and not line.lstrip().startswith("--"))

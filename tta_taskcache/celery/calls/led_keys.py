@@ -1,7 +1,7 @@
-"""The keys that are being computed further up: calls made in there don't wait for them (C7).
+"""Led keys: the keys of the runs that a call is nested in, which it doesn't wait for (promise C7).
 
-They travel with the messages that a run sends: whoever waits inside a task for another one, would
-else wait for a follower of its own run.
+They travel with the messages that a run sends: else a run that waits for one of these would wait
+for a follower of its own.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-#: The name in our header.
+#: Their field in our header.
 WITHIN = "within"
 
-#: So many are sent along, of the innermost ones: a run that sends its own successor, which sends
+#: Most keys of a message, the innermost ones: a run that sends its own successor, which sends
 #: another, waits for none of them.
 MOST_SENT = 32
 
-#: Seconds that a call waits for another although its own caller leads a key that comes later: two
-#: runs may have called each other's.
+#: Seconds that a call waits against the order of keys, as its caller leads a later one: two runs
+#: may wait for each other.
 AGAINST_ORDER = 10.0
 
 #: Each key with the id of the task that leads it, outermost first.
@@ -27,18 +27,18 @@ _led: ContextVar[tuple[tuple[str, str | None], ...]] = ContextVar("taskcache_led
 
 
 def led_keys() -> frozenset[str]:
-    """The keys that are computed by callers of the code that runs here."""
+    """Return the keys of the runs that the current code is nested in."""
     return frozenset(key for key, _ in _led.get())
 
 
 @contextmanager
 def leading(key: str, task_id: str | None, outer: Collection[str] = ()) -> Iterator[None]:
-    """Inside, a key is computed.
+    """Lead a key inside.
 
     Args:
         key: The key.
-        task_id: Id of the task that computes it, if one does.
-        outer: The keys that its message said are computed further up.
+        task_id: Id of the task that runs; None for ``task.cache``.
+        outer: The led keys of its message.
     """
     token = _led.set((*_led.get(), *((other, None) for other in outer), (key, task_id)))
     try:
@@ -48,7 +48,7 @@ def leading(key: str, task_id: str | None, outer: Collection[str] = ()) -> Itera
 
 
 def sent_along(task_id: str | None) -> list[str]:
-    """The keys that go along with a message.
+    """Return the led keys that a message carries.
 
     Args:
         task_id: The message's. A task that retries or replaces itself has ended when its message
@@ -58,7 +58,7 @@ def sent_along(task_id: str | None) -> list[str]:
 
 
 def within(cache_header: Mapping[str, Any]) -> frozenset[str]:
-    """The keys that a message says are computed further up."""
+    """Read the led keys of a message."""
     keys = cache_header.get(WITHIN)
     if not isinstance(keys, Sequence) or isinstance(keys, str):
         return frozenset()
@@ -66,14 +66,14 @@ def within(cache_header: Mapping[str, Any]) -> frozenset[str]:
 
 
 def waits_at_most(key: str, led: Collection[str], most: float) -> float:
-    """Seconds that a call may wait for an equal one, without a chance that all wait for ever.
+    """Return the seconds that a call may wait for an equal one, so that no circle waits for ever.
 
     Runs that wait for one another in a circle lead a key each, and at least one of them waits for
     one that comes before its own.
 
     Args:
         key: The call's key.
-        led: The keys that are computed by its callers.
+        led: The led keys of the call.
         most: Seconds that it may wait otherwise.
     """
     if key in led:

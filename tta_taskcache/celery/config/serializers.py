@@ -87,5 +87,6 @@ INTERRUPTIONS: Interruptions = (SoftTimeLimitExceeded,)
 
 CODECS = Codecs(_Serializers(JSON), _Compressors(), INTERRUPTIONS)
 
-#: For apps whose result backend carries more than JSON: a hit is what the run returned, or none.
+#: For apps whose result backend carries more than JSON: stores only results that JSON keeps as they
+#: are.
 EXACT_CODECS = Codecs(_Serializers(EXACT_JSON), _Compressors(), INTERRUPTIONS)

@@ -10,7 +10,7 @@ from ..calls.call_request import CallRequest
 
 
 def schedule_refresh(call_request: CallRequest, call: Call) -> None:
-    """Send a call once more, to run unless its result has become fresh by then. Raises no fault."""
+    """Send a call once more, which runs unless its result is fresh by then. Raises no fault."""
     task, policy = call_request.task, call.policy
     try:
         task.apply_async(

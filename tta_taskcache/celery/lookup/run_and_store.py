@@ -117,7 +117,7 @@ def _recover(
     task_id: str | None,
     site: Site | None,
 ) -> Hit | None:
-    """Remember a failure, or find what stands in for it. Raises no fault of the cache."""
+    """Remember a failure, or find the stale result that stands in. Raises no fault of the cache."""
     call, runtime = lookup.call, call_request.runtime
     if call is None:
         return None
@@ -172,7 +172,7 @@ def _store(
     refused: str = "",
     remember_for: float = 0.0,
 ) -> None:
-    """Store what came of a run, if its call can be cached. Raises no fault of the cache.
+    """Store the outcome of a run, if its call can be cached. Raises no fault of the cache.
 
     Args:
         call_request: The call.

@@ -25,7 +25,7 @@ WITHOUT_RESULT = (Retry, Ignore, Reject)
 def record_run(
     call_request: CallRequest, lookup: LookupResult, value: Any, run_seconds: float
 ) -> float:
-    """Tell the observers of a run that has returned. Raises no fault of the cache.
+    """Send the event of a run that has returned. Raises no fault of the cache.
 
     Returns:
         Its cost, in the user's unit; 0 when the task's ``cache_cost`` fails.

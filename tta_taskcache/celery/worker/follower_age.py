@@ -1,4 +1,4 @@
-"""How long a message may wait for an equal call in flight: well below what the broker bears (C8).
+"""The age of followers: a message waits for less than its broker's bound (promise C8).
 
 RabbitMQ closes a channel on which a message stays unacknowledged for its ``consumer_timeout``,
 which no client can ask for; Redis and SQS deliver it again after their ``visibility_timeout``.
@@ -14,24 +14,24 @@ from celery.worker.state import task_ready
 
 logger = logging.getLogger("tta_taskcache")
 
-#: Seconds where the bound isn't known: half of the least ``consumer_timeout`` that RabbitMQ takes.
+#: Seconds for an unknown bound: half of RabbitMQ's least ``consumer_timeout``.
 UNKNOWN = 30.0
 
-#: Seconds where there is no bound.
+#: Seconds for brokers without a bound.
 UNBOUNDED = 900.0
 
-#: This share of a known bound.
+#: Share of a known bound.
 SHARE = 0.5
 
-#: What kombu's transports use when nothing is configured (s).
+#: Default bounds of kombu's transports (s).
 _VISIBILITY = {"redis": 3600.0, "sqs": 1800.0}
 
-#: Transports that keep no watch on what isn't acknowledged.
+#: Transports without a bound on unacknowledged messages.
 _PATIENT = frozenset(("memory", "filesystem", "sql"))
 
 
 def longest_wait(consumer: Any) -> float:
-    """Seconds that a message may stay unacknowledged for an equal call, with this broker."""
+    """Return the seconds that a message may wait for an equal call, with this broker."""
     driver = _driver(consumer)
     options = consumer.app.conf.broker_transport_options or {}
     bound = options.get("visibility_timeout", _VISIBILITY.get(driver))
@@ -41,7 +41,7 @@ def longest_wait(consumer: Any) -> float:
 
 
 def can_give_back(consumer: Any, request: Request) -> bool:
-    """Whether the broker may have a message again, so that its bound begins anew.
+    """Whether a message may go back to the broker, so that its bound begins anew.
 
     A quorum queue counts how often it delivers a message, and drops it in the end: such a one is
     given back once.
@@ -55,7 +55,7 @@ def _driver(consumer: Any) -> str:
 
 
 def give_back(request: Request) -> None:
-    """Let the broker deliver a message again, here or elsewhere."""
+    """Send a message back to the broker, to be delivered again here or elsewhere."""
     request.on_reject(logger, request.connection_errors, True)
     request.acknowledged = True
     task_ready(request)

@@ -27,7 +27,7 @@ local function note_lifetime(lifetime)
     rounded = rounded * 2
   end
   local name, kept, known = string.format('%.0f', rounded), {}, read_lifetimes()
-  -- Written again when a quarter of it is over: a fill is to be cheap.
+  -- Written again when a quarter of it is over, so that a fill is cheap.
   if (known[name] or 0) >= now + rounded then
     return
   end

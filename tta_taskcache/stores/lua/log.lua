@@ -1,4 +1,4 @@
--- What every script that writes to the log begins with.
+-- The beginning of every script that writes to the log.
 -- The control hash holds all state of the log, so that it is lost whole or not at all. A log belongs
 -- to one server's history of writes: ``master_replid`` changes with each restart and each promotion,
 -- after which the log's tail may be missing (promise I6).
@@ -29,6 +29,6 @@ local function ensure_log(fresh, broken)
   local number = next_number(known[4])
   redis.call('UNLINK', KEYS[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'incarnation', fresh, 'version', VERSION, 'server', server, 'sequence', number)
-  -- So that each position has a record, which is asked for by whoever stands there.
+  -- So that each position has a record, which the processes at that position ask for.
   redis.call('XADD', KEYS[2], number .. '-1', 'opened', '')
 end
