@@ -7,8 +7,7 @@ import redis
 
 from tests.integration.stores.redis_stores import Pruning, redis_store
 from tests.support.servers import Server
-from tta_taskcache.stores import redis_store as redis_module
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis_store import LogBounds, RedisStore
 from tta_taskcache.testing.contract import (
     look,
     position,
@@ -29,6 +28,6 @@ def client(redis_server: Server) -> redis.Redis:
 
 
 @pytest.fixture
-def pruning(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> Pruning:
-    monkeypatch.setattr(redis_module, "GRACE_MS", 300)
+def pruning(store: RedisStore) -> Pruning:
+    store.bounds = LogBounds(grace_ms=300)
     return Pruning(store)

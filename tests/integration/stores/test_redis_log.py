@@ -18,7 +18,6 @@ from tests.support.waiting import wait_until
 from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position, pack
 from tta_taskcache.stores import log_state as state_module
-from tta_taskcache.stores import redis_store as redis_module
 from tta_taskcache.stores.protocol import (
     Command,
     Count,
@@ -28,7 +27,7 @@ from tta_taskcache.stores.protocol import (
     Record,
     SetMarks,
 )
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis_store import LogBounds, RedisStore
 from tta_taskcache.testing import make_entry
 from tta_taskcache.testing.contract import (
     LONG,
@@ -94,8 +93,8 @@ def test_namespaces_do_not_meet(redis_server: Server, store: RedisStore) -> None
     assert len(scan(store)) == 1
 
 
-def test_i5_a_trimmed_log_is_a_gap(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_module, "LOG_LENGTH", 10)
+def test_i5_a_trimmed_log_is_a_gap(store: RedisStore) -> None:
+    store.bounds = LogBounds(length=10)
     before = position(store)
     for _ in range(400):
         after = invalidate(store, "m")
