@@ -118,7 +118,7 @@ class Engine:
         Raises:
             StoreUnavailable: The store can't be read.
         """
-        batch: Batch = yield Scan(pattern, cursor)
+        batch: Batch = yield Scan(pattern, cursor, secret=self.parts.secret)
         return batch
 
     def days(self, first: date) -> Plan[dict[str, dict[str, float]]]:

@@ -39,8 +39,8 @@ class Serializer:
 class Compressor:
     """A named pair of functions on bytes.
 
-    ``decompress`` takes the most bytes that it may return. When there are more, it returns some
-    more than these, or raises, and never takes much more memory.
+    ``decompress`` takes the most bytes that it may return. When there are more, it raises
+    ``OversizedResult`` or returns them all, and ours never take much more memory.
     """
 
     name: str
@@ -200,6 +200,8 @@ class Codecs:
                 data = self.compressors[compression].decompress(data, max_bytes)
             if len(data) <= max_bytes:
                 return self.serializers[serializer].loads(data)
+        except OversizedResult:
+            pass  # said below
         except Exception as error:  # foreign bytes may break a decoder in any way
             raise_interruption(error, self.interruptions, handled)
             raise EntryError("corrupt", f"{serializer}: {error}") from error

@@ -9,22 +9,35 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-#: Decompresses bytes, given the most bytes to return.
+from ..errors import OversizedResult
+
+#: Decompresses bytes, given the most bytes to return; raises ``OversizedResult`` for more.
 BoundedDecompress = Callable[[bytes, int], bytes]
+
+#: Bytes of a small frame that are decompressed at once.
+_PIECE = 1024 * 1024
 
 #: Largest window of LZMA, whose header names its size; larger ones are refused.
 _MAX_WINDOW = 128 * 1024 * 1024
 
 
 def _bounded(make: Callable[[], Any]) -> BoundedDecompress:
-    """Bound a decompressor with the interface of ``bz2.BZ2Decompressor``."""
+    """Bound a decompressor with the interface of ``bz2.BZ2Decompressor``, or of ``zlib``'s."""
 
     def decompress(data: bytes, max_bytes: int) -> bytes:
-        stream = make()
-        found: bytes = stream.decompress(data, max_bytes + 1)
-        if len(found) <= max_bytes and not stream.eof:
-            raise ValueError("the compressed stream is cut")
-        return found
+        stream, pieces, left = make(), [], max_bytes
+        at_once = max(_PIECE, len(data) // 4)  # zlib copies what is left of a large frame each time
+        while not stream.eof:
+            # Piece by piece: what is too large is dropped before it is put together.
+            piece: bytes = stream.decompress(data, min(left + 1, at_once))
+            data = getattr(stream, "unconsumed_tail", b"")
+            if not (piece or data or stream.eof):
+                raise ValueError("the compressed stream is cut")
+            pieces.append(piece)
+            left -= len(piece)
+            if left < 0:
+                raise OversizedResult(max_bytes - left, max_bytes)
+        return b"".join(pieces)
 
     return decompress
 
@@ -52,7 +65,7 @@ def _brotli() -> dict[Callable[..., Any], BoundedDecompress]:
         for start in range(0, len(data), 64):
             found += stream.process(data[start : start + 64])
             if len(found) > max_bytes:
-                return bytes(found)
+                raise OversizedResult(len(found), max_bytes)
         if not stream.is_finished():
             raise ValueError("the compressed stream is cut")
         return bytes(found)

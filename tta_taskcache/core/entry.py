@@ -1,9 +1,10 @@
 """Entries: stored results with their metadata, and their bytes.
 
 A frame is ``magic, version, signature, length of the head, head (JSON), payload``. The head begins
-with the entry's birth and ``served_above_ms``, where ``take.lua`` reads them. The signature
-(keyed BLAKE2b, 128 bits) covers the key too: bytes that were cut, altered, copied to another key or
-read from a confused connection are never an entry (promise R4).
+with the entry's birth and ``served_above_ms``, where ``take.lua`` reads them, and ends with a
+digest of the payload. The signature (keyed BLAKE2b, 128 bits) covers key and head, and so all:
+bytes that were cut, altered, copied to another key or read from a confused connection are never an
+entry (promise R4). Listings verify a head without reading its payload (promise X2).
 """
 
 from __future__ import annotations
@@ -93,11 +94,15 @@ class Entry:
         return held + 8 * (len(texts) + 2) + getsizeof(self) + _FIGURES + _PLACE
 
 
-def _sign(key: str, head_size: int, body: bytes, secret: bytes) -> bytes:
+def _sign(key: str, head: bytes, secret: bytes) -> bytes:
     digest = hashlib.blake2b(key=secret, digest_size=16)
-    digest.update(b"%d %d:%s" % (head_size, len(key), key.encode()))
-    digest.update(body)
+    digest.update(b"%d %d:%s" % (len(head), len(key), key.encode()))
+    digest.update(head)
     return digest.digest()
+
+
+def _digest(payload: bytes) -> str:
+    return hashlib.blake2b(payload, digest_size=16).hexdigest()
 
 
 def pack(entry: Entry, secret: bytes = b"") -> bytes:
@@ -119,12 +124,12 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
             entry.serializer,
             entry.compression,
             entry.traits,
+            _digest(entry.payload),
         ],
         separators=(",", ":"),
     ).encode("ascii")
-    body = head + entry.payload
-    signature = _sign(entry.key, len(head), body, secret)
-    return _HEADER.pack(MAGIC, FORMAT, signature, len(head)) + body
+    signature = _sign(entry.key, head, secret)
+    return _HEADER.pack(MAGIC, FORMAT, signature, len(head)) + head + entry.payload
 
 
 def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
@@ -140,13 +145,19 @@ def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
         raise EntryError("corrupt", "not an entry")
     if version != FORMAT:
         raise EntryError("format", f"version {version}, this process reads {FORMAT}")
-    body = frame[_HEADER.size :]
-    if not hmac.compare_digest(signature, _sign(key, head_size, body, secret)):
+    end = _HEADER.size + head_size
+    head, payload = frame[_HEADER.size : end], frame[end:]
+    if len(head) < head_size:
+        raise EntryError("corrupt", "it is cut")
+    if not hmac.compare_digest(signature, _sign(key, head, secret)):
         raise EntryError("signature", "the bytes don't fit the key and the secret")
     try:
-        return _read(key, body, head_size)
+        entry, digest = _read(key, head, payload)
     except (ValueError, TypeError, RecursionError) as error:
         raise EntryError("corrupt", f"its head: {error}") from None
+    if digest != _digest(payload):
+        raise EntryError("signature", "the payload doesn't fit its head")
+    return entry
 
 
 #: First bytes of a frame that hold most heads; ``head_end`` says how many hold a longer one.
@@ -168,16 +179,25 @@ def head_end(start: bytes) -> int:
     return HEADER_BYTES + int(head_size) if is_entry else 0
 
 
-def peek(key: str, start: bytes) -> Entry | None:
-    """Read the head of a frame from its first bytes, unverified, for listings.
+def peek(key: str, start: bytes, secret: bytes | None = None) -> Entry | None:
+    """Read the head of a frame from its first bytes.
+
+    Args:
+        key: The key that it was found under.
+        start: The first bytes.
+        secret: What signed it, empty for a plain checksum; None verifies nothing.
 
     Returns:
         The entry without its payload; None for no entry.
     """
     try:
-        magic, version, _, head_size = _HEADER.unpack_from(start)
+        magic, version, signature, head_size = _HEADER.unpack_from(start)
         head = start[_HEADER.size : _HEADER.size + head_size]
-        return _read(key, head, head_size) if (magic, version) == (MAGIC, FORMAT) else None
+        if (magic, version, len(head)) != (MAGIC, FORMAT, head_size):
+            return None
+        if secret is not None and not hmac.compare_digest(signature, _sign(key, head, secret)):
+            return None
+        return _read(key, head, b"")[0]
     except (struct.error, ValueError, TypeError, RecursionError):
         return None
 
@@ -204,20 +224,19 @@ def _check(*, is_text: Iterable[Any] = (), is_figure: Iterable[Any] = ()) -> Non
             raise ValueError(f"{figure!r:.40} is out of bounds")
 
 
-def _read(key: str, body: bytes, head_size: int) -> Entry:
-    if len(body) < head_size:
-        raise ValueError("it is cut")
-    incarnation, sequence, above, task, task_id, *rest = json.loads(body[:head_size])
-    at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, traits = rest
+def _read(key: str, head: bytes, payload: bytes) -> tuple[Entry, str]:
+    """Return the entry, and the digest that its payload has to have."""
+    incarnation, sequence, above, task, task_id, *rest = json.loads(head)
+    at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, traits, digest = rest
     # Any writer to Redis may have made it: figures that pass here can be added up anywhere.
-    _check(is_text=(incarnation, task, serializer, traits, *marks))
+    _check(is_text=(incarnation, task, serializer, traits, digest, *marks))
     _check(is_text=(text for text in (task_id, zipped) if text is not None))
     _check(is_figure=(sequence, above, at, lifetime, fresh_for, run, cost))
     if not isinstance(marks, list) or not isinstance(is_failure, bool):
         raise TypeError("it holds something else than it should")
     if not isinstance(sequence, int) or not isinstance(above, int):
         raise TypeError("a position is a whole number")
-    return Entry(
+    entry = Entry(
         key=key,
         task=_shared(task),
         task_id=task_id,
@@ -232,6 +251,7 @@ def _read(key: str, body: bytes, head_size: int) -> Entry:
         marks=tuple(marks),
         serializer=_shared(serializer),
         compression=zipped,
-        payload=body[head_size:],
+        payload=payload,
         traits=traits,
     )
+    return entry, digest

@@ -17,6 +17,7 @@ from ..errors import ConfigurationError, MissingContext, UnkeyableArgument
 from . import labels, traits
 from .binding import Binder
 from .canonical import EXACT, Form, Reduce, canonical, unordered
+from .default_value import unwrapped
 from .policy import SOURCE, Policy
 
 #: Changes whenever equal calls would get other keys than before.
@@ -77,6 +78,8 @@ class Keyer:
         self.policy = policy
         #: The form of arguments in a JSON message.
         self.json = Form(exact=False, reduce=reduce)
+        #: Arguments that a JSON message has carried.
+        self.from_json = Form(exact=True, reduce=reduce)
         self._models = models or {}
         if binder is None:
             return
@@ -132,10 +135,12 @@ class Keyer:
 
     def _canonical_of(self, i: int, value: Any, form: Form) -> bytes:
         model = self._models.get(self.binder.names[i])
-        if model is not None and value is not None:
+        if model is not None and (given := unwrapped(value)) is not None:
             try:
-                # A model's sets are lists in a message, in an order that says nothing.
-                return canonical([unordered(value), model(value)])
+                # A model's sets are lists in a message, in an order that says nothing. A default is
+                # in no message.
+                sent = () if given is not value else (unordered(given),)
+                return canonical([*sent, model(given)])
             except (ValueError, UnkeyableArgument):
                 pass
         # ``*args`` collects a tuple, whatever the message carries.

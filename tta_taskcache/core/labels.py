@@ -11,7 +11,8 @@ from urllib.parse import quote
 from uuid import UUID
 
 from ..errors import TooManyTags, UnkeyableArgument
-from .canonical import EXACT, Form, canonical
+from .canonical import EXACT, Form, canonical, carried_text
+from .default_value import DefaultValue
 
 #: Separator of the parts of a key.
 SEPARATOR = ":"
@@ -38,15 +39,15 @@ def shown(value: Any, form: Form) -> str:
     """Return the text of a value in a label, equal on both sides of a message (promise K1)."""
     match value:
         case str():
-            return str.__str__(value)
+            return carried_text(str.__str__(value), form)
+        case DefaultValue():
+            return shown(value.value, EXACT)
         case None | bool() | Decimal() | UUID():
             return str(value)
         case int() | float():
             return (float if isinstance(value, float) else int).__repr__(value)
-        case datetime():
-            return datetime.isoformat(value)
         case date() | time():
-            return value.isoformat()
+            return datetime.isoformat(value) if isinstance(value, datetime) else value.isoformat()
     return canonical(value, form).decode("utf-8", "replace")
 
 
@@ -142,9 +143,9 @@ def tags_of_callable(produced: Any) -> tuple[str, ...]:
         TypeError: The value isn't a collection of strings.
         TooManyTags: There are more than ``MAX_TAGS`` tags.
     """
-    if isinstance(produced, str) or not all(isinstance(name, str) for name in produced):
+    tags = tuple(produced)  # once: it may be a generator
+    if isinstance(produced, str) or not all(isinstance(name, str) for name in tags):
         raise TypeError(f"cache_tags must return a collection of strings, not {produced!r}")
-    tags = tuple(produced)
     if len(tags) > MAX_TAGS:
         raise TooManyTags(f"cache_tags returned {len(tags):,} tags; at most {MAX_TAGS:,} a call")
     return tags

@@ -12,7 +12,7 @@ from time import monotonic
 from weakref import WeakSet
 
 from ..core import glob, marks
-from ..core.entry import PEEK_BYTES, Entry, Position, peek
+from ..core.entry import Entry, Position, peek
 from ..core.lease import Claim, HeldLease, Lease, Stage, may_take
 from ..errors import StoreRefused
 from .bounded_map import BoundedMap, RecentKeys
@@ -277,7 +277,7 @@ class MemoryStore:
     def _live(self) -> list[tuple[Entry, _StoredFrame, float]]:
         """Return the entries that haven't expired, valid or not, and the seconds that remain."""
         now = self._clock()
-        peeked = [(peek(k, h.frame[:PEEK_BYTES]), h) for k, h in self.entries.items()]
+        peeked = [(peek(k, h.frame), h) for k, h in self.entries.items()]
         return [(e, h, h.deadline - now) for e, h in peeked if e and h.deadline > now]
 
     def _is_valid(self, entry: Entry) -> bool:
@@ -287,7 +287,9 @@ class MemoryStore:
         found = [
             Found(entry, held.size, remaining)
             for entry, held, remaining in self._live()
-            if glob.matches(scan.pattern, entry.key) and self._is_valid(entry)
+            if glob.matches(scan.pattern, entry.key)
+            and self._is_valid(entry)
+            and peek(entry.key, held.frame, scan.secret) is not None
         ]
         return Batch("", found)
 

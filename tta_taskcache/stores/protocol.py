@@ -172,17 +172,18 @@ class Scan:
     """Find the keys that match a glob, from a cursor on; an empty one starts and ends a scan.
 
     A batch may be empty, and a key may come twice, as Redis' SCAN has it. Entries that an
-    invalidation ended are left out.
+    invalidation ended are left out, and those whose heads the secret hasn't signed.
     """
 
     pattern: str
     cursor: str = ""
     count: int = 500
+    secret: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An entry of a scan, read without verification and without its payload.
+    """An entry of a scan, without its payload.
 
     Attributes:
         entry: The entry.

@@ -50,7 +50,7 @@ class Scanner:
         found: list[Found] = []
         for name, (start, size, remaining) in heads.items():
             key = self._at.key(name)
-            entry = peek(key, start) if key is not None else None
+            entry = peek(key, start, scan.secret) if key is not None else None
             if entry is not None and remaining > 0:
                 found.append(Found(entry, size, remaining / 1000))
         valid = self._valid([item.entry for item in found])

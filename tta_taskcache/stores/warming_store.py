@@ -54,6 +54,19 @@ def capacity_for(hot: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A message's turn on a schedule.
+
+    Attributes:
+        is_taken: Whether the message is to do the work.
+        late: Seconds by which it was sent before the message of the turn before.
+    """
+
+    is_taken: bool
+    late: float
+
+
+@dataclass(frozen=True, slots=True)
 class WarmingStore:
     """The warming's commands, behind the store's breaker and within its timeout (promise F1).
 
@@ -153,18 +166,22 @@ class WarmingStore:
 
         return [call.decode(errors="replace") for call in self._run(act) if call is not None]
 
-    def take_turn(self, name: str, at: float, gap: float, owner: str) -> bool:
-        """Take a schedule's turn for a message; return whether no other has taken it.
+    def take_turn(
+        self, name: str, at: float, gap: float, owner: str, first: float | None = None
+    ) -> Turn:
+        """Take a schedule's turn for a message, unless another has taken it.
 
         Args:
             name: The schedule's name.
             at: When the message was sent (Unix seconds).
             gap: Least seconds between two turns.
             owner: Id of the message.
+            first: When its turn may have been taken first, if that is before ``at``.
 
         Raises:
             StoreUnavailable: Redis can't be reached.
         """
         key = f"{self.namespace}:t:{{{quote(name, safe='')}}}"
-        arguments = (at, gap, owner, int(gap) + TURN_KEPT)
-        return bool(self._run(lambda client: client.eval(_TAKE_TURN, 1, key, *arguments)))
+        arguments = (at, gap, owner, int(gap) + TURN_KEPT, at if first is None else first)
+        is_taken, late = self._run(lambda client: client.eval(_TAKE_TURN, 1, key, *arguments))
+        return Turn(bool(is_taken), float(late))

@@ -12,7 +12,13 @@ from celery.result import AsyncResult
 
 from ...core.events import Event
 from ..canvas.group_prefetch import Prepared, apply_group
-from ..patches import group_application, hidden_settings, revocations, task_decorator
+from ..patches import (
+    group_application,
+    hidden_settings,
+    publishing,
+    revocations,
+    task_decorator,
+)
 from ..patches.group_application import ApplyPrepared
 from .task_cache import cache_of
 from .task_definition import check_definition, is_of_cached_task
@@ -36,5 +42,6 @@ def install() -> None:
     """Install the patches that concern all apps; ``TaskCache`` installs those of its app."""
     task_decorator.install(check_definition, is_of_cached_task)
     group_application.install(_apply_group)
+    publishing.install()
     revocations.install()
     hidden_settings.hide_url()

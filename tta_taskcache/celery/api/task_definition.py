@@ -29,6 +29,8 @@ def check_definition(app: Celery, fun: Callable[..., Any], options: dict[str, An
     Raises:
         ConfigurationError: An option is wrong; the message names task, option and what is allowed.
     """
+    if not hasattr(fun, "__name__"):
+        return  # Celery knows what to make of it, or says what is wrong
     base = options.get("base") or app.task_cls
     own = {name.removeprefix(PREFIX): options[name] for name in options if name.startswith(PREFIX)}
     name = options.get("name") or app.gen_task_name(fun.__name__, fun.__module__)

@@ -201,6 +201,7 @@ def request_of_message(
     mode: Mode = "use",
     *,
     is_request: bool = True,
+    is_eager: bool = False,
     context: Mapping[str, Any] | None = None,
 ) -> CallRequest:
     """The request for a call whose arguments are those that the body gets.
@@ -212,6 +213,7 @@ def request_of_message(
         headers: The headers of its message.
         mode: What it asks of the cache.
         is_request: Whether a caller makes it now.
+        is_eager: Whether there is no message: the body gets the caller's arguments.
         context: The context headers in force for it, when they aren't just those of the message.
     """
     if context is None:
@@ -225,7 +227,13 @@ def request_of_message(
     twice = sorted(context_headers.conflicts(headers) & set(request.policy.vary))
     if twice:
         return replace(request, refusal=ConflictingContext(task.name, twice[0]))
-    return _identify(request)
+    identified = _identify(request)
+    if not isinstance(identified.refusal, UnkeyableArgument):
+        return identified
+    if is_eager or message_form.may_be_pickled(task):
+        return identified
+    # Of a type that is registered with kombu: what its encoder says is all that there was.
+    return _identify(replace(request, form=task.cache_keyer.from_json))
 
 
 def _undecided(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -46,7 +48,7 @@ def record_hot_call(call_request: CallRequest, call: Call) -> None:
     if not call_request.is_request or call_request.mode not in ("use", "only", VERIFY):
         return
     try:
-        runtime.hot_calls.add(call, warm.hot, lambda: _spelled_out(call_request))
+        runtime.hot_calls.add(call, warm.hot, lambda: _spelled_out(call_request, call.task))
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
@@ -59,14 +61,36 @@ def hottest(runtime: Runtime, task: str, number: int) -> list[CallSpec]:
     Raises:
         StoreUnavailable: Redis can't be reached.
     """
-    store, calls = runtime.warming_store, []
-    for call in store.hottest(task, number) if store else ():
+    store, secret, calls = runtime.warming_store, runtime.engine.parts.secret, []
+    for record in store.hottest(task, number) if store else ():
         with suppress(Exception):  # any writer to Redis may have left anything there
-            calls.append(parse_call_spec(loads(call)))
+            calls.append(parse_call_spec(loads(_verified(record, task, secret))))
     return calls
 
 
-def _spelled_out(call_request: CallRequest) -> str | None:
+def _signed(call: str, task: str, secret: bytes) -> str:
+    """Return the record of a call, signed if there is a secret: it will be run (promise X2)."""
+    if not secret:
+        return call
+    signed = f"{len(task)} {task}{call}".encode()
+    return f"{hashlib.blake2b(signed, key=secret, digest_size=16).hexdigest()} {call}"
+
+
+def _verified(record: str, task: str, secret: bytes) -> str:
+    """Return the call of a record.
+
+    Raises:
+        ValueError: It isn't signed with the secret.
+    """
+    if not secret:
+        return record
+    call = record.partition(" ")[2]
+    if not hmac.compare_digest(record.encode(), _signed(call, task, secret).encode()):
+        raise ValueError("the record isn't signed with the secret")
+    return call
+
+
+def _spelled_out(call_request: CallRequest, task: str) -> str | None:
     """Return a call as JSON; None for one that JSON can't carry, or that is too large."""
     call: dict[str, Any] = {"args": list(call_request.args), "kwargs": dict(call_request.kwargs)}
     if vary := call_request.vary:
@@ -75,4 +99,6 @@ def _spelled_out(call_request: CallRequest) -> str | None:
         text = dumps(call)
     except (TypeError, ValueError, RecursionError):
         return None
-    return text if len(text) <= MAX_CALL_BYTES else None
+    if len(text) > MAX_CALL_BYTES:
+        return None
+    return _signed(text, task, call_request.runtime.engine.parts.secret)

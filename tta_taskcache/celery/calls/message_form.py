@@ -60,6 +60,12 @@ def sent(
     return received(args, kwargs, serializer), EXACT
 
 
+def may_be_pickled(task: CacheableTask) -> bool:
+    """Whether the app's workers take messages that carry arguments as they are."""
+    accepted = task.app.conf.accept_content
+    return PICKLE in accepted or serialization.registry.name_to_type.get(PICKLE) in accepted
+
+
 def received(args: Any, kwargs: Any, serializer: str) -> Arguments:
     """Serialize and deserialize arguments: return what a worker gets.
 

@@ -62,7 +62,7 @@ def register(
         self: Task, names: list[str], keys: list[str], turn: list[Any] | None = None
     ) -> None:
         """Set marks; retried until that is acknowledged (promise I4)."""
-        if schedules.is_my_turn(runtime(), self.request, turn):
+        if schedules.is_my_turn(self, runtime(), turn):
             end(tuple(names), tuple(keys))
 
     @app.task(name=SWEEP, bind=True, ignore_result=True, **_PERSISTENT)

@@ -25,25 +25,36 @@ def intercept_requests(consumer: Any, handle: Handle) -> Handle:
     return to_pool
 
 
-def intercept_rate_limits(
-    consumer: Any, limit: Limit, limit_post_eta: Limit, leave: Handle
-) -> tuple[Limit, Handle]:
+def intercept_rate_limits(consumer: Any, limit: Limit, limit_post_eta: Limit) -> Limit:
     """Replace the handlers between strategies and token buckets.
 
     Args:
         consumer: The consumer.
         limit: Handles a request of a rate-limited task.
         limit_post_eta: Handles such a request whose ETA has come.
+
+    Returns:
+        The consumer's own ``limit``.
+    """
+    own_limit: Limit = consumer._limit_task
+    consumer._limit_task = limit
+    consumer._limit_post_eta = limit_post_eta
+    return own_limit
+
+
+def intercept_tokens(consumer: Any, leave: Handle) -> Handle:
+    """Replace the handler between token buckets and the pool.
+
+    Args:
+        consumer: The consumer.
         leave: Handles a request that has got a token.
 
     Returns:
-        The consumer's own ``limit`` and ``leave``.
+        The consumer's own ``leave``.
     """
-    own_limit, own_leave = consumer._limit_task, consumer._limit_move_to_pool
-    consumer._limit_task = limit
-    consumer._limit_post_eta = limit_post_eta
+    own_leave: Handle = consumer._limit_move_to_pool
     consumer._limit_move_to_pool = leave
-    return own_limit, own_leave
+    return own_leave
 
 
 def give_back_token(bucket: TokenBucket) -> None:

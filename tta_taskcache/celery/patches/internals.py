@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, states
 from celery._state import get_current_worker_task as running_task
+from celery.app.task import Context
 from celery.canvas import Signature
 from celery.canvas import _chain as Chain  # noqa: N812 - chain() is a function that makes one
 from celery.result import AsyncResult
@@ -28,6 +29,7 @@ __all__ = [
     "running_task",
     "serializer_encoding",
     "serializer_names",
+    "success_meta",
     "validated_body",
 ]
 
@@ -56,6 +58,12 @@ def remember(result: AsyncResult, meta: dict[str, Any], *, in_group: bool) -> No
         result._set_cache(meta)
     else:
         result._maybe_set_cache(meta)
+
+
+def success_meta(backend: Any, value: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """What a backend tells of a call that has succeeded."""
+    meta: dict[str, Any] = backend._get_result_meta(value, states.SUCCESS, None, Context(request))
+    return meta
 
 
 def merge(

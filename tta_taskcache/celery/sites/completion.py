@@ -16,7 +16,7 @@ from copy import deepcopy
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from celery import Celery, Task, states
+from celery import Celery, Task
 from celery.app import trace
 from celery.backends.base import DisabledBackend
 from celery.backends.rpc import RPCBackend
@@ -26,7 +26,7 @@ from celery.utils.saferepr import saferepr
 from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
-from ..patches.internals import execution_options, remember
+from ..patches.internals import execution_options, remember, success_meta
 
 Request = dict[str, Any]
 
@@ -159,26 +159,18 @@ def complete_with(
             with task.app.producer_pool.acquire(block=True) as sender:
                 backend.on_task_call(sender, request["id"])
         if complete_here(task, request, hit):
-            _preload(result, hit, request["_children"], in_group=in_group)
+            _preload(result, hit, request, in_group=in_group)
 
     if not in_a_loop(complete):
         # The caller is inside another completion, and may want the value before this one's turn.
-        _preload(result, hit, (), in_group=in_group)
+        _preload(result, hit, request, in_group=in_group)
 
 
-def _preload(
-    result: AsyncResult, hit: Hit, children: Sequence[AsyncResult], *, in_group: bool
-) -> None:
+def _preload(result: AsyncResult, hit: Hit, request: Request, *, in_group: bool) -> None:
     """Let a result hold the meta data that its backend would return."""
     if result.ignored or isinstance(result.backend, DisabledBackend):
         return  # Celery raises for a result that no backend keeps
-    meta = {
-        "status": states.SUCCESS,
-        "result": hit.value,
-        "traceback": None,
-        "children": [child.as_tuple() for child in children],
-    }
-    remember(result, meta, in_group=in_group)
+    remember(result, success_meta(result.backend, hit.value, request), in_group=in_group)
 
 
 def complete_here(task: Task, request: Request, hit: Hit) -> bool:

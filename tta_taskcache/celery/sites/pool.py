@@ -50,7 +50,14 @@ def answer_or_run(
     is_request = hot_calls.is_request(headers, request.retries)
     in_force = context.of_new_call(headers) if request.is_eager else None
     call_request = request_of_message(
-        task, args, kwargs, headers, mode, is_request=is_request, context=in_force
+        task,
+        args,
+        kwargs,
+        headers,
+        mode,
+        is_request=is_request,
+        is_eager=bool(request.is_eager),
+        context=in_force,
     )
     if request.is_eager:
 

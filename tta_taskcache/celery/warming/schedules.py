@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from hashlib import blake2b
+from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, signals
+from celery.schedules import crontab
+from celery.utils.log import get_logger
 
 from ...core.invalidation_marks import read_marks
 from ...core.warm_policy import Warm, check_every
@@ -17,6 +20,8 @@ from ...errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime
+
+logger: Logger = get_logger("tta_taskcache")
 
 INVALIDATE = "tta_taskcache.invalidate"
 WARM = "tta_taskcache.warm"
@@ -29,6 +34,9 @@ SAME_TURN = 0.9
 
 #: Seconds, likewise, of a crontab, whose unit is the minute, and of other schedules.
 SAME_MINUTE = 50.0
+
+#: Hours of a crontab that names none.
+ALL_HOURS = 24
 
 #: Longer names of entries become a digest: a scheduler's database may keep 200 characters only.
 MAX_NAME = 150
@@ -84,7 +92,7 @@ class Invalidate:
     def entry(self) -> dict[str, Any]:
         """Return its entry of beat."""
         keys = [] if self.key is None else [self.key]
-        turn = [self.name, gap(self.every)]
+        turn = turn_of(self.name, self.every)
         return _entry(INVALIDATE, self.every, [list(self.marks), keys], {"turn": turn})
 
 
@@ -114,7 +122,7 @@ class Schedule:
     def warm(self, task: str, warm: Warm) -> None:
         """Add the warming of a task's calls."""
         name = f"{WARM}:{task}"
-        self._put(name, _entry(WARM, warm.every, [task], {"turn": [name, gap(warm.every)]}))
+        self._put(name, _entry(WARM, warm.every, [task], {"turn": turn_of(name, warm.every)}))
 
     def invalidate(self, invalidations: Iterable[Invalidate]) -> None:
         """Add invalidations.
@@ -168,6 +176,18 @@ def gap(every: Any) -> float:
     return SAME_MINUTE if steady is None else SAME_TURN * steady
 
 
+def turn_of(name: str, every: Any) -> list[Any]:
+    """What a message says of its turn: name, least seconds to the next one, and whether hours are
+    named: what is due at half past two is due once on the day on which it is that twice.
+    """
+    return [name, gap(every), isinstance(every, crontab) and len(every.hour) < ALL_HOURS]
+
+
+def _first_time(at: float, zone: tzinfo) -> float:
+    """When clocks first showed what they show then: earlier in an hour that comes twice (s)."""
+    return datetime.fromtimestamp(at, zone).replace(fold=0).timestamp()
+
+
 def connect() -> None:
     """Connect the signal that stamps messages of scheduled tasks with their time."""
     for task in (INVALIDATE, WARM):
@@ -180,13 +200,13 @@ def _on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
         headers.setdefault(SENT, time.time())
 
 
-def is_my_turn(runtime: Runtime, request: Any, turn: list[Any] | None) -> bool:
+def is_my_turn(task: Task, runtime: Runtime, turn: list[Any] | None) -> bool:
     """Whether a message takes its turn: it is of no schedule, or the first for its turn.
 
     Args:
+        task: The task that runs.
         runtime: The cache.
-        request: The message's request.
-        turn: Name of the schedule, and least seconds between its turns; None for no schedule.
+        turn: The turn, as ``turn_of`` returns it; None for no schedule.
 
     Raises:
         StoreUnavailable: Redis can't be reached.
@@ -194,6 +214,16 @@ def is_my_turn(runtime: Runtime, request: Any, turn: list[Any] | None) -> bool:
     store = runtime.warming_store
     if turn is None or store is None:
         return True
-    name, least = turn
-    sent = (request.headers or {}).get(SENT, time.time())
-    return store.take_turn(name, sent, least, request.id)
+    name, least, *names_hours = turn  # databases of schedulers may have those of before
+    sent = (task.request.headers or {}).get(SENT, time.time())
+    first = _first_time(sent, task.app.timezone) if names_hours == [True] else sent
+    taken = store.take_turn(name, sent, least, task.request.id, first)
+    if taken.late > least:
+        logger.warning(
+            "schedule %s: a message was sent %.0f s before the one that came before it. If none "
+            "was held up, the clocks of two beats disagree by as much, and its work is done twice: "
+            "synchronize them (NTP), or run one beat",
+            name,
+            taken.late,
+        )
+    return taken.is_taken

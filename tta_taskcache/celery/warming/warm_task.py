@@ -187,7 +187,7 @@ def register(app: Celery, runtime: Callable[[], Runtime], persistent: dict[str, 
         Without ``calls`` and ``hot``, warms the calls of the task's ``cache_warm``.
         """
         found = find_task(app, task)
-        if so_far is None and not is_my_turn(runtime(), self.request, turn):
+        if so_far is None and not is_my_turn(self, runtime(), turn):
             logger.info("warming %s: another message has come for the same turn", task)
             return
         warm_request = _WarmRequest(

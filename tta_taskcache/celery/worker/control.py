@@ -20,6 +20,7 @@ from ...observability.logs import log_fields
 from ...stores.breaker import GuardedStore
 from ..api.task_cache import cache_of
 from ..calls.call_request import is_cached
+from ..patches.control_methods import add_control_method, add_inspect_method
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -87,3 +88,8 @@ def _switch(state: Any, *, disabled: bool) -> dict[str, str]:
         about = log_fields("Switched", disabled=disabled)
         logger.warning("%s, by remote control", state_now, extra=about)
     return {"ok": state_now}
+
+
+add_inspect_method("taskcache")
+add_control_method("taskcache_disable")
+add_control_method("taskcache_enable")

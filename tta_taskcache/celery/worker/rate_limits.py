@@ -14,7 +14,12 @@ from kombu.utils.limits import TokenBucket
 
 from ..api.cached_task import CachedTask
 from ..calls.lookup_result import LookupResult
-from ..patches.consumer_hooks import give_back_token, intercept_rate_limits
+from ..patches.consumer_hooks import (
+    Handle,
+    give_back_token,
+    intercept_rate_limits,
+    intercept_tokens,
+)
 
 
 class RequestHandler(Protocol):
@@ -45,9 +50,9 @@ class RateLimits:
         self._consumer = consumer
         self._site = site
         self._noted: dict[str, LookupResult] = {}
-        self._limit, self._leave = intercept_rate_limits(
-            consumer, self.limit, self.limit_post_eta, self.leave
-        )
+        self._limit = intercept_rate_limits(consumer, self.limit, self.limit_post_eta)
+        #: What the consumer does with a token; None before a cached task needs one.
+        self._leave: Handle | None = None
 
     def limit(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
         """Handle a request of a rate-limited task."""
@@ -75,6 +80,8 @@ class RateLimits:
     def _queue(
         self, request: Request, lookup: LookupResult, bucket: TokenBucket, tokens: int
     ) -> None:
+        if self._leave is None:
+            self._leave = intercept_tokens(self._consumer, self.leave)
         self._noted[request.id] = lookup
         self._limit(request, bucket, tokens)  # which calls `leave` when there is a token
         if self._noted.pop(request.id, None) is not None:
@@ -83,7 +90,7 @@ class RateLimits:
 
     def leave(self, request: Request) -> None:
         """Dispatch a request that has got a token; give the token back if it needn't run."""
-        if not isinstance(request.task, CachedTask):
+        if self._leave is not None and not isinstance(request.task, CachedTask):
             self._leave(request)
             return
         task_reserved(request)

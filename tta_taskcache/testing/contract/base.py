@@ -83,12 +83,12 @@ def invalidate(store: Store, *names: str, keys: tuple[str, ...] = ()) -> Positio
     return new
 
 
-def scan(store: Store, pattern: str = "*", count: int = 500) -> list[Found]:
+def scan(store: Store, pattern: str = "*", count: int = 500, secret: bytes = b"") -> list[Found]:
     """Read all batches."""
     found: list[Found] = []
     cursor = ""
     while True:
-        batch = store.execute(Scan(pattern, cursor, count))
+        batch = store.execute(Scan(pattern, cursor, count, secret))
         assert isinstance(batch, Batch)
         found += batch.found
         cursor = batch.cursor
