@@ -41,9 +41,8 @@ def answer_or_run(
     """
     request = task.request
     answer = answer_to(request.id)
-    policy = task.cache_policy
     if answer is not None:  # the call is being completed with it
-        return value_of(policy, answer)
+        return value_of(task.cache_policy, answer)
     headers = request.headers
     cache_header = context.cache_header_of(headers)
     mode: Mode = cache_header.get("mode", "use")
@@ -71,7 +70,7 @@ def answer_or_run(
     if lookup.hit is not None:
         if cache_header.get(task_events.WANTED):
             task_events.send_pool_event(task, lookup.hit)
-        return value_of(policy, lookup.hit)
+        return value_of(call_request.policy, lookup.hit)
 
     def run_here() -> Any:
         return run_and_store(
