@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -49,15 +50,6 @@ from .scanner import Scanner
 from .scripts import script
 from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 
-#: Records that are kept for polls (Redis trims in steps, so a few more).
-LOG_LENGTH = 10_000
-
-#: Most pattern bans; with more, the oldest become a mark that ends everything older.
-MAX_BANS = 256
-
-#: Milliseconds after which marks are dropped: longer runs may not fill any more.
-GRACE_MS = 24 * 3600 * 1000
-
 #: Most marks of one call of the script: Lua's ``unpack`` is limited.
 MARKS_A_CALL = 1_000
 
@@ -69,14 +61,29 @@ _RENEW = script("renew")
 _RELEASE = script("release")
 
 
-#: The reply when there is no log to go by: the next command opens a new one.
 def _is_refusal(error: Exception) -> bool:
     """Whether the node with the log has refused the command."""
     moved = (redis.exceptions.AskError, redis.exceptions.ClusterDownError)  # MOVED is the former
     return isinstance(error, redis.ResponseError) and not isinstance(error, moved)
 
 
+#: The reply without a usable log: the next command opens a new one.
 LOST = StoreReply(None, None, 0.0, {}, None)
+
+
+@dataclass(frozen=True, slots=True)
+class LogBounds:
+    """The bounds of the invalidation log.
+
+    Attributes:
+        length: Records that are kept for polls (Redis trims in steps, so a few more).
+        grace_ms: Milliseconds that marks are kept for longer runs, which may not fill after them.
+        bans: Most pattern bans; with more, the oldest become a mark that ends everything older.
+    """
+
+    length: int = 10_000
+    grace_ms: int = 24 * 3600 * 1000
+    bans: int = 256
 
 
 class RedisStore:
@@ -87,11 +94,15 @@ class RedisStore:
         namespace: Prefix of all keys.
         replicas: Replicas that have to acknowledge an invalidation, too (``WAIT``).
         patience: Seconds to wait for them.
+
+    Attributes:
+        bounds: The bounds of its log.
     """
 
     def __init__(
         self, link: Link, namespace: str, *, replicas: int = 0, patience: float = 1.0
     ) -> None:
+        self.bounds = LogBounds()
         self.link = link
         self.name = f"redis {link.place}"
         self._timeout = link.timeout
@@ -297,7 +308,7 @@ class RedisStore:
     def _log(self, marks: tuple[str, ...]) -> tuple[Any, int]:
         """Append to the log; return its reply, and the number of replicas that acknowledged it."""
         keys = (self._at.control, self._at.stream)
-        bounds = (LOG_LENGTH, GRACE_MS, MAX_BANS)
+        bounds = self.bounds.length, self.bounds.grace_ms, self.bounds.bans
         arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
         if not self._replicas:
             return self.client.eval(*arguments), 0

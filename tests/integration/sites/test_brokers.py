@@ -32,7 +32,7 @@ class Place:
     """A queue of one test, at a broker.
 
     Attributes:
-        bench: The app that sends to it; its cache and its results are in Redis.
+        harness: The app that sends to it; its cache and its results are in Redis.
         depth: How many messages no worker has.
         start: Starts a prefork worker for it, with more of its configuration.
     """

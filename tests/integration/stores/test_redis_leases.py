@@ -6,14 +6,11 @@ from typing import Any
 import pytest
 import redis
 
-from tests.integration.stores.test_stores import (
+from tests.integration.stores.redis_stores import (
     CONTROL,
     WRONG_TYPES,
     Pruning,
-    client,
-    pruning,
     redis_store,
-    store,
 )
 from tests.support.counting import round_trips
 from tests.support.servers import Server
@@ -23,7 +20,6 @@ from tta_taskcache.core.entry import Position
 from tta_taskcache.core.lease import Claim, Holding, Lease, Stage
 from tta_taskcache.core.marks import Ban
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
-from tta_taskcache.stores import redis_store as redis_module
 from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.protocol import (
     Bans,
@@ -37,7 +33,7 @@ from tta_taskcache.stores.protocol import (
     Scan,
     StoreReply,
 )
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis_store import LogBounds, RedisStore
 from tta_taskcache.stores.sweep_commands import (
     ReadSweep,
     RecordSweep,
@@ -56,8 +52,6 @@ from tta_taskcache.testing.contract import (
     scan,
     sweep,
 )
-
-__all__ = ["client", "pruning", "store"]  # fixtures
 
 LEASE, SWEEP = "ns:l:{k}", "ns:{log}:sweep"
 pytestmark = pytest.mark.every_server_kind
@@ -295,10 +289,8 @@ def bans(store: RedisStore) -> list[Ban]:
     return list(read.bans)
 
 
-def test_i3_too_many_bans_become_one_that_ends_everything_older(
-    store: RedisStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(redis_module, "MAX_BANS", 3)
+def test_i3_too_many_bans_become_one_that_ends_everything_older(store: RedisStore) -> None:
+    store.bounds = LogBounds(bans=3)
     fill(store, "old")
     third = [invalidate(store, marks.of_pattern(f"{i}*")).sequence for i in range(3)][2]
     fill(store, "new")
@@ -310,10 +302,8 @@ def test_i3_too_many_bans_become_one_that_ends_everything_older(
     assert [item.entry.key for item in scan(store)] == ["new"]
 
 
-def test_i3_what_was_folded_takes_back_no_younger_mark(
-    store: RedisStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(redis_module, "MAX_BANS", 2)
+def test_i3_what_was_folded_takes_back_no_younger_mark(store: RedisStore) -> None:
+    store.bounds = LogBounds(bans=2)
     names = [marks.of_pattern("0*"), marks.of_pattern("1*"), marks.EVERYTHING]
     names.append(marks.of_pattern("2*"))
     _, second, third, fourth = (invalidate(store, name).sequence for name in names)

@@ -186,3 +186,8 @@ def test_the_public_surface_is_what_it_was() -> None:
         "saved_seconds", "shadow_hits", "shadow_misses", "shadow_saved_cost",
         "shadow_saved_seconds", "stale_served", "verifications",
     ]  # fmt: skip
+
+
+def test_no_module_of_tests_is_longer_than_400_lines() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert [str(path) for path, length in lengths.items() if length > 400] == []
