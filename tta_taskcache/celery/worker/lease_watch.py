@@ -29,6 +29,9 @@ class End(Enum):
 #: Told once, how the request has ended.
 Ended = Callable[[End], None]
 
+#: What the pool reports for a process that is gone, and a process that is told to go.
+_DEATHS = (Terminated, WorkerLostError, SystemExit, KeyboardInterrupt)
+
 #: The callbacks that tell of a request's way.
 _CALLBACKS = ("on_accepted", "on_success", "on_failure", "on_timeout")
 
@@ -101,8 +104,8 @@ class LeaderWatch:
             try:
                 return on_failure(exc_info, *args, **kwargs)
             finally:
-                lost = isinstance(exc_info.exception, (Terminated, WorkerLostError))
-                self.end(End.LOST if lost else End.NO_RESULT)
+                # Its exception may be wrapped to carry a traceback.
+                self.end(End.LOST if issubclass(exc_info.type, _DEATHS) else End.NO_RESULT)
 
         return wrapped
 
