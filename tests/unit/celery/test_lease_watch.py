@@ -1,6 +1,5 @@
 """How a leading run has ended decides whether equal calls wait for the next one (C3, C6)."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,18 +10,25 @@ from celery.exceptions import Ignore, Reject, Retry
 from tta_taskcache.celery.worker.lease_watch import End, LeaderWatch
 
 
+class Request:
+    """Callbacks of a request, for the watch to wrap."""
+
+    def on_accepted(self, *_: Any) -> None: ...
+
+    def on_success(self, *_: Any) -> None: ...
+
+    def on_failure(self, *_: Any) -> None: ...
+
+    def on_timeout(self, *_: Any) -> None: ...
+
+
 def ends_of(error: BaseException) -> list[End]:
     ends: list[End] = []
-
-    def do_nothing(*_: object, **__: object) -> None: ...
-
-    callbacks = ("on_accepted", "on_success", "on_failure", "on_timeout")
-    request: Any = SimpleNamespace(**dict.fromkeys(callbacks, do_nothing))
-    LeaderWatch(request, do_nothing, ends.append, in_process=True)
-    try:
+    request: Any = Request()
+    LeaderWatch(request, lambda: None, ends.append, in_process=True)
+    with pytest.raises(type(error)) as caught:
         raise error
-    except BaseException:
-        info = ExceptionInfo()
+    info = ExceptionInfo((caught.type, caught.value, caught.tb))
     request.on_failure(info)
     request.on_failure(info)
     return ends
