@@ -187,10 +187,10 @@ def _cache_header(call_request: CallRequest) -> context.CacheHeader:
         cache_header["mode"] = call_request.mode
     if vary := call_request.vary:
         cache_header["ctx"] = vary
-    own = message_form.serializer_of(call_request.task, None)
-    if call_request.serializer not in (None, own):
+    chosen = call_request.serializer
+    if chosen is not None and chosen != message_form.serializer_of(call_request.task, None):
         # A worker that has it refreshed asks for the same call.
-        cache_header["serializer"] = call_request.serializer
+        cache_header["serializer"] = chosen
     return cache_header
 
 
