@@ -34,6 +34,8 @@ from .task_events import send_producer_event
 Send = Callable[..., AsyncResult]
 Options = dict[str, Any]
 
+#: The header that Celery's beat marks its calls with.
+BEAT_HEADER = "celery_beat_task"
 
 @dataclass(frozen=True, slots=True)
 class GroupPrefetch:
@@ -204,7 +206,12 @@ def _headers(
 
 
 def may_answer(options: Mapping[str, Any], app: Celery) -> bool:
-    """Whether a call with these options may be answered at once (promise S5)."""
+    """Whether a call with these options may be answered at once (promise S5).
+
+    Not one of beat's: handlers and callbacks of the task would hold up all other schedules (F4).
+    """
+    if (options.get("headers") or {}).get(BEAT_HEADER):
+        return False
     if options.get("eta") or options.get("countdown") or options.get("retries"):
         return False
     expires = options.get("expires")
