@@ -18,6 +18,7 @@ from celery.worker.request import Request
 
 from ...cache.outcome import Call, Hit
 from ..calls.lookup_result import LookupResult
+from ..patches.prefetch_allowance import PrefetchAllowance
 
 #: Seconds between two looks for what the leader has filled: at first, and at most.
 FIRST_PAUSE = 0.05
@@ -37,7 +38,7 @@ class Follower:
         request: The request.
         call: What it asks for.
         since: When it began to wait (monotonic seconds).
-        counted: Whether the prefetch count was raised for it.
+        counted: Whether it is held beyond the prefetch count.
         until: When it has waited for long enough, whatever the leader does (monotonic seconds).
     """
 
@@ -113,9 +114,8 @@ class Followers:
     def __init__(self, site: FollowerHandler, consumer: Any, most: int) -> None:
         self._site = site
         self._consumer = consumer
-        self._most = most
+        self._allowance = PrefetchAllowance(consumer, most)
         self._groups: dict[str, _Group] = {}
-        self._counted = 0
         self._waiting = 0
         self._arming = 0
         # Without an event loop, Celery's timer is a thread.
@@ -133,16 +133,13 @@ class Followers:
     def park(self, request: Request, call: Call, patience: float = inf) -> None:
         """Let a request wait, for so many seconds at most."""
         with self._lock:
-            counted = self._counted < self._most
-            if counted:
-                self._counted += 1
-                self._consumer.qos.increment_eventually()
+            counted = self._allowance.hold(request)
             now = monotonic()
             follower = Follower(request, call, now, counted, now + patience)
             group = self._groups.get(call.key)
             if group is None or group.outcome is not None:
                 rest = group.waiting if group is not None else deque()
-                group = self._groups[call.key] = _Group(monotonic() + FIRST_PAUSE)
+                group = self._groups[call.key] = _Group(now + FIRST_PAUSE)
                 for late in rest:  # they look again, with the new ones
                     group.add(late)
             group.add(follower)
@@ -165,7 +162,8 @@ class Followers:
         """Forget all: the broker delivers them again."""
         with self._lock:
             self._groups.clear()
-            self._counted = self._waiting = 0
+            self._allowance.forget()
+            self._waiting = 0
             self._site.waiting(0)
 
     def _arm(self, delay: float) -> None:
@@ -231,6 +229,5 @@ class Followers:
         follower = group.waiting.popleft()
         self._waiting -= 1
         if follower.counted:
-            self._counted -= 1
-            self._consumer.qos.decrement_eventually()
+            self._allowance.release(follower.request)
         return follower
