@@ -24,14 +24,15 @@ from ..config.runtime import Runtime
 from . import context as context_headers
 from . import message_form
 from .cacheable_task import CacheableTask
+from .lookup_result import SLOW
 
 #: What one call asks of the cache: use it, run and replace what is stored, pass it by, or answer
 #: from it or not at all.
 PublicMode = Literal["use", "refresh", "bypass", "only"]
 
-#: And what we ask ourselves: run and replace what is stored, unless that is fresh by then; and run,
-#: and compare with what is stored.
-Mode = PublicMode | Literal["revalidate", "verify"]
+#: And what we ask ourselves: run and replace what is stored, unless that is fresh by then; run, and
+#: compare with what is stored; and pass the cache by, because it is slow just now.
+Mode = PublicMode | Literal["revalidate", "verify", "slow"]
 
 #: Calls that are looked up together: a round trip for all, and a bound on what comes in at once.
 AT_ONCE = 500
@@ -249,6 +250,8 @@ def _undecided(
     bypass = ""
     if not (runtime.settings.enabled and policy.enabled):
         bypass = "disabled"
+    elif mode == SLOW:
+        bypass = SLOW
     elif mode == "bypass" or context_headers.is_disabled():
         bypass = "bypass"
     own = policy.shadow

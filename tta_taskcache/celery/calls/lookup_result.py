@@ -14,6 +14,9 @@ from .status import CacheStatus
 #: The reason of a miss that was asked for.
 REFRESH = "refresh"
 
+#: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
+SLOW = "slow"
+
 #: The name under which lookups of ``task.cache`` are counted, which happen at no site.
 DIRECT = "direct"
 

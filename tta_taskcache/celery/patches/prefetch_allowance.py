@@ -8,6 +8,10 @@ from celery.worker import state
 from celery.worker.request import Request
 from kombu.common import PREFETCH_COUNT_MAX
 
+#: A RabbitMQ worker waits for a reply to each new count: it is told in this many steps up to twice
+#: the prefetch count.
+STEPS = 4
+
 
 class PrefetchAllowance:
     """Lets the broker deliver one more message for each that waits here.
@@ -51,20 +55,38 @@ class PrefetchAllowance:
         """The connection is gone, and its count with it."""
         self._held = 0
 
+    @property
+    def unreserved(self) -> int:
+        """How many of them Celery doesn't count as reserved."""
+        return self._held if self._unreserves else 0
+
     def _change(self, by: int) -> None:
         qos = self._consumer.qos
         with qos._mutex:
+            before = self._added(qos.value)
             self._held += by
             if not self._raises:
                 return
             if qos is not self._qos:  # each connection has its own
                 self._qos, qos.callback = qos, self._adding(qos.callback)
-            qos.prev = None  # the worker's loop tells the broker with its next turn
+            if self._added(qos.value) != before:
+                qos.prev = None  # the worker's loop tells the broker with its next turn
+
+    def _added(self, prefetch_count: int) -> int:
+        """What is added to Celery's count: where telling is a round trip, not with each message."""
+        if not self._tells_in_steps():
+            return self._held
+        step = max(1, prefetch_count // STEPS)
+        return self._held // step * step
+
+    def _tells_in_steps(self) -> bool:
+        connection = getattr(self._consumer, "connection", None)
+        return connection is not None and connection.transport.driver_type == "amqp"
 
     def _adding(self, tell_broker: Any) -> Any:
         def tell(prefetch_count: int) -> None:
             # 0 is no limit.
-            total = min(prefetch_count + self._held, PREFETCH_COUNT_MAX) if prefetch_count else 0
-            tell_broker(prefetch_count=total)
+            total = prefetch_count and prefetch_count + self._added(prefetch_count)
+            tell_broker(prefetch_count=min(total, PREFETCH_COUNT_MAX))
 
         return tell

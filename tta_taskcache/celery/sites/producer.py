@@ -24,7 +24,7 @@ from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
-from ..calls.lookup_result import LookupResult
+from ..calls.lookup_result import SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
 from ..patches.internals import remember
@@ -36,6 +36,7 @@ Options = dict[str, Any]
 
 #: The header that Celery's beat marks its calls with.
 BEAT_HEADER = "celery_beat_task"
+
 
 @dataclass(frozen=True, slots=True)
 class GroupPrefetch:
@@ -165,7 +166,7 @@ def read_call_request(
     headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls.
     kept = context.cache_header_of(headers).get("mode") if retries else None
-    read = read_mode(mode or kept or "use")
+    read = read_mode(mode or (kept if kept != SLOW else None) or "use")
     if read != "only" and context.is_disabled():
         read = "bypass"
     return request_of_sender(

@@ -8,7 +8,9 @@ the worker's loop goes on; when it fails or is gone, the first of them leads.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from threading import RLock, get_ident
 from time import monotonic
@@ -52,8 +54,12 @@ class Follower:
 class FollowerHandler(Protocol):
     """What the consumer does with followers whose time has come."""
 
-    def poll(self, follower: Follower) -> LookupResult:
+    def poll(self, follower: Follower, found: Callable[[LookupResult], None]) -> None:
         """Look again for what a follower waits for, or for the right to compute it."""
+        ...
+
+    def end_lease(self, lookup: LookupResult) -> None:
+        """Let others lead: nobody here waits for the call any more."""
         ...
 
     def answer(self, follower: Follower, hit: Hit) -> None:
@@ -77,7 +83,7 @@ class FollowerHandler(Protocol):
 class _Group:
     """Those that wait for one key, and when the first of them has waited for long enough.
 
-    When ``outcome`` is set, they are on their way.
+    When ``outcome`` is set, they are on their way; while it is asked for, they wait for that.
     """
 
     due: float
@@ -85,6 +91,8 @@ class _Group:
     pause: float = FIRST_PAUSE
     waiting: deque[Follower] = field(default_factory=deque)
     outcome: LookupResult | None = None
+    is_asked_for: bool = False
+    asks_again: bool = False
 
     def add(self, follower: Follower) -> None:
         """Let one more wait."""
@@ -125,6 +133,11 @@ class Followers:
     def __len__(self) -> int:
         return self._waiting
 
+    @property
+    def unreserved(self) -> int:
+        """How many of them Celery doesn't count as reserved."""
+        return self._allowance.unreserved
+
     def has(self, key: str) -> bool:
         """Whether calls wait for this key, so that the next may join without a look of its own."""
         group = self._groups.get(key)
@@ -154,9 +167,8 @@ class Followers:
         if group is None:
             return
         group.due = 0.0
-        if get_ident() == self._loop:  # else the timer may not be safe to use; it ticks soon
-            with self._lock:
-                self._arm(0.0)
+        group.asks_again = group.is_asked_for  # the answer may be of before
+        self._tick_soon()
 
     def drop(self) -> None:
         """Forget all: the broker delivers them again."""
@@ -165,6 +177,11 @@ class Followers:
             self._allowance.forget()
             self._waiting = 0
             self._site.waiting(0)
+
+    def _tick_soon(self) -> None:
+        if get_ident() == self._loop:  # else the timer may not be safe to use; it ticks soon
+            with self._lock:
+                self._arm(0.0)
 
     def _arm(self, delay: float) -> None:
         """Let the timer tick after this delay, and not as it was armed before."""
@@ -187,19 +204,21 @@ class Followers:
     def _work(self) -> None:
         end = monotonic() + SLICE
         for key in list(self._groups):
-            group = self._groups.pop(key)
+            group = self._groups.pop(key, None)
+            if group is None:
+                continue
+            self._groups[key] = group  # behind the others: each has its turn
             try:
                 self._advance(group, end)
             finally:
-                if group.waiting:
-                    self._groups[key] = group  # behind the others: each has its turn
+                self._discard_if_empty(key, group)
             if monotonic() >= end:
                 break
 
     def _advance(self, group: _Group, end: float) -> None:
         now = monotonic()
-        if group.outcome is None and group.due <= now:
-            self._look(group, now)
+        if group.outcome is None and group.due <= now and not group.is_asked_for:
+            self._look(group)
         if group.outcome is None:
             for _ in range(group.bring_forward_overdue(now)):
                 self._site.give_up(self._take(group))
@@ -210,20 +229,43 @@ class Followers:
             else:
                 self._site.send(follower, group.outcome)
 
-    def _look(self, group: _Group, now: float) -> None:
+    def _look(self, group: _Group) -> None:
         while group.waiting and group.waiting[0].request.revoked():
             self._take(group)  # it was acknowledged and announced
+        if group.waiting:
+            group.is_asked_for = True
+            self._site.poll(group.waiting[0], partial(self._polled, group))
+
+    def _polled(self, group: _Group, lookup: LookupResult) -> None:
+        """Take what was found for a group; its first may not be the one for which it was asked."""
+        with self._lock:
+            group.is_asked_for = False
+            if not lookup.follows and not lookup.owner:
+                group.outcome = lookup  # the answer; or there is none to wait for, and each runs
+                self._tick_soon()
+                return
+            if lookup.owner:
+                group.pause = FIRST_PAUSE
+                self._lead(group, lookup)
+            if group.asks_again:
+                group.asks_again = False
+                self._tick_soon()
+                return
+            group.due = monotonic() + group.pause
+            group.pause = min(group.pause * 2, MAX_PAUSE)
+
+    def _lead(self, group: _Group, lookup: LookupResult) -> None:
+        """Send the first of a group on with the lease that was taken for it."""
         if not group.waiting:
+            self._site.end_lease(lookup)
             return
-        lookup = self._site.poll(group.waiting[0])
-        if not lookup.follows and not lookup.owner:
-            group.outcome = lookup  # the answer; or there is none to wait for, and each runs
-            return
-        if lookup.owner:
-            group.pause = FIRST_PAUSE
-            self._site.send(self._take(group), lookup)
-        group.due = now + group.pause
-        group.pause = min(group.pause * 2, MAX_PAUSE)
+        follower = self._take(group)
+        self._site.send(follower, lookup)
+        self._discard_if_empty(follower.call.key, group)
+
+    def _discard_if_empty(self, key: str, group: _Group) -> None:
+        if not group.waiting and self._groups.get(key) is group:
+            del self._groups[key]
 
     def _take(self, group: _Group) -> Follower:
         follower = group.waiting.popleft()

@@ -6,6 +6,7 @@ the pool when there is a token for it. Here they are looked up before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from celery.worker.request import Request
@@ -14,14 +15,17 @@ from kombu.utils.limits import TokenBucket
 
 from ..api.cached_task import CachedTask
 from ..calls.lookup_result import LookupResult
-from ..patches.consumer_hooks import give_back_token, intercept_rate_limits
+from ..patches.consumer_hooks import Handle, give_back_token, intercept_rate_limits
+
+#: Goes on with a request that isn't answered.
+Then = Callable[[Request, LookupResult], None]
 
 
 class RequestHandler(Protocol):
     """What this needs of the consumer site."""
 
-    def look_up(self, request: Request) -> LookupResult | None:
-        """Answer a request or let it wait for an equal one; else say what was found."""
+    def look_up(self, request: Request, then: Then, answered: Handle | None = None) -> None:
+        """Answer a request or let it wait for an equal one; else go on with what was found."""
         ...
 
     def dispatch(self, request: Request, lookup: LookupResult) -> None:
@@ -45,6 +49,8 @@ class RateLimits:
         self._consumer = consumer
         self._site = site
         self._noted: dict[str, LookupResult] = {}
+        #: For which a token is being taken just now.
+        self._leaving: Request | None = None
         self._limit, self._leave = intercept_rate_limits(
             consumer, self.limit, self.limit_post_eta, self.leave
         )
@@ -54,9 +60,11 @@ class RateLimits:
         if not isinstance(request.task, CachedTask):
             self._limit(request, bucket, tokens)
             return
-        lookup = self._site.look_up(request)
-        if lookup is not None:
+
+        def then(request: Request, lookup: LookupResult) -> None:
             self._queue(request, lookup, bucket, tokens)
+
+        self._site.look_up(request, then)
 
     def limit_post_eta(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
         """Its time has come."""
@@ -87,10 +95,22 @@ class RateLimits:
             self._leave(request)
             return
         task_reserved(request)
-        lookup = self._noted.pop(request.id, None) or self._site.look_up(request)
+        lookup = self._noted.pop(request.id, None)
         if lookup is not None:
             self._site.dispatch(request, lookup)
             return
+        self._leaving = request
+        self._site.look_up(request, self._site.dispatch, self._give_back)
+        self._leaving = None
+
+    def _give_back(self, request: Request) -> None:
+        """Hand the token of a request on to the next one, or put it back."""
         bucket = self._consumer.task_buckets[request.task.name]
-        if bucket is not None:
+        if bucket is None:
+            return
+        # Celery is about to see whether there is one for the next; later, it has reckoned without.
+        if self._leaving is request or not bucket.contents:
             give_back_token(bucket)
+        else:
+            following, _ = bucket.pop()
+            self.leave(following)
