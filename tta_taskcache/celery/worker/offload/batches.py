@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -42,6 +42,14 @@ class Batches(Protocol[Job]):
         """Seconds since the batch in hand was begun; 0 when there is none."""
         ...
 
+    def forks_allowed(self) -> AbstractContextManager[None]:
+        """Inside, forks may happen: for work that holds nothing that a child needs."""
+        ...
+
+    def give_way(self) -> None:
+        """Between two pieces of work: let a fork that waits go first."""
+        ...
+
     def settle(self, seconds: float) -> bool:
         """Wait until all is done, for so long at most; says whether it is."""
         ...
@@ -78,6 +86,13 @@ class OnTheSpot(Generic[Job]):
         """Return 0: nothing waits."""
         return 0.0
 
+    def forks_allowed(self) -> AbstractContextManager[None]:
+        """Do nothing: whoever forks isn't in here."""
+        return nullcontext()
+
+    def give_way(self) -> None:
+        """Do nothing, likewise."""
+
     def settle(self, _: float) -> bool:
         """Return True: nothing is left."""
         return True
@@ -89,13 +104,12 @@ class BatchThread(Generic[Job]):
     Args:
         name: The thread's name.
         work: Does a batch. It raises nothing: each job is to come to an end.
-        gate: Held while it works.
     """
 
-    def __init__(self, name: str, work: Callable[[list[Job]], None], gate: ForkGate) -> None:
+    def __init__(self, name: str, work: Callable[[list[Job]], None]) -> None:
         self._name = name
         self._work = work
-        self._gate = gate
+        self._gate = ForkGate()
         self._inbox: SimpleQueue[Job] = SimpleQueue()
         self._thread: Thread | None = None
         #: When the batch in hand was begun, and the last one was taken.
@@ -120,6 +134,14 @@ class BatchThread(Generic[Job]):
         """Seconds since the batch in hand was begun; 0 when there is none."""
         since = self._since
         return 0.0 if since is None else monotonic() - since
+
+    def forks_allowed(self) -> AbstractContextManager[None]:
+        """Inside, forks may happen: for work that holds nothing that a child needs."""
+        return self._gate.opened()
+
+    def give_way(self) -> None:
+        """Between two pieces of work: let a fork that waits go first."""
+        self._gate.give_way()
 
     def settle(self, seconds: float) -> bool:
         """Wait until all is done, for so long at most; says whether it is."""
@@ -164,17 +186,14 @@ class BatchThread(Generic[Job]):
         return jobs
 
 
-def make_batches(
-    consumer: Any, name: str, work: Callable[[list[Job]], None], gate: ForkGate
-) -> Batches[Job]:
+def make_batches(consumer: Any, name: str, work: Callable[[list[Job]], None]) -> Batches[Job]:
     """What does jobs in batches, in the way that fits a worker's pool.
 
     Args:
         consumer: Celery's consumer.
         name: Name of the thread, if there is one.
         work: Does a batch; raises nothing.
-        gate: Held while it works.
     """
     if has_loop(consumer):
-        return BatchThread(name, work, gate)
+        return BatchThread(name, work)
     return OnTheSpot(work)

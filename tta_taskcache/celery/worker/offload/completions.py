@@ -34,7 +34,6 @@ from ...patches.trace_effects import forget_termination, only_stores
 from ...sites.completion import answering
 from ...sites.task_events import send_consumer_event
 from .batches import has_loop, make_batches
-from .fork_gate import ForkGate
 from .lookahead import Lookahead
 from .loop_posts import LoopPosts
 
@@ -110,8 +109,7 @@ class Completions:
         self._lookahead = lookahead
         self._to_pool = to_pool
         self._breaker = Breaker(_log_change)
-        self._gate = ForkGate()
-        self._batches = make_batches(consumer, "taskcache-completions", self._work, self._gate)
+        self._batches = make_batches(consumer, "taskcache-completions", self._work)
         self._connection = 0
         self._has_thread = has_loop(consumer)
         self._shortens = False
@@ -205,7 +203,7 @@ class Completions:
                 if plain:
                     self._store_together(plain)
                 if one_by_one:
-                    self._gate.give_way()
+                    self._batches.give_way()
                     self._do_alone(one_by_one.popleft())
                 completions = self._batches.more()
                 begun += completions

@@ -28,8 +28,7 @@ from ...calls.lookup_result import LookupResult, to_lookup_result
 from ...config.runtime import Runtime
 from ...lookup.background_refresh import schedule_refresh
 from ...lookup.lookup import LookupHints, look_up, unanswerable
-from .batches import make_batches
-from .fork_gate import ForkGate
+from .batches import Batches, make_batches
 from .lookahead import Lookahead
 from .loop_posts import LoopPosts
 
@@ -97,8 +96,7 @@ class Lookups:
         self._posts = posts
         self._lookahead = lookahead
         self._is_followed = is_followed
-        self._gate = ForkGate()
-        self._batches = make_batches(consumer, "taskcache-lookups", self._work, self._gate)
+        self._batches = make_batches(consumer, "taskcache-lookups", self._work)
         self._connection = 0
         #: Requests that are being looked up, those of followers aside.
         self.pending = 0
@@ -189,7 +187,7 @@ class Lookups:
             [look.call for look in looks], [look.claim for look in looks]
         )
         try:
-            outcomes = run_plan(find, _OpenStore(runtime.store, self._gate))
+            outcomes = run_plan(find, _OpenStore(runtime.store, self._batches))
         except Exception:
             for look in looks:  # it isn't known which leases were given
                 if look.claim is not None:
@@ -227,10 +225,10 @@ class Lookups:
 class _OpenStore:
     """A store whose commands let forks go on: what a child has of its connections is made anew."""
 
-    def __init__(self, store: Store, gate: ForkGate) -> None:
+    def __init__(self, store: Store, batches: Batches[LookupJob]) -> None:
         self.name = store.name
         self._store = store
-        self._gate = gate
+        self._batches = batches
 
     def execute(self, command: Command) -> Reply:
         """Execute a command.
@@ -238,7 +236,7 @@ class _OpenStore:
         Raises:
             StoreUnavailable: It failed.
         """
-        with self._gate.opened():
+        with self._batches.forks_allowed():
             return self._store.execute(command)
 
 
