@@ -91,17 +91,23 @@ class Breaker:
 class GuardedStore:
     """A store behind a breaker.
 
-    Attributes:
+    Args:
         store: The store.
         breaker: The breaker.
+        clock: Monotonic seconds.
+
+    Attributes:
         reply_times: How long the store takes to answer.
         name: The store's.
     """
 
-    def __init__(self, store: Store, breaker: Breaker) -> None:
+    def __init__(
+        self, store: Store, breaker: Breaker, clock: Callable[[], float] = monotonic
+    ) -> None:
         self.store = store
         self.breaker = breaker
         self.reply_times = ReplyTimes()
+        self._clock = clock
         self.name = store.name
 
     def execute(self, command: Command) -> Reply:
@@ -113,7 +119,7 @@ class GuardedStore:
         """
         if not self.breaker.allows():
             raise CircuitOpen(f"{self.name}: the circuit is open after a failure")
-        started = monotonic()
+        started = self._clock()
         try:
             reply = self.store.execute(command)
         except StoreRefused as error:
@@ -126,6 +132,6 @@ class GuardedStore:
         except StoreUnavailable as error:
             self.breaker.failed(str(error))
             raise
-        self.reply_times.note(command, monotonic() - started)
+        self.reply_times.note(command, self._clock() - started)
         self.breaker.succeeded()
         return reply
