@@ -65,8 +65,8 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._posts = LoopPosts(consumer, self._post_failed)
         self._lookahead = Lookahead(consumer)
         self._completions = Completions(consumer, self._posts, self._lookahead, self._to_pool)
+        self._lookups = Lookups(consumer, self._runtime, self._posts, self._lookahead, self)
         self._followers: Followers | None = None
-        self._lookups: Lookups | None = None
 
     def start(self, consumer: Any) -> None:
         """Begin with a new connection to the broker."""
@@ -77,10 +77,6 @@ class ConsumerSite(bootsteps.StartStopStep):
         # With a memory of its own, a pool process can't fill for those who wait here.
         if runtime.is_shared or not self._has_processes:
             self._followers = Followers(self, consumer, runtime.settings.max_followers)
-        has_followers = None if self._followers is None else self._followers.has
-        self._lookups = Lookups(
-            consumer, self._runtime, self._posts, self._lookahead, has_followers
-        )
 
     def stop(self, _: Any) -> None:
         """Forget what isn't in the pool: with the connection gone, the broker delivers it again."""
@@ -89,11 +85,19 @@ class ConsumerSite(bootsteps.StartStopStep):
             self._followers.drop()
         self._completions.drop()
         self._lookahead.forget()
-        if self._lookups is not None:
-            self._lookups.drop(ENDING if is_the_end else 0.0)
+        self._lookups.drop(ENDING if is_the_end else 0.0)
         if is_the_end:
             self._completions.settle(ENDING)
             self._posts.run_all()
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether calls can wait here for equal ones."""
+        return self._followers is not None
+
+    def is_followed(self, key: str) -> bool:
+        """Whether calls wait here for this key, so that the next may join them."""
+        return self._followers is not None and self._followers.has(key)
 
     @property
     def following(self) -> int:
@@ -115,26 +119,29 @@ class ConsumerSite(bootsteps.StartStopStep):
             then: Goes on, unless it is answered or waits.
             answered: Told that it is.
         """
-        lookups = self._lookups
         if self.is_disabled:
             _pass_by(request, "bypass")
-        if lookups is None or not self._is_to_be_looked_up(request):
+        if not self._is_to_be_looked_up(request):
             then(request, LookupResult(None))
             return
 
         def found(lookup: LookupResult) -> None:
             self._act(request, lookup, then, answered)
 
-        lookups.look_up(request, found)
+        self._lookups.look_up(request, found)
 
     def _is_to_be_looked_up(self, request: Request) -> bool:
         """Whether a request is looked up here; else it goes on as it came."""
-        if context.cache_header_of(request.request_dict).get("mode", "use") != "use":
+        if _mode_of(request) != "use" or self._slow_cache.is_down(request.task.cache_runtime.store):
             return False
-        store, slow_cache = request.task.cache_runtime.store, self._slow_cache
-        if slow_cache.is_down(store):
+        return not self._is_too_slow_for(request) or self._slow_cache.may_try()
+
+    def _is_too_slow_for(self, request: Request) -> bool:
+        """Whether a call costs nothing but time, and less of that than asking the cache."""
+        task = request.task
+        if task.rate_limit or task.cache_policy.cost or _mode_of(request) != "use":
             return False
-        return not slow_cache.too_slow_for(request.task.name, store) or slow_cache.may_try()
+        return bool(self._slow_cache.too_slow_for(task.name, task.cache_runtime.store))
 
     def _act(
         self, request: Request, lookup: LookupResult, then: Then, answered: Handle | None
@@ -164,12 +171,19 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def dispatch(self, request: Request, lookup: LookupResult) -> None:
         """Send a request to the pool, with what is known of it."""
-        headers, task = request.request_dict, request.task
-        too_slow = self._slow_cache.too_slow_for(task.name, task.cache_runtime.store)
-        if too_slow and lookup.hit is None and lookup.instead is None:
+        try:
+            self._hand_on(request, lookup)
+        except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
+            self._fault(request, "consume", error)
+        self._to_pool(request)
+
+    def _hand_on(self, request: Request, lookup: LookupResult) -> None:
+        """Tell the pool's process what is known of a request, and learn how it ends."""
+        headers = request.request_dict
+        if lookup.hit is None and lookup.instead is None and self._is_too_slow_for(request):
             self.end_lease(lookup)
             _pass_by(request, SLOW)
-            lookup = LookupResult(None, reason=SLOW)
+            lookup = LookupResult(None)
         if lookup.reason == VERIFY:
             headers[context.HEADER] = {**context.cache_header_of(headers), "mode": VERIFY}
         if task_events.are_wanted(request):
@@ -183,8 +197,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             headers[context.HEADER] = cache_header
         if lookup.call is not None and lookup.lease is not None and lookup.owner:
             self._watch(request, lookup.call, lookup.lease)
-        self._note_run(request, asks=lookup.reason != SLOW)
-        self._to_pool(request)
+        self._note_run(request, asks=_mode_of(request) != SLOW)
 
     def _note_run(self, request: Request, *, asks: bool) -> None:
         """Learn from a request's end how long its task runs."""
@@ -231,17 +244,17 @@ class ConsumerSite(bootsteps.StartStopStep):
         """Look again for what a follower waits for, or for the right to compute it."""
         waits_long = monotonic() - follower.since >= QUEUED_FOR
         takes_queued = waits_long and self._could_run(follower.call.key)
-        if self._lookups is not None:
-            self._lookups.poll(follower.request, follower.call, found, takes_queued=takes_queued)
+        self._lookups.poll(follower.request, follower.call, found, takes_queued=takes_queued)
 
     def _could_run(self, key: str) -> bool:
         """Whether a follower would run at once, and what it follows isn't of this worker's."""
-        held = self.following + self._completions.pending - self._lookahead.unreserved
+        held = self.following + self._lookups.pending + self._completions.pending
+        unreserved = self._lookahead.unreserved
         if self._followers is not None:
-            held -= self._followers.unreserved
-        if self._lookups is not None:
-            held += self._lookups.pending
-        return not self._runtime().leases.holds(key) and has_free_slot(self._consumer, held)
+            unreserved += self._followers.unreserved
+        return not self._runtime().leases.holds(key) and has_free_slot(
+            self._consumer, held - unreserved
+        )
 
     def answer(self, follower: Follower, hit: Hit) -> None:
         """Complete a follower with the leader's result."""
@@ -296,6 +309,11 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def _fault(self, request: Request, operation: str, error: Exception) -> None:
         request.task.cache_runtime.observe(Fault(request.task.name, operation, error))
+
+
+def _mode_of(request: Request) -> str:
+    mode: str = context.cache_header_of(request.request_dict).get("mode", "use")
+    return mode
 
 
 def _pass_by(request: Request, mode: str) -> None:

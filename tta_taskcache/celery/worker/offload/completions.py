@@ -132,11 +132,8 @@ class Completions:
             own: Makes the answer its own, when others have the same; called in the thread.
         """
         try:
-            if not self._breaker.allows():
-                return False
             is_plain = not hit.entry.is_failure and only_stores(request)
-            if self._is_late(is_plain=is_plain):
-                self._breaker.succeeded()
+            if self._is_late(is_plain=is_plain) or not self._breaker.allows():
                 return False
             capture = _Capture()
             # The base class' method: the one of this task's own class is bound to the real pool.

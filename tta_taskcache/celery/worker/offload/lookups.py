@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from celery.worker.request import Request
@@ -37,6 +37,19 @@ Found = Callable[[LookupResult], None]
 
 #: What a call finds for which others wait here already: no look of its own.
 JOINED = Miss("following", None, Lease("", None, Stage.RUNNING))
+
+
+class WaitingCalls(Protocol):
+    """The calls that wait in this process for equal ones."""
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether calls can wait here for equal ones."""
+        ...
+
+    def is_followed(self, key: str) -> bool:
+        """Whether calls wait here for this key, so that the next may join them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +94,7 @@ class Lookups:
         runtime: The cache.
         posts: What is to be done in the event loop.
         lookahead: Told what is being looked up.
-        is_followed: Whether calls wait here for a key; None where calls can't follow.
+        waiting: The calls that wait here for equal ones.
     """
 
     def __init__(
@@ -90,12 +103,12 @@ class Lookups:
         runtime: Callable[[], Runtime],
         posts: LoopPosts,
         lookahead: Lookahead,
-        is_followed: Callable[[str], bool] | None,
+        waiting: WaitingCalls,
     ) -> None:
         self._runtime = runtime
         self._posts = posts
         self._lookahead = lookahead
-        self._is_followed = is_followed
+        self._waiting = waiting
         self._batches = make_batches(consumer, "taskcache-lookups", self._work)
         self._connection = 0
         #: Requests that are being looked up, those of followers aside.
@@ -165,8 +178,8 @@ class Lookups:
                 return look_up(call_request, Site.CONSUMER, LookupHints(handoff=handoff))
             # What its caller computes may wait for this very call (C7).
             claims = call.policy.coalesce and call.key not in within(header)
-            claims = claims and self._is_followed is not None
-            if claims and self._is_followed is not None and self._is_followed(call.key):
+            claims = claims and self._waiting.can_follow
+            if claims and self._waiting.is_followed(call.key):
                 return to_lookup_result(call, JOINED)
         look = looks.get((call.key, claims))
         if look is None:
