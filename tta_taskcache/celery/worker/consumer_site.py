@@ -31,7 +31,7 @@ from ..calls.led_keys import waits_at_most, within
 from ..calls.lookup_handoff import QUEUED_FOR, SEEN, to_handoff, without_handoff
 from ..calls.lookup_result import SLOW, LookupResult
 from ..config.runtime import Runtime
-from ..patches.consumer_hooks import Handle, intercept_requests, wrap_callbacks
+from ..patches.consumer_hooks import Handle, intercept_requests
 from ..sites import task_events
 from . import control
 from .follower_age import can_give_back, give_back, longest_wait
@@ -41,7 +41,7 @@ from .offload.completions import Completions
 from .offload.lookahead import Lookahead
 from .offload.lookups import Lookups, call_request_of
 from .offload.loop_posts import LoopPosts
-from .offload.slow_cache import SlowCache
+from .offload.slow_cache import SlowCache, mode_of
 from .rate_limits import RateLimits, Then
 
 #: Seconds that a worker which ends takes to complete the hits, and to end the leases, that it has
@@ -132,16 +132,9 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def _is_to_be_looked_up(self, request: Request) -> bool:
         """Whether a request is looked up here; else it goes on as it came."""
-        if _mode_of(request) != "use" or self._slow_cache.is_down(request.task.cache_runtime.store):
+        if mode_of(request) != "use" or self._slow_cache.is_down(request):
             return False
-        return not self._is_too_slow_for(request) or self._slow_cache.may_try()
-
-    def _is_too_slow_for(self, request: Request) -> bool:
-        """Whether a call costs nothing but time, and less of that than asking the cache."""
-        task = request.task
-        if task.rate_limit or task.cache_policy.cost or _mode_of(request) != "use":
-            return False
-        return bool(self._slow_cache.too_slow_for(task.name, task.cache_runtime.store))
+        return not self._slow_cache.is_too_slow_for(request) or self._slow_cache.may_try()
 
     def _act(
         self, request: Request, lookup: LookupResult, then: Then, answered: Handle | None
@@ -180,7 +173,11 @@ class ConsumerSite(bootsteps.StartStopStep):
     def _hand_on(self, request: Request, lookup: LookupResult) -> None:
         """Tell the pool's process what is known of a request, and learn how it ends."""
         headers = request.request_dict
-        if lookup.hit is None and lookup.instead is None and self._is_too_slow_for(request):
+        if (
+            lookup.hit is None
+            and lookup.instead is None
+            and self._slow_cache.is_too_slow_for(request)
+        ):
             self.end_lease(lookup)
             _pass_by(request, SLOW)
             lookup = LookupResult(None)
@@ -197,24 +194,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             headers[context.HEADER] = cache_header
         if lookup.call is not None and lookup.lease is not None and lookup.owner:
             self._watch(request, lookup.call, lookup.lease)
-        self._note_run(request, asks=_mode_of(request) != SLOW)
-
-    def _note_run(self, request: Request, *, asks: bool) -> None:
-        """Learn from a request's end how long its task runs."""
-        name, store = request.task.name, request.task.cache_runtime.store
-
-        def wrap(on_success: Callable[..., Any]) -> Callable[..., Any]:
-            def wrapped(outcome: Any, **kwargs: Any) -> Any:
-                failed, _, seconds = outcome
-                if not failed and asks:
-                    self._slow_cache.note_pool_run(name, seconds, store)
-                elif not failed:
-                    self._slow_cache.note_run(name, seconds)
-                return on_success(outcome, **kwargs)
-
-            return wrapped
-
-        wrap_callbacks(request, {"on_success": wrap})
+        self._slow_cache.watch(request)
 
     def _watch(self, request: Request, call: Call, lease: Lease) -> None:
         """Renew the lease of a request for as long as that is on its way."""
@@ -309,11 +289,6 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def _fault(self, request: Request, operation: str, error: Exception) -> None:
         request.task.cache_runtime.observe(Fault(request.task.name, operation, error))
-
-
-def _mode_of(request: Request) -> str:
-    mode: str = context.cache_header_of(request.request_dict).get("mode", "use")
-    return mode
 
 
 def _pass_by(request: Request, mode: str) -> None:

@@ -7,10 +7,16 @@ waiting for a hundred replies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
+from typing import Any
+
+from celery.worker.request import Request
 
 from ....stores.breaker import GuardedStore
-from ....stores.protocol import Store
+from ...calls import context
+from ...calls.lookup_result import SLOW
+from ...patches.consumer_hooks import wrap_callbacks
 
 #: Replies within so many seconds are never too slow.
 NEVER_SLOW = 0.04
@@ -37,22 +43,35 @@ class SlowCache:
         usual = self._run_seconds.get(task, seconds)
         self._run_seconds[task] = usual + WEIGHT * (seconds - usual)
 
-    def note_pool_run(self, task: str, seconds: float, store: Store) -> None:
-        """Take note of how long a call took in the pool, that it looked and filled included."""
-        asked = COMMANDS * store.reply_times.usual if isinstance(store, GuardedStore) else 0.0
-        self.note_run(task, max(0.0, seconds - asked))
+    def watch(self, request: Request) -> None:
+        """Learn from the end of a request in the pool how long its task runs."""
 
-    def is_down(self, store: Store) -> bool:
-        """Whether a store is given up for the moment."""
+        def wrap(on_success: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapped(outcome: Any, **kwargs: Any) -> Any:
+                failed, _, seconds = outcome
+                if not failed:
+                    # It was asked and told the result meanwhile, unless it was passed by.
+                    asked = 0 if mode_of(request) == SLOW else COMMANDS * _reply_time(request)
+                    self.note_run(request.task.name, max(0.0, seconds - asked))
+                return on_success(outcome, **kwargs)
+
+            return wrapped
+
+        wrap_callbacks(request, {"on_success": wrap})
+
+    def is_down(self, request: Request) -> bool:
+        """Whether a request's cache is given up for the moment."""
+        store = request.task.cache_runtime.store
         return isinstance(store, GuardedStore) and store.breaker.is_waiting
 
-    def too_slow_for(self, task: str, store: Store) -> float:
-        """Seconds that a store takes to answer, when a task's calls take less; else 0."""
-        if not isinstance(store, GuardedStore):
-            return 0.0
-        usual = store.reply_times.usual
-        runs_for = self._run_seconds.get(task, usual)  # what isn't known is worth it
-        return usual if usual > max(NEVER_SLOW, runs_for) else 0.0
+    def is_too_slow_for(self, request: Request) -> bool:
+        """Whether a call costs nothing but time, and less of that than asking the cache."""
+        task = request.task
+        if task.rate_limit or task.cache_policy.cost or mode_of(request) != "use":
+            return False
+        reply_time = _reply_time(request)
+        runs_for = self._run_seconds.get(task.name, reply_time)  # what isn't known is worth it
+        return reply_time > max(NEVER_SLOW, runs_for)
 
     def may_try(self) -> bool:
         """Whether a call asks nevertheless; True for one call each second."""
@@ -61,3 +80,15 @@ class SlowCache:
             return False
         self._tried_at = now
         return True
+
+
+def mode_of(request: Request) -> str:
+    """What a request asks of the cache."""
+    mode: str = context.cache_header_of(request.request_dict).get("mode", "use")
+    return mode
+
+
+def _reply_time(request: Request) -> float:
+    """Seconds that the cache takes to answer, just now."""
+    store = request.task.cache_runtime.store
+    return store.reply_times.usual if isinstance(store, GuardedStore) else 0.0
