@@ -35,3 +35,8 @@ class ReplyTimes:
         """Seconds that a reply takes at least, just now; 0 as long as that isn't known."""
         latest = tuple(self._latest)
         return min(latest) if len(latest) == IN_A_ROW else 0.0
+
+    @property
+    def longest(self) -> float:
+        """Seconds that the longest of the latest replies took; 0 when there was none."""
+        return max(tuple(self._latest), default=0.0)

@@ -59,6 +59,12 @@ def get(results: list[Any]) -> list[Any]:
     return [result.get(timeout=PATIENCE) for result in results]
 
 
+def is_idle(harness: Harness) -> bool:
+    """Whether no message waits, or is in hand."""
+    broker = harness.server.client(0)
+    return not broker.llen("celery") and not broker.hlen("unacked")
+
+
 def warm_up(harness: Harness) -> None:
     """Let each process of the worker connect to everything."""
     get(ask(harness, "consumer.add", range(1_000, 1_010)))
@@ -89,8 +95,10 @@ def test_f4_results_of_hits_are_stored_together(
     way.delay(0.005)
     results = ask(own, "consumer.add")
     with commands(own.server) as counted:
-        assert get(results) == list(range(MANY))
-    assert counted["exec"] < MANY / 2
+        wait_until(lambda: is_idle(own), timeout=PATIENCE, what="all to be done")
+    assert get(results) == list(range(MANY))
+    # Celery reads what is stored before it stores something else: here for all of a batch.
+    assert counted["get"] + counted["mget"] < MANY / 2
 
 
 def test_f4_calls_that_are_shorter_than_a_reply_pass_a_slow_cache_by(
@@ -149,24 +157,21 @@ def test_f4_a_worker_that_ends_hands_back_what_it_looks_up(
     assert own.server.client(0).hlen("unacked") == 0
 
 
-@pytest.mark.parametrize("name", ["consumer.add", "audited"])
-def test_f4_a_lost_connection_completes_no_hit_twice(
-    own: Harness, own_worker: Any, name: str
-) -> None:
-    """Callbacks are sent once, although the broker delivers a message again."""
+def test_f4_a_lost_connection_completes_no_hit_twice(own: Harness, own_worker: Any) -> None:
+    """What isn't harmless twice was acknowledged before: its callbacks are sent once."""
     with Proxy(own.server.port) as broker:
         own_worker(own, broker=broker.url(0), concurrency=2)
-        task, arguments = own.task(name), (own.tag, 1) if name == "consumer.add" else (own.tag,)
-        task.cache.set(own.tag, *arguments)
-        for _ in range(20):  # handlers go on at once
-            own.counts.rpush(f"go-on:{own.tag}", "now")
-        results = [task.apply_async(arguments, link=own.task("note").s(own.tag)) for _ in range(20)]
+        task = own.task("audited")
+        task.cache.set(own.tag, own.tag)
+        results = [
+            task.apply_async((own.tag,), link=own.task("note").s(own.tag)) for _ in range(10)
+        ]
+        wait_until(lambda: is_idle(own), timeout=PATIENCE, what="all to be handed over")
         broker.cut()
-        assert get(results) == [own.tag] * 20
-        wait_until(
-            lambda: own.counts.llen(f"notes:{own.tag}") >= 20,
-            timeout=PATIENCE,
-            what="the callbacks",
-        )
-        assert get([own.task("plain.add").delay(own.tag, n) for n in range(8)]) == list(range(8))
-        assert own.counts.llen(f"notes:{own.tag}") == 20
+        own.counts.rpush(f"go-on:{own.tag}", *range(10))
+        assert get(results) == [own.tag] * 10
+    queue = own.counts
+    wait_until(lambda: queue.llen(f"notes:{own.tag}") >= 10, timeout=PATIENCE, what="the callbacks")
+    get([own.task("plain.add").delay(own.tag, number) for number in range(8)])
+    assert queue.llen(f"notes:{own.tag}") == 10
+    assert own.runs("audited", own.tag) == 0

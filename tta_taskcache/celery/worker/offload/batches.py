@@ -35,11 +35,11 @@ class Batches(Protocol[Job]):
         ...
 
     def more(self) -> list[Job]:
-        """Return what has arrived since the batch in hand began, to be done with it."""
+        """Between two pieces of work: return what has arrived meanwhile, to be done as well."""
         ...
 
     def waited(self) -> float:
-        """Seconds since the batch in hand was begun; 0 when there is none."""
+        """Seconds since the piece of work in hand was begun; 0 when there is none."""
         ...
 
     def forks_allowed(self) -> AbstractContextManager[None]:
@@ -112,7 +112,7 @@ class BatchThread(Generic[Job]):
         self._gate = ForkGate()
         self._inbox: SimpleQueue[Job] = SimpleQueue()
         self._thread: Thread | None = None
-        #: When the batch in hand was begun, and the last one was taken.
+        #: When the piece of work in hand was begun, and the last batch was taken.
         self._since: float | None = None
         self._taken_at = 0.0
         self._given = self._done = 0
@@ -125,13 +125,14 @@ class BatchThread(Generic[Job]):
             self._start()
 
     def more(self) -> list[Job]:
-        """Return what has arrived since the batch in hand began, to be done with it."""
+        """Between two pieces of work: return what has arrived meanwhile, to be done as well."""
+        self._since = monotonic()
         jobs = self._arrived()
         self._done += len(jobs)  # those of the batch are counted at its end
         return jobs
 
     def waited(self) -> float:
-        """Seconds since the batch in hand was begun; 0 when there is none."""
+        """Seconds since the piece of work in hand was begun; 0 when there is none."""
         since = self._since
         return 0.0 if since is None else monotonic() - since
 

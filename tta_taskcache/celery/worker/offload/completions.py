@@ -45,7 +45,7 @@ SLOW = 1.0
 
 #: Seconds that hits with handlers, callbacks or a workflow may have to wait for one another: others
 #: go through the pool, which has many processes for them.
-LATE = 0.25
+LATE = 0.5
 
 #: What one of them usually takes (s), as long as that isn't known; and what each counts in it.
 USUAL = 0.02

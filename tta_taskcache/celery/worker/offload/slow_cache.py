@@ -14,6 +14,7 @@ from typing import Any
 from celery.worker.request import Request
 
 from ....stores.breaker import GuardedStore
+from ....stores.reply_times import ReplyTimes
 from ...calls import context
 from ...calls.lookup_result import SLOW
 from ...patches.consumer_hooks import wrap_callbacks
@@ -28,7 +29,7 @@ TRY_AGAIN = 1.0
 COMMANDS = 2
 
 #: What a run counts in its task's usual time.
-WEIGHT = 0.25
+WEIGHT = 0.5
 
 
 class SlowCache:
@@ -50,8 +51,8 @@ class SlowCache:
             def wrapped(outcome: Any, **kwargs: Any) -> Any:
                 failed, _, seconds = outcome
                 if not failed:
-                    # It was asked and told the result meanwhile, unless it was passed by.
-                    asked = 0 if mode_of(request) == SLOW else COMMANDS * _reply_time(request)
+                    # Meanwhile it has asked the cache, unless it has passed that by.
+                    asked = 0.0 if mode_of(request) == SLOW else COMMANDS * _times(request).longest
                     self.note_run(request.task.name, max(0.0, seconds - asked))
                 return on_success(outcome, **kwargs)
 
@@ -69,7 +70,7 @@ class SlowCache:
         task = request.task
         if task.rate_limit or task.cache_policy.cost or mode_of(request) != "use":
             return False
-        reply_time = _reply_time(request)
+        reply_time = _times(request).usual
         runs_for = self._run_seconds.get(task.name, reply_time)  # what isn't known is worth it
         return reply_time > max(NEVER_SLOW, runs_for)
 
@@ -88,7 +89,7 @@ def mode_of(request: Request) -> str:
     return mode
 
 
-def _reply_time(request: Request) -> float:
-    """Seconds that the cache takes to answer, just now."""
+def _times(request: Request) -> ReplyTimes:
+    """How long the request's cache takes to answer, just now."""
     store = request.task.cache_runtime.store
-    return store.reply_times.usual if isinstance(store, GuardedStore) else 0.0
+    return store.reply_times if isinstance(store, GuardedStore) else ReplyTimes()
