@@ -102,16 +102,16 @@ def test_f4_results_of_hits_are_stored_together(
 
 
 def test_f4_calls_that_are_shorter_than_a_reply_pass_a_slow_cache_by(
-    own: Harness, way: Proxy, cache_server: Server, start: Callable[..., Any]
+    own: Harness, way: Proxy, start: Callable[..., Any]
 ) -> None:
     start()
     warm_up(own)
     way.delay(0.05)
-    with commands(cache_server) as counted:
-        assert get(ask(own, "consumer.add")) == list(range(MANY))
-    # A few show that it is slow, and one a second whether it still is.
+    assert get(ask(own, "consumer.add")) == list(range(MANY))
+    # The first ones show that it is slow, and one a second whether it still is.
     assert own.task("consumer.add").cache.get(own.tag, MANY - 1) != MANY - 1
-    assert counted["pttl"] < MANY / 2
+    stored = [own.task("consumer.add").cache.get(own.tag, number) for number in range(MANY)]
+    assert sum(value == number for number, value in enumerate(stored)) < MANY * 3 / 4
     way.delay(0)
 
     def is_stored_again() -> bool:
@@ -170,8 +170,11 @@ def test_f4_a_lost_connection_completes_no_hit_twice(own: Harness, own_worker: A
         broker.cut()
         own.counts.rpush(f"go-on:{own.tag}", *range(10))
         assert get(results) == [own.tag] * 10
-    queue = own.counts
-    wait_until(lambda: queue.llen(f"notes:{own.tag}") >= 10, timeout=PATIENCE, what="the callbacks")
-    get([own.task("plain.add").delay(own.tag, number) for number in range(8)])
-    assert queue.llen(f"notes:{own.tag}") == 10
+        wait_until(
+            lambda: own.counts.llen(f"notes:{own.tag}") >= 10,
+            timeout=PATIENCE,
+            what="the callbacks",
+        )
+        get([own.task("plain.add").delay(own.tag, number) for number in range(8)])
+    assert own.counts.llen(f"notes:{own.tag}") == 10
     assert own.runs("audited", own.tag) == 0

@@ -8,8 +8,8 @@ from celery.worker import state
 from celery.worker.request import Request
 from kombu.common import PREFETCH_COUNT_MAX
 
-#: A RabbitMQ worker waits for a reply to each new count: it is told in this many steps up to twice
-#: the prefetch count.
+#: Where telling the broker takes a round trip, it is told in so many steps up to twice the prefetch
+#: count.
 STEPS = 4
 
 
@@ -35,6 +35,7 @@ class PrefetchAllowance:
         self._unreserves = bool(conf.worker_disable_prefetch)
         self._held = 0
         self._qos: Any = None
+        self._steps = False
 
     def hold(self, request: Request) -> bool:
         """Let one more message come for this request; False when there are enough."""
@@ -63,25 +64,20 @@ class PrefetchAllowance:
     def _change(self, by: int) -> None:
         qos = self._consumer.qos
         with qos._mutex:
+            if self._raises and qos is not self._qos:  # each connection has its own
+                self._qos, qos.callback = qos, self._adding(qos.callback)
+                connection = getattr(self._consumer, "connection", None)
+                # A RabbitMQ worker waits for a reply to each new count.
+                self._steps = connection is not None and connection.transport.driver_type == "amqp"
             before = self._added(qos.value)
             self._held += by
-            if not self._raises:
-                return
-            if qos is not self._qos:  # each connection has its own
-                self._qos, qos.callback = qos, self._adding(qos.callback)
-            if self._added(qos.value) != before:
+            if self._raises and self._added(qos.value) != before:
                 qos.prev = None  # the worker's loop tells the broker with its next turn
 
     def _added(self, prefetch_count: int) -> int:
-        """What is added to Celery's count: where telling is a round trip, not with each message."""
-        if not self._tells_in_steps():
-            return self._held
-        step = max(1, prefetch_count // STEPS)
+        """What is added to Celery's count."""
+        step = max(1, prefetch_count // STEPS) if self._steps else 1
         return self._held // step * step
-
-    def _tells_in_steps(self) -> bool:
-        connection = getattr(self._consumer, "connection", None)
-        return connection is not None and connection.transport.driver_type == "amqp"
 
     def _adding(self, tell_broker: Any) -> Any:
         def tell(prefetch_count: int) -> None:

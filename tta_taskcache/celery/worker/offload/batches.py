@@ -20,7 +20,7 @@ AT_ONCE = 500
 
 #: Seconds that the thread lets more arrive while jobs come so close to one another: a batch of five
 #: costs half as much as five of one. A job that comes alone isn't kept waiting.
-LINGER = 0.005
+LINGER = 0.01
 CLOSE_TOGETHER = 0.02
 
 #: Seconds between two looks whether all is done.
