@@ -8,8 +8,7 @@ from celery.worker import state
 from celery.worker.request import Request
 from kombu.common import PREFETCH_COUNT_MAX
 
-#: Where telling the broker takes a round trip, it is told in so many steps up to twice the prefetch
-#: count.
+#: In how many steps the broker is told up to twice the prefetch count: RabbitMQ replies to each.
 STEPS = 4
 
 
@@ -23,19 +22,20 @@ class PrefetchAllowance:
     Args:
         consumer: The worker's consumer.
         most: How many may be held so.
+        in_steps: Whether the broker is told in steps, and not with each message.
     """
 
-    def __init__(self, consumer: Any, most: int) -> None:
+    def __init__(self, consumer: Any, most: int, *, in_steps: bool = False) -> None:
         conf = consumer.app.conf
         self._consumer = consumer
         self._most = most
+        self._in_steps = in_steps
         # The limit is what its user wants in memory at most: there, no more is fetched.
         self._raises = not conf.worker_eta_task_limit
         # Celery fetches only while less than the pool's slots are reserved: these take none.
         self._unreserves = bool(conf.worker_disable_prefetch)
         self._held = 0
         self._qos: Any = None
-        self._steps = False
 
     def hold(self, request: Request) -> bool:
         """Let one more message come for this request; False when there are enough."""
@@ -66,9 +66,6 @@ class PrefetchAllowance:
         with qos._mutex:
             if self._raises and qos is not self._qos:  # each connection has its own
                 self._qos, qos.callback = qos, self._adding(qos.callback)
-                connection = getattr(self._consumer, "connection", None)
-                # A RabbitMQ worker waits for a reply to each new count.
-                self._steps = connection is not None and connection.transport.driver_type == "amqp"
             before = self._added(qos.value)
             self._held += by
             if self._raises and self._added(qos.value) != before:
@@ -76,7 +73,7 @@ class PrefetchAllowance:
 
     def _added(self, prefetch_count: int) -> int:
         """What is added to Celery's count."""
-        step = max(1, prefetch_count // STEPS) if self._steps else 1
+        step = max(1, prefetch_count // STEPS) if self._in_steps else 1
         return self._held // step * step
 
     def _adding(self, tell_broker: Any) -> Any:

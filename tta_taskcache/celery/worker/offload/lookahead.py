@@ -32,7 +32,7 @@ class Lookahead:
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
-        self._allowance = PrefetchAllowance(consumer, MOST)
+        self._allowance = PrefetchAllowance(consumer, MOST, in_steps=True)
         # Its user wants no more in a worker than runs there.
         self._ahead = not consumer.app.conf.worker_disable_prefetch
         self._hits = 0.0
