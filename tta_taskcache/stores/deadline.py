@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from time import monotonic
 from typing import Any
+from weakref import ref
 
 import redis
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
@@ -29,7 +30,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 LATE_CALLS = 16
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class _Deadline:
     """When an operation is to be over (monotonic seconds), and calls of sockets since then."""
 
@@ -54,21 +55,25 @@ class _Deadline:
         return left
 
 
-#: That of this thread's or greenlet's operation.
-_deadline: ContextVar[_Deadline | None] = ContextVar("taskcache_deadline", default=None)
+#: That of this thread's or greenlet's operation. Weak: a soft time limit may strike on the way out
+#: of ``within``, and what it leaves behind then must not bound the next command.
+_current: ContextVar[ref[_Deadline] | None] = ContextVar("taskcache_deadline", default=None)
+
+
+def _deadline() -> _Deadline | None:
+    current = _current.get()
+    return None if current is None else current()
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Give all that is done in the block so many seconds. Blocks aren't nested.
-
-    An end that was left behind, by a time limit that struck on the way out, counts for nothing.
-    """
-    token = _deadline.set(_Deadline(monotonic() + seconds))
+    """Give all that is done in the block so many seconds. Blocks aren't nested."""
+    deadline = _Deadline(monotonic() + seconds)
     try:
+        _current.set(ref(deadline))
         yield
     finally:
-        _deadline.reset(token)
+        _current.set(None)
 
 
 def _over() -> TimeoutError:
@@ -81,7 +86,7 @@ def remaining(most: float | None) -> float | None:
     Raises:
         TimeoutError: The operation's time is over.
     """
-    deadline = _deadline.get()
+    deadline = _deadline()
     if deadline is None:
         return most
     left = deadline.left()
@@ -109,7 +114,7 @@ class _TimedSocket:
         self._sock.settimeout(seconds)
 
     def _do(self, act: Callable[..., Any], *args: Any) -> Any:
-        deadline, most = _deadline.get(), self._timeout
+        deadline, most = _deadline(), self._timeout
         if deadline is None or most == 0:  # redis-py sees whether there is anything to read
             self._sock.settimeout(most)
             return act(*args)
@@ -235,7 +240,7 @@ def _addresses(name: str) -> list[str]:
     Raises:
         OSError: It can't be resolved, or not in time.
     """
-    if _deadline.get() is None or _is_address(name):
+    if _deadline() is None or _is_address(name):
         return [name]
     mine = _Resolution(name)
     resolution = _resolving.setdefault(name, mine)
