@@ -80,7 +80,9 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def stop(self, _: Any) -> None:
         """Forget what isn't in the pool: with the connection gone, the broker delivers it again."""
-        is_the_end = state.should_stop is not None or state.should_terminate is not None
+        # Exit codes, of which 0 is one.
+        flags = (state.should_stop, state.should_terminate)
+        is_the_end = any(flag is not None and flag is not False for flag in flags)
         if self._followers is not None:
             self._followers.drop()
         self._completions.drop()
