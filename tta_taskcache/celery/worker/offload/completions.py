@@ -48,7 +48,7 @@ SLOW = 1.0
 LATE = 0.5
 
 #: What one of them usually takes (s), as long as that isn't known; and what each counts in it.
-USUAL = 0.02
+USUAL = 0.05
 WEIGHT = 0.25
 
 
