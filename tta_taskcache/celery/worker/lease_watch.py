@@ -120,14 +120,14 @@ class LeaderWatch:
         return wrapped
 
 
-def has_free_slot(consumer: Any, following: int) -> bool:
+def has_free_slot(consumer: Any, held: int) -> bool:
     """Whether a message that is sent to the pool now would run at once.
 
     Args:
         consumer: Celery's consumer.
-        following: How many of its messages wait for equal calls, and aren't in the pool.
+        held: How many of the requests that it counts as reserved aren't in the pool.
     """
-    in_pool: int = len(state.reserved_requests) - following
+    in_pool: int = len(state.reserved_requests) - held
     return in_pool < int(consumer.pool.num_processes)
 
 
