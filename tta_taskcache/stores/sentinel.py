@@ -20,7 +20,7 @@ from redis.sentinel import (
 )
 
 from .cluster import scout
-from .deadline import Resolved
+from .deadline import TimedConnection, TimedSSLConnection
 
 
 def make_sentinel(
@@ -67,15 +67,19 @@ class Sentinels(Sentinel):
         return address
 
 
-class MasterConnection(Resolved, SentinelManagedConnection):
+class MasterConnection(SentinelManagedConnection, TimedConnection):
     """A connection to the master, and to nobody who only was."""
 
     def connect(self) -> None:
         # Not repeated here, as redis-py does: the command is repeated once.
         self._connect_retry()
 
-    def on_connect_check_health(self, check_health: bool = True) -> None:
-        super().on_connect_check_health(check_health)
+    def check_role(self) -> None:
+        """Refuse a server that isn't a master.
+
+        Raises:
+            redis.ConnectionError: It is none.
+        """
         # A Sentinel may know late of a failover. What the old master answers is stale.
         self.send_command("ROLE", check_health=False)
         try:
@@ -99,5 +103,5 @@ class MasterConnection(Resolved, SentinelManagedConnection):
             raise
 
 
-class MasterSSLConnection(MasterConnection, SentinelManagedSSLConnection):
+class MasterSSLConnection(MasterConnection, SentinelManagedSSLConnection, TimedSSLConnection):
     """The same, with TLS."""

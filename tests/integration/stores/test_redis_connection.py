@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.support.members import admin, role
-from tests.support.servers import Server, ServerKind
+from tests.support.servers import Server, ServerKind, take
 from tests.support.topologies import ClusterServers, SentinelServers
 from tests.support.waiting import wait_until
 from tta_taskcache.stores.connection import Link
@@ -255,7 +255,7 @@ def keep_connections(link: Link, count: int) -> None:
     """Let the pools have idle connections, as threads leave them."""
     for node in link.client.get_primaries():
         pool = link.client.get_redis_connection(node).connection_pool
-        for connection in [pool.get_connection() for _ in range(count)]:
+        for connection in [take(pool) for _ in range(count)]:
             pool.release(connection)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from tests.support.counting import commands, round_trips
-from tests.support.servers import Server
+from tests.support.servers import Server, take
 from tests.support.topologies import ClusterServers, SentinelServers
 from tests.support.waiting import wait_until
 from tta_taskcache.core import marks
@@ -738,7 +738,7 @@ def test_f3_an_interrupted_command_leaves_no_reply_to_another(
 
     for key in ("a", "b"):
         store.execute(Fill(key, key.encode(), LONG))
-    connection = store.client.connection_pool.get_connection()
+    connection = take(store.client.connection_pool)
     store.client.connection_pool.release(connection)
     read, strikes = connection.read_response, iter([True])
 
