@@ -12,7 +12,13 @@ from celery.result import AsyncResult
 
 from ...core.events import Event
 from ..canvas.group_prefetch import Prepared, apply_group
-from ..patches import group_application, hidden_settings, revocations, task_decorator
+from ..patches import (
+    group_application,
+    hidden_settings,
+    pending_results,
+    revocations,
+    task_decorator,
+)
 from ..patches.group_application import ApplyPrepared
 from .task_cache import cache_of
 from .task_definition import check_definition, is_of_cached_task
@@ -37,4 +43,5 @@ def install() -> None:
     task_decorator.install(check_definition, is_of_cached_task)
     group_application.install(_apply_group)
     revocations.install()
+    pending_results.install()
     hidden_settings.hide_url()

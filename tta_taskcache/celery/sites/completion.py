@@ -23,6 +23,7 @@ from celery.utils.saferepr import saferepr
 from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
+from ..patches.current_app import as_current_app
 from ..patches.internals import execution_options
 
 Request = dict[str, Any]
@@ -119,7 +120,7 @@ def complete_here(task: Task, request: Request, hit: Hit) -> bool:
         OperationalError: The broker didn't take the next step; a plain call would say so too.
         SoftTimeLimitExceeded: It struck in here, and is the limit of the task that asks.
     """
-    with answering(request["id"], hit):
+    with answering(request["id"], hit), as_current_app(task.app):
         trace_task = _tracer(task)
         outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
     # A remembered failure is the task's, and not the caller's, whatever its type.

@@ -37,6 +37,7 @@ from ..lookup.background_refresh import schedule_refresh
 from ..lookup.lookup import LookupHints, look_up
 from ..patches.backend_timeouts import shorten_timeouts
 from ..patches.consumer_hooks import intercept_requests
+from ..patches.failing_request import expose_on_failure
 from ..sites import task_events
 from . import control
 from .follower_age import can_give_back, give_back, longest_wait
@@ -150,6 +151,12 @@ class ConsumerSite(bootsteps.StartStopStep):
             headers[context.HEADER] = cache_header
         if lookup.call is not None and lookup.lease is not None and lookup.owner:
             self._watch(request, lookup.call, lookup.lease)
+        self._run(request)
+
+    def _run(self, request: Request) -> None:
+        """Send a cached task's request to the pool."""
+        if request.request_dict.get(hot_calls.WARM_HEADER):  # the warming is told of its failure
+            expose_on_failure(request)
         self._to_pool(request)
 
     def _watch(self, request: Request, call: Call, lease: Lease) -> None:
@@ -213,7 +220,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             self._fault(request, "follow", error)
             completed = False
         if not completed:
-            self._to_pool(request)
+            self._run(request)
 
     def send(self, follower: Follower, lookup: LookupResult) -> None:
         """Send a follower to the pool: it leads now, or runs for itself."""
