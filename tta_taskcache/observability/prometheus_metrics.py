@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from ..core.events import Event, Filled, Invalidated, Lookup
 from . import metric_families as f
 from .cells import GAUGE, SUM, Cells, CellSink, Key, MemoryCells
+from .deferred_metrics import DeferredMetrics, deferred_metrics_of
 from .event_metrics import Sink, measure
 from .metric_families import FAMILIES, Family, MetricKind
 from .shared_cells import PageCells, SharedFile
@@ -52,13 +53,14 @@ class Metrics(Collector):
 
     Args:
         namespace: In front of their names.
+        before: What was counted for them before prometheus_client was there.
     """
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, before: DeferredMetrics | None = None) -> None:
         self.namespace = namespace
-        self._memories: WeakSet[MeasuredMemory] = WeakSet()
+        self._memories: WeakSet[MeasuredMemory] = WeakSet() if before is None else before.memories
         self._shared: SharedFile | None = None
-        self._use(MemoryCells())
+        self._use(MemoryCells() if before is None else before.cells)
 
     def _use(self, cells: Cells) -> None:
         """Count there, unless prometheus_client has to do it."""
@@ -208,7 +210,7 @@ def metrics_of(namespace: str) -> Metrics:
     """The metrics of this process with this namespace, made and registered when first asked for."""
     found = _all.get(namespace)
     if found is None:
-        found = _all.setdefault(namespace, Metrics(namespace))
+        found = _all.setdefault(namespace, Metrics(namespace, deferred_metrics_of(namespace)))
         try:
             if not is_multiprocess():
                 client.REGISTRY.register(found)
