@@ -11,6 +11,7 @@ from ...core.policy import Policy
 from ...observability.counters import TaskStats
 from ...stores.health import Health
 from ..config.settings import Settings
+from .package_facts import PackageFacts
 
 
 class Level(Enum):
@@ -54,6 +55,7 @@ class Facts:
         versions: Versions here, as workers tell theirs.
         workers: What each worker answers to ``inspect taskcache``; None for one that doesn't know
             the question.
+        packages: What is installed here.
         stats: What was counted in this namespace, by task.
         tasks: Names of all tasks of the app.
     """
@@ -68,5 +70,6 @@ class Facts:
     result_serializer: str
     versions: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any] | None]
+    packages: PackageFacts
     stats: Mapping[str, TaskStats] = field(default_factory=dict)
     tasks: frozenset[str] = frozenset()
