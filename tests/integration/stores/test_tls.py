@@ -10,8 +10,10 @@ import pytest
 import trustme
 from celery import Celery
 
-from tests.support.servers import Server
+from tests.support.servers import Server, take
 from tta_taskcache import CachedTask, TaskCache
+from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.deadline import within
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -55,10 +57,16 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def tls(redis_server: Server, authority: trustme.CA) -> Iterator[int]:
+def named() -> str:
+    """Whom the server's certificate is for."""
+    return "127.0.0.1"
+
+
+@pytest.fixture
+def tls(redis_server: Server, authority: trustme.CA, named: str) -> Iterator[int]:
     """The port of the server, by TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.issue_cert(named).configure_cert(context)
     terminator = Terminator(context, redis_server.port)
     yield terminator.port
     terminator.stop()
@@ -90,3 +98,26 @@ def test_f1_tls_with_a_certificate_of_somebody_else(tls: int, tmp_path: Path) ->
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     assert runs(f"rediss://127.0.0.1:{tls}/2?ssl_ca_certs={other}") == 2
+
+
+@pytest.mark.parametrize("named", ["localhost"])
+@pytest.mark.parametrize(("host", "count"), [("localhost", 1), ("127.0.0.1", 2)])
+def test_f1_a_certificate_is_for_the_name_and_not_for_what_it_resolves_to(
+    tls: int, authority: trustme.CA, tmp_path: Path, host: str, count: int
+) -> None:
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    options = f"ssl_ca_certs={trusted}&ssl_check_hostname=True"  # by default since redis-py 6
+    assert runs(f"rediss://{host}:{tls}/2?{options}") == count
+
+
+def test_f5_a_connection_made_late_in_an_operation_has_its_own_timeout_for_others(
+    tls: int, authority: trustme.CA, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    client = Link(f"rediss://127.0.0.1:{tls}/2?ssl_ca_certs={trusted}", 20.0).client
+    with within(5.0):
+        client.ping()
+    connection = take(client.connection_pool)
+    assert connection._sock._timeout == 20.0
