@@ -206,7 +206,8 @@ def request_for(
         # The steps are copied when they are applied. Up to 5.5, the tracer pops them off the list.
         chain=chain and list(chain),
         ignore_result=options.get("ignore_result"),
-        argsrepr=options.get("argsrepr") or _repr(app, args),  # of what was given: maybe a tuple
+        # Of what was given: maybe a tuple.
+        argsrepr=options.get("argsrepr") or argument_repr(app, args),
         kwargsrepr=options.get("kwargsrepr"),
         stamped_headers=stamped,
         replaced_task_nesting=options.get("replaced_task_nesting", 0),
@@ -243,9 +244,11 @@ def _with_defaults(
     return merged
 
 
-def _repr(app: Celery, args: Sequence[Any]) -> str:
-    width, levels = app.amqp.argsrepr_maxsize, app.conf.task_repr_maxlevels
-    return saferepr(args, width, maxlevels=levels)  # type: ignore[no-any-return]
+def argument_repr(app: Celery, arguments: object) -> str:
+    """How arguments are shown in messages and events, cut as an app has it."""
+    levels = app.conf.get("task_repr_maxlevels", 3)  # a setting since 5.7
+    text: str = saferepr(arguments, app.amqp.argsrepr_maxsize, maxlevels=levels)
+    return text
 
 
 def _lineage(task: Task, options: Mapping[str, Any]) -> tuple[str | None, str | None, Any]:
