@@ -14,6 +14,7 @@ from tests.support.members import admin, role
 from tests.support.servers import Server, ServerKind, take
 from tests.support.topologies import ClusterServers, SentinelServers
 from tests.support.waiting import wait_until
+from tta_taskcache.stores import cluster
 from tta_taskcache.stores.connection import Link
 
 pytestmark = pytest.mark.one_server_kind
@@ -230,6 +231,37 @@ def test_f1_a_dead_primary_is_replaced(cluster_servers: ClusterServers) -> None:
     cluster_servers.kill(cluster_servers.owner("k0"))
     assert failures(lambda: set_all(link, "2")) <= 1
     assert get_all(link) == [b"2"] * len(KEYS)
+
+
+@pytest.mark.parametrize("by", ["command", "pipeline"])
+def test_f1_in_a_cluster_a_command_is_tried_again_once_and_a_pipeline_never(
+    cluster_servers: ClusterServers, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Nobody answers where the key was; up to redis-py 5, a cluster tries three times again."""
+    link = Link(cluster_servers.url, PATIENT)
+    set_all(link, "1")
+    dead = cluster_servers.owner("k0")
+    tried: list[int] = []
+
+    def count(method: Callable[..., Any], port: Callable[..., int]) -> Callable[..., Any]:
+        def counted(*args: Any, **options: Any) -> Any:
+            tried.append(port(*args))
+            return method(*args, **options)
+
+        return counted
+
+    if by == "command":
+        method = count(cluster.Cluster._execute_command, lambda _, node, *__: node.port)
+        monkeypatch.setattr(cluster.Cluster, "_execute_command", method)
+    else:
+        method = count(
+            cluster._Node.get_connection,
+            lambda node, *_: node._client.connection_pool.connection_kwargs["port"],
+        )
+        monkeypatch.setattr(cluster._Node, "get_connection", method)
+    dead.kill()  # its replica hasn't taken over yet
+    assert not works(lambda: link.client.get("k0") if by == "command" else get_all(link))
+    assert tried.count(dead.port) == {"command": 2, "pipeline": 1}[by]
 
 
 def test_f1_a_new_process_finds_a_cluster_with_a_dead_node(

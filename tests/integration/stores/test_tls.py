@@ -10,10 +10,8 @@ import pytest
 import trustme
 from celery import Celery
 
-from tests.support.servers import Server, take
+from tests.support.servers import Server
 from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.deadline import within
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -109,15 +107,3 @@ def test_f1_a_certificate_is_for_the_name_and_not_for_what_it_resolves_to(
     authority.cert_pem.write_to_path(str(trusted))
     options = f"ssl_ca_certs={trusted}&ssl_check_hostname=True"  # by default since redis-py 6
     assert runs(f"rediss://{host}:{tls}/2?{options}") == count
-
-
-def test_f5_a_connection_made_late_in_an_operation_has_its_own_timeout_for_others(
-    tls: int, authority: trustme.CA, tmp_path: Path
-) -> None:
-    trusted = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(trusted))
-    client = Link(f"rediss://127.0.0.1:{tls}/2?ssl_ca_certs={trusted}", 20.0).client
-    with within(5.0):
-        client.ping()
-    connection = take(client.connection_pool)
-    assert connection._sock._timeout == 20.0
