@@ -44,7 +44,7 @@ SUITES = (
         ("connection", "redis_connection", "tls", "deadlines"),
         part="pipelines or demoted or tls or names",
     ),
-    Suite("failover", ("failover",)),
+    Suite("failover", ("failover", "isolated_master")),
     Suite("followers", ("followers",)),
     Suite("coalescing", ("coalescing", "waiting")),
     Suite("warming", ("warming",), part="dies"),
