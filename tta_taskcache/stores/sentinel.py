@@ -77,13 +77,13 @@ class Sentinels(Sentinel):
         silent, answers = [], 0
         for sentinel in self.sentinels:
             try:
-                masters: Any = sentinel.sentinel_masters()
+                address, epoch = self._named_by(sentinel, service_name)
             except (redis.ConnectionError, redis.TimeoutError):
                 silent.append(sentinel)
                 continue
-            answers, state = answers + 1, masters.get(service_name)
-            if state and self.check_master_state(state, service_name):
-                named[state["ip"], state["port"]] = state["config-epoch"]
+            answers += 1
+            if address is not None:
+                named[address] = epoch
             if 2 * answers > len(self.sentinels) and named:
                 break
         if silent:  # asked last from now on; another list, as other threads may read this one
@@ -91,6 +91,18 @@ class Sentinels(Sentinel):
         if not named:
             raise MasterNotFoundError(f"no Sentinel knows a master {service_name!r}")
         return max(named, key=named.__getitem__)  # each failover has a higher epoch
+
+    def _named_by(self, sentinel: Any, service: str) -> tuple[tuple[str, int] | None, int]:
+        """What a Sentinel calls the master, if that is well, and since which epoch."""
+        state = sentinel.sentinel_masters().get(service)
+        if state is None:
+            return None, 0
+        epoch: int = state["config-epoch"]
+        # Whoever leads a failover has the new epoch beside the old address until it is over.
+        if "failover_in_progress" in state["flags"]:
+            return sentinel.sentinel_get_master_addr_by_name(service), epoch
+        is_well = self.check_master_state(state, service)
+        return (state["ip"], state["port"]) if is_well else None, epoch
 
 
 class MasterPool(SentinelConnectionPool):
