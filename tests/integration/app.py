@@ -202,9 +202,17 @@ def _define_asking(tasks: Tasks) -> None:
             return "answer"
         if way == "call":
             return asking.cache.call(tag, way, depth=1)
-        asked = asking if way == "message" else tasks.app.tasks["asking_back"]
+        others = {"each other": "asking_back", "message": "asking"}
+        asked = tasks.app.tasks[others.get(way, "asking_plainly")]
         with allow_join_result():
             return asked.delay(tag, way, depth=1).get(timeout=60)
+
+    @tasks.plain("asking_plainly")
+    def asking_plainly(tag: str, way: str, depth: int) -> str:
+        if way == "call by a plain task":
+            return asking.cache.call(tag, way, depth=depth)
+        with allow_join_result():
+            return asking.delay(tag, way, depth=depth).get(timeout=60)
 
     @tasks.cached("asking_back", cache_ignore=("depth",))
     def asking_back(tag: str, way: str, depth: int) -> str:
