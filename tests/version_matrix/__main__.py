@@ -12,8 +12,8 @@ import click
 from tests.version_matrix.environments import NotInstallable
 from tests.version_matrix.installing import WAYS, WELL, try_installing
 from tests.version_matrix.running import Outcome, outcome_of, run
-from tests.version_matrix.suites import SUITES, Suite
-from tests.version_matrix.version_sets import PART, PYTHONS, SETS, VersionSet
+from tests.version_matrix.suites import PART, SUITES, Suite
+from tests.version_matrix.version_sets import IN_CI, PYTHONS, SETS, VersionSet
 
 UNITS = SUITES[-1]
 
@@ -41,26 +41,24 @@ def main(
     well = (bool(chosen or suites) and not installs) or table or _print_installs(ways)
     if installs:
         sys.exit(not well)
-    cells = list(_cells(chosen or (PART if part else ()), suites, part=part))
+    cells = [(each, PART) for each in IN_CI] if part else list(_cells(chosen, suites))
     for versions, suite in cells:
-        if table or (not anew and outcome_of(versions, suite, part=part)):
+        if table or (not anew and not part and outcome_of(versions, suite)):
             continue
         try:
-            outcome = run(versions, suite, part=part, arguments=arguments)
+            outcome = run(versions, suite, arguments=arguments)
         except NotInstallable as error:
             raise click.ClickException(f"{versions.name}: {error}") from error
         click.echo(f"{versions.name}, {suite.name}: {outcome}", err=True)
-    _print(cells, part=part)
-    outcomes = [outcome_of(versions, suite, part=part) for versions, suite in cells]
+    _print(cells)
+    outcomes = [outcome_of(versions, suite) for versions, suite in cells]
     sys.exit(not well or any(each is not None and each.failed for each in outcomes))
 
 
-def _cells(
-    chosen: Sequence[str], suites: Sequence[str], *, part: bool
-) -> Iterator[tuple[VersionSet, Suite]]:
+def _cells(chosen: Sequence[str], suites: Sequence[str]) -> Iterator[tuple[VersionSet, Suite]]:
     """What to run: suite by suite, the most telling ones first."""
     for suite in SUITES:
-        if (suites and suite.name not in suites) or (part and suite.part is None):
+        if suites and suite.name not in suites:
             continue
         for versions in (*SETS, *(PYTHONS if suite is UNITS else ())):
             if not chosen or versions.celery in chosen:
@@ -78,7 +76,7 @@ def _print_installs(ways: Sequence[str]) -> bool:
     return outcomes["lower bounds"][1] == WELL
 
 
-def _print(cells: Sequence[tuple[VersionSet, Suite]], *, part: bool) -> None:
+def _print(cells: Sequence[tuple[VersionSet, Suite]]) -> None:
     columns = list(dict.fromkeys(versions for versions, _ in cells))
     click.echo("| suite | " + " | ".join(map(_heading, columns)) + " |")
     click.echo("|---" * (len(columns) + 1) + "|")
@@ -86,7 +84,7 @@ def _print(cells: Sequence[tuple[VersionSet, Suite]], *, part: bool) -> None:
     for suite in dict.fromkeys(suite for _, suite in cells):
         row = []
         for versions in columns:
-            outcome = outcome_of(versions, suite, part=part) if (versions, suite) in cells else None
+            outcome = outcome_of(versions, suite) if (versions, suite) in cells else None
             row.append(_cell(outcome))
             commits |= {outcome.commit} if outcome else set()
         click.echo(f"| {suite.name} | " + " | ".join(row) + " |")

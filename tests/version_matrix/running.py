@@ -44,22 +44,22 @@ class Outcome:
         return text if self.ended else f"{text}, cut"
 
 
-def outcome_of(versions: VersionSet, suite: Suite, *, part: bool) -> Outcome | None:
+def outcome_of(versions: VersionSet, suite: Suite) -> Outcome | None:
     """What came of it, if it was run."""
-    file = _folder(versions, suite, part=part) / "outcome.json"
+    file = _folder(versions, suite) / "outcome.json"
     return Outcome(**json.loads(file.read_text())) if file.exists() else None
 
 
-def run(versions: VersionSet, suite: Suite, *, part: bool, arguments: Sequence[str]) -> Outcome:
+def run(versions: VersionSet, suite: Suite, *, arguments: Sequence[str]) -> Outcome:
     """Run a suite, and keep its log and what came of it."""
-    folder = _folder(versions, suite, part=part)
+    folder = _folder(versions, suite)
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / "junit.xml"
     report.unlink(missing_ok=True)
     command = [str(test_environment(versions)), "-m", "pytest", "-q", f"--junitxml={report}"]
     command += ["--numprocesses=2", "--dist=loadfile", *map(str, suite.paths), *arguments]
-    if part and suite.part:
-        command += ["-k", suite.part]
+    if suite.chosen:
+        command += ["-k", suite.chosen]
     with (folder / "log.txt").open("w") as log:
         try:
             subprocess.run(
@@ -78,9 +78,8 @@ def run(versions: VersionSet, suite: Suite, *, part: bool, arguments: Sequence[s
     return outcome
 
 
-def _folder(versions: VersionSet, suite: Suite, *, part: bool) -> Path:
-    name = suite.name.replace(" ", "-") + ("-part" if part else "")
-    return HOME / versions.name / name
+def _folder(versions: VersionSet, suite: Suite) -> Path:
+    return HOME / versions.name / suite.name.replace(" ", "-")
 
 
 def _read(report: Path) -> Outcome:
