@@ -23,6 +23,7 @@ from redis.sentinel import (
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
+from redis.utils import str_if_bytes
 
 from .cluster import scout
 from .deadline import TimedConnection, TimedSSLConnection
@@ -100,9 +101,15 @@ class Sentinels(Sentinel):
         epoch: int = state["config-epoch"]
         # Whoever leads a failover has the new epoch beside the old address until it is over.
         if "failover_in_progress" in state["flags"]:
-            return sentinel.sentinel_get_master_addr_by_name(service), epoch
+            return self._address_by(sentinel, service), epoch
         is_well = self.check_master_state(state, service)
         return (state["ip"], state["port"]) if is_well else None, epoch
+
+    @staticmethod
+    def _address_by(sentinel: Any, service: str) -> tuple[str, int] | None:
+        # redis-py's own method for it fails with a client of one Sentinel, from 6.4 to 7.4.
+        address: Any = sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service)
+        return address and (str_if_bytes(address[0]), address[1])
 
 
 class MasterPool(SentinelConnectionPool):

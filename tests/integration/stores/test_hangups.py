@@ -4,9 +4,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from inspect import signature
 from typing import Any
 
 import pytest
+from redis.connection import AbstractConnection
 
 from tests.support.servers import Server
 from tta_taskcache.stores.connection import Link
@@ -65,7 +67,21 @@ def pipeline(client: Any) -> Any:
     return pipe.execute()[0]
 
 
-@pytest.mark.parametrize("ask", [lambda client: client.get("k"), pipeline], ids=["get", "pipeline"])
+#: Up to redis-py 4, whose connections speak one protocol, a pipeline repeats timeouts only.
+REPEATS = "protocol" in signature(AbstractConnection).parameters
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda client: client.get("k"), id="get"),
+        pytest.param(
+            pipeline,
+            id="pipeline",
+            marks=pytest.mark.skipif(not REPEATS, reason="since redis-py 5"),
+        ),
+    ],
+)
 def test_f1_what_ends_while_a_reply_is_awaited_is_asked_again(
     hanging_up: HangingUp, ask: Callable[[Any], Any]
 ) -> None:
