@@ -16,8 +16,8 @@ from ...core.codec import Codecs
 from ...core.events import Event, Evicted
 from ...errors import StoreUnavailable
 from ...observability.counters import Counters
+from ...observability.deferred_metrics import deferred_metrics_of
 from ...observability.logs import LogObserver
-from ...observability.prometheus_metrics import metrics_of
 from ...stores.breaker import Breaker, GuardedStore
 from ...stores.connection import Link
 from ...stores.l1_cache import L1Cache
@@ -106,7 +106,7 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
         ConfigurationError: The URL is wrong.
     """
     counters = Counters() if counters is None else counters
-    log, metrics = LogObserver(), metrics_of(settings.metrics_namespace)
+    log, metrics = LogObserver(), deferred_metrics_of(settings.metrics_namespace)
 
     def observe(event: Event) -> None:
         counters(event)

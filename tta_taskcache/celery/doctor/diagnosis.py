@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...stores.health import Health, LogHealth, ServerHealth
 from .facts import Facts, Finding, Level
+from .package_diagnosis import judge_packages
 from .usage_diagnosis import judge_usage
 
 #: The oldest supported version of Redis.
@@ -49,6 +50,7 @@ def diagnose(facts: Facts) -> list[Finding]:
             *_replication(server, facts.settings.wait_replicas),
         ]
     findings += [_latency(health, facts.settings.timeout), _clock(health), _log(health.log)]
+    findings += judge_packages(facts.packages)
     findings += [_broker(facts), *_serializers(facts), *_workers(facts), *judge_usage(facts)]
     return findings
 

@@ -11,6 +11,7 @@ from ...core.policy import Policy
 from ...observability.counters import TaskStats
 from ...stores.health import Health
 from ..config.settings import Settings
+from .package_facts import PackageFacts
 
 
 class Level(Enum):
@@ -53,6 +54,7 @@ class Facts:
         result_serializer: Celery's setting of that name.
         versions: Versions of this process (``about_library``).
         workers: Replies of workers to ``inspect taskcache``; None for one without that command.
+        packages: Versions of the installed packages.
         stats: Counts of this namespace, by task.
         tasks: Names of all tasks of the app.
     """
@@ -67,5 +69,6 @@ class Facts:
     result_serializer: str
     versions: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any] | None]
+    packages: PackageFacts
     stats: Mapping[str, TaskStats] = field(default_factory=dict)
     tasks: frozenset[str] = frozenset()
