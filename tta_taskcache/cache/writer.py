@@ -74,6 +74,7 @@ class Writer:
         Returns:
             Whether it was stored, and others told if need be.
         """
+        started = self.parts.clock()
         try:
             entry, reason = self._entry(
                 call, position, value, run_seconds, task_id, cost=cost, remember_for=remember_for
@@ -89,7 +90,8 @@ class Writer:
             except StoreUnavailable:
                 reason = "unannounced"
             self.parts.l1.require_poll()
-        self.parts.observe(Filled(call.task, call.key, size, reason))
+        seconds = self.parts.clock() - started
+        self.parts.observe(Filled(call.task, call.key, size, reason, seconds))
         return not reason
 
     def refuse(self, call: Call, owner: str, reason: str, size: int = 0) -> Plan[bool]:

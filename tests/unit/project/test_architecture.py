@@ -165,8 +165,8 @@ def test_the_public_surface_is_what_it_was() -> None:
     ]  # fmt: skip
     assert sorted(NAMES) == [
         "default_ttl", "enabled", "l1_max_bytes", "l1_max_entries", "l1_max_staleness", "lease_ttl",
-        "max_followers", "metrics_host", "metrics_namespace", "metrics_port", "namespace", "secret",
-        "send_events", "shadow", "timeout", "url", "wait_replicas",
+        "max_followers", "metrics_host", "metrics_namespace", "metrics_port", "namespace",
+        "observers", "secret", "send_events", "shadow", "timeout", "url", "wait_replicas",
     ]  # fmt: skip
     assert COMMANDS == (
         "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor",

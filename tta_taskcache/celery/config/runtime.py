@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from ...cache.engine import Engine, make_engine
 from ...cache.lease_keeper import LeaseKeeper
 from ...cache.parts import Parts
@@ -17,6 +19,7 @@ from ...core.events import Event, Evicted
 from ...errors import StoreUnavailable
 from ...observability.counters import Counters
 from ...observability.logs import LogObserver
+from ...observability.observers import Observers
 from ...observability.prometheus_metrics import metrics_of
 from ...stores.breaker import Breaker, GuardedStore
 from ...stores.connection import Link
@@ -43,6 +46,7 @@ class Runtime:
         warming_store: What warming keeps in the cache's Redis; None when no other process shares
             the cache.
         hot_calls: Counts which calls are requested most.
+        observers: The user's observers.
     """
 
     settings: Settings
@@ -52,6 +56,7 @@ class Runtime:
     single_flight: SingleFlight
     warming_store: WarmingStore | None
     hot_calls: HotCallRecorder
+    observers: Observers
 
     @property
     def is_shared(self) -> bool:
@@ -106,15 +111,17 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
         counters: Where to go on counting, if not anew.
 
     Raises:
-        ConfigurationError: The URL can't be read.
+        ConfigurationError: The URL can't be read, or an observer needs what isn't installed.
     """
     counters = Counters() if counters is None else counters
     log, metrics = LogObserver(), metrics_of(settings.metrics_namespace)
+    observers = Observers(settings.observers, passes=(SoftTimeLimitExceeded,))
 
     def observe(event: Event) -> None:
         counters(event)
         metrics(event)
         log(event)
+        observers(event)
 
     l1 = L1Cache(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
     store: Store
@@ -159,4 +166,5 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
         SingleFlight(),
         warming_store,
         HotCallRecorder(warming_store),
+        observers,
     )

@@ -23,7 +23,9 @@ from celery.utils.saferepr import saferepr
 from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
+from ...core.option_values import Site
 from ..patches.internals import execution_options
+from ..patches.sentry_tracing import without_transaction
 
 Request = dict[str, Any]
 
@@ -31,23 +33,23 @@ _running = threading.local()
 
 #: The call that is being completed here, and its answer. Not in the request: what Celery doesn't
 #: know there counts as a header, which retries and handlers send on.
-_answer: ContextVar[tuple[str, Hit] | None] = ContextVar("taskcache_answer", default=None)
+_answer: ContextVar[tuple[str, Hit, Site] | None] = ContextVar("taskcache_answer", default=None)
 
 
 @contextmanager
-def answering(task_id: str, hit: Hit) -> Iterator[None]:
-    """Inside, the body of this call isn't run: its answer is this hit."""
-    token = _answer.set((task_id, hit))
+def answering(task_id: str, hit: Hit, site: Site) -> Iterator[None]:
+    """Inside, the body of this call isn't run: its answer is this hit, found at this site."""
+    token = _answer.set((task_id, hit, site))
     try:
         yield
     finally:
         _answer.reset(token)
 
 
-def answer_to(task_id: str) -> Hit | None:
-    """The answer to a call, when it is being completed here."""
+def answer_to(task_id: str) -> tuple[Hit, Site] | None:
+    """The answer to a call, and where it was found, when the call is being completed here."""
     answer = _answer.get()
-    return answer[1] if answer is not None and answer[0] == task_id else None
+    return answer[1:] if answer is not None and answer[0] == task_id else None
 
 
 def in_a_loop(step: Callable[[], None]) -> bool:
@@ -119,7 +121,7 @@ def complete_here(task: Task, request: Request, hit: Hit) -> bool:
         OperationalError: The broker didn't take the next step; a plain call would say so too.
         SoftTimeLimitExceeded: It struck in here, and is the limit of the task that asks.
     """
-    with answering(request["id"], hit):
+    with answering(request["id"], hit, Site.PRODUCER):
         trace_task = _tracer(task)
         outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
     # A remembered failure is the task's, and not the caller's, whatever its type.
@@ -133,7 +135,7 @@ def _tracer(task: Task) -> Callable[..., Any]:
     tracer: Callable[..., Any] | None = task.__dict__.get("_taskcache_tracer")
     if tracer is None:
         # Through the module: tools such as Sentry's replace build_tracer there.
-        tracer = trace.build_tracer(task.name, task, app=task.app)
+        tracer = without_transaction(trace.build_tracer(task.name, task, app=task.app))
         task.__dict__["_taskcache_tracer"] = tracer
     return tracer
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ...cache.outcome import Hit
+from ...core.events import Answered
 from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
@@ -40,7 +42,9 @@ def answer_or_run(
     answer = answer_to(request.id)
     policy = task.cache_policy
     if answer is not None:  # another site has found it and is completing the call
-        return value_of(policy, answer)
+        hit, site = answer
+        _record_answer(task, request.id, hit, site)
+        return value_of(policy, hit)
     headers = request.headers
     cache_header = context.cache_header_of(headers)
     mode: Mode = cache_header.get("mode", "use")
@@ -52,6 +56,8 @@ def answer_or_run(
     if request.is_eager:
 
         def record(lookup: LookupResult) -> None:
+            if lookup.hit is not None:
+                _record_answer(task, request.id, lookup.hit, Site.POOL)
             context.record_eager_status(request.id, lookup.status(Site.POOL))
 
         return read_through.read_through(
@@ -59,6 +65,7 @@ def answer_or_run(
         )
     lookup = look_up(call_request, Site.POOL, LookupHints(handoff=read_handoff(cache_header)))
     if lookup.hit is not None:
+        _record_answer(task, request.id, lookup.hit, Site.POOL)
         if cache_header.get(task_events.WANTED):
             task_events.send_pool_event(task, lookup.hit)
         return value_of(policy, lookup.hit)
@@ -69,4 +76,22 @@ def answer_or_run(
         request.id,
         site=Site.POOL,
         refused=lambda: request.get(UNSTORED) or "",
+    )
+
+
+def _record_answer(task: CacheableTask, task_id: str | None, hit: Hit, site: Site) -> None:
+    """Tell the observers that a stored result takes the place of a run."""
+    entry = hit.entry
+    task.cache_runtime.observe(
+        Answered(
+            task.name,
+            task_id,
+            entry.key,
+            site.value,
+            hit.layer,
+            age=hit.age,
+            computed_by=entry.task_id,
+            freshness=hit.verdict.value,
+            size=len(entry.payload),
+        )
     )

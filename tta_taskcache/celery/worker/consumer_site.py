@@ -89,7 +89,9 @@ class ConsumerSite(bootsteps.StartStopStep):
             headers[context.HEADER] = {**context.cache_header_of(headers), "mode": "bypass"}
             return LookupResult(None)
         try:
-            lookup = self._look(request.task, request)
+            # A refresh that it leads to is part of the message's trace, too.
+            with request.task.cache_runtime.observers.in_message(request.request_dict):
+                lookup = self._look(request.task, request)
         except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
             self._fault(request, "consume", error)
             lookup = LookupResult(None)
@@ -182,7 +184,8 @@ class ConsumerSite(bootsteps.StartStopStep):
             hot_calls.record_hot_call(_call_request(request.task, request), call)
             own = runtime.engine.reader.copy_of(hit)
             waited = monotonic() - follower.since
-            record_lookup(runtime.observe, call, Site.CONSUMER, own, waited=waited)
+            with runtime.observers.in_message(request.request_dict):
+                record_lookup(runtime.observe, call, Site.CONSUMER, own, waited=waited)
             completed = self._inline.complete(request, own)
         except Exception as error:  # noqa: BLE001 - likewise
             self._fault(request, "follow", error)

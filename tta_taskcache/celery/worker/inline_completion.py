@@ -18,6 +18,7 @@ from celery.worker.request import Request
 
 from ...cache.outcome import Hit
 from ...core.events import CircuitChanged, Fault
+from ...core.option_values import Site
 from ...observability.logs import log_fields
 from ...stores.breaker import Breaker
 from ..sites.completion import answering
@@ -66,7 +67,7 @@ class InlineCompletion:
 
 def _complete(request: Request, hit: Hit) -> None:
     # revoked() has acknowledged a revoked one and told everybody, as on its way to the pool.
-    with answering(request.id, hit), suppress(TaskRevokedError):
+    with answering(request.id, hit, Site.CONSUMER), suppress(TaskRevokedError):
         # The base class' method: the one of this task's own class is bound to the real pool.
         Request.execute_using_pool(request, _INLINE_POOL)
         send_consumer_event(request, hit)
