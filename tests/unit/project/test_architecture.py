@@ -155,7 +155,7 @@ def test_the_public_surface_is_what_it_was() -> None:
     assert sorted(tta_taskcache.__all__) == [
         "CacheMiss", "CacheStatus", "CachedTask", "ConfigurationError", "Explanation", "Invalidate",
         "MISSING", "MissingContext", "Stats", "StoreUnavailable", "TaskCache", "TaskCacheError",
-        "UncacheableCall", "Warm",
+        "UncacheableCall", "Warm", "cached_task",
     ]  # fmt: skip
     assert all(getattr(tta_taskcache, name) is not None for name in tta_taskcache.__all__)
     assert sorted(OPTIONS) == [

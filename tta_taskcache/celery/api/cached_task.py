@@ -62,6 +62,10 @@ class CachedTask(Task):
 
     _cache_keyer: Keyer
 
+    def __class_getitem__(cls, _: Any) -> type[CachedTask]:
+        """``CachedTask[[int], str]`` is for type checkers: the class itself."""
+        return cls
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _add_django(cls)

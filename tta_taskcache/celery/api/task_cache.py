@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date
+from time import monotonic
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -15,6 +16,7 @@ from celery.canvas import Signature
 from celery.result import AsyncResult
 
 from ...core import glob, marks
+from ...core.codec import Codecs
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
 from ...observability.counters import Counters, Stats, read_stats, sum_up
@@ -65,6 +67,7 @@ class TaskCache:
     _built: dict[str, Runtime]
     _schedule: Schedule
     _counters: Counters
+    _substitute: Runtime | None
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
@@ -72,6 +75,7 @@ class TaskCache:
         if existing is None:
             self.app, self._overrides, self._tasks, self._built = app, {}, {}, {}
             self._schedule, self._counters = Schedule(app), Counters()
+            self._substitute = None
             self._install()
         self._configure(settings if url is None else {**settings, "url": url})
         return self
@@ -111,14 +115,15 @@ class TaskCache:
     @property
     def runtime(self) -> Runtime:
         """The cache of this process, made from the settings when it is first used."""
+        if self._substitute is not None:
+            return self._substitute
         built = self._built
         if not built:
-            exact = self.app.conf.result_serializer != "json"
             settings = self.settings
             # The settings may have changed since the tasks were bound.
             for task in list(self._tasks.values()):
                 self.adopt(task)
-            mine = build(settings, EXACT_CODECS if exact else CODECS, self._counters)
+            mine = build(settings, self._codecs, self._counters)
             # Of threads that come at once all get the first one's (without a lock: see F3).
             if built.setdefault(_RUNTIME, mine) is mine and settings.url is None:
                 logger.warning(
@@ -127,6 +132,28 @@ class TaskCache:
                     extra=log_fields("MemoryOnly"),
                 )
         return built[_RUNTIME]
+
+    @property
+    def _codecs(self) -> Codecs:
+        exact = self.app.conf.result_serializer != "json"
+        return EXACT_CODECS if exact else CODECS
+
+    @contextmanager
+    def substituted(
+        self, settings: Settings, clock: Callable[[], float] = monotonic
+    ) -> Iterator[Runtime]:
+        """Inside, this process has another cache, for tests: empty, unless it is in Redis.
+
+        Args:
+            settings: Its settings.
+            clock: Monotonic seconds, for a cache in memory.
+        """
+        before = self._substitute
+        self._substitute = build(settings, self._codecs, clock=clock)
+        try:
+            yield self._substitute
+        finally:
+            self._substitute = before
 
     def adopt(self, task: type[Task]) -> None:
         """Validate a task's options with the settings in force, when it is bound to the app.

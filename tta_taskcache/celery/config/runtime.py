@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
@@ -102,13 +103,19 @@ class Runtime:
         self.engine.parts.observe(event)
 
 
-def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None = None) -> Runtime:
+def build(
+    settings: Settings,
+    codecs: Codecs = CODECS,
+    counters: Counters | None = None,
+    clock: Callable[[], float] = monotonic,
+) -> Runtime:
     """Put a runtime together. Connects to nothing yet.
 
     Args:
         settings: The settings.
         codecs: Serializers and compressors.
         counters: Where to go on counting, if not anew.
+        clock: Monotonic seconds, by which entries in this process's memory expire.
 
     Raises:
         ConfigurationError: The URL can't be read, or an observer needs what isn't installed.
@@ -126,7 +133,7 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
     l1 = L1Cache(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
     store: Store
     if settings.url is None:
-        store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes)
+        store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes, clock)
         l1 = L1Cache(0, 0, 0.0)
     else:
         redis_store = RedisStore(
@@ -148,6 +155,7 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
             secret=settings.secret.encode(),
             store_layer="l1" if settings.url is None else "l2",
             in_background=settings.url is not None,
+            clock=clock,
         )
     )
     leases = LeaseKeeper(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from celery import Celery, Task
-from celery._state import get_current_worker_task
+from celery._state import get_current_app, get_current_worker_task
 from celery.canvas import Signature
 from celery.canvas import _chain as Chain  # noqa: N812 - chain() is a function that makes one
 from celery.result import AsyncResult
@@ -17,6 +17,7 @@ __all__ = [
     "Chain",
     "ask_workers",
     "compressor_names",
+    "current_app",
     "event_dispatcher",
     "execution_options",
     "is_lazy",
@@ -27,6 +28,11 @@ __all__ = [
     "serializer_names",
     "validated_body",
 ]
+
+
+def current_app() -> Celery:
+    """The current app itself, and not a proxy of it."""
+    return get_current_app()
 
 
 def running_task() -> Task | None:
