@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
+from functools import partial
 from time import monotonic
 from typing import Any, Self
 from weakref import WeakSet
@@ -34,6 +35,7 @@ from ..patches.publishing import mark_publishes
 from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
+from .commits import when_committed
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -189,10 +191,11 @@ class TaskCache:
         tags: Collection[str] | None = None,
         pattern: str | None = None,
         queue: bool = False,
+        on_commit: bool = False,
     ) -> AsyncResult | None:
         """End entries, everywhere, now: all that any of the arguments names.
 
-        Acknowledged when it returns, unless it is queued.
+        Acknowledged when it returns, unless it is queued or waits for a commit.
 
         Args:
             key: The entry of this key.
@@ -201,22 +204,30 @@ class TaskCache:
             pattern: All entries whose keys (``task:label:digest``) match this glob, as Redis'
                 ``MATCH`` has it.
             queue: Leave it to a Celery task, which is retried until Redis acknowledges it.
+            on_commit: In a Django project: when the current transaction of its default database is
+                committed, and not at all if it is rolled back; without a transaction now. What
+                the invalidation raises then comes out of the commit.
 
         Returns:
-            None; the result of the task, when it is queued.
+            None; the result of the task, when it is queued at once.
 
         Raises:
             ValueError: Nothing was named.
             TypeError: ``tags`` isn't a collection of strings, or ``pattern`` no string.
             StoreUnavailable: It was not acknowledged: it may or may not have happened.
             OperationalError: The broker didn't take the task.
+            ConfigurationError: ``on_commit`` without Django.
         """
         names = read_marks(key, task, tags, pattern)
         keys = () if key is None else (key,)
         if queue:
-            return maintenance_tasks.queue_invalidation(self.app, names, keys)
-        self.end(names, keys)
-        return None
+            act = partial(maintenance_tasks.queue_invalidation, self.app, names, keys)
+        else:
+            act = partial(self.end, names, keys)
+        if on_commit:
+            when_committed(act)
+            return None
+        return act()
 
     def clear(self) -> None:
         """End all entries of this namespace, everywhere, now.

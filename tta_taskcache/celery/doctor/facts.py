@@ -39,18 +39,31 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What judgements are made of.
+class StaticFacts:
+    """What is known without asking anybody.
 
     Attributes:
         settings: The app's settings.
+        policies: Of all cached tasks, by name.
+        codecs: Names of all serializers and compressors that this process has.
+        result_serializer: Celery's setting.
+    """
+
+    settings: Settings
+    policies: Mapping[str, Policy]
+    codecs: frozenset[str]
+    result_serializer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(StaticFacts):
+    """What judgements are made of, beside what is known without asking.
+
+    Attributes:
         store: Name of its store.
         health: What Redis says.
         broker_run_ids: Of the Redis servers that the broker is; empty for another broker.
         broker_fault: Why the broker can't be reached; empty when it can.
-        policies: Of all cached tasks, by name.
-        codecs: Names of all serializers and compressors that this process has.
-        result_serializer: Celery's setting.
         versions: Versions here, as workers tell theirs.
         workers: What each worker answers to ``inspect taskcache``; None for one that doesn't know
             the question.
@@ -58,14 +71,10 @@ class Facts:
         tasks: Names of all tasks of the app.
     """
 
-    settings: Settings
     store: str
     health: Health
     broker_run_ids: frozenset[str]
     broker_fault: str
-    policies: Mapping[str, Policy]
-    codecs: frozenset[str]
-    result_serializer: str
     versions: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any] | None]
     stats: Mapping[str, TaskStats] = field(default_factory=dict)
