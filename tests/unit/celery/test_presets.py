@@ -53,8 +53,8 @@ def double(x: int) -> int:
 
 
 def test_a_task_has_the_options_of_its_base_and_its_own(app: Celery) -> None:
-    plain = app.task(base=Tagged, name="plain")(double)
-    own = app.task(base=Tagged, name="own", cache_ttl=60)(double)
+    plain = app.task(base=Tagged, name="plain", shared=False)(double)
+    own = app.task(base=Tagged, name="own", shared=False, cache_ttl=60)(double)
     assert (plain.cache_policy.ttl, own.cache_policy.ttl) == (86_400, 60)
     assert plain.cache_policy.stale_if_error == own.cache_policy.stale_if_error == 60
     assert plain.cache_policy.tags == ("daily", "mine")
@@ -62,7 +62,7 @@ def test_a_task_has_the_options_of_its_base_and_its_own(app: Celery) -> None:
 
 def test_annotations_count_last(app: Celery) -> None:
     app.conf.task_annotations = {"annotated": {"cache_ttl": 5}, "*": {"cache_jitter": 0.5}}
-    annotated = app.task(base=Daily, name="annotated", cache_ttl=60)(double)
+    annotated = app.task(base=Daily, name="annotated", shared=False, cache_ttl=60)(double)
     policy = annotated.cache_policy
     assert (policy.ttl, policy.jitter, policy.stale_if_error) == (5, 0.5, 60)
 
@@ -82,7 +82,7 @@ def test_a_class_is_a_task_of_its_own(app: Celery) -> None:
 
 def test_all_tasks_of_an_app_have_one(app: Celery) -> None:
     app = Celery("presets", task_cls=Daily, set_as_current=False)
-    assert app.task(name="any")(double).cache_policy.ttl == 86_400
+    assert app.task(name="any", shared=False)(double).cache_policy.ttl == 86_400
 
 
 @pytest.mark.parametrize("base", [FlaskFirst, FlaskLast])
@@ -91,7 +91,7 @@ def test_flasks_context_is_there_when_the_task_runs_and_not_for_a_hit(
 ) -> None:
     seen = []
 
-    @app.task(base=base, name="in-flask")
+    @app.task(base=base, name="in-flask", shared=False)
     def in_flask(x: int) -> str:
         return flask.current_app.name
 
@@ -125,7 +125,7 @@ def test_cached_task_is_the_same_as_the_decorators(app: Celery) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cache_tll": 1}, "did you mean 'cache_ttl'"),
+        ({"cache_tll": 1}, "did you mean cache_ttl?"),
         ({"cache_ignore": ("y",)}, "'y' is no argument of the task"),
         ({"base": Task}, "isn't derived from CachedTask"),
     ],
