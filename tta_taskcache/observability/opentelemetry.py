@@ -85,6 +85,9 @@ class OpenTelemetryObserver:
     @contextmanager
     def in_message(self, headers: Mapping[str, Any]) -> Iterator[None]:
         """Put the trace of a message in force, as it was sent."""
+        if not self._is_traced:
+            yield
+            return
         token = context.attach(propagate.extract(headers))
         try:
             yield

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.support.servers import Server
+
 pytest_plugins = ["pytester"]
 
 PROJECT = """
@@ -159,6 +161,36 @@ def test_with_celery_s_fixtures(pytester: pytest.Pytester) -> None:
         """,
     )
     done.assert_outcomes(passed=3)
+
+
+def test_a_shared_cache_is_cleared_and_has_its_own_clock(
+    pytester: pytest.Pytester, redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice: the second time, what the first has stored and counted is there."""
+    monkeypatch.setenv("SHARED_URL", redis_server.url(4))
+    tests = """
+        import os
+        import pytest
+        import proj
+        from proj import double
+
+        proj.app.conf.taskcache_url = os.environ["SHARED_URL"]
+        proj.app.conf.taskcache_timeout = 2.0
+
+        @pytest.mark.taskcache(shared=True)
+        def test_shared(taskcache):
+            assert [double.delay(1).get() for _ in range(2)] == [2, 2]
+            assert (taskcache.runs(double), taskcache.hits(double)) == (1, 1)
+            assert taskcache.cache.runtime.is_shared
+            with pytest.raises(RuntimeError, match="and not Redis'"):
+                taskcache.travel(60)
+
+        def test_own(taskcache):
+            assert not taskcache.cache.runtime.is_shared
+            assert not double.delay(1).cache_status.hit
+        """
+    for _ in range(2):
+        run(pytester, tests).assert_outcomes(passed=2)
 
 
 def test_with_xdist(pytester: pytest.Pytester) -> None:
