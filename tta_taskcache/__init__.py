@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from .observability.counters import Stats
 
-#: The module of each name.
+#: Modules by the names that they define.
 _MODULES = {
     "MISSING": ".celery.api.task_handle",
     "CacheMiss": ".errors",
@@ -72,8 +72,7 @@ def __getattr__(name: str) -> Any:
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(module, __name__), name)
-    # With these, tasks and apps have a cache.
-    if name in ("CachedTask", "TaskCache", "cached_task"):
+    if name in ("CachedTask", "TaskCache", "cached_task"):  # with any, an app has a cache
         import_module(".celery.api.installation", __name__).install()
     globals()[name] = value
     return value

@@ -5,7 +5,7 @@
     TaskCacheError
     ├── ConfigurationError (ValueError)   a wrong setting or task option
     ├── CacheMiss (LookupError)           ``cache="only"`` found nothing
-    ├── UncacheableCall                   this call can't have a key …
+    ├── UncacheableCall                   a call has no key …
     │   ├── MissingContext (LookupError)  … a declared vary header has no value
     │   ├── ConflictingContext            … or has two
     │   ├── WrongArguments (TypeError)    … its arguments don't fit the task
@@ -13,7 +13,7 @@
     │   └── TooManyTags (ValueError)      … it has more tags than an entry may have
     ├── EntryError                        stored bytes that can't be used (a miss, counted)
     ├── OversizedResult (ValueError)      a result larger than ``cache_max_bytes`` (likewise)
-    ├── UnserializableResult (TypeError)  the serializer can't carry it (not stored, counted)
+    ├── UnserializableResult (TypeError)  a result that the serializer can't carry (likewise)
     └── StoreUnavailable                  Redis did not answer in time …
         ├── CircuitOpen                   … or wasn't asked, shortly after it didn't answer
         ├── StoreRefused                  … or answered with an error (out of memory, read-only)
@@ -42,7 +42,7 @@ class CacheMiss(TaskCacheError, LookupError):
 
 
 class UncacheableCall(TaskCacheError):
-    """The call can't be identified, so it is run and not stored.
+    """The call has no key, so it runs and isn't stored.
 
     Attributes:
         reason: The word under which it is counted.
@@ -58,7 +58,7 @@ class MissingContext(UncacheableCall, LookupError):
 
 
 class ConflictingContext(UncacheableCall):
-    """A header named in ``cache_vary`` is in the message twice, with two values."""
+    """A header named in ``cache_vary`` has two values in the call's message."""
 
     reason = "conflicting-context"
 
@@ -70,7 +70,7 @@ class ConflictingContext(UncacheableCall):
 
 
 class WrongArguments(UncacheableCall, TypeError):
-    """The arguments don't fit the task's signature; calling the task says so, too."""
+    """The arguments don't fit the task's signature; calling the task raises ``TypeError``, too."""
 
     reason = "wrong-arguments"
 
@@ -88,10 +88,11 @@ class TooManyTags(UncacheableCall, ValueError):
 
 
 class EntryError(TaskCacheError):
-    """Stored bytes that are not an entry this process may use.
+    """The stored bytes are no entry that this process may use: a miss.
 
     Attributes:
-        reason: ``"corrupt"``, ``"format"`` or ``"signature"``.
+        reason: The word under which it is counted, such as ``"corrupt"``, ``"format"`` or
+            ``"signature"``.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -107,7 +108,7 @@ class OversizedResult(TaskCacheError, ValueError):
     """The serialized result is larger than ``cache_max_bytes``.
 
     Attributes:
-        size: Its bytes.
+        size: Its size in bytes.
     """
 
     def __init__(self, size: int, allowed: int) -> None:
@@ -120,11 +121,11 @@ class StoreUnavailable(TaskCacheError):
 
 
 class CircuitOpen(StoreUnavailable):
-    """The store wasn't asked: it has just failed to answer."""
+    """The circuit is open: the store has just failed to answer, and wasn't asked."""
 
 
 class StoreRefused(StoreUnavailable):
-    """The store answered, with an error: it is there, but won't do this."""
+    """The store answered with an error: it can be reached, and refuses the command."""
 
 
 class NotReplicated(StoreUnavailable):
@@ -133,8 +134,8 @@ class NotReplicated(StoreUnavailable):
     It is in force. Only a failover to a replica that doesn't have it yet could undo it.
 
     Attributes:
-        acknowledged: How many replicas acknowledged it.
-        wanted: How many had to (``taskcache_wait_replicas``).
+        acknowledged: Number of replicas that acknowledged it.
+        wanted: Number of replicas that had to (``taskcache_wait_replicas``).
     """
 
     def __init__(self, store: str, acknowledged: int, wanted: int) -> None:
@@ -146,6 +147,6 @@ class NotReplicated(StoreUnavailable):
         self.wanted = wanted
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by its message and figures: tasks that raise it cross processes."""
+        """Pickle by store name and figures: pool processes pickle what tasks raise."""
         store = str(self).split(": the invalidation", 1)[0]
         return type(self), (store, self.acknowledged, self.wanted)

@@ -11,10 +11,12 @@ from typing import Any
 
 import redis
 from celery import Celery, Task, signals
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
+from celery.result import allow_join_result
 from kombu.exceptions import OperationalError
 
 from tta_taskcache import CachedTask
+from tta_taskcache.celery.worker import follower_age
 
 RUNS_DATABASE = 3
 SLOW_TTL = 5.0
@@ -22,6 +24,8 @@ SITES = ("producer", "consumer", "pool")
 
 
 def make_app(broker: str, backend: str, cache: str, **conf: Any) -> Celery:
+    # Its bound for brokers of which none is known is too long for a test.
+    follower_age.UNKNOWN = conf.pop("tests_longest_wait", follower_age.UNKNOWN)
     app = Celery("tests.integration.app", set_as_current=False)
     app.conf.update(
         broker_url=broker,
@@ -73,6 +77,7 @@ def _define(app: Celery, counts: redis.Redis) -> None:
     _define_context(tasks)
     _define_handlers(tasks)
     _define_steered(tasks)
+    _define_asking(tasks)
     _define_stale(tasks)
 
 
@@ -161,7 +166,6 @@ def _define_refusing(tasks: Tasks) -> None:
 def _define_steered(tasks: Tasks) -> None:
     counts = tasks.counts
 
-    @tasks.cached("steered", bind=True, max_retries=9, cache_tags=("tag:{tag}",))
     def steered(self: Task, tag: str, which: int = 0) -> Any:
         """Says that it has started, and does what a test then tells it to."""
         tasks.ran("steered", tag, which)
@@ -172,10 +176,48 @@ def _define_steered(tasks: Tasks) -> None:
                 raise ValueError(tag)
             case "retry":
                 raise self.retry(countdown=0)
+            case "ignore":
+                raise Ignore
+            case "reject":
+                raise Reject("told so", requeue=False)
+            case "replace":
+                raise self.replace(tasks.app.tasks["note"].si("replaced", tag))
             case "set":
                 return {1, 2}
             case word:
                 return [word, self.request.id]
+
+    tasks.cached("steered", bind=True, max_retries=9, cache_tags=("tag:{tag}",))(steered)
+    due_at_once = {"cache_ttl": 0.001, "cache_stale_while_revalidate": 60}
+    tasks.cached("steered_and_due", bind=True, **due_at_once)(steered)
+
+
+def _define_asking(tasks: Tasks) -> None:
+    """Tasks that ask for themselves, and wait for it."""
+
+    @tasks.cached("asking", cache_ignore=("depth",))
+    def asking(tag: str, way: str, depth: int = 0) -> str:
+        tasks.ran("asking", tag, way, depth)
+        if depth:
+            return "answer"
+        if way == "call":
+            return asking.cache.call(tag, way, depth=1)
+        others = {"each other": "asking_back", "message": "asking"}
+        asked = tasks.app.tasks[others.get(way, "asking_plainly")]
+        with allow_join_result():
+            return asked.delay(tag, way, depth=1).get(timeout=60)
+
+    @tasks.plain("asking_plainly")
+    def asking_plainly(tag: str, way: str, depth: int) -> str:
+        if way == "call by a plain task":
+            return asking.cache.call(tag, way, depth=depth)
+        with allow_join_result():
+            return asking.delay(tag, way, depth=depth).get(timeout=60)
+
+    @tasks.cached("asking_back", cache_ignore=("depth",))
+    def asking_back(tag: str, way: str, depth: int) -> str:
+        with allow_join_result():
+            return asking.delay(tag, way, depth=depth).get(timeout=60)
 
 
 def _define_canvas(tasks: Tasks) -> None:

@@ -31,7 +31,7 @@ def worker(_shared_worker: Worker, redis_server: Server, request: pytest.Fixture
 
 @pytest.fixture
 def own_worker(worker_factory: Callable[..., Worker]) -> Callable[..., Worker]:
-    """`own_worker(harness, conf, **options)`: a worker for a bench on servers of its own.
+    """`own_worker(harness, conf, **options)`: a worker for a harness on servers of its own.
 
     On the shared server it would share the queue with the shared worker. `conf` is more of the
     worker's configuration, `broker` another way to the broker.

@@ -23,11 +23,11 @@ def with_rabbit(rabbit: Rabbit, *, quorum: bool = False) -> dict[str, Any]:
 
 
 def with_folder(folder: Path) -> dict[str, Any]:
-    """Kombu's broker of files; its messages are in `folder/messages`."""
+    """A broker of files; its messages are in `folder/messages`."""
     control, messages = folder / "control", folder / "messages"
     messages.mkdir(exist_ok=True)
     return {
-        "broker_url": "filesystem://",
+        "broker_url": "folder://",
         # Celery has no event loop for it: by default it would wait for the pool in its main thread.
         "worker_pool_putlocks": False,
         "broker_transport_options": {

@@ -14,3 +14,7 @@ def take_leave(app: Celery) -> None:
     for waiting in getattr(app.backend, "_pending_results", ()):
         waiting.clear()
     gc.collect()
+    # What is collected later, with a test's traceback, has nothing to unsubscribe from.
+    consumer = getattr(app.backend, "result_consumer", None)
+    if consumer is not None:
+        consumer._pubsub = None

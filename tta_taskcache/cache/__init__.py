@@ -1,1 +1,4 @@
-"""The engine: look up, run, fill, invalidate. It knows stores and policies, not Celery."""
+"""The engine: plans that look up, lead or follow, fill and invalidate. It knows no Celery.
+
+May import ``stores``, ``observability`` and ``core``.
+"""

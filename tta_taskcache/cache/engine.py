@@ -1,6 +1,6 @@
-"""The two levels as one cache: look, fill, invalidate.
+"""The engine: both levels (L1 and L2) as one cache.
 
-Put together from a reader, a writer and a refresher, which share its parts.
+It is composed of a reader, a writer and a refresher, which share its parts.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from .writer import Writer
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The cache of one process. Its methods, and those of its parts, return plans.
+    """The cache of one process. Its methods, and those of its components, return plans.
 
     Attributes:
-        parts: What the others work with.
+        parts: The parts that the components share.
         reader: Finds results.
         writer: Stores results.
-        refresher: Serves what is stale, and has it refreshed.
+        refresher: Serves stale results, and has them refreshed.
     """
 
     parts: Parts
@@ -55,8 +55,8 @@ class Engine:
 
         Args:
             call: The call.
-            site: Where it is looked for.
-            claim: Take the lease on the way, when there is no result.
+            site: The site that looks.
+            claim: The claim to the lease, taken on the way when there is no result.
         """
         started = self.parts.clock()
         found = yield from self.refresher.find_or_refresh(call, claim)
@@ -65,11 +65,11 @@ class Engine:
         return found
 
     def peek(self, key: str) -> Plan[tuple[Entry, float] | None]:
-        """Return what is stored under a key and valid, with the seconds that remain.
+        """Return the valid entry of a key, with the seconds that remain; None without one.
 
         Raises:
             StoreUnavailable: The store can't be read.
-            EntryError: The bytes there aren't an entry.
+            EntryError: The stored bytes aren't an entry.
         """
         looked: StoreReply = yield Look(key, ())
         if looked.frame is None or looked.position is None:
@@ -83,19 +83,19 @@ class Engine:
             return None
         return entry, looked.remaining
 
-    def release(self, key: str, owner: str) -> Plan[None]:
-        """End a lease, if it is still the owner's.
+    def release(self, key: str, owner: str, unshared: float = 0.0) -> Plan[None]:
+        """End a lease, if it is still the owner's; or let equal calls not wait for that long.
 
         Raises:
-            StoreUnavailable: It isn't known whether it has ended.
+            StoreUnavailable: The store can't be reached: the lease may have ended.
         """
-        yield Release(key, owner)
+        yield Release(key, owner, unshared)
 
     def renew(self, holdings: tuple[Holding, ...], ttl: float) -> Plan[list[bool]]:
-        """Renew leases; says which are still their owners'.
+        """Renew leases; return for each whether it is still its owner's.
 
         Raises:
-            StoreUnavailable: It isn't known.
+            StoreUnavailable: The store can't be reached: leases may have been renewed.
         """
         renewed: list[bool] = yield Renew(holdings, ttl)
         return renewed
@@ -104,7 +104,7 @@ class Engine:
         """Set marks, and drop the entries of keys.
 
         Raises:
-            StoreUnavailable: It was not acknowledged, so it may not have happened (promise I4).
+            StoreUnavailable: The store hasn't acknowledged it: it may not have happened (I4).
         """
         position: Position = yield SetMarks(names, keys)
         self.parts.l1.require_poll()
@@ -118,25 +118,25 @@ class Engine:
         Raises:
             StoreUnavailable: The store can't be read.
         """
-        batch: Batch = yield Scan(pattern, cursor)
+        batch: Batch = yield Scan(pattern, cursor, secret=self.parts.secret)
         return batch
 
     def days(self, first: date) -> Plan[dict[str, dict[str, float]]]:
-        """The counters of all processes for each day from this one on (UTC), as far as kept.
+        """Return the counters of all processes for each day from this one on (UTC), as far as kept.
 
         Raises:
             StoreUnavailable: The store can't be reached.
         """
-        yield from self.totals()  # what was counted here is to be in it
+        yield from self.totals()  # hands over this process' counts
         days = days_since(first, self.parts.wall())
         counted: list[dict[str, float]] = yield ReadDays(days)
         return {day: counts for day, counts in zip(days, counted, strict=True) if counts}
 
     def totals(self) -> Plan[dict[str, float]]:
-        """Hand over what was counted here, and return the counters of all processes.
+        """Hand over this process' counts, and return the counters of all processes.
 
         Raises:
-            StoreUnavailable: The store can't be reached; what was counted is kept.
+            StoreUnavailable: The store can't be reached; the counts are kept.
         """
         counts = self.parts.counters.take(self.parts.clock(), interval=0.0)
         try:
@@ -148,6 +148,6 @@ class Engine:
 
 
 def make_engine(parts: Parts) -> Engine:
-    """Put an engine together."""
+    """Compose an engine of its parts."""
     reader, writer = Reader(parts), Writer(parts)
     return Engine(parts, reader, writer, Refresher(parts, reader, writer))

@@ -1,8 +1,8 @@
-"""The leases that this process holds, and the thread that renews them (promise C3).
+"""The lease keeper: the leases that this process holds, and the thread that renews them (C3).
 
-Never the thread that computes: that one may be stopped, stuck in C code, or ended by a time limit.
-What computing threads call here is a step or two of C code, which no exception cuts in half; the
-thread is started when the first lease is held, and again in forked children that hold one.
+The thread isn't the running one, which may be stopped, stuck in C code, or ended by a time limit.
+Running threads call a step or two of C code here, which no exception cuts in half. The thread
+starts with the first lease, and again in forked children that hold one.
 """
 
 from __future__ import annotations
@@ -24,38 +24,40 @@ from .writer import MAX_RUN
 #: A lease is renewed this many times before it would lapse.
 RENEWALS = 3
 
-#: What couldn't be ended is tried again after this share of its ttl.
+#: A lease that couldn't be ended is tried again after this share of its ttl.
 RETRY = 0.05
 
-#: Says how far a computation is, or None when it will not come to its end: then others lead.
+#: Returns the stage of a run; None when it won't end by itself, and others shall lead.
 Progress = Callable[[], Stage | None]
 
-#: Renews leases and says which are still their owners'.
+#: Renews leases; returns for each whether it is still its owner's.
 Renewing = Callable[[tuple[Holding, ...]], list[bool]]
 
-#: Ends the lease of a key, given its owner; raises ``StoreUnavailable``.
-Releasing = Callable[[str, str], None]
+#: Ends the lease of a key, given its owner and the seconds for which equal calls then don't wait
+#: for one another; raises ``StoreUnavailable``.
+Releasing = Callable[[str, str, float], None]
 
 
 @dataclass(slots=True)
 class _KeptLease:
-    """A lease that is to be renewed, or (without progress) to be ended."""
+    """A lease to renew, or (without progress) to end."""
 
     key: str
     owner: str
     progress: Progress | None
     due: float
     until: float
+    unshared: float = 0.0
 
 
 class LeaseKeeper:
-    """Renews what is held until it is let go of, and ends what is to be ended.
+    """Renews leases until they are let go, and ends leases.
 
     Args:
         renew: Renews leases.
-        release: Ends one.
+        release: Ends a lease.
         ttl: Seconds that a lease lasts.
-        observe: Told of faults.
+        observe: Receives faults.
         clock: Monotonic seconds.
     """
 
@@ -77,7 +79,7 @@ class LeaseKeeper:
 
     def _forget(self) -> None:
         self._held: dict[str, _KeptLease] = {}
-        #: Wakes the thread up: something may be due earlier than it thought.
+        #: Wakes the thread: a lease may be due earlier than it waits for.
         self._alarm: SimpleQueue[None] = SimpleQueue()
         self._started = False
 
@@ -87,43 +89,60 @@ class LeaseKeeper:
         self._put(_KeptLease(key, owner, progress, now + renew_in, now + MAX_RUN))
 
     def let_go(self, owner: str) -> None:
-        """Stop renewing a lease that was ended, or that may lapse."""
+        """Stop renewing a lease that has ended or may lapse."""
         self._held.pop(owner, None)
 
-    def end(self, key: str, owner: str) -> None:
+    def end(self, key: str, owner: str, unshared: float = 0.0) -> None:
         """End a lease, if it is the owner's: soon, and once the store can be reached.
 
-        Also for one of which it isn't known whether it was given: its reply was lost.
+        Also for a lease whose reply was lost, so that it may have been given.
+
+        Args:
+            key: The call's key.
+            owner: The owner.
+            unshared: Seconds for which equal calls then don't wait for one another (promise C6); 0
+                lets the next one lead.
         """
         now = self._clock()
-        self._put(_KeptLease(key, owner, None, now, now + self.ttl))
+        self._put(_KeptLease(key, owner, None, now, now + self.ttl, unshared))
+
+    def renew_now(self, owner: str) -> None:
+        """Renew a lease at once: its run has begun."""
+        held = self._held.get(owner)
+        if held is not None:
+            held.due = self._clock()
+            self._alarm.put(None)
+
+    def holds(self, key: str) -> bool:
+        """Whether this process holds the lease of a key."""
+        return any(held.key == key for held in list(self._held.values()))
 
     def _put(self, held: _KeptLease) -> None:
         self._held[held.owner] = held
         self._alarm.put(None)
         if not self._started:
             with suppress(RuntimeError):  # this process may have no more threads: leases lapse
-                # Whoever is struck in between, or is here at once with another, leaves two threads
-                # behind; they share the work.
+                # An interruption in between, or two threads at once, start two threads, which
+                # share the work.
                 alarm = self._alarm
                 me = ref(self, lambda _: alarm.put(None))
                 _thread.start_new_thread(_work, (me, alarm))
                 self._started = True
 
     def pause(self) -> float | None:
-        """Seconds until something is due; None when nothing is held."""
+        """Return the seconds until a lease is due; None when none is held."""
         due = min((held.due for held in list(self._held.values())), default=None)
         return None if due is None else max(0.0, due - self._clock())
 
     def work_safely(self) -> None:
-        """Do what is due, whatever comes of it."""
+        """Renew and end what is due, and send an error as a fault."""
         try:
             self.work_due()
-        except Exception as error:  # noqa: BLE001 - leases lapse; whoever computes goes on
+        except Exception as error:  # noqa: BLE001 - leases lapse; runs go on
             self._observe(Fault("", "renew", error))
 
     def work_due(self) -> None:
-        """Renew what is due, and end what is over."""
+        """Renew leases that are due, and end those whose runs are over."""
         now = self._clock()
         due = [held for held in list(self._held.values()) if held.due <= now]
         renewals: list[tuple[_KeptLease, Holding]] = []
@@ -132,7 +151,7 @@ class LeaseKeeper:
                 continue
             held.due = now + self.ttl / RENEWALS
             stage = self._stage(held.progress) if now < held.until else None
-            if stage is None:  # whoever computed is gone, or stands still: others shall lead
+            if stage is None:  # the run is gone, or stands still: others shall lead
                 held.progress, held.until = None, now + self.ttl
             else:
                 renewals.append((held, Holding(held.key, held.owner, stage)))
@@ -145,7 +164,7 @@ class LeaseKeeper:
     def _stage(self, progress: Progress) -> Stage | None:
         try:
             return progress()
-        except Exception as error:  # noqa: BLE001 - one that can't tell mustn't cost the others theirs
+        except Exception as error:  # noqa: BLE001 - one run's error mustn't end others' leases
             self._observe(Fault("", "renew", error))
             return None
 
@@ -153,7 +172,7 @@ class LeaseKeeper:
         if now < held.until:
             held.due = now + self.ttl * RETRY
             try:
-                self._release(held.key, held.owner)
+                self._release(held.key, held.owner, held.unshared)
             except StoreUnavailable:
                 return
         self._drop(held)
@@ -162,20 +181,20 @@ class LeaseKeeper:
         try:
             kept = self._renew(tuple(holding for _, holding in renewals))
         except StoreUnavailable:
-            return  # it lapses, unless the next renewal comes through
+            return  # they lapse, unless the next renewal arrives
         for (held, _), is_kept in zip(renewals, kept, strict=True):
             if not is_kept:
                 self._drop(held)
 
     def _drop(self, held: _KeptLease) -> None:
-        """Forget a lease, unless it is to be ended since a moment ago."""
+        """Drop a lease, unless another thread has replaced it by one to end."""
         newer = self._held.pop(held.owner, None)
         if newer is not None and newer is not held:
             self._held.setdefault(held.owner, newer)
 
 
 def _work(of: ReferenceType[LeaseKeeper], alarm: SimpleQueue[None]) -> None:
-    """Work for as long as anybody has the leases: an app that is gone leaves no thread behind."""
+    """Work for as long as the keeper lives: an app that is gone leaves no thread behind."""
     while (leases := of()) is not None:
         pause = leases.pause()
         del leases
@@ -189,7 +208,7 @@ _all: WeakSet[LeaseKeeper] = WeakSet()
 
 
 def _forget_in_child() -> None:
-    # What the parent holds, the parent renews.
+    # The parent renews its leases.
     for leases in list(_all):
         leases._forget()
 

@@ -1,11 +1,11 @@
-"""What observers are told of a lookup."""
+"""The events of a lookup."""
 
 from __future__ import annotations
 
 from ..core.events import Coalesced, Lookup, Observe
 from .outcome import Call, Hit, Miss
 
-#: The reason of a miss that would have been a hit, and runs to be compared with it.
+#: The reason of a hit that counts as a miss: the call runs, to be compared with it.
 VERIFY = "verify"
 
 
@@ -19,16 +19,16 @@ def record_lookup(
     waited: float | None = None,
     saved: bool = True,
 ) -> None:
-    """Tell the observers what a look has found.
+    """Send the events of a lookup to the observers.
 
     Args:
         observe: The observers.
         call: The call.
-        site: Where it was looked for.
-        found: What was found.
-        seconds: How long the look took; of a look for several calls, this one's share.
-        waited: For how long the call waited for an equal one in flight, if it did.
-        saved: Whether a hit means that there was no run.
+        site: The site that looked.
+        found: The hit or miss.
+        seconds: Seconds that the lookup took; of a lookup of several calls, this one's share.
+        waited: Seconds that the call waited for an equal one in flight; None if it didn't.
+        saved: Whether a hit has saved a run.
     """
     if isinstance(found, Miss):
         observe(Lookup(call.task, call.key, site, None, found.reason, seconds=seconds))

@@ -1,4 +1,4 @@
-"""What the engine is asked, and what it answers."""
+"""The engine's questions and answers: calls, hits and misses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from ..core.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that can be cached: its task's name and policy, its key and tags.
+    """A call that has a key.
 
-    With ``verify``, a result that can be verified isn't served: the call runs, too.
-    ``traits`` are those that its entry keeps (``core.traits``); empty until it is about to run.
+    Attributes:
+        task: The task's name.
+        key: Its key.
+        policy: The task's policy.
+        tags: Its tags.
+        verify: Whether a fresh result isn't served, as the call runs to be compared with it.
+        traits: The traits that its entry keeps (``core.traits``); empty until it is about to run.
     """
 
     task: str
@@ -29,7 +34,7 @@ class Call:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Names of the marks that can end its entry; pattern bans aside."""
+        """Names of the marks that can end its entry, besides pattern bans."""
         return marks.of_call(self.task, self.key, self.tags)
 
 
@@ -40,10 +45,10 @@ class Hit:
     Attributes:
         entry: Its entry.
         value: The result, an object of the caller's own.
-        layer: Where it was found.
+        layer: The layer that it was found in, ``"l1"`` or ``"l2"``.
         remaining: Seconds until it expires.
-        verdict: Why it answers: fresh, or stale within which window.
-        refresh: Whether it is on this caller to have a refresh run.
+        verdict: The verdict on its age: fresh, or stale within a window of RFC 5861.
+        refresh: Whether the caller has to have it refreshed.
     """
 
     entry: Entry
@@ -65,12 +70,12 @@ class Hit:
 
     @property
     def needs_no_refresh(self) -> bool:
-        """Whether nobody would ask for a refresh, by whatever chance: it is too new for that."""
+        """Whether it is too new for any reader to refresh it early, whatever its draw."""
         return self.verdict is Verdict.FRESH and self.fresh_left >= self.entry.run_seconds
 
     @property
     def can_be_verified(self) -> bool:
-        """Whether a run should return the same: what is stale or a failure, it needn't."""
+        """Whether a run should return the same: not for stale results and failures."""
         fresh = self.verdict in (Verdict.FRESH, Verdict.EARLY)
         return fresh and not self.entry.is_failure
 
@@ -80,10 +85,10 @@ class Miss:
     """No stored result.
 
     Attributes:
-        reason: Why.
-        position: The log's position at the time; a result computed from now on is stored with it.
-            None when nothing may be stored.
-        lease: What came of the claim to lead; None when none was made, or the store didn't answer.
+        reason: The word under which it is counted.
+        position: The log's position, which the result of a run from now on is stored with; None
+            when nothing may be stored.
+        lease: The reply to the claim; None when none was made, or the store didn't answer.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""What the parts of the engine share."""
+"""The parts that the components of an engine share."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from ..stores.l1_cache import L1Cache
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """What reader, writer and refresher work with.
+    """The parts that reader, writer and refresher share.
 
     Attributes:
         l1: The memory of this process.
         codecs: Serializers and compressors.
-        counters: What to add to the shared totals on the way.
-        observe: Told what happens.
+        counters: This process' counts, which ride to the shared totals on other commands.
+        observe: Receives events.
         secret: Key of the entries' signatures; empty for a plain checksum.
         store_layer: Name of the layer behind L1.
-        abandon: Told the key and the owner of a lease that may be held without anybody's knowing:
-            the reply was lost.
-        in_background: Whether somebody else can refresh what this process reads.
-        clock: Monotonic seconds.
-        wall: Unix seconds, for display.
-        draw: Chance: a number from [0, 1).
+        abandon: Receives key and owner of a lease that may be held, as its reply was lost.
+        in_background: Whether another process can refresh what this one reads.
+        clock: Returns monotonic seconds.
+        wall: Returns Unix seconds, for display.
+        draw: Returns a random number from [0, 1).
     """
 
     l1: L1Cache

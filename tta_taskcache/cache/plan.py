@@ -19,16 +19,16 @@ T = TypeVar("T")
 
 
 class Wakeup(Protocol):
-    """What ends a pause early."""
+    """A wake-up call, which ends a pause early."""
 
     def wait(self, seconds: float) -> None:
-        """Block until it rings, or that long."""
+        """Block until woken, or for so many seconds."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait this long, or until the bell rings."""
+    """A wait of so many seconds, or until woken."""
 
     seconds: float
     wakeup: Wakeup | None = None
@@ -61,7 +61,7 @@ def run(plan: Plan[T], store: Store) -> T:
 def execute_looks(
     looks: Sequence[Look], since: Position | None, counts: Counts
 ) -> Plan[list[StoreReply]]:
-    """Do looks with one command: their replies, in order."""
+    """Execute looks with one command; return their replies in order."""
     if len(looks) > 1:
         many: list[StoreReply] = yield LookMany(tuple(looks), since, counts)
         return many

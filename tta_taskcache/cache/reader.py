@@ -1,7 +1,7 @@
-"""Reading: what is stored for a call, in L1 or L2, and whether it may be served.
+"""The reader: finds a call's entry in L1 or L2, and judges whether it may be served.
 
-L1 answers when its last poll of the log is recent enough; when only that is missing, the log is
-polled; otherwise L2 is looked into, and its answer brings the newest log records along.
+L1 answers when its last poll of the log is recent enough; when only the poll is missing, the log is
+polled; otherwise L2 is read, whose reply brings the newest log records along.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..core.codec import UNBOUNDED
 from ..core.decide import Verdict, decide, judge_age
 from ..core.entry import Entry, Position, unpack
 from ..core.events import InvalidationsRead
+from ..core.interruption import handled_now, raise_interruption
 from ..core.lease import Claim
 from ..core.marks import Ban
 from ..core.remembered_errors import decode_error
@@ -33,7 +34,7 @@ class Reader:
     parts: Parts
 
     def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
-        """Find a call's result; without one, take its lease on the way if a claim is made."""
+        """Find a call's result; a miss takes its lease on the way if a claim is made."""
         now = self.parts.clock()
         held = self.parts.l1.find(call.key, now, call.marks)
         if held is not None and not self.parts.l1.is_trusted(now):
@@ -53,7 +54,7 @@ class Reader:
 
         Args:
             calls: The calls.
-            claims: For each, the claim that is made when there is no result.
+            claims: The claim of each call, made when there is no result.
         """
         now = self.parts.clock()
         l1 = [
@@ -99,30 +100,30 @@ class Reader:
     def _look_again(
         self, call: Call, claim: Claim | None, found: Hit | Miss, known: int
     ) -> Plan[Hit | Miss]:
-        """Settle what a look left open: it may have found an entry or a leader that don't count.
+        """Look again where the store's lease rests on an entry or a leader that don't count here.
 
         Args:
             call: The call.
             claim: The claim that was made.
-            found: What was found.
+            found: The hit or miss of the first look.
             known: Sequence of the newest ban that the claim knew of.
         """
         lease = found.lease if isinstance(found, Miss) else None
         if claim is None or lease is None or lease.is_ours:
             return found
         if lease.stage is None:
-            # The store found the entry good, and this process can't use it; or it came late.
+            # The store takes the entry for valid, and this process can't use it; or it came late.
             claim = replace(claim, regardless=True)
         elif self.parts.l1.banned_at(call.key) <= known:
             return found
-        # Else the claim didn't know of a ban, which may have ended what is in flight.
+        # Else the claim didn't know of a ban, which may have ended the run in flight.
         again = yield from self._look_in_store([call], [claim])
         return again[0][0]
 
     def _look_in_store(
         self, calls: Sequence[Call], claims: Sequence[Claim | None]
     ) -> Plan[list[tuple[Hit | Miss, int]]]:
-        """Look into L2: what is found, and the newest ban that each claim knew of."""
+        """Look into L2: return each hit or miss, and the newest ban that its claim knew of."""
         now = self.parts.clock()
         counts = self.parts.counters.take(now)
         known = [self.parts.l1.banned_at(call.key) for call in calls]
@@ -130,19 +131,21 @@ class Reader:
             Look(call.key, call.marks, claim=claim and replace(claim, newest_ban=ban))
             for call, claim, ban in zip(calls, claims, known, strict=True)
         ]
+        since = self.parts.l1.position
         try:
             try:
-                replies = yield from execute_looks(looks, self.parts.l1.position, counts)
+                replies = yield from execute_looks(looks, since, counts)
             except StoreUnavailable:
                 self.parts.counters.put_back(counts)
                 raise
             if replies[0].position is None:  # the next command opens a new incarnation
+                since = None
                 replies = yield from execute_looks(looks, None, {})
         except StoreUnavailable as error:
-            if not isinstance(error, CircuitOpen):  # which says that nothing was sent
+            if not isinstance(error, CircuitOpen):  # then nothing was sent
                 self._abandon(calls, claims)
             return [(Miss("unavailable", None), 0)] * len(calls)
-        self._advance(replies[0], now)
+        self._advance(replies[0], now, since)
         found: list[tuple[Hit | Miss, int]] = []
         for i, call in enumerate(calls):
             try:
@@ -163,10 +166,10 @@ class Reader:
         found = yield from self.judge(call, looked, looked.position, now)
         lease = looked.lease
         if isinstance(found, Miss):
-            # The lease was given after the marks were read, and notes when.
+            # The lease was given after the marks were read, at a position of its own.
             position = lease.position if lease and lease.position else found.position
             return replace(found, position=position, lease=lease)
-        if lease is not None and lease.is_ours:  # the entry was given up a moment too early
+        if lease is not None and lease.is_ours:  # the store took the entry for ended, too early
             try:
                 yield Release(call.key, lease.owner)
             except StoreUnavailable:
@@ -176,20 +179,20 @@ class Reader:
     def judge(
         self, call: Call, looked: StoreReply, at: Position, now: float, *, failed: bool = False
     ) -> Plan[Hit | Miss]:
-        """What was found is a hit, or a miss for a reason.
+        """Judge the store's reply: a hit, or a miss with its reason.
 
         Args:
             call: The call.
-            looked: What was found.
+            looked: The store's reply.
             at: The log's position.
-            now: The time.
+            now: The time (monotonic seconds).
             failed: Whether a run has just failed, for which a stale entry may stand in.
         """
         try:
             entry = unpack(call.key, looked.frame, self.parts.secret) if looked.frame else None
             set_marks = looked.marks
             if entry is not None and not set(entry.marks) <= set(call.marks):
-                # It was stored under other tags: their marks count, too.
+                # The entry was stored under other tags, whose marks count, too.
                 again: StoreReply = yield Look(call.key, entry.marks)
                 _check_same_log(again.position, at)
                 set_marks = {**set_marks, **again.marks}
@@ -216,7 +219,7 @@ class Reader:
         return Hit(entry, value, self.parts.store_layer, remaining, verdict)
 
     def bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
-        """All pattern bans: this process's copy of them, or read anew after a gap."""
+        """Return all pattern bans: this process's copy, or read anew after a gap."""
         known = self.parts.l1.bans(at, newest)
         if known is not None:
             return known
@@ -229,27 +232,29 @@ class Reader:
         mine = (call.policy.serializer, call.policy.compression)
         if (entry.serializer, entry.compression) == mine:
             verdict = judge_age(entry, remaining, call.policy, 1.0 - self.parts.draw())
-            with suppress(EntryError):  # L2 will tell, and count it
+            with suppress(EntryError):  # the look into L2 counts it
                 if verdict.answers:
                     return Hit(entry, self._valid_value(call, entry), "l1", remaining, verdict)
         self.parts.l1.entries.drop(call.key)
         return None
 
     def _valid_value(self, call: Call, entry: Entry) -> Any:
-        """The entry's value.
+        """Decode the entry's value.
 
         Raises:
-            EntryError: It can't be read, the task's ``cache_validate`` refuses it, or it is a
-                failure that can't be raised here as it was.
+            EntryError: The value can't be read, the task's ``cache_validate`` refuses it, or it is
+                a failure that can't be raised here as it was.
         """
         value = self._value(entry, call.policy.max_bytes)
         validate = call.policy.validate
+        handled = handled_now()
         if entry.is_failure:
             decode_error(value, call.policy)
         elif validate is not None:
             try:
                 is_valid = validate(value)
             except Exception as error:
+                raise_interruption(error, self.parts.codecs.interruptions, handled)
                 raise EntryError("validate-failed", f"cache_validate: {error!r}") from error
             if not is_valid:
                 raise EntryError("invalid", "cache_validate refuses it")
@@ -261,8 +266,9 @@ class Reader:
         )
 
     def copy_of(self, hit: Hit) -> Hit:
-        """The same hit for another caller, with a value of its own (promise R2)."""
-        return replace(hit, value=self._value(hit.entry, UNBOUNDED))  # which was bounded before
+        """Return the hit for another caller, with a value of its own (promise R2)."""
+        # Unbounded: its size was checked when the hit was found.
+        return replace(hit, value=self._value(hit.entry, UNBOUNDED))
 
     def _poll(self, now: float) -> Plan[None]:
         position = self.parts.l1.position
@@ -274,17 +280,21 @@ class Reader:
         except StoreUnavailable:
             self.parts.counters.put_back(counts)
         else:
-            self._advance(looked, now)
+            self._advance(looked, now, position)
 
-    def _advance(self, looked: StoreReply, now: float) -> None:
-        """Take in what a poll of the log has brought."""
+    def _advance(self, looked: StoreReply, now: float, since: Position | None) -> None:
+        """Advance L1 by the log records of a reply to a poll that was sent with a position."""
         if looked.records:
             self.parts.observe(InvalidationsRead(len(looked.records), self.parts.l1.lag(now)))
-        self.parts.l1.advance(looked.position, looked.records, now)
+        self.parts.l1.advance(looked.position, looked.records, now, since)
 
 
 def _check_same_log(position: Position | None, before: Position) -> Position:
-    """Refuse a second read that may lack what the log held at the first one."""
+    """Check that a second read is of the same log, and not older than the first.
+
+    Raises:
+        StoreUnavailable: The log was lost in between.
+    """
     if (
         position is None
         or position.incarnation != before.incarnation

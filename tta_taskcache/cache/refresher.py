@@ -1,4 +1,4 @@
-"""Stale results: who has them refreshed, and when they stand in for a run that fails (RFC 5861)."""
+"""The refresher: stale results, served while one run refreshes them or stands failed (RFC 5861)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from .plan import Plan
 from .reader import Reader
 from .writer import Writer
 
-#: Seconds for which nobody else refreshes a key; at least two run times.
+#: Least seconds for which a key has one refresh only; at least two run times.
 REFRESH_PAUSE = 5.0
 
-#: Seconds between two questions of this process whether a key needs a refresh, and how many keys
-#: it remembers asking for.
+#: Seconds between two requests of this process to refresh a key, and keys that it remembers.
 ASK_AGAIN = 1.0
 MAX_REMEMBERED = 10_000
 
@@ -31,12 +30,12 @@ TRY_AGAIN = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Refresher:
-    """Serves what is stale, and sees to it that it doesn't stay so. Its methods return plans.
+    """Serves stale results, and has them refreshed. Its methods return plans.
 
     Attributes:
-        parts: What it works with.
+        parts: The engine's parts.
         reader: Finds results.
-        writer: Tells the log's position.
+        writer: Reads the log's position.
         recently_asked: The keys that this process has just asked to refresh.
     """
 
@@ -46,17 +45,17 @@ class Refresher:
     recently_asked: RecentKeys = field(default_factory=lambda: RecentKeys(MAX_REMEMBERED))
 
     def find_or_refresh(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
-        """``find``, and see to it that somebody refreshes what is stale, or is soon."""
+        """Find a call's result as ``Reader.find`` does, and claim its refresh if it needs one."""
         found = yield from self.reader.find(call, claim)
         if isinstance(found, Hit):
             return (yield from self.claim_refresh(call, found))
         return found
 
     def claim_refresh(self, call: Call, hit: Hit) -> Plan[Hit | Miss]:
-        """See to it that what a hit was found to need is done, once.
+        """Claim the refresh of a hit that is stale, or due early: one caller gets it.
 
         Returns:
-            The hit, with ``refresh`` when it is on the caller; or a miss, when nobody else can.
+            The hit, with ``refresh`` for that caller; or a miss, when only the caller can run.
         """
         if not hit.verdict.asks_for_refresh:
             return hit
@@ -72,14 +71,14 @@ class Refresher:
         return replace(hit, refresh=granted)
 
     def find_stale_if_error(self, call: Call, site: str, owner: str) -> Plan[Hit | None]:
-        """The last good result, when a run has failed for good (``stale-if-error``).
+        """Find the last good result for a run that has failed for good (RFC 5861, stale-if-error).
 
-        It is served without another try for a while, so that what fails isn't hammered.
+        It is served without another run for ``TRY_AGAIN`` seconds, to spare the failing source.
 
         Args:
             call: The call.
-            site: Where it ran.
-            owner: Of the lease that it was led with; empty if none.
+            site: The site that ran it.
+            owner: Owner of the lease that it led with; empty if none.
         """
         now = self.parts.clock()
         try:
@@ -96,7 +95,7 @@ class Refresher:
                 held: bool = yield Fill(
                     call.key, frame, found.remaining, owner=owner, instead_of=header
                 )
-                if held:  # else there is a newer one by now
+                if held:  # else there is a newer entry by now
                     self.parts.l1.put(
                         entry, now + found.remaining, looked.position.sequence, call.marks
                     )
@@ -104,6 +103,6 @@ class Refresher:
                     self.parts.l1.entries.drop(call.key)
         except StoreUnavailable:
             return None
-        # The run was made, and has failed: nothing was saved.
+        # The failed run was made: nothing was saved.
         record_lookup(self.parts.observe, call, site, found, saved=False)
         return found

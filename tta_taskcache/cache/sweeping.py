@@ -1,9 +1,8 @@
-"""Sweeps: giving back the memory of what invalidations have ended (promise I3).
+"""Sweeps: freeing the memory of entries that invalidations have ended (promise I3).
 
 An invalidation takes effect at once and leaves its entries where they are. A sweep reads through
-all of them in batches, and rests for as long as each batch took: other clients of that Redis have
-at least every second moment for themselves. How far it has come is noted there, so anybody can go
-on with it.
+all keys in batches, and rests for as long as each batch took, so that other clients of that Redis
+have half of its time. Its progress is recorded in Redis, so any process can go on with it.
 """
 
 from __future__ import annotations
@@ -22,16 +21,15 @@ from ..stores.sweep_commands import (
 from .engine import Engine
 from .plan import Pause, Plan
 
-#: Seconds between two looks at a sweep that others are at.
+#: Seconds between two reads of the progress of another process' sweep.
 LOOK_EVERY = 0.2
 
-#: A sweep that stands still for this long has lost whoever was at it, or waits for a worker that
-#: is busy (s).
+#: Seconds without progress after which a sweep has lost its process, or waits for a busy worker.
 STALLED_AFTER = 5.0
 
 
 def request() -> Plan[bool]:
-    """Ask for a sweep; True when none is under way and the caller is to start one.
+    """Request a sweep; return whether none is under way, so that the caller starts it.
 
     Raises:
         StoreUnavailable: The store can't be reached.
@@ -41,18 +39,18 @@ def request() -> Plan[bool]:
 
 
 def withdraw() -> Plan[None]:
-    """Take back the start of a sweep that nobody will do: the next who asks is to start one.
+    """Withdraw a sweep that couldn't be started: the next request starts one.
 
     Raises:
         StoreUnavailable: The store can't be reached.
     """
     noted: SweepProgress = yield RecordSweep(SweepProgress())
-    if not noted.is_over:  # now it names the newest request, which this answers
+    if not noted.is_over:  # it names the newest request, which this answers
         yield RecordSweep(noted)
 
 
 def progress() -> Plan[SweepProgress | None]:
-    """How far the sweep under way has come, or how the last one ended; None if long ago.
+    """Read the progress of the sweep under way, or of the last one; None if that was long ago.
 
     Raises:
         StoreUnavailable: The store can't be reached.
@@ -62,18 +60,18 @@ def progress() -> Plan[SweepProgress | None]:
         return found
     return SweepProgress(
         found.request
-    )  # the next round hasn't begun: the figures are the last one's
+    )  # the next round hasn't begun: the figures are the last round's
 
 
 def follow(
     engine: Engine, found: SweepProgress, report: Callable[[SweepProgress], None]
 ) -> Plan[SweepProgress]:
-    """Look on at a sweep that others are at, until it is over or stands still.
+    """Follow another process' sweep until it is over or stands still.
 
     Args:
         engine: The engine.
-        found: How far it had come.
-        report: Told how far it has come, whenever that has changed.
+        found: Its progress so far.
+        report: Receives its progress whenever that has changed.
 
     Raises:
         StoreUnavailable: The store can't be reached.
@@ -82,7 +80,7 @@ def follow(
     while not found.is_over and engine.parts.clock() - moved < STALLED_AFTER:
         yield Pause(LOOK_EVERY)
         now = yield from progress()
-        if now is None:  # Redis has lost its keys, those of the entries with it
+        if now is None:  # Redis has lost its keys, and the entries with them
             now = replace(found, is_over=True)
         if now != found:
             report(now)
@@ -91,20 +89,20 @@ def follow(
 
 
 def resume(found: SweepProgress) -> Plan[SweepProgress]:
-    """Where to go on with a sweep that nobody is at: in its round, or at the start of another.
+    """Return where to go on with an abandoned sweep: in its round, or at the start of another.
 
     Raises:
         StoreUnavailable: The store can't be reached.
     """
     if found.cursor:
         return found
-    # To end a round in which nothing was done tells the newest request, for a round to answer.
+    # Ending an empty round returns the newest request, which the new round answers.
     begun: SweepProgress = yield RecordSweep(SweepProgress())
     return replace(begun, is_over=False)
 
 
 def batch(engine: Engine, sweeping: SweepProgress) -> Plan[SweepProgress]:
-    """Do one more batch, note it, and rest. What was dropped is counted over all rounds.
+    """Sweep one more batch, record it, and rest. Drops are counted over all rounds.
 
     Raises:
         StoreUnavailable: The store can't be reached.
@@ -117,7 +115,7 @@ def batch(engine: Engine, sweeping: SweepProgress) -> Plan[SweepProgress]:
         sweeping,
         cursor=swept.cursor,
         visited=sweeping.visited + swept.visited,
-        # Every drop makes it less: what counts is how many there were.
+        # Drops make it less: the largest number of the round counts.
         total=max(sweeping.total, swept.total),
         dropped=sweeping.dropped + swept.dropped,
         freed=sweeping.freed + swept.freed,

@@ -1,7 +1,7 @@
-"""Filling: what a run has returned becomes an entry, unless there is a reason against it.
+"""The writer: fills the cache with the results of runs, unless there is a reason against it.
 
-A fill carries the log's position from before the computation; whether an invalidation came in
-between is checked by every reader, so a late fill is harmless.
+A fill carries the log's position from before the run, and every reader checks for invalidations
+since, so a late fill is harmless.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from ..core import marks
 from ..core.entry import Entry, Position, pack
 from ..core.events import Filled
+from ..core.interruption import Interruptions, handled_now, raise_interruption
 from ..core.policy import Policy
 from ..errors import OversizedResult, StoreUnavailable, UnserializableResult
 from ..stores.protocol import Fill, Look, Release, SetMarks, StoreReply
@@ -20,11 +21,14 @@ from .outcome import Call
 from .parts import Parts
 from .plan import Plan
 
-#: A run longer than this is not stored: the log doesn't remember invalidations for longer (s).
+#: Seconds of the longest run that is stored: the log remembers no invalidation for longer.
 MAX_RUN = 23 * 3600.0
 
-#: Seconds for which equal calls don't wait for one another after a result that can't be stored.
+#: Seconds for which equal calls don't wait for one another after a run without a result to share:
+#: at least, and at most; in between, this many run times, so that those just begun can tell.
 UNSHARED_FOR = 5.0
+UNSHARED_AT_MOST = 60.0
+UNSHARED_RUNS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Writer:
     parts: Parts
 
     def position(self, call: Call) -> Plan[Position | None]:
-        """The log's position now, to store a result with; None when there is none to be had."""
+        """Read the log's position, to store a result with; None when the store can't be read."""
         try:
             looked: StoreReply = yield Look(call.key, ())
             if looked.position is None:  # the next command opens a new incarnation
@@ -62,17 +66,17 @@ class Writer:
             call: The call.
             position: The log's position from before the run (``Miss.position``).
             value: The result.
-            run_seconds: How long the run took.
+            run_seconds: Seconds that the run took.
             task_id: Id of the task that ran.
-            cost: What the run cost, in the user's unit.
-            owner: Of the lease that the run was led with. It ends with the fill; when it is
-                another's by now, nothing is stored.
-            replaces: Whether there may be an entry that is still valid: then other processes are
-                told (one more round trip), whose memory would hold on to it.
-            remember_for: Seconds, when the value is an exception to be remembered.
+            cost: The cost of the run, in the user's unit.
+            owner: Owner of the lease that the run led with, which ends with the fill. Nothing is
+                stored when the lease is another's by now.
+            replaces: Whether there may be a valid entry, which the memory of other processes would
+                keep: the log tells them, at the price of a round trip.
+            remember_for: Of a remembered exception: seconds.
 
         Returns:
-            Whether it was stored, and others told if need be.
+            Whether it was stored, and (with ``replaces``) announced.
         """
         started = self.parts.clock()
         try:
@@ -80,9 +84,9 @@ class Writer:
                 call, position, value, run_seconds, task_id, cost=cost, remember_for=remember_for
             )
         except OversizedResult as error:
-            return (yield from self.refuse(call, owner, "too-large", error.size))
+            return (yield from self.refuse(call, owner, "too-large", run_seconds, error.size))
         if entry is None:
-            return (yield from self.refuse(call, owner, reason))
+            return (yield from self.refuse(call, owner, reason, run_seconds))
         size, reason = yield from self._store(entry, owner)
         if replaces and not reason:
             try:
@@ -94,20 +98,36 @@ class Writer:
         self.parts.observe(Filled(call.task, call.key, size, reason, seconds))
         return not reason
 
-    def refuse(self, call: Call, owner: str, reason: str, size: int = 0) -> Plan[bool]:
-        """Leave a result unstored, for a reason. Only the lease ends; returns False.
+    def refuse(
+        self, call: Call, owner: str, reason: str, run_seconds: float, size: int = 0
+    ) -> Plan[bool]:
+        """Leave a result unstored, for a reason, and end the lease; return False.
 
         Args:
             call: The call.
-            owner: Of the lease that the run was led with.
+            owner: Owner of the lease that the run led with; empty if none.
             reason: The word under which it is counted.
-            size: The result's bytes, if they are the reason.
+            run_seconds: Seconds that the run took.
+            size: The result's size in bytes, if that is the reason.
         """
-        if owner:
-            with suppress(StoreUnavailable):  # it lapses
-                yield Release(call.key, owner, UNSHARED_FOR)
+        yield from self.end_unshared(call, owner, run_seconds)
         self.parts.observe(Filled(call.task, call.key, size, reason))
         return False
+
+    def end_unshared(
+        self, call: Call, owner: str, run_seconds: float, pause: float = 0.0
+    ) -> Plan[None]:
+        """End a lease after a run that leaves nothing to share: equal calls don't wait (C6).
+
+        Args:
+            call: The call.
+            owner: Of the lease; nothing is done when there is none.
+            run_seconds: How long the run took.
+            pause: Seconds until it is tried again, if it is.
+        """
+        if owner:
+            with suppress(StoreUnavailable):  # then the lease lapses
+                yield Release(call.key, owner, unshared_for(run_seconds, pause))
 
     def _entry(
         self,
@@ -120,10 +140,10 @@ class Writer:
         cost: float,
         remember_for: float,
     ) -> tuple[Entry | None, str]:
-        """The entry of a result, or why there is none.
+        """Make the entry of a result; None, and the reason, when it isn't to be stored.
 
         Raises:
-            OversizedResult: It is larger than ``cache_max_bytes``.
+            OversizedResult: The result is larger than ``cache_max_bytes``.
         """
         if position is None:
             return None, "unavailable"
@@ -133,7 +153,7 @@ class Writer:
         fresh_for = remember_for or policy.fresh_for(self.parts.draw())
         stale_for = 0.0 if remember_for else policy.stale_for
         revalidated_for = 0.0 if remember_for else policy.stale_while_revalidate
-        if not remember_for and (reason := refuses(policy, value)):
+        if not remember_for and (reason := refuses(policy, value, self.parts.codecs.interruptions)):
             return None, reason
         try:
             payload = self.parts.codecs.encode(
@@ -162,10 +182,10 @@ class Writer:
         return entry, ""
 
     def _store(self, entry: Entry, owner: str) -> Plan[tuple[int, str]]:
-        """Store an entry: its size, and why it wasn't stored."""
+        """Store an entry; return its size, and the reason if it wasn't stored."""
         now = self.parts.clock()
         frame = pack(entry, self.parts.secret)
-        # Runs are rare and dear: each hands over what was counted.
+        # Runs are rare and dear: each hands over the counts.
         counts = self.parts.counters.take(now, interval=0.0)
         try:
             stored: bool = yield Fill(entry.key, frame, entry.lifetime, counts, owner)
@@ -180,11 +200,18 @@ class Writer:
         return len(frame), ""
 
 
-def refuses(policy: Policy, value: Any) -> str:
-    """Why the task's ``cache_if`` doesn't want a result stored, or nothing."""
+def unshared_for(run_seconds: float, pause: float = 0.0) -> float:
+    """Return the seconds for which equal calls don't wait after a run without a result (C6)."""
+    return min(max(UNSHARED_FOR, UNSHARED_RUNS * run_seconds) + pause, UNSHARED_AT_MOST)
+
+
+def refuses(policy: Policy, value: Any, interruptions: Interruptions = ()) -> str:
+    """Return the reason why ``cache_if`` refuses a result; empty when it doesn't."""
     if policy.if_ is None:
         return ""
+    handled = handled_now()
     try:
         return "" if policy.if_(value) else "cache-if"
-    except Exception:  # noqa: BLE001 - the task has run, and is not to fail for this
+    except Exception as error:  # noqa: BLE001 - the task has run, and doesn't fail for this
+        raise_interruption(error, interruptions, handled)
         return "cache-if-failed"

@@ -7,13 +7,13 @@ The folders, from the top down; each may import those below it:
 - ``api``: ``TaskCache``, ``CachedTask`` and ``task.cache``, which users import
 - ``maintenance``: the cache's own tasks
 - ``canvas``: groups, chords and maps
-- ``sites``: where a call is answered: at the producer, in the pool
-- ``lookup``: finding an answer, or running the call and storing what it returns
-- ``warming``: making calls before anybody asks for them
-- ``calls``: the call and what is known of it
-- ``doctor``: judgements on a cache's health
-- ``config``: settings, options, and the cache of a process that is made of them
-- ``patches``: what is replaced of Celery and kombu
+- ``sites``: the sites that answer a call, producer and pool, and its completion
+- ``lookup``: looking a call up, or running it and storing its result
+- ``warming``: making calls ahead of demand
+- ``calls``: the call request, the lookup result and the context of a call
+- ``doctor``: findings on a cache's health
+- ``config``: settings, options, and the runtime that they configure
+- ``patches``: all patches of Celery and kombu
 
 All of them may import what lies below: ``cache``, ``stores``, ``observability`` and ``core``.
 """

@@ -12,6 +12,7 @@ from copy import deepcopy
 from typing import Any
 
 from ..errors import WrongArguments
+from .default_value import unwrapped, wrapped
 
 _KINDS = inspect.Parameter
 _STARS: dict[object, str] = {_KINDS.VAR_POSITIONAL: "*", _KINDS.VAR_KEYWORD: "**"}
@@ -25,7 +26,7 @@ class Binder:
 
     Attributes:
         names: The parameters in order; ``*args`` and ``**kwargs`` under their own names.
-        star: Where among them ``*args`` is; None without it.
+        star: Index of ``*args`` among them; None without it.
     """
 
     __slots__ = ("_bind", "_kinds", "names", "star")
@@ -40,10 +41,10 @@ class Binder:
         self._bind = _generate(parameters)
 
     def values(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return the values in the order of ``names``.
+        """Return the values in the order of ``names``; some defaults as ``DefaultValue``.
 
         Raises:
-            WrongArguments: The call doesn't fit the signature, as calling the task would say.
+            WrongArguments: The arguments don't fit the signature.
         """
         try:
             return self._bind(*args, **kwargs)
@@ -51,10 +52,11 @@ class Binder:
             raise WrongArguments(str(error).removeprefix("bind() ")) from None
 
     def call(self, function: Callable[..., Any], values: Sequence[Any]) -> Any:
-        """Call a function with bound values: every spelling of a call comes out the same."""
+        """Call a function with bound values, so that equal calls are called alike."""
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        for name, kind, value in zip(self.names, self._kinds, values, strict=True):
+        for name, kind, each in zip(self.names, self._kinds, values, strict=True):
+            value = unwrapped(each)
             if kind is _KINDS.VAR_POSITIONAL:
                 args.extend(value)
             elif kind is _KINDS.VAR_KEYWORD:
@@ -67,13 +69,13 @@ class Binder:
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values by name."""
-        return dict(zip(self.names, self.values(args, kwargs), strict=True))
+        return dict(zip(self.names, map(unwrapped, self.values(args, kwargs)), strict=True))
 
 
 def _generate(parameters: list[inspect.Parameter]) -> Callable[..., tuple[Any, ...]]:
-    # As they were when the task was defined: a body that changes its default doesn't change keys.
+    # Copies: a body that changes its default later doesn't change keys.
     defaults = {
-        f"_default_{i}": _copy(p.default)
+        f"_default_{i}": wrapped(_copy(p.default))
         for i, p in enumerate(parameters)
         if p.default is not p.empty
     }

@@ -1,4 +1,4 @@
-"""Calls as people spell them out: a list of arguments, an object of keywords, or both by name."""
+"""Call specs: calls as people write them, as a list of arguments, keywords, or both by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-#: An object with no other names than these, and one of the first two, is a call with both kinds of
+#: An object with no other names than these, and with one of the first two, has both kinds of
 #: arguments.
 PARTS = ("args", "kwargs", "context")
 
@@ -20,7 +20,7 @@ ALLOWED = (
 
 @dataclass(frozen=True, slots=True)
 class CallSpec:
-    """A call.
+    """A call, as it was written.
 
     Attributes:
         args: Positional arguments.
@@ -37,7 +37,7 @@ def parse_call_spec(item: Any) -> CallSpec:
     """Read a call.
 
     Raises:
-        ValueError: Saying what is allowed.
+        ValueError: It has another form; the message names those that are allowed.
     """
     match item:
         case list() | tuple():
@@ -62,14 +62,14 @@ def lines(text: Iterable[str], name: str, skip: int = 0) -> Iterator[tuple[str, 
 
     Args:
         text: The lines.
-        name: What they are called.
-        skip: Leave out so many of the first calls, unread.
+        name: Name of the file, for messages.
+        skip: Number of first calls to leave out, unread.
 
     Yields:
-        Where it stands, and the call.
+        The place of a call, for messages, and the call.
 
     Raises:
-        ValueError: A line isn't a call; the message begins with its number.
+        ValueError: A line isn't a call; the message begins with file and line number.
     """
     filled = ((number, line) for number, line in enumerate(text, 1) if line.strip())
     for number, line in islice(filled, skip, None):

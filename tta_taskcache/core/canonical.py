@@ -1,9 +1,9 @@
 """One byte string per meaning: the canonical form of arguments (promises K1, K5).
 
-What counts is the value that the task's body gets. A JSON message merges types: a tuple arrives as
-a list, dict keys arrive as strings, subclasses arrive as their base type; ``datetime``, ``date``,
-``time``, ``Decimal``, ``UUID`` and ``bytes`` arrive as they left. A pickled one keeps them apart,
-and so does whoever has the arguments as they arrived. Every piece is tagged with its type and
+The value that the task's body gets is canonicalised. A JSON message merges types: a tuple arrives
+as a list, dict keys arrive as strings, subclasses arrive as their base type; ``datetime``,
+``date``, ``time``, ``Decimal``, ``UUID`` and ``bytes`` arrive as they left. A pickled message keeps
+types apart, and so do arguments that have arrived. Every piece is tagged with its type and
 strings carry their length, so two different values never share a form: ``1``, ``1.0``, ``True`` and
 ``"1"`` differ, and so do a datetime and its ISO text.
 """
@@ -22,9 +22,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from ..errors import UnkeyableArgument
+from .default_value import DefaultValue
 
-#: Turns a value of a type unknown here into what a JSON message carries, as the message's encoder
-#: does it; raises ``TypeError`` for what a message can't carry.
+#: Reduces a value of another type to JSON's types, as the message's encoder does; raises
+#: ``TypeError`` for a value that a message can't carry.
 Reduce = Callable[[Any], Any]
 
 #: The dict that kombu's JSON uses to carry other types. A user's dict of this shape would arrive
@@ -38,11 +39,12 @@ def _refuse(_: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How values get to the body.
+    """The form in which values reach the body.
 
     Attributes:
-        exact: As they are; else as a JSON message carries them.
-        reduce: How values of other types become JSON messages (kombu's encoder, in Celery).
+        exact: Whether they arrive as they are; else as a JSON message carries them.
+        reduce: Reduces values of other types to JSON's (kombu's encoder, in Celery); with
+            ``exact``, those that came in a JSON message.
     """
 
     exact: bool
@@ -57,7 +59,7 @@ def canonical(value: Any, form: Form = EXACT) -> bytes:
 
     Args:
         value: Any value.
-        form: How it gets to the body.
+        form: The form in which it reaches the body.
 
     Raises:
         UnkeyableArgument: ``value`` holds something with no canonical form.
@@ -65,7 +67,7 @@ def canonical(value: Any, form: Form = EXACT) -> bytes:
     parts: list[str] = []
     try:
         _encode(value, parts.append, form)
-    except ValueError:  # more digits than Python, and so JSON, writes
+    except ValueError:  # an integer of more digits than Python converts to text
         raise UnkeyableArgument("an argument holds an integer of too many digits") from None
     except RecursionError:
         raise UnkeyableArgument("an argument refers to itself or is nested too deeply") from None
@@ -73,7 +75,7 @@ def canonical(value: Any, form: Form = EXACT) -> bytes:
 
 
 def unordered(value: Any) -> Any:
-    """The value with each list and tuple in it sorted by what it holds: order counts no more.
+    """Sort each list and tuple in a value by its items, so that order doesn't count.
 
     Raises:
         UnkeyableArgument: ``value`` holds something with no canonical form.
@@ -85,15 +87,19 @@ def unordered(value: Any) -> Any:
     return value
 
 
+def carried_text(value: str, form: Form) -> str:
+    """A text as the body gets it: JSON makes one character of the halves of a surrogate pair."""
+    if form.exact or value.isascii():
+        return value
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 def _text(value: str) -> str:
-    if not value.isascii():
-        # Two halves of a surrogate pair arrive as the character they make.
-        value = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     return f"s{len(value)}:{value}"
 
 
 def _dict_key(key: Any) -> str:
-    """What JSON makes of a dict key; the message does the same."""
+    """Return a dict key as JSON writes it, and the message does."""
     if isinstance(key, str):
         return str.__str__(key)
     if key is True:
@@ -117,11 +123,14 @@ def _encode_dict(value: Mapping[Any, Any], put: Callable[[str], None], form: For
         _encode_pairs("K", value, put, form)
         return
     # As in a JSON object, the last of several keys with one spelling wins.
-    items = {_dict_key(k): v for k, v in value.items()}
+    items = {carried_text(_dict_key(k), form): v for k, v in value.items()}
     if not form.exact and items.keys() == _ENVELOPE:
         raise UnkeyableArgument(
             "a dict with exactly the keys '__type__' and '__value__' arrives as another type"
         )
+    if len(items) < len(value):
+        for item in value.values():
+            _encoded(item, form)  # a message writes all of them, or it is none
     put("{")
     for key in sorted(items):
         put(_text(key))
@@ -132,7 +141,7 @@ def _encode_dict(value: Mapping[Any, Any], put: Callable[[str], None], form: For
 def _encode_pairs(
     tag: str, value: Mapping[Any, Any], put: Callable[[str], None], form: Form
 ) -> None:
-    """A dict whose keys are kept apart by type."""
+    """Encode a dict whose keys are kept apart by type."""
     put(tag + "{")
     put("".join(sorted(_encoded(key, form) + _encoded(item, form) for key, item in value.items())))
     put("}")
@@ -154,7 +163,7 @@ def _encode_items(opening: str, value: Any, put: Callable[[str], None], form: Fo
 def _encode(value: Any, put: Callable[[str], None], form: Form) -> None:
     kind = type(value)
     if kind is str:
-        put(_text(value))
+        put(_text(carried_text(value, form)))
     elif value is None:
         put("n")
     elif value is True:
@@ -169,19 +178,24 @@ def _encode(value: Any, put: Callable[[str], None], form: Form) -> None:
         _encode_items("([" if form.exact else "[", value, put, form)
     elif kind is dict:
         _encode_dict(value, put, form)
-    elif form.exact:
+    elif form.exact or kind is DefaultValue:
         _encode_exactly(value, put, form)
     else:
         _encode_merged(value, put, form)
 
 
 def _encode_merged(value: Any, put: Callable[[str], None], form: Form) -> None:
-    """Rarer types, and subclasses, which a JSON message carries as their base type."""
+    """Encode rarer types, and subclasses, which a JSON message carries as their base type."""
+    if hasattr(value, "__json__") and not isinstance(value, _NATIVE):
+        _encode_reduced(value, put, form)
+        return
     for kind, spell in _SCALARS.items():
         if isinstance(value, kind):
             put(spell(value))
             return
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, str):
+        put(_text(carried_text(str.__str__(value), form)))
+    elif isinstance(value, (list, tuple)):
         _encode_items("[", value, put, form)
     elif isinstance(value, dict):
         _encode_dict(value, put, form)
@@ -189,10 +203,12 @@ def _encode_merged(value: Any, put: Callable[[str], None], form: Form) -> None:
         _encode_reduced(value, put, form)
 
 
-#: In this order: a datetime is a date as well.
+#: What JSON's own encoder takes before it asks a value what it is in JSON.
+_NATIVE = (str, int, float, list, tuple, dict)
+
+#: Ordered: a datetime is a date as well.
 _SCALARS: dict[type, Callable[[Any], str]] = {
     float: lambda value: f"d{float.__repr__(value)};",
-    str: lambda value: _text(str.__str__(value)),
     int: lambda value: f"i{int.__repr__(value)};",
     bytes: lambda value: f"b{value.hex()};",
     datetime: lambda value: f"T{datetime.isoformat(value)};",
@@ -216,9 +232,11 @@ def _encode_reduced(value: Any, put: Callable[[str], None], form: Form) -> None:
 
 
 def _encode_exactly(value: Any, put: Callable[[str], None], form: Form) -> None:
-    """What a body may tell from the value that JSON would make of it."""
+    """Encode a value that a body can tell from the one that JSON would make of it."""
     kind = type(value)
-    if (spell := _EXACT_SCALARS.get(kind)) is not None:
+    if kind is DefaultValue:
+        _encode(value.value, put, EXACT)
+    elif (spell := _EXACT_SCALARS.get(kind)) is not None:
         put(spell(value))
     elif kind is set or kind is frozenset:
         put(("S{" if kind is set else "Z{") + "".join(sorted(_encoded(v, form) for v in value)))
@@ -232,11 +250,11 @@ def _encode_exactly(value: Any, put: Callable[[str], None], form: Form) -> None:
     elif kind.__module__ == "numpy" and _is_plain_scalar(value):
         put(f"p{value.dtype.str}{value.tobytes().hex()};")
     else:
-        raise _unkeyable(value)
+        _encode_reduced(value, put, Form(exact=False, reduce=form.reduce))
 
 
-#: Kinds of numpy's scalars whose bytes are all there is to them: bool, integers, floats, complex,
-#: bytes, text, moments and spans.
+#: Kinds of numpy's scalars that their bytes determine: bool, integers, floats, complex, bytes,
+#: text, datetimes and timedeltas.
 _NUMPY = frozenset("biufcSUmM")
 
 
@@ -245,10 +263,16 @@ def _is_plain_scalar(value: Any) -> bool:
 
 
 def _zone(value: datetime | time) -> str:
-    """What the ISO text of a time doesn't tell; nothing for what JSON keeps."""
+    """Return zone and fold of a time, which its ISO text lacks; empty for what JSON keeps."""
     zone, fold = value.tzinfo, f"~{value.fold};" if value.fold else ""
-    if zone is None or type(zone) is timezone:
+    if zone is None:
         return fold
+    if type(zone) is timezone:
+        # One with a name of its own; others are called by their offset.
+        name = zone.tzname(None)
+        return (
+            fold if name == timezone(zone.utcoffset(None)).tzname(None) else f"Z{_text(name)}{fold}"
+        )
     if type(zone) is ZoneInfo and zone.key:
         return f"z{zone.key};{fold}"
     raise _unkeyable(zone)

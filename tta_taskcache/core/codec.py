@@ -1,9 +1,9 @@
-"""How results become bytes and come back.
+"""Codecs: results to bytes and back.
 
-JSON is ours, not kombu's, for promise R1: kombu's JSON turns a *user's* dict
-``{"__type__": …, "__value__": …}`` into something else or an error. Types beyond JSON's are carried
-in an object under a key that no user data may hold; a result that holds it is not cached.
-Other serializers and compressors are handed in by name (kombu's registries, in Celery).
+The JSON is the library's own (promise R1): kombu's turns a *user's* dict
+``{"__type__": …, "__value__": …}`` into something else or an error. Other types are carried in an
+object under a key that no user data may hold; a result that holds it is not cached. Other
+serializers and compressors are passed in by name (kombu's registries, in Celery).
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from uuid import UUID
 
 from ..errors import EntryError, OversizedResult, UnserializableResult
 from .decompression import BOUNDED, BoundedDecompress
+from .interruption import handled_now, raise_interruption
 
-#: In place of a number of bytes: as many as there are.
+#: A bound on bytes that never applies.
 UNBOUNDED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Serializer:
-    """A named pair of functions. ``dumps`` raises on what it can't carry, ``loads`` on garbage."""
+    """A named pair of functions: ``dumps`` raises on unfit values, ``loads`` on garbage."""
 
     name: str
     dumps: Callable[[Any], bytes]
@@ -38,8 +39,8 @@ class Serializer:
 class Compressor:
     """A named pair of functions on bytes.
 
-    ``decompress`` is given the most bytes that may come of it. When there are more, it returns some
-    more than these, or raises, and never takes much more memory.
+    ``decompress`` takes the most bytes that it may return. When there are more, it raises
+    ``OversizedResult`` or returns them all, and ours never take much more memory.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Compressor:
     decompress: BoundedDecompress
 
 
-#: The tag contains a NUL, which no reasonable dict key does.
+#: The key that marks types: it contains a NUL, which no reasonable dict key does.
 _TAG = "\0t"
 _TAG_IN_TEXT = r'"\u0000t"'
 
@@ -109,13 +110,13 @@ def _untag(item: dict[str, Any]) -> Any:
 
 
 def json_loads(data: bytes) -> Any:
-    """The value that ``json_dumps`` was given."""
+    """Deserialize the bytes of ``json_dumps``."""
     text = data.decode("ascii")
     return json.loads(text, object_hook=_untag if _TAG_IN_TEXT in text else None)
 
 
 def exact_json_dumps(value: Any) -> bytes:
-    """``json_dumps``, for values only that come back as they were: no tuple, no integer key.
+    """Serialize to JSON a value that comes back as it was: no tuple, no integer key.
 
     Raises:
         UnserializableResult: JSON would change the value.
@@ -134,10 +135,18 @@ ZLIB = Compressor("zlib", lambda data: zlib.compress(data, 1), BOUNDED[zlib.deco
 
 @dataclass(frozen=True, slots=True)
 class Codecs:
-    """The serializers and compressors known to this process, by name."""
+    """The serializers and compressors known to this process, by name.
+
+    Attributes:
+        serializers: The serializers.
+        compressors: The compressors.
+        interruptions: Exceptions that say nothing of what is read or written, whenever they strike.
+    """
 
     serializers: Mapping[str, Serializer] = field(default_factory=lambda: {JSON.name: JSON})
     compressors: Mapping[str, Compressor] = field(default_factory=lambda: {ZLIB.name: ZLIB})
+
+    interruptions: tuple[type[BaseException], ...] = ()
 
     def encode(
         self,
@@ -156,9 +165,10 @@ class Codecs:
             max_bytes: Bound on the bytes, before they are compressed.
 
         Raises:
-            UnserializableResult: The serializer can't carry it.
-            OversizedResult: There are more bytes than that.
+            UnserializableResult: The serializer can't carry the result.
+            OversizedResult: It has more than ``max_bytes``.
         """
+        handled = handled_now()
         try:
             data = self.serializers[serializer].dumps(value)
             if len(data) <= max_bytes:
@@ -166,6 +176,7 @@ class Codecs:
         except UnserializableResult:
             raise
         except Exception as error:  # whatever a serializer raises, it means the same
+            raise_interruption(error, self.interruptions, handled)
             raise UnserializableResult(f"{serializer}: {error}") from error
         raise OversizedResult(len(data), max_bytes)
 
@@ -180,14 +191,18 @@ class Codecs:
         """Turn stored bytes into a new object: every reader gets its own (promise R2).
 
         Raises:
-            EntryError: Unknown names, unreadable bytes, or more than ``max_bytes`` of them
-                (promise F7).
+            EntryError: A name is unknown, the bytes are unreadable, or there are more than
+                ``max_bytes`` (promise F7).
         """
+        handled = handled_now()
         try:
             if compression and len(data) <= max_bytes:
                 data = self.compressors[compression].decompress(data, max_bytes)
             if len(data) <= max_bytes:
                 return self.serializers[serializer].loads(data)
+        except OversizedResult:
+            pass  # said below
         except Exception as error:  # foreign bytes may break a decoder in any way
+            raise_interruption(error, self.interruptions, handled)
             raise EntryError("corrupt", f"{serializer}: {error}") from error
         raise EntryError("too-large", f"more than {max_bytes:,} bytes")

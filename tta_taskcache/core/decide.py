@@ -1,4 +1,4 @@
-"""The decision what to do with what was found: a value, which the engine acts on.
+"""The decision on an entry: a verdict, which the engine acts on.
 
 The stale windows are those of RFC 5861. All limits are absolute: reading never extends one.
 """
@@ -15,10 +15,10 @@ from .policy import Policy
 
 
 class Verdict(StrEnum):
-    """What an entry is worth to a call.
+    """The verdict on an entry.
 
-    The first four answer it: ``EARLY`` and ``STALE`` ask for a refresh, ``STALE_IF_ERROR`` stands
-    in for a run that has just failed. The others name the reason of a miss; ``ENDED`` becomes an
+    The first four answer the call: ``EARLY`` and ``STALE`` ask for a refresh, ``STALE_IF_ERROR``
+    stands in for a run that has just failed. The others are reasons of a miss; ``ENDED`` becomes an
     answer if the run fails.
     """
 
@@ -39,12 +39,12 @@ class Verdict(StrEnum):
 
     @property
     def asks_for_refresh(self) -> bool:
-        """Whether somebody should compute a new one meanwhile."""
+        """Whether a refresh should run while the entry is served."""
         return self in (Verdict.EARLY, Verdict.STALE)
 
     @property
     def is_stale(self) -> bool:
-        """Whether what is served is past its ttl."""
+        """Whether a served entry is past its ttl."""
         return self in (Verdict.STALE, Verdict.STALE_IF_ERROR)
 
 
@@ -58,7 +58,7 @@ def judge_age(entry: Entry, remaining: float, policy: Policy, draw: float = 1.0)
         entry: The entry.
         remaining: Seconds until it expires.
         policy: The task's policy.
-        draw: A number from (0, 1]: chance decides who refreshes early.
+        draw: A random number from (0, 1], which decides on an early refresh.
     """
     fresh_left = remaining - (entry.lifetime - entry.fresh_for)
     if remaining <= 0:
@@ -74,7 +74,7 @@ def judge_age(entry: Entry, remaining: float, policy: Policy, draw: float = 1.0)
 
 
 def is_due_early(entry: Entry, fresh_left: float, draw: float) -> bool:
-    """Whether a reader is to have an entry refreshed before it is stale.
+    """Whether this reader has an entry refreshed before it is stale.
 
     XFetch (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB
     2015), within one run time of the end: the more often a key is read the earlier XFetch
@@ -97,13 +97,13 @@ def decide(
     """Judge an entry.
 
     Args:
-        entry: What was found, or None.
+        entry: The entry; None when nothing is stored.
         remaining: Seconds until it expires.
-        marks: The marks on it, as far as they are set.
+        marks: The marks that are set on it.
         now: The log's position.
         policy: The task's policy.
         bans: All bans, newest first.
-        names: The marks of the call that asks for it, which may not be those it was stored with.
+        names: The marks of the call, which may differ from those of the entry.
         draw: As of ``judge_age``.
     """
     if entry is None:

@@ -1,4 +1,4 @@
-"""Decompressing no more than was allowed: a small frame may hold very many bytes (promise F7)."""
+"""Bounded decompression: a small frame may hold very many bytes (promise F7)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,36 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-#: Given the bytes, and the most that may come of them.
+from ..errors import OversizedResult
+
+#: Decompresses bytes, given the most bytes to return; raises ``OversizedResult`` for more.
 BoundedDecompress = Callable[[bytes, int], bytes]
 
-#: A window larger than this is refused by LZMA, whose header names its size.
-_MAX_WINDOW = 128 * 1024 * 1024
+#: Bytes of a small frame that are decompressed at once.
+_PIECE = 1024 * 1024
+
+#: Most bytes that LZMA's decoder may take for its window, whose size a frame's header names: that
+#: of kombu's frames is 8 MiB.
+_MAX_WINDOW = 16 * 1024 * 1024
 
 
 def _bounded(make: Callable[[], Any]) -> BoundedDecompress:
-    """For decompressors with the interface of ``bz2.BZ2Decompressor``."""
+    """Bound a decompressor with the interface of ``bz2.BZ2Decompressor``, or of ``zlib``'s."""
 
     def decompress(data: bytes, max_bytes: int) -> bytes:
-        stream = make()
-        found: bytes = stream.decompress(data, max_bytes + 1)
-        if len(found) <= max_bytes and not stream.eof:
-            raise ValueError("the compressed stream is cut")
-        return found
+        stream, pieces, left = make(), [], max_bytes
+        at_once = max(_PIECE, len(data) // 4)  # zlib copies what is left of a large frame each time
+        while not stream.eof:
+            # Piece by piece: what is too large is dropped before it is put together.
+            piece: bytes = stream.decompress(data, min(left + 1, at_once))
+            data = getattr(stream, "unconsumed_tail", b"")
+            if not (piece or data or stream.eof):
+                raise ValueError("the compressed stream is cut")
+            pieces.append(piece)
+            left -= len(piece)
+            if left < 0:
+                raise OversizedResult(max_bytes - left, max_bytes)
+        return b"".join(pieces)
 
     return decompress
 
@@ -47,12 +61,12 @@ def _brotli() -> dict[Callable[..., Any], BoundedDecompress]:
 
     def decompress(data: bytes, max_bytes: int) -> bytes:
         stream = brotli.Decompressor()
-        # Before 1.2 it has no bound; a little at a time is one.
+        # Up to 1.1, brotli has no bound but small portions.
         found = bytearray()
         for start in range(0, len(data), 64):
             found += stream.process(data[start : start + 64])
             if len(found) > max_bytes:
-                return bytes(found)
+                raise OversizedResult(len(found), max_bytes)
         if not stream.is_finished():
             raise ValueError("the compressed stream is cut")
         return bytes(found)

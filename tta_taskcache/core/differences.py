@@ -1,4 +1,4 @@
-"""Where two results differ, in words: ``$.items[3].price: stored 5, returned 6``."""
+"""The differences of two results, in words: ``$.items[3].price: stored 5, returned 6``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-#: Differences that are named at most, and how much of each value is shown (characters).
+#: Most differences that are named, and characters of each value that are shown.
 MOST = 10
 SHOWN = 80
 

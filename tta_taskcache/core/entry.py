@@ -1,9 +1,10 @@
-"""Entries: stored results with what is known of them, and their bytes.
+"""Entries: stored results with their metadata, and their bytes.
 
 A frame is ``magic, version, signature, length of the head, head (JSON), payload``. The head begins
-with the entry's birth and ``served_above_ms``, where ``take.lua`` reads them. The signature
-(keyed BLAKE2b, 128 bits) covers the key too: bytes that were cut, altered, copied to another key or
-read from a confused connection are never an entry (promise R4).
+with the entry's birth and ``served_above_ms``, where ``take.lua`` reads them, and ends with a
+digest of the payload. The signature (keyed BLAKE2b, 128 bits) covers key and head, and so all:
+bytes that were cut, altered, copied to another key or read from a confused connection are never an
+entry (promise R4). Listings verify a head without reading its payload (promise X2).
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ from typing import Any
 from ..errors import EntryError
 
 MAGIC = b"\xc2TC"
-FORMAT = 4
+FORMAT = 5
 _HEADER = struct.Struct(">3sB16sI")
 
-#: No figure of an entry is larger: a time in microseconds, a sequence number, a cost.
+#: The largest figure of an entry: a time in microseconds, a sequence number, a cost.
 MAX_FIGURE = 2**63
 
-#: Bytes of an entry's figures, of its position, and of what a map needs for its place.
+#: Bytes of an entry's figures and position, and of its place in a map.
 _FIGURES, _PLACE = 7 * 24 + 48, 200
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the invalidation log: its incarnation and sequence number."""
+    """A place in the invalidation log: its incarnation and sequence number.
+
+    Numbers only rise. An incarnation never goes on after its tail may have been lost, so that no
+    position is given twice (promise I6).
+    """
 
     incarnation: str
     sequence: int
@@ -46,21 +51,21 @@ class Entry:
     Attributes:
         key: The call's key.
         task: The task's name.
-        task_id: Id of the task that computed it, or None.
-        created_at: When, by the clock of the computing process (Unix seconds; for display only).
-        lifetime: Seconds it was stored for.
-        fresh_for: Seconds of those that it is fresh; then it is stale.
-        served_above_ms: While more milliseconds than these remain, it is served without a run,
-            stale or not.
-        is_failure: Whether the payload is an exception that is remembered.
-        run_seconds: How long the computation took.
-        cost: What it cost, in the user's unit.
-        born: The log's position from before the computation.
-        marks: The names of the log's marks that end this entry.
+        task_id: Id of the task that computed it; None for ``task.cache``.
+        created_at: Time of the run's end by its process' clock (Unix seconds; for display only).
+        lifetime: Seconds that it is stored.
+        fresh_for: Seconds of its lifetime that it is fresh; then it is stale.
+        served_above_ms: Least milliseconds that remain while it is served without a run, stale or
+            not.
+        is_failure: Whether the payload is a remembered exception.
+        run_seconds: Seconds that the run took.
+        cost: The cost of the run, in the user's unit.
+        born: The log's position from before the run.
+        marks: Names of the log's marks that end it.
         serializer: Name of its serializer.
         compression: Name of its compressor, or None.
         payload: The serialized result.
-        traits: Short digests of what identifies its call (see ``core.traits``).
+        traits: Short digests of its call (``core.traits``).
     """
 
     key: str
@@ -82,22 +87,26 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes, about what the entry takes in memory: all of it, its marks and traits included."""
+        """Approximate bytes of the entry in memory, its marks and traits included."""
         texts = (self.key, self.task_id or "", self.traits, *self.marks)
         held = sum(map(getsizeof, texts)) + getsizeof(self.payload) + getsizeof(self.marks)
-        # Each block of the allocator's is rounded up, by 8 bytes on average.
+        # The allocator rounds each block up, by 8 bytes on average.
         return held + 8 * (len(texts) + 2) + getsizeof(self) + _FIGURES + _PLACE
 
 
-def _sign(key: str, head_size: int, body: bytes, secret: bytes) -> bytes:
+def _sign(key: str, head: bytes, secret: bytes) -> bytes:
     digest = hashlib.blake2b(key=secret, digest_size=16)
-    digest.update(b"%d %d:%s" % (head_size, len(key), key.encode()))
-    digest.update(body)
+    digest.update(b"%d %d:%s" % (len(head), len(key), key.encode()))
+    digest.update(head)
     return digest.digest()
 
 
+def _digest(payload: bytes) -> str:
+    return hashlib.blake2b(payload, digest_size=16).hexdigest()
+
+
 def pack(entry: Entry, secret: bytes = b"") -> bytes:
-    """Make the frame of an entry."""
+    """Pack an entry into its frame."""
     head = json.dumps(
         [
             entry.born.incarnation,
@@ -115,19 +124,19 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
             entry.serializer,
             entry.compression,
             entry.traits,
+            _digest(entry.payload),
         ],
         separators=(",", ":"),
     ).encode("ascii")
-    body = head + entry.payload
-    signature = _sign(entry.key, len(head), body, secret)
-    return _HEADER.pack(MAGIC, FORMAT, signature, len(head)) + body
+    signature = _sign(entry.key, head, secret)
+    return _HEADER.pack(MAGIC, FORMAT, signature, len(head)) + head + entry.payload
 
 
 def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
-    """Read a frame that was found under ``key``.
+    """Unpack the frame that is stored under ``key``.
 
     Raises:
-        EntryError: It isn't an entry for this key, or not one this version can read.
+        EntryError: The frame is no entry of this key, or of another format version.
     """
     if len(frame) < _HEADER.size:
         raise EntryError("corrupt", "shorter than a header")
@@ -136,27 +145,33 @@ def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
         raise EntryError("corrupt", "not an entry")
     if version != FORMAT:
         raise EntryError("format", f"version {version}, this process reads {FORMAT}")
-    body = frame[_HEADER.size :]
-    if not hmac.compare_digest(signature, _sign(key, head_size, body, secret)):
+    end = _HEADER.size + head_size
+    head, payload = frame[_HEADER.size : end], frame[end:]
+    if len(head) < head_size:
+        raise EntryError("corrupt", "it is cut")
+    if not hmac.compare_digest(signature, _sign(key, head, secret)):
         raise EntryError("signature", "the bytes don't fit the key and the secret")
     try:
-        return _read(key, body, head_size)
+        entry, digest = _read(key, head, payload)
     except (ValueError, TypeError, RecursionError) as error:
         raise EntryError("corrupt", f"its head: {error}") from None
+    if digest != _digest(payload):
+        raise EntryError("signature", "the payload doesn't fit its head")
+    return entry
 
 
-#: As many bytes of a frame as ``peek`` needs of most; ``head_end`` says how many of the others.
+#: First bytes of a frame that hold most heads; ``head_end`` says how many hold a longer one.
 PEEK_BYTES = 4096
 
-#: A head with as many tags as a call may have isn't longer.
+#: Bound on a head: one with the most tags that a call may have is shorter.
 MAX_HEAD_BYTES = 1024 * 1024
 
-#: A frame's first bytes: with the signature, they tell it from every other.
+#: A frame's first bytes, whose signature tells it from every other.
 HEADER_BYTES = _HEADER.size
 
 
 def head_end(start: bytes) -> int:
-    """Where the head of a frame ends, by its first bytes; 0 for what isn't an entry."""
+    """Return where the head of a frame ends, by its first bytes; 0 for no entry."""
     if len(start) < HEADER_BYTES:
         return 0
     magic, version, _, head_size = _HEADER.unpack_from(start)
@@ -164,31 +179,40 @@ def head_end(start: bytes) -> int:
     return HEADER_BYTES + int(head_size) if is_entry else 0
 
 
-def peek(key: str, start: bytes) -> Entry | None:
-    """Read the head of a frame from its first bytes, for listings: nothing is verified.
+def peek(key: str, start: bytes, secret: bytes | None = None) -> Entry | None:
+    """Read the head of a frame from its first bytes.
+
+    Args:
+        key: The key that it was found under.
+        start: The first bytes.
+        secret: What signed it, empty for a plain checksum; None verifies nothing.
 
     Returns:
-        The entry without its payload, or None for what isn't an entry.
+        The entry without its payload; None for no entry.
     """
     try:
-        magic, version, _, head_size = _HEADER.unpack_from(start)
+        magic, version, signature, head_size = _HEADER.unpack_from(start)
         head = start[_HEADER.size : _HEADER.size + head_size]
-        return _read(key, head, head_size) if (magic, version) == (MAGIC, FORMAT) else None
+        if (magic, version, len(head)) != (MAGIC, FORMAT, head_size):
+            return None
+        if secret is not None and not hmac.compare_digest(signature, _sign(key, head, secret)):
+            return None
+        return _read(key, head, b"")[0]
     except (struct.error, ValueError, TypeError, RecursionError):
         return None
 
 
 @lru_cache(maxsize=1024)
 def _shared(text: str) -> str:
-    """One object for all entries that hold the same: names of tasks, serializers, incarnations."""
+    """Return one object for equal texts of all entries: task names, serializers, incarnations."""
     return text
 
 
 def _check(*, is_text: Iterable[Any] = (), is_figure: Iterable[Any] = ()) -> None:
-    """Refuse what isn't text, or no figure that can be added up.
+    """Check texts and figures.
 
     Raises:
-        TypeError: One is of another type.
+        TypeError: A value is of another type.
         ValueError: A figure is negative, too large or not finite.
     """
     if not all(isinstance(each, str) for each in is_text):
@@ -200,20 +224,19 @@ def _check(*, is_text: Iterable[Any] = (), is_figure: Iterable[Any] = ()) -> Non
             raise ValueError(f"{figure!r:.40} is out of bounds")
 
 
-def _read(key: str, body: bytes, head_size: int) -> Entry:
-    if len(body) < head_size:
-        raise ValueError("it is cut")
-    incarnation, sequence, above, task, task_id, *rest = json.loads(body[:head_size])
-    at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, traits = rest
-    # Whoever can write there may have made it: what is no figure here is none anywhere after.
-    _check(is_text=(incarnation, task, serializer, traits, *marks))
+def _read(key: str, head: bytes, payload: bytes) -> tuple[Entry, str]:
+    """Return the entry, and the digest that its payload has to have."""
+    incarnation, sequence, above, task, task_id, *rest = json.loads(head)
+    at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, traits, digest = rest
+    # Any writer to Redis may have made it: figures that pass here can be added up anywhere.
+    _check(is_text=(incarnation, task, serializer, traits, digest, *marks))
     _check(is_text=(text for text in (task_id, zipped) if text is not None))
     _check(is_figure=(sequence, above, at, lifetime, fresh_for, run, cost))
     if not isinstance(marks, list) or not isinstance(is_failure, bool):
         raise TypeError("it holds something else than it should")
     if not isinstance(sequence, int) or not isinstance(above, int):
         raise TypeError("a position is a whole number")
-    return Entry(
+    entry = Entry(
         key=key,
         task=_shared(task),
         task_id=task_id,
@@ -228,6 +251,7 @@ def _read(key: str, body: bytes, head_size: int) -> Entry:
         marks=tuple(marks),
         serializer=_shared(serializer),
         compression=zipped,
-        payload=body[head_size:],
+        payload=payload,
         traits=traits,
     )
+    return entry, digest

@@ -1,4 +1,4 @@
-"""What happened, as frozen records: the engine emits them, observability consumes them."""
+"""Events, as frozen records: the engine sends them, observers in ``observability`` receive them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One look for a call's result.
+    """A lookup of a call.
 
     Attributes:
         task: The task's name.
-        key: The call's key, or None when it has none.
+        key: The call's key; None when it has none.
         site: ``producer``, ``consumer``, ``pool``, or ``direct`` for ``task.cache``.
-        layer: ``l1`` or ``l2`` for a hit, None for a miss.
-        reason: Why it was a miss or a bypass; empty for a hit.
-        saved_seconds: Run time of the computation that a hit stands for, less ``seconds``; 0 for a
-            hit that stands in for a run that has failed.
-        age: Seconds since that was stored.
-        computed_by: Id of the task that computed it, if it was a task.
+        layer: ``l1`` or ``l2`` for a hit; None for a miss.
+        reason: The reason of a miss or bypass; empty for a hit.
+        saved_seconds: Run time of the entry that a hit serves, less ``seconds``; 0 for a hit that
+            stands in for a failed run.
+        age: Seconds since the entry was stored.
+        computed_by: Id of the task that computed it; None for ``task.cache``.
         freshness: Of a hit: ``fresh``, ``early`` (fresh, and a refresh was begun or is under way),
             ``stale``, or ``stale-if-error``.
-        saved_cost: Cost of that computation, in the user's unit.
-        seconds: How long the look took; None when nothing was looked for, or it was waited for.
-        coalesced: Whether the hit was waited for: it was another call's run.
-        size: Bytes of what is stored, for a hit.
+        saved_cost: Cost of the entry's run, in the user's unit.
+        seconds: Seconds that the lookup took; None without one, and for a coalesced call.
+        coalesced: Whether the call waited for the run of an equal one.
+        size: Bytes of the stored result, for a hit.
     """
 
     task: str
@@ -75,13 +75,13 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Coalesced:
-    """A call has waited for an equal one that was already in flight, and got its result.
+    """A call has waited for an equal one in flight, and got its result.
 
     Attributes:
         task: The task's name.
         key: The call's key.
         site: ``consumer``, ``pool`` (an eager call) or ``direct`` (``task.cache.call``).
-        waited: Seconds.
+        waited: Seconds that it waited.
     """
 
     task: str
@@ -92,7 +92,7 @@ class Coalesced:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A call was not answered, and its task has run and returned."""
+    """The run of a call that wasn't answered has returned."""
 
     task: str
     key: str | None
@@ -103,14 +103,14 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Shadowed:
-    """In shadow mode: a call that runs anyway was looked up.
+    """In shadow mode, a call that runs anyway was looked up.
 
     Attributes:
         task: The task's name.
         key: The call's key.
         found: Whether it would have been answered.
-        saved_seconds: What that would have saved, as of ``Lookup``.
-        saved_cost: Likewise.
+        saved_seconds: Run time that a hit would have saved, as of ``Lookup``.
+        saved_cost: Cost that a hit would have saved, likewise.
     """
 
     task: str
@@ -122,15 +122,15 @@ class Shadowed:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A call that could be answered has run anyway, and both results were compared.
+    """A call with an answer has run anyway, and both results were compared.
 
     Attributes:
         task: The task's name.
         key: The call's key.
-        outcome: ``same``; ``different``; ``outdated``: they differ, but what was stored isn't valid
-            any more; ``failed``: the run has failed; ``incomparable``: its result can't be stored.
-        computed_by: Id of the task that computed what is stored.
-        differences: Where they differ, and in what: a line each.
+        outcome: ``same``; ``different``; ``outdated``: they differ, but the entry isn't valid any
+            more; ``failed``: the run has failed; ``incomparable``: its result can't be stored.
+        computed_by: Id of the task that computed the entry.
+        differences: The differences, a line each.
     """
 
     task: str
@@ -142,18 +142,18 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
-    """Entries had to leave this process's memory for others."""
+    """Entries were evicted from this process's memory to make room for others."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidationsRead:
-    """The log told this process of invalidations.
+    """Invalidations in the log were read by this process.
 
     Attributes:
-        count: How many.
-        lag: For how many seconds, at most, it may have answered from memory after the first.
+        count: Number of invalidations.
+        lag: Most seconds for which it may have answered from memory after the first of them.
     """
 
     count: int
@@ -162,21 +162,21 @@ class InvalidationsRead:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many messages a worker now holds for equal calls in flight."""
+    """The number of messages that a worker now holds for equal calls in flight."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The result of a run was stored, or (with a reason) was not.
+    """The result of a run was stored; with a reason, it wasn't.
 
     Attributes:
         task: The task's name.
         key: The call's key.
         size: Bytes of the entry, if there is one.
         reason: Why it wasn't stored, if so.
-        seconds: How long storing took; None when it wasn't tried.
+        seconds: Seconds that storing took; None when it wasn't tried.
     """
 
     task: str
@@ -200,7 +200,7 @@ class CircuitChanged:
 
     Attributes:
         open: The new state.
-        cause: What opened it; empty when it closed.
+        cause: The error that opened it; empty when it closed.
     """
 
     open: bool
@@ -209,11 +209,11 @@ class CircuitChanged:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The store answered a command with an error; it was done without the cache.
+    """The store refused a command with an error; the call went on without the cache.
 
     Attributes:
         command: The command's name.
-        cause: What the store said.
+        cause: The store's error.
     """
 
     command: str
@@ -222,7 +222,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something in the cache itself went wrong; the task was not concerned."""
+    """A fault of the cache itself, which the task isn't affected by."""
 
     task: str
     operation: str

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-#: A longer one costs every process that matches it more than anybody needs of a pattern.
+#: Most characters of a glob: every process matches keys with it.
 MAX_PATTERN = 1_000
 
 
 def check(pattern: str) -> None:
-    """Refuse a glob that is too long.
+    """Check the length of a glob.
 
     Raises:
-        ValueError: Saying what is allowed.
+        ValueError: It is too long; the message says what is allowed.
     """
     if len(pattern) > MAX_PATTERN:
         raise ValueError(
@@ -23,8 +23,8 @@ def check(pattern: str) -> None:
 
 @lru_cache(maxsize=1024)
 def compile_glob(pattern: str) -> re.Pattern[str]:
-    """Return a regular expression whose ``fullmatch`` says what Redis' MATCH would."""
-    pieces = [""]  # what stands between the stars
+    """Compile a glob to a regular expression whose ``fullmatch`` equals Redis' MATCH."""
+    pieces = [""]  # the text between the stars
     i = 0
     while i < len(pattern):
         character = pattern[i]
@@ -42,16 +42,17 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
                 i += 1
             pieces[-1] += re.escape(character)
     first, *others = pieces
-    # Where a piece is found first is as good as anywhere: without going back, many stars take no
-    # longer than one.
+    # The first place of a piece is as good as any: without backtracking, many stars take no longer
+    # than one.
     between = "".join(f"(?>.*?{piece})" for piece in others[:-1] if piece)
     last = f".*{others[-1]}" if others else ""
     return re.compile(first + between + last, re.DOTALL)
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the whole text matches the glob. One that is too long is taken to match: it ends more
-    than it should, and costs nobody anything.
+    """Whether the whole text matches the glob.
+
+    A glob that is too long matches everything: it ends more than it should, at no cost to readers.
     """
     if len(pattern) > MAX_PATTERN:
         return True
@@ -59,7 +60,7 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def _class(pattern: str, start: int) -> tuple[str, int]:
-    """A set of characters, from behind its bracket; one that isn't closed ends with the pattern."""
+    """Read a set of characters from behind its bracket; an unclosed one ends with the pattern."""
     i = start
     negated = pattern[i : i + 1] == "^"
     i += negated
@@ -76,6 +77,6 @@ def _class(pattern: str, start: int) -> tuple[str, int]:
             ranges.append((pattern[i], pattern[i]))
             i += 1
     inside = "".join(f"{re.escape(first)}-{re.escape(last)}" for first, last in ranges)
-    if not inside:  # nothing is in an empty set, and everything outside of it
+    if not inside:  # an empty set matches no character, its negation every one
         return ("." if negated else "(?!)"), i + 1
     return f"[{'^' if negated else ''}{inside}]", i + 1

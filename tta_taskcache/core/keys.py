@@ -17,6 +17,7 @@ from ..errors import ConfigurationError, MissingContext, UnkeyableArgument
 from . import labels, traits
 from .binding import Binder
 from .canonical import EXACT, Form, Reduce, canonical, unordered
+from .default_value import unwrapped
 from .policy import SOURCE, Policy
 
 #: Changes whenever equal calls would get other keys than before.
@@ -37,7 +38,7 @@ def source_version(function: Callable[..., Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What identifies a call, and the tags under which its entry can be invalidated."""
+    """The key of a call, and the tags under which its entry can be invalidated."""
 
     key: str
     tags: tuple[str, ...]
@@ -48,18 +49,18 @@ class Keyer:
 
     Args:
         task: The task's name.
-        binder: Binds arguments to the task's parameters; None while it has no ``run`` (a base
-            class), which only validates the policy.
+        binder: Binds arguments to the task's parameters; None for a base class without ``run``,
+            whose policy is only validated.
         policy: Its policy.
-        reduce: How JSON messages carry types unknown to the canonical form.
-        models: Parameters that the body gets as models (pydantic's), and what tells of a value what
-            its model holds; that may raise ``ValueError``.
+        reduce: Reduces values to JSON's types as JSON messages do.
+        models: Parameters that the body gets as pydantic models, each with a function that returns
+            the fields of a value's model, or raises ``ValueError``.
         source: The function whose source ``cache_version="source"`` follows.
-        secret: Key of the digests: whoever lacks it can't tell arguments by trying them.
+        secret: Key of the digests: without it, arguments can't be found by trying.
 
     Raises:
-        ConfigurationError: The policy names arguments that the task doesn't have, or wants the
-            source of a task that has none.
+        ConfigurationError: The policy names arguments that the task doesn't have, or the source
+            that ``cache_version="source"`` follows isn't available.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Keyer:
     ) -> None:
         self.task = task
         self.policy = policy
-        #: How a JSON message carries arguments.
+        #: The form of arguments in a JSON message.
         self.json = Form(exact=False, reduce=reduce)
+        #: Arguments that a JSON message has carried.
+        self.from_json = Form(exact=True, reduce=reduce)
         self._models = models or {}
         if binder is None:
             return
@@ -88,12 +91,12 @@ class Keyer:
         names = [binder.names[i] for i in self._kept]
         version = self._version(source)
         identity = [KEY_FORMAT, task, version, names, list(policy.vary)]
-        #: What the parts of a call's traits are about.
+        #: The subject of each part of a call's traits.
         self.subjects = traits.subjects(names, policy.vary)
         self._constants = ([names, list(policy.vary)], version)
         self._base = hashlib.blake2b(canonical(identity), key=secret, digest_size=DIGEST_BYTES)
         self._prefix = labels.escape(task)
-        #: Whether functions of the policy are given arguments: they get them as the body does.
+        #: Whether callables of the policy take arguments, which they get as the body does.
         self.shows_arguments = callable(policy.key) or callable(policy.tags)
 
     def identify(
@@ -109,7 +112,7 @@ class Keyer:
             args: Positional arguments.
             kwargs: Keyword arguments.
             headers: The context headers in force for the call.
-            form: How the arguments get to the body.
+            form: The form in which the arguments reach the body.
 
         Raises:
             WrongArguments: The arguments don't fit the task's signature.
@@ -132,13 +135,15 @@ class Keyer:
 
     def _canonical_of(self, i: int, value: Any, form: Form) -> bytes:
         model = self._models.get(self.binder.names[i])
-        if model is not None and value is not None:
+        if model is not None and (given := unwrapped(value)) is not None:
             try:
-                # A model's sets are lists in a message, in an order that says nothing.
-                return canonical([unordered(value), model(value)])
+                # A model's sets are lists in a message, in an order that says nothing. A default is
+                # in no message.
+                sent = () if given is not value else (unordered(given),)
+                return canonical([*sent, model(given)])
             except (ValueError, UnkeyableArgument):
                 pass
-        # What a ``*args`` collects is a tuple, whatever brought it.
+        # ``*args`` collects a tuple, whatever the message carries.
         return canonical(list(value) if i == self._star else value, form)
 
     def traits(
@@ -149,14 +154,14 @@ class Keyer:
         secret: bytes = b"",
         form: Form = EXACT,
     ) -> str:
-        """Return the traits of a call that has a key: what its entry keeps to be compared with.
+        """Return the traits of a call that has a key, which its entry keeps for comparisons.
 
         Args:
             args: Positional arguments.
             kwargs: Keyword arguments.
             headers: The context headers in force for the call.
-            secret: Makes digests of arguments useless to whoever doesn't have it.
-            form: How the arguments get to the body.
+            secret: Key of the digests: without it, arguments can't be found by trying.
+            form: The form in which the arguments reach the body.
 
         Raises:
             UncacheableCall: As ``identify``.
@@ -221,7 +226,7 @@ class Keyer:
         return tags_of
 
     def _names(self) -> tuple[str, ...]:
-        """What labels and tags may show: whatever is part of the call's identity."""
+        """Return the names that labels and tags may show: those that are part of the key."""
         kept = (n for n in self.binder.names if n not in self.policy.ignore)
         return (*kept, *self.policy.vary)
 

@@ -11,42 +11,43 @@ from urllib.parse import quote
 from uuid import UUID
 
 from ..errors import TooManyTags, UnkeyableArgument
-from .canonical import EXACT, Form, canonical
+from .canonical import EXACT, Form, canonical, carried_text
+from .default_value import DefaultValue
 
-#: Stands between the parts of a key.
+#: Separator of the parts of a key.
 SEPARATOR = ":"
 
-#: Characters that Redis patterns give a meaning.
+#: Characters with a meaning in Redis' globs.
 GLOB = frozenset("*?[]\\^")
 
 #: Longer values are cut in the label; the digest still tells them apart.
 MAX_FIELD = 80
 
-#: More tags than this a call can't have: each is a mark that every lookup of it reads.
+#: Most tags of a call: each is a mark that every lookup of it reads.
 MAX_TAGS = 1_000
 
-#: Turns bound arguments and vary values into a text.
+#: Makes a text of bound arguments and vary values.
 Template = Callable[[Mapping[str, Any], Form], str]
 
 
 def escape(text: str) -> str:
-    """Percent-encode what could be a separator, a glob or a hash tag, as URLs do."""
+    """Percent-encode separators, globs and hash tags in a text, as in URLs."""
     return quote(text[:MAX_FIELD], safe="@+=,~", errors="replace")
 
 
 def shown(value: Any, form: Form) -> str:
-    """What a label shows of a value: the same on both sides of a message (promise K1)."""
+    """Return the text of a value in a label, equal on both sides of a message (promise K1)."""
     match value:
         case str():
-            return str.__str__(value)
+            return carried_text(str.__str__(value), form)
+        case DefaultValue():
+            return shown(value.value, EXACT)
         case None | bool() | Decimal() | UUID():
             return str(value)
         case int() | float():
             return (float if isinstance(value, float) else int).__repr__(value)
-        case datetime():
-            return datetime.isoformat(value)
         case date() | time():
-            return value.isoformat()
+            return datetime.isoformat(value) if isinstance(value, datetime) else value.isoformat()
     return canonical(value, form).decode("utf-8", "replace")
 
 
@@ -58,7 +59,7 @@ def _parse(text: str, allowed: Collection[str], option: str) -> Pieces:
     """Split a template.
 
     Raises:
-        ValueError: It can't be read, or a field isn't one of ``allowed``.
+        ValueError: The template can't be parsed, or a field isn't one of ``allowed``.
     """
     try:
         fields = list(string.Formatter().parse(text))
@@ -81,8 +82,8 @@ def template(text: str, allowed: Collection[str], *, option: str) -> Template:
     """Compile a label such as ``"{user_id}:{model}"``.
 
     Raises:
-        ValueError: It can't be read, a field isn't one of ``allowed``, it has none, or the text
-            holds a glob character.
+        ValueError: The template can't be parsed, a field isn't one of ``allowed``, there is no
+            field, or the text holds a glob character.
     """
     pieces = _parse(text, allowed, option)
     for literal, _ in pieces:
@@ -107,7 +108,7 @@ def tag(text: str, allowed: Collection[str], *, option: str) -> Template:
     """Compile a tag such as ``"user:{user_id}"``. Values are not escaped: tags match whole.
 
     Raises:
-        ValueError: It can't be read, or a field isn't one of ``allowed``.
+        ValueError: The template can't be parsed, or a field isn't one of ``allowed``.
     """
     pieces = _parse(text, allowed, option)
     return lambda values, form: "".join(
@@ -117,11 +118,11 @@ def tag(text: str, allowed: Collection[str], *, option: str) -> Template:
 
 
 def from_callable(produced: Any, form: Form) -> str:
-    """Make a label of what a ``cache_key`` callable returned: a text, or a tuple of parts.
+    """Make a label of the return value of a ``cache_key`` callable: a text, or a tuple of parts.
 
     Args:
-        produced: What it returned.
-        form: JSON's; what that can't carry is shown as it is.
+        produced: The return value.
+        form: JSON's form; values that it can't carry are shown in the exact form.
     """
     if isinstance(produced, (list, tuple)):
         return SEPARATOR.join(_escaped(part, form) for part in produced)
@@ -136,15 +137,15 @@ def _escaped(value: Any, form: Form) -> str:
 
 
 def tags_of_callable(produced: Any) -> tuple[str, ...]:
-    """Check what a ``cache_tags`` callable returned.
+    """Check the return value of a ``cache_tags`` callable.
 
     Raises:
-        TypeError: It isn't a collection of strings.
-        TooManyTags: There are more than ``MAX_TAGS``.
+        TypeError: The value isn't a collection of strings.
+        TooManyTags: There are more than ``MAX_TAGS`` tags.
     """
-    if isinstance(produced, str) or not all(isinstance(name, str) for name in produced):
+    tags = tuple(produced)  # once: it may be a generator
+    if isinstance(produced, str) or not all(isinstance(name, str) for name in tags):
         raise TypeError(f"cache_tags must return a collection of strings, not {produced!r}")
-    tags = tuple(produced)
     if len(tags) > MAX_TAGS:
         raise TooManyTags(f"cache_tags returned {len(tags):,} tags; at most {MAX_TAGS:,} a call")
     return tags

@@ -1,8 +1,9 @@
 """Leases: the right to compute one key now (promises C1 to C5).
 
-Who holds the lease of a key *leads*, others *follow*. A lease is owned, so nobody renews or ends
-another's; it is short and renewed, so nobody waits for the dead; and it knows the log's position
-from before its computation, so that calls made after an invalidation don't join it (promise I2).
+The holder of a key's lease *leads*, the others *follow*. A lease is owned, so no process renews or
+ends another's; it is short and renewed, so no follower waits for a dead leader: when it lapses, a
+follower takes over. It has the log's position from before its run, so that calls made after an
+invalidation don't join it (promise I2).
 """
 
 from __future__ import annotations
@@ -14,31 +15,33 @@ from .entry import Position
 
 
 class Stage(StrEnum):
-    """How far the holder of a lease has come."""
+    """The stage of a lease's holder."""
 
-    #: A producer has found nothing and sends a message. Short, and not renewed.
+    #: A producer sends a message after a miss. Short, and not renewed.
     RESERVED = "reserved"
-    #: A worker has the message; it waits for the pool.
+    #: A worker has the message, which waits for the pool.
     QUEUED = "queued"
-    #: The computation runs.
+    #: The call runs.
     RUNNING = "running"
-    #: The last computation's result could not be stored: equal calls run, each for itself.
+    #: The last run left no result that could be shared: equal calls run, each for itself.
     UNSHARED = "unshared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The wish to lead, sent along with a look.
+    """A claim to the lease of a key, sent along with a look.
 
     Attributes:
-        owner: Who wants the lease: a token that nobody else has.
-        stage: What it wants it for.
-        ttl: Seconds that it lasts without being renewed.
+        owner: The claimant: a token of its own.
+        stage: The stage of the lease that it claims.
+        ttl: Seconds that the lease lasts without being renewed.
         reservation: Owner of a reservation that was made for this very call.
-        overtakes: A reservation of another call with at most this many seconds left is taken over:
-            its message hasn't been seen, and this call is ready to run.
-        newest_ban: Sequence of the newest pattern ban on the key that the caller knows of.
-        regardless: Also when there is a valid entry: the caller can't use it.
+        overtakes: Seconds: a reservation of another call with no more left is taken over, as its
+            message waits and this call is ready to run.
+        newest_ban: Sequence of the newest pattern ban on the key that the claimant knows of.
+        regardless: Whether a valid entry doesn't count, as the claimant can't use it.
+        takes_queued: Whether it takes over the lease of a call that is queued elsewhere, as this
+            call can run at once (promise C8).
     """
 
     owner: str
@@ -48,17 +51,18 @@ class Claim:
     overtakes: float = 0.0
     newest_ban: int = 0
     regardless: bool = False
+    takes_queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What came of a claim.
+    """The reply to a claim.
 
     Attributes:
-        owner: The claim's owner when the lease is ours; else empty.
+        owner: The claim's owner if the lease was given; else empty.
         position: The log's position when the lease was given, for the entry.
-        stage: Of the lease in force; None when there was no need for one: an entry is there.
-        remaining: Seconds until that lapses, unless it is renewed.
+        stage: Stage of the lease in force; None when a valid entry makes it needless.
+        remaining: Seconds until the lease in force lapses, unless it is renewed.
     """
 
     owner: str
@@ -73,13 +77,13 @@ class Lease:
 
     @property
     def is_followed(self) -> bool:
-        """Whether somebody else leads."""
+        """Whether another call leads."""
         return not self.owner and self.stage not in (None, Stage.UNSHARED)
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A lease that this process holds, as it is to be renewed."""
+    """A lease that this process holds and renews."""
 
     key: str
     owner: str
@@ -88,7 +92,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class HeldLease:
-    """A lease in force, as a store has it."""
+    """A lease in force, in a store."""
 
     owner: str
     stage: Stage
@@ -109,7 +113,9 @@ def may_take(claim: Claim, held: HeldLease, newest_mark: int, now: Position) -> 
         return True
     newest = max(newest_mark, claim.newest_ban)
     if held.born.incarnation != now.incarnation or not newest <= held.born.sequence <= now.sequence:
-        return True  # what it computes is outdated: later calls don't join it
+        return True  # its run is outdated: later calls don't join it
+    if held.stage is Stage.QUEUED:
+        return claim.takes_queued
     if held.stage is not Stage.RESERVED:
         return False
     return held.owner == claim.reservation or held.remaining <= claim.overtakes

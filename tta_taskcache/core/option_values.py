@@ -1,4 +1,4 @@
-"""Reading the values of task options: what each may be, and what is said when it is not."""
+"""Readers of task options: the values that each may have, and messages for others."""
 
 from __future__ import annotations
 
@@ -30,9 +30,14 @@ ALL_SITES = frozenset(Site)
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a policy may refer to, as far as it is known where the task is defined.
+    """The names that a policy may refer to, as far as they are known where the task is defined.
 
-    ``None`` means not known yet: the check is made later, when it is.
+    Unknown ones (None) are checked later.
+
+    Attributes:
+        arguments: Names of the task's parameters.
+        serializers: Names of serializers.
+        compressions: Names of compressors.
     """
 
     arguments: tuple[str, ...] | None = None
@@ -41,14 +46,14 @@ class Choices:
 
 
 class WrongValue(Exception):
-    """What is wrong with one option; ``read_policy`` adds which and whose."""
+    """The value of an option is wrong; ``read_policy`` adds option and task to the message."""
 
 
 def seconds(value: Any) -> float:
-    """Read a duration: seconds or a timedelta, positive and finite.
+    """Read a duration: seconds or a timedelta, more than 0 and at most ``MAX_TTL``.
 
     Raises:
-        ValueError: Saying what is allowed.
+        ValueError: The value isn't allowed; the message says what is.
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)):
@@ -103,7 +108,7 @@ def read_cost(value: Any) -> float:
     """Read a cost: a number that is 0 or more and finite.
 
     Raises:
-        ValueError: Saying what is allowed.
+        ValueError: The value isn't allowed; the message says what is.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise ValueError(f"a cost must be a number, not {value!r}")  # noqa: TRY004 - documented

@@ -1,15 +1,15 @@
-"""At most so many a second."""
+"""Pacing: a bound on events a second, without bursts."""
 
 from __future__ import annotations
 
 
 class Pace:
-    """Says when the next one may go, so that no second sees more of them than ``rate`` (plus one).
+    """The pace of events: no second has more than ``rate`` of them, plus one.
 
-    What wasn't used isn't saved up: after a pause they don't come in a burst.
+    Unused capacity isn't saved up: no burst follows a pause.
 
     Args:
-        rate: How many a second; None for no bound.
+        rate: Most events a second; None for no bound.
     """
 
     def __init__(self, rate: float | None) -> None:
@@ -17,9 +17,9 @@ class Pace:
         self._due = float("-inf")
 
     def wait(self, now: float) -> float:
-        """Seconds until the next one may go."""
+        """Return the seconds until the next event may happen."""
         return max(0.0, self._due - now)
 
     def went(self, now: float) -> None:
-        """Note that one goes now."""
+        """Record an event that happens now."""
         self._due = max(now, self._due) + self._gap

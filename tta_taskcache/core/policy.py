@@ -15,44 +15,44 @@ from .warm_policy import Warm
 SOURCE = "source"
 
 
-#: Unless a task says otherwise. Larger ones take longer to send than lookups may take.
+#: Default of ``cache_max_bytes``: larger results take longer to send than a lookup may.
 MAX_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What one task asked for. Each field is the task attribute ``cache_<field>``.
+    """The policy of one task. Each field is the task attribute ``cache_<field>``.
 
     Attributes:
-        ttl: Seconds an entry is fresh (0 < ttl <= one year).
-        jitter: Up to this share of the ttl is taken off at random (0 <= jitter < 1), so that
-            entries made together don't expire together. A ttl is never lengthened.
+        ttl: Seconds that an entry is fresh (number or timedelta; 0 < ttl <= 366 days).
+        jitter: Largest share of the ttl that is taken off at random (0 <= jitter < 1), so that
+            entries stored together don't expire together. A ttl is never lengthened.
         stale_while_revalidate: Seconds after the ttl during which the stale result is served while
-            one refresh runs in the background (RFC 5861).
+            one refresh runs in the background (RFC 5861, section 3).
         stale_if_error: Seconds after the ttl during which the last result is served when a run
-            fails for good (RFC 5861).
-        refresh_queue: Queue that refreshes are sent to; None for the task's own.
-        errors: Exceptions that are remembered, by type, and for how many seconds: until then the
-            call raises the same again without running.
-        if_: ``cache_if``: given a result, says whether it is stored.
-        validate: Given a stored result, says whether it may still be served.
-        max_bytes: Serialized results larger than this (before they are compressed) aren't stored,
-            and never read: no frame takes more memory.
-        key: Template or callable for the readable label in front of the digest, or None.
-        ignore: Arguments that are no part of the call's identity.
-        vary: Context headers that are part of the call's identity.
-        tags: Templates or a callable for the names under which entries are invalidated together.
-        coalesce: Whether equal calls in flight run once.
-        version: Part of the identity; a new one never serves old entries. ``"source"`` follows
-            the task's source code.
-        serializer: Name of the serializer of stored results.
-        compression: Name of the compressor of stored results, or None.
-        warm: Which calls are kept warm, and when (``Warm``), or None.
-        sites: Where a call may be answered.
-        cost: What a run costs, in the user's unit: a number, or a callable that is given the
-            result.
-        verify: This share of the hits runs anyway, and the results are compared (0 to 1).
-        shadow: Whether calls are looked up and counted only, and run; None for the app's setting.
+            fails for good (RFC 5861, section 4).
+        refresh_queue: Queue of the messages that refresh; None for the task's own.
+        errors: Exception types that are remembered, each with seconds for which equal calls raise
+            the exception again without a run (negative caching).
+        if_: ``cache_if``: callable from a result to whether it is stored.
+        validate: Callable from a stored result to whether it may be served.
+        max_bytes: Most bytes of a serialized result, before compression; larger ones aren't stored,
+            nor read, so that no frame takes more memory.
+        key: Template or callable of the readable label in front of the digest; None for no label.
+        ignore: Names of arguments that are no part of the key.
+        vary: Names of context headers that are part of the key.
+        tags: Templates, or a callable that returns names, to invalidate entries by.
+        coalesce: Whether equal calls in flight run once (single-flight).
+        version: Part of the key: a new version never serves old entries. ``"source"`` follows the
+            task's source code.
+        serializer: Name of the serializer of stored results, of kombu's registry.
+        compression: Name of the compressor of stored results, of kombu's registry; None for none.
+        warm: Calls that are kept warm, and the schedule (``Warm``); None for none.
+        sites: Sites that may answer a call.
+        cost: Cost of a run, in the user's unit: a number, or a callable from the result to one.
+        verify: Share of the hits that run anyway, to compare the results (0 to 1).
+        shadow: Whether calls are looked up and counted, and run (shadow mode); None for the app's
+            setting.
         enabled: Whether the task is cached at all.
     """
 
@@ -81,33 +81,37 @@ class Policy:
     enabled: bool = True
 
     def fresh_for(self, draw: float) -> float:
-        """Seconds a new entry is fresh, for a ``draw`` from [0, 1)."""
+        """Return the seconds that a new entry is fresh: the ttl less its jitter.
+
+        Args:
+            draw: A random number from [0, 1).
+        """
         return self.ttl * (1.0 - self.jitter * draw)
 
     @property
     def stale_for(self) -> float:
-        """Seconds an entry is kept after that: the longer of the stale windows."""
+        """Seconds that a stale entry is kept: the longer of the stale windows."""
         return max(self.stale_while_revalidate, self.stale_if_error)
 
     def cost_of(self, result: Any) -> float:
-        """What the run cost that has returned this.
+        """Return the cost of the run that has returned a result.
 
         Raises:
-            Exception: Whatever the task's ``cache_cost`` raises.
-            ValueError: It returned no cost.
+            Exception: The error of the task's ``cache_cost``.
+            ValueError: ``cache_cost`` returned no cost.
         """
         return read_cost(self.cost(result)) if callable(self.cost) else self.cost
 
     def remembered_for(self, error: BaseException) -> float | None:
-        """Seconds that an exception is remembered for; None when it isn't.
+        """Return the seconds that an exception is remembered; None when it isn't.
 
-        The closest type in the order of its class' bases counts.
+        The closest type in its class' method resolution order counts.
         """
         found = (self.errors[kind] for kind in type(error).__mro__ if kind in self.errors)
         return next(found, None)
 
 
-#: Fields by the names of their options: ``if`` can't be the name of one.
+#: Fields by option names: ``if`` can't be the name of a field.
 _FIELDS = {f.name.rstrip("_"): f.name for f in fields(Policy)}
 
 OPTIONS = tuple(_FIELDS)
@@ -121,11 +125,11 @@ def read_policy(
     Args:
         task: The task's name, for messages.
         options: Option names without ``cache_`` and their values; None means not given.
-        choices: The names the options may use.
-        default_ttl: Seconds, for tasks that name no ttl.
+        choices: The names that the options may use.
+        default_ttl: The ttl of a task without one (s).
 
     Raises:
-        ConfigurationError: Naming task, option and what is allowed.
+        ConfigurationError: An option is wrong; the message names task, option and what is allowed.
     """
     unknown = [name for name in options if name not in OPTIONS]
     if unknown:

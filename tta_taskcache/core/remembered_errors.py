@@ -1,8 +1,8 @@
-"""Exceptions as text, and back: exactly as they were, or not at all.
+"""Remembered exceptions (negative caching): as text, and back exactly as they were, or not at all.
 
-Nothing is imported to make one again: its class is one that the policy names, or a subclass that
-this process knows. What is stored are the arguments and attributes, as pickle would have it; one
-that can't be made again from them, so that nobody can tell the difference, is not stored.
+Nothing is imported to make an exception again: its class is one that the policy names, or a
+subclass that this process knows. Its arguments and attributes are stored, as pickle would; an
+exception that can't be made again from them without a difference is not stored.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ..errors import EntryError, UnserializableResult
 from .codec import json_dumps, json_loads
 from .policy import Policy
 
-#: What every exception has.
+#: The attributes of every exception.
 _PASSING = frozenset(dir(BaseException)) | {"__weakref__"}
 
 _ABSENT = object()
 
 
 def encode_error(error: Exception, policy: Policy) -> str:
-    """Make a text of an exception.
+    """Encode an exception as text.
 
     Raises:
-        UnserializableResult: It would come back as something else.
+        UnserializableResult: The exception would come back as another.
     """
     name = _name(type(error))
     if _classes(policy).get(name) is not type(error):
@@ -42,10 +42,10 @@ def encode_error(error: Exception, policy: Policy) -> str:
 
 
 def decode_error(text: Any, policy: Policy) -> Exception:
-    """Make the exception of a text again.
+    """Make an exception again from its text.
 
     Raises:
-        EntryError: It can't be made in this process.
+        EntryError: This process can't make it.
     """
     try:
         stored = json_loads(text.encode("ascii"))
@@ -59,7 +59,7 @@ def decode_error(text: Any, policy: Policy) -> Exception:
 
 
 def _without_constructor(kind: type[Exception], args: list[Any]) -> Exception:
-    """As pickle's protocol 2 does: no constructor of the user's runs, which may have effects."""
+    """Make an exception as pickle's protocol 2 does, without the user's constructor."""
     native = next(each for each in kind.__mro__ if each.__module__ == builtins.__name__)
     made: Exception = native.__new__(kind, *args)
     return made
@@ -69,7 +69,7 @@ def _with_constructor(kind: type[Exception], args: list[Any]) -> Exception:
     return kind(*args)
 
 
-#: Ways to make an exception, the better one first. Some native ones are made by a constructor only.
+#: Makers of an exception, the better one first: some native exceptions need their constructor.
 _MAKERS = {"new": _without_constructor, "call": _with_constructor}
 
 
@@ -81,10 +81,10 @@ def _made(kind: type[Exception], stored: dict[str, Any]) -> Exception:
 
 
 def _kept(error: Exception) -> dict[str, Any]:
-    """What pickle would keep of an exception.
+    """Return what pickle would keep of an exception.
 
     Raises:
-        TypeError: It is made by something else than its class.
+        TypeError: Pickle makes it by other means than its class.
     """
     reduced: Any = error.__reduce__()
     kind, args, *more = reduced
@@ -95,7 +95,7 @@ def _kept(error: Exception) -> dict[str, Any]:
 
 
 def _is_exact(error: Exception, copy: Exception) -> bool:
-    """Whether nobody can tell a copy from the exception: by its text, arguments or attributes."""
+    """Whether a copy equals the exception, in text, arguments, attributes and slots."""
     try:
         if type(copy) is not type(error) or str(error) != str(copy):
             return False
@@ -103,12 +103,12 @@ def _is_exact(error: Exception, copy: Exception) -> bool:
         pairs = zip(slots, slots, strict=True)
         same = _equal(_kept(error), _kept(copy)) and _equal(error.args, copy.args)
         return same and all(a is b or _equal(a, b) for a, b in pairs)
-    except Exception:  # noqa: BLE001 - what a copy half made raises
+    except Exception:  # noqa: BLE001 - a copy that is half made may raise anything
         return False
 
 
 def _slots(kind: type) -> Iterator[str]:
-    """The attributes that aren't in an exception's ``__dict__``: ``errno``, ``start``, slots."""
+    """Yield the attributes outside of an exception's ``__dict__``: ``errno``, ``start``, slots."""
     for each in kind.__mro__:
         for name, value in vars(each).items():
             is_slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
@@ -117,7 +117,7 @@ def _slots(kind: type) -> Iterator[str]:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two values are equal, and all of their types are."""
+    """Whether two values are equal, and all types in them, too."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -128,11 +128,11 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _classes(policy: Policy) -> dict[str, type[Exception]]:
-    """The classes that may be remembered, by their names."""
+    """Return the classes that may be remembered, by name."""
     found: dict[str, type[Exception]] = {}
     for named in policy.errors:
         for kind in _with_subclasses(named):
-            found.setdefault(_name(kind), kind)  # of two that have one name the first is meant
+            found.setdefault(_name(kind), kind)  # of two classes of one name, the first
     return found
 
 

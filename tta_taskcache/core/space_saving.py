@@ -18,8 +18,8 @@ class Hot:
 
     Attributes:
         key: The key.
-        count: How often it was seen at most.
-        error: By how much that may be too high.
+        count: Most times that it was seen.
+        error: Most by which the count is too high.
     """
 
     key: str
@@ -28,7 +28,7 @@ class Hot:
 
 
 class SpaceSaving:
-    """Counts keys in so many counters.
+    """Counts keys in a fixed number of counters.
 
     Args:
         capacity: Most keys that are counted at a time (1 or more).
@@ -43,7 +43,7 @@ class SpaceSaving:
         self.capacity = capacity
         self._counts: dict[str, int] = {}
         self._errors: dict[str, int] = {}
-        #: Each key once, with a count that it had: counts only rise, so these are lower bounds.
+        #: Each key once, with an earlier count, which is a lower bound as counts only rise.
         self._smallest: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class SpaceSaving:
             heapq.heapreplace(self._smallest, (now, key))
 
     def top(self, number: int) -> list[Hot]:
-        """The most seen keys, the first first; among equals by key."""
+        """Return the most seen keys, most seen first; among equals by key."""
         ordered = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
         errors = self._errors
         return [Hot(key, count, errors.get(key, 0)) for key, count in islice(ordered, number)]

@@ -1,9 +1,9 @@
-"""Traits: what an entry keeps of its call so that people learn in what another call differs.
+"""Traits: digests of a call in its entry, which tell in what another call differs from it.
 
-One short digest a part: the parameters' names, the version, each vary header, each argument that is
-no ignored one. Arguments themselves are kept nowhere, and 24 bits name no value; with a secret, not
-even a guess can be tried. Two values share a digest once in 16 million times, which costs no more
-than an explanation.
+Each part has a short digest: the parameters' names, the version, each vary header, each argument
+that isn't ignored. Arguments themselves are kept nowhere, and 24 bits name no value; with a secret,
+no guess can be tried. Two values share a digest once in 16 million times, which only spoils an
+explanation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VERSION = "cache_version"
 
 
 def subjects(arguments: Sequence[str], headers: Sequence[str]) -> tuple[str, ...]:
-    """What the parts of a call's traits are about, as people read it."""
+    """Return the subject of each part of a call's traits, for people."""
     return (
         SHAPE,
         VERSION,
@@ -30,15 +30,15 @@ def subjects(arguments: Sequence[str], headers: Sequence[str]) -> tuple[str, ...
 
 
 def make(parts: Iterable[bytes], secret: bytes) -> str:
-    """The traits of a call: a digest of each part, in the order of ``subjects``."""
+    """Make the traits of a call: a digest of each part, in the order of ``subjects``."""
     digests = (hashlib.blake2b(part, digest_size=_BYTES, key=secret).digest() for part in parts)
     return "".join(b64encode(digest).decode("ascii") for digest in digests)
 
 
 def differences(about: Sequence[str], these: str, those: str) -> tuple[str, ...] | None:
-    """Those subjects in which two calls of a task differ; None when that can't be told.
+    """Return the subjects in which two calls of a task differ; None when that can't be told.
 
-    Where the shape differs, parts have no counterparts, and it is all that is said.
+    Where the shape differs, other parts have no counterparts, and it is the only difference.
     """
     if not those or len(these) != _WIDTH * len(about):
         return None

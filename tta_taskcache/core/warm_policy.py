@@ -1,4 +1,4 @@
-"""``cache_warm``: which calls of a task are kept warm, and how fast that goes."""
+"""``cache_warm``: the calls of a task that are kept warm, their schedule and their pace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 
-#: Calls that are on their way at a time, unless it is said.
+#: Default of ``in_flight``.
 IN_FLIGHT = 100
 
 #: Most calls that are learnt from traffic for one task.
@@ -22,13 +22,13 @@ MAX_PRIORITY = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """How calls are sent.
+    """Options of sending calls.
 
     Attributes:
-        rate: At most so many a second (more than 0), or None.
-        in_flight: At most so many that aren't done (1 or more).
-        queue: Queue that they are sent to, or None for the task's own.
-        priority: Priority of their messages (0 to 255), or None for the task's own.
+        rate: Most calls a second (more than 0); None for no bound.
+        in_flight: Most calls that were sent and aren't done (1 or more).
+        queue: Queue of the calls; None for the task's own.
+        priority: Priority of their messages (0 to 255); None for the task's own.
     """
 
     rate: float | None = None
@@ -51,22 +51,24 @@ class Sending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warm:
-    """What ``cache_warm`` of a task is: calls to keep warm, whenever it is time.
+    """The calls of a task to keep warm on beat's schedule, for ``cache_warm``.
 
-    Each time, what is missing, stale, or would be before the next time is run.
+    Each turn runs the calls whose entries are missing, stale, or would be before the next turn.
 
     Attributes:
-        every: When: seconds, a timedelta, or a schedule of Celery's, such as ``crontab(minute=0)``.
-        calls: Which calls: a path of JSON lines, a list, or a function without arguments that
-            returns an iterable of them. It is read by the worker that warms.
-        hot: Or that many of the most requested calls, as learnt from traffic (1 to 1,000).
-        rate: At most so many calls a second, or None.
-        in_flight: At most so many calls on their way.
-        queue: Queue that they are sent to, or None for the task's own.
-        priority: Priority of their messages, or None for the task's own.
+        every: Its times: seconds between two turns, a timedelta, or a schedule of Celery's, such as
+            ``crontab(minute=0)``.
+        calls: The calls: the path of a file of JSON lines, a list, or a function without arguments
+            that returns an iterable of them. The worker that warms reads them.
+        hot: Instead of ``calls``: number of the most requested calls, learnt from traffic (1 to
+            1,000).
+        rate: Most calls a second; None for no bound.
+        in_flight: Most calls that were sent and aren't done.
+        queue: Queue of the calls; None for the task's own.
+        priority: Priority of their messages (0 to 255); None for the task's own.
 
     Raises:
-        ConfigurationError: Naming what is wrong, and what is allowed.
+        ConfigurationError: A field is wrong; the message says what is allowed.
     """
 
     every: Any
@@ -97,34 +99,34 @@ class Warm:
 
     @property
     def sending(self) -> Sending:
-        """How its calls are sent."""
+        """Options of sending its calls."""
         return Sending(
             rate=self.rate, in_flight=self.in_flight, queue=self.queue, priority=self.priority
         )
 
 
 def check_hot(hot: Any, where: str) -> None:
-    """Refuse what is no number of hot calls.
+    """Check a number of hot calls.
 
     Raises:
-        ConfigurationError: Naming what is allowed.
+        ConfigurationError: The number is wrong; the message says what is allowed.
     """
     if not _is_whole(hot, 1, MAX_HOT):
         raise ConfigurationError(f"{where}(hot={hot!r}): must be a whole number, 1 to {MAX_HOT}")
 
 
 def check_every(every: Any, where: str) -> None:
-    """Refuse what is no time of a schedule.
+    """Check the times of a schedule.
 
     Raises:
-        ConfigurationError: Naming what is allowed.
+        ConfigurationError: The value is wrong; the message says what is allowed.
     """
     seconds = every.total_seconds() if isinstance(every, timedelta) else every
     if _is_positive(seconds):
         return
     if _is_number(seconds):
         raise ConfigurationError(f"{where}(every={every!r}): must be more than 0 seconds")
-    # Celery's schedules, of whatever kind: the core doesn't know Celery.
+    # Any schedule of Celery's, by its method: the core doesn't know Celery.
     if isinstance(every, type) or not callable(getattr(every, "is_due", None)):
         raise ConfigurationError(
             f"{where}(every={every!r}): must be seconds, a timedelta or a schedule of Celery's"
@@ -132,7 +134,7 @@ def check_every(every: Any, where: str) -> None:
 
 
 def is_name(value: Any) -> bool:
-    """Whether it is a string, and not empty."""
+    """Whether a value is a string, and not empty."""
     return isinstance(value, str) and bool(value)
 
 

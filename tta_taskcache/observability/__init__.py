@@ -1,1 +1,4 @@
-"""Hooks over the frozen records of ``core.events``: counters and logs."""
+"""Observers of the events of ``core.events``: counters, logs, and metrics for Prometheus.
+
+May import ``core`` only.
+"""

@@ -1,8 +1,8 @@
-"""Named numbers of one process, without locks: the memory behind the metrics.
+"""Cells: named numbers of one process, without locks, behind the metrics.
 
-Nothing here can be left locked by a fork or an interruption, as prometheus_client's own values can:
-a thread that serves metrics holds their locks now and then, and a pool process that is forked at
-that moment would wait for one for ever (promise F3).
+A fork or an interruption can't leave them locked, as it can prometheus_client's own values: a
+thread that serves metrics holds their locks now and then, and a pool process that is forked at that
+moment would wait for one for ever (promise F3).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Protocol
 from .metric_families import Family
 from .thread_ids import thread_ident
 
-#: The name of a family, its labels, and for a histogram which of its numbers.
+#: The name of a family, its labels, and for a histogram the name of one of its numbers.
 Key = tuple[str, ...]
 
-#: In front of the key of a gauge: it is a state of its process, and ends with it.
+#: Prefix of the key of a gauge, which is a state of its process and ends with it.
 GAUGE = "="
 
-#: Behind the key of a histogram: its sum. Its buckets are numbered.
+#: Suffix of the key of a histogram's sum. Its buckets have numbers.
 SUM = "sum"
 _NUMBERS = tuple(map(str, range(32)))
 
@@ -37,12 +37,12 @@ class Cells(Protocol):
         ...
 
     def read(self) -> dict[Key, float]:
-        """All numbers."""
+        """Return all numbers."""
         ...
 
 
 class MemoryCells:
-    """In the memory of this process. Each thread adds to numbers of its own."""
+    """Numbers in the memory of this process. Each thread adds to its own."""
 
     def __init__(self) -> None:
         self._threads: dict[int, dict[Key, float]] = {}
@@ -61,7 +61,7 @@ class MemoryCells:
         self._put[key] = value
 
     def read(self) -> dict[Key, float]:
-        """All numbers."""
+        """Return all numbers."""
         sums = Counter(self._put)
         for mine in list(self._threads.values()):
             sums.update(mine.copy())  # in one step: no other thread adds a name meanwhile
@@ -69,7 +69,7 @@ class MemoryCells:
 
 
 class CellSink:
-    """Makes numbers of measurements."""
+    """Adds measurements to cells."""
 
     def __init__(self, cells: Cells) -> None:
         self.cells = cells

@@ -1,8 +1,8 @@
-"""Counting what the cache did (promise F2), without locks.
+"""Counters of events (promise F2), without locks.
 
-Each thread counts in a dict of its own, so no increment is lost and nothing can be left locked by a
-fork or an interruption. From time to time one thread takes what is new and sends it along with a
-command that goes to Redis anyway: the fleet's totals cost no round trip.
+Each thread counts in a dict of its own, so no increment is lost, and a fork or an interruption
+leaves no lock behind. From time to time one thread takes the new counts and sends them along with a
+command that goes to Redis anyway: the totals of all processes cost no round trip.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from .thread_ids import thread_ident
 #: Seconds between two hand-overs to the shared totals.
 FLUSH_INTERVAL = 1.0
 
-#: A thread that takes for longer than this was interrupted (s).
+#: Seconds after which a thread that takes counts must have been interrupted.
 MAX_CLAIM = 60.0
 
 _instances: weakref.WeakSet[Counters] = weakref.WeakSet()
 
 
 class Counters:
-    """Counts events by name. Names read ``hit|site|layer|task`` and so on (see ``read_stats``)."""
+    """Counts events under names such as ``hit|site|layer|task`` (see ``read_stats``)."""
 
     def __init__(self) -> None:
         self._reset()
         _instances.add(self)
 
     def _reset(self) -> None:
-        #: By thread (or greenlet): one that has ended leaves its dict to the next of its number.
+        #: Counts by thread: the next thread of an ended one's id goes on with its dict.
         self._threads: dict[int, dict[str, float]] = {}
-        #: How often was taken, and what had been then; replaced whole.
+        #: Number of takes, and the totals of the last one; replaced whole.
         self._state: tuple[int, Counter[str]] = (0, Counter())
         self._returned: list[Mapping[str, float]] = []
         self._flushed_at = 0.0
@@ -95,14 +95,14 @@ class Counters:
             self._add(f"{kind}|cost||{event.task}", event.saved_cost)
 
     def _add(self, name: str, amount: float = 1.0) -> None:
-        # One that is no figure would stay in the sums for ever, and no store adds it up.
+        # An infinite or undefined amount would stay in the sums for ever.
         if not isfinite(amount):
             return
         mine = self._threads.setdefault(thread_ident(), {})
         mine[name] = mine.get(name, 0.0) + amount
 
     def totals(self) -> Counter[str]:
-        """What this process has counted."""
+        """Return the totals of this process."""
         sums: Counter[str] = Counter()
         for counts in list(self._threads.values()):
             # copy() is one step: no other thread adds a name meanwhile.
@@ -111,9 +111,9 @@ class Counters:
         return sums
 
     def take(self, now: float, *, interval: float = FLUSH_INTERVAL) -> dict[str, float]:
-        """Take what wasn't handed over yet, or nothing when it isn't time or another thread does.
+        """Take the counts since the last take; none before the interval is over.
 
-        What can't be delivered is to be given back with ``put_back``.
+        Of several threads one takes. Counts that can't be delivered go to ``put_back``.
         """
         if now - self._flushed_at < interval:
             return {}
@@ -126,7 +126,7 @@ class Counters:
             if now - claim[1] > MAX_CLAIM:  # interrupted between claim and end
                 self._state = (number + 1, flushed)
             return {}
-        if self._state is not state:  # it was taken before we claimed
+        if self._state is not state:  # another thread took them before this claim
             self._claims.pop(number, None)
             return {}
         totals = self.totals()
@@ -141,12 +141,12 @@ class Counters:
         return {name: amount for name, amount in new.items() if amount}
 
     def put_back(self, counts: Mapping[str, float]) -> None:
-        """Hand over again later what could not be delivered."""
+        """Put back counts that couldn't be delivered, for the next take."""
         self._returned.append(counts)
 
 
 def _forget_in_child() -> None:
-    # What the parent had counted, the parent hands over.
+    # The parent hands over its counts itself.
     for counters in list(_instances):
         counters._reset()
 
@@ -159,26 +159,26 @@ class TaskStats:
     """Totals of one task.
 
     Attributes:
-        hits: By site and layer, as ``"producer/l1"``.
-        misses: By site and reason, as ``"pool/absent"``. One call may miss at each of the sites, so
-            a hit ratio is hits to hits and runs.
-        stale: How many of the hits were past their ttl, by window: ``"stale"`` while a refresh ran,
-            ``"stale-if-error"`` for a run that failed.
-        coalesced: How many of the hits waited for an equal call in flight.
-        runs: How often the task ran and returned.
-        none_results: How often it returned None.
-        fills: What became of the results: ``"stored"``, or the reason why not.
-        run_seconds: Time spent in runs.
-        run_cost: Cost of runs (``cache_cost``).
-        saved_seconds: Run time of the computations that hits stand for, less the lookups. Hits
-            that were waited for don't count here.
-        saved_cost: Cost of those computations.
-        coalesced_seconds: Run time of the computations that were waited for, once for each who did.
-        coalesced_cost: Likewise.
-        shadow: In shadow mode: ``"hit"`` for calls that would have been answered, ``"miss"``.
-        shadow_seconds: What the former would have saved.
-        shadow_cost: Likewise.
-        verified: What came of runs that were compared with a stored result, by outcome.
+        hits: Hits by site and layer, as ``"producer/l1"``.
+        misses: Misses and bypasses by site and reason, as ``"pool/absent"``. One call may miss at
+            each site, so a hit ratio is hits to hits and runs.
+        stale: Hits past their ttl (RFC 5861), by window: ``"stale"`` while a refresh ran,
+            ``"stale-if-error"`` for a failed run.
+        coalesced: Hits that waited for an equal call in flight.
+        runs: Runs that returned.
+        none_results: Runs that returned None.
+        fills: Results by outcome: ``"stored"``, or the reason why not.
+        run_seconds: Seconds spent in runs.
+        run_cost: Cost of runs (``cache_cost``), in the user's unit.
+        saved_seconds: Run time of the entries that hits served, less their lookups; coalesced hits
+            aside.
+        saved_cost: Cost of the runs of those entries.
+        coalesced_seconds: Run time of the runs that coalesced hits waited for, once for each hit.
+        coalesced_cost: Cost of those runs, likewise.
+        shadow: In shadow mode: calls with (``"hit"``) and without (``"miss"``) an answer.
+        shadow_seconds: Seconds that the former would have saved.
+        shadow_cost: Cost that the former would have saved.
+        verified: Runs that were compared with a stored result, by outcome.
     """
 
     hits: dict[str, int] = field(default_factory=dict)
@@ -202,14 +202,20 @@ class TaskStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Totals by task name, and of the whole."""
+    """Totals of all processes, or of this one.
+
+    Attributes:
+        tasks: Totals by task name.
+        invalidations: Acknowledged invalidations.
+        faults: Faults of the cache.
+    """
 
     tasks: dict[str, TaskStats]
     invalidations: int = 0
     faults: int = 0
 
 
-#: In the names of counters.
+#: Separators in the name of a counter.
 _BARS = 3
 
 #: The fields of ``TaskStats`` that are sums of seconds and costs.
@@ -226,7 +232,7 @@ def sum_up(counts: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def read_stats(counts: Mapping[str, float]) -> Stats:
-    """Make sense of counter names; what has another form is left out."""
+    """Read counters by their names; names of another form are left out."""
     groups: dict[str, dict[str, dict[str, int]]] = {}
     sums: dict[str, dict[str, float]] = {}
     invalidations = faults = 0

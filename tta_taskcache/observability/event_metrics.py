@@ -1,4 +1,4 @@
-"""What an event means for the metrics."""
+"""The measurements of events, for the metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .metric_families import Family
 
 
 class Sink(Protocol):
-    """Where measurements go."""
+    """A sink of measurements."""
 
     def inc(self, family: Family, labels: tuple[str, ...] = (), amount: float = 1.0) -> None:
         """Add to a counter."""
@@ -41,7 +41,7 @@ class Sink(Protocol):
 
 
 def measure(event: Event, to: Sink) -> None:  # noqa: C901, PLR0912 - a case each
-    """Tell a sink what an event means."""
+    """Send the measurements of an event to a sink."""
     match event:
         case Lookup():
             _lookup(event, to)

@@ -1,8 +1,7 @@
-"""Log lines: changes of state once, what repeats at DEBUG.
+"""The log observer: a line for each change of state; repetitions at DEBUG.
 
-Each record carries what it says as attributes as well, for log processors: ``cache_event``, the
-kind, and the event's fields, all with ``cache_`` in front (``LogRecord`` and Celery use the plain
-names).
+Records have the event as attributes, too, for log processors: ``cache_event``, its kind, and its
+fields, all with ``cache_`` in front (``LogRecord`` and Celery use the plain names).
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ logger = logging.getLogger("tta_taskcache")
 
 
 def extra(event: Event) -> dict[str, Any]:
-    """An event as the ``extra`` of a log record."""
+    """Return an event as the ``extra`` of a log record."""
     values = {field.name: getattr(event, field.name) for field in fields(event)}
     return log_fields(type(event).__name__, **values)
 
 
 def log_fields(kind: str, **values: Any) -> dict[str, Any]:
-    """The ``extra`` of a log record: exceptions as text, all else as it is."""
+    """Return values as the ``extra`` of a log record, exceptions as text."""
     plain = {n: repr(v) if isinstance(v, BaseException) else v for n, v in values.items()}
     return {"cache_event": kind, **{f"cache_{name}": value for name, value in plain.items()}}
 

@@ -1,7 +1,7 @@
 """The metrics: their names (without the namespace in front), labels, meaning and units.
 
-``docs/metrics.md`` has the same table for people. Labels are bounded: names of tasks, sites,
-layers, and words of ours.
+``docs/metrics.md`` has the same table for people. Labels are bounded: names of tasks, sites and
+layers, and the library's own words.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class MetricKind(StrEnum):
-    """Types of metrics, as Prometheus has them."""
+    """Types of metrics, of Prometheus."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -20,11 +20,11 @@ class MetricKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric.
+    """A metric.
 
     Attributes:
-        name: Its name; Prometheus' client puts ``_total`` behind that of a counter.
-        help: What it means.
+        name: Its name; prometheus_client adds ``_total`` to that of a counter.
+        help: Its meaning.
         labels: Names of its labels.
         kind: Its type.
         buckets: Upper bounds of a histogram's buckets, without the last, which is infinite.

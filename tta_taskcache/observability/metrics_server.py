@@ -1,4 +1,4 @@
-"""Serving metrics over HTTP from a process that has no web server of its own."""
+"""The metrics server: metrics over HTTP from a process without a web server of its own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ logger = logging.getLogger("tta_taskcache")
 
 
 class MetricsServer:
-    """Serves metrics on a port, from a thread; nothing when the port is taken, and says so.
+    """Serves metrics on a port, from a thread; logs a warning when the port is taken.
 
-    Only ours are served, in prometheus_client's multiprocess mode all there are. Its default
-    registry has locks: a process that is forked while this thread holds one would wait for it.
+    Only the library's are served, in prometheus_client's multiprocess mode all there are. Its
+    default registry has locks: a process forked while this thread holds one would wait for it.
 
     Args:
         metrics: The metrics.
         port: The port.
-        host: The address to listen on; by default nobody else's machine can reach it.
+        host: The address to listen on; by default only this machine can reach it.
     """
 
     def __init__(self, metrics: Metrics, port: int, host: str = "127.0.0.1") -> None:
@@ -53,7 +53,7 @@ class MetricsServer:
             self._server = None
 
     def forget(self) -> None:
-        """In a forked process: leave the port to the parent, so that it is free after that."""
+        """Close the socket in a forked process, so that the port is free after the parent."""
         if self._server is not None:
             with suppress(OSError):
                 self._server.socket.close()

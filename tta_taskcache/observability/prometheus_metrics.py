@@ -1,9 +1,9 @@
-"""Metrics for Prometheus: one more observer of events.
+"""Metrics for Prometheus: an observer of events.
 
-They are registered with prometheus_client's default registry, so whatever serves that (a web
-process' endpoint) serves them as well. Forked processes count into memory that is shared with the
-one they come from, if that has asked for it (``Metrics.share``). With PROMETHEUS_MULTIPROC_DIR they
-are prometheus_client's own values in its own files instead, as its multiprocess mode needs it.
+The metrics are in prometheus_client's default registry, so the endpoint of a web process serves
+them, too. Forked processes count into memory shared with their parent after ``Metrics.share``. With
+PROMETHEUS_MULTIPROC_DIR, they are prometheus_client's own values in its own files, as its
+multiprocess mode needs them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger("tta_taskcache")
 
 
 class MeasuredMemory(Protocol):
-    """What the memory of a process holds."""
+    """A memory whose entries and bytes are measured."""
 
     def __len__(self) -> int: ...
 
@@ -51,7 +51,7 @@ class Metrics(Collector):
     """The metrics of this process. Safe for threads, forks and interruptions.
 
     Args:
-        namespace: In front of their names.
+        namespace: Prefix of their names.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -61,25 +61,25 @@ class Metrics(Collector):
         self._use(MemoryCells())
 
     def _use(self, cells: Cells) -> None:
-        """Count there, unless prometheus_client has to do it."""
+        """Count in cells, unless prometheus_client has to count."""
         self._cells = cells
         native = is_multiprocess()
         self._sink: Sink = NativeSink(self.namespace) if native else CellSink(cells)
         self._is_read_here = isinstance(cells, MemoryCells) and not native
 
     def __call__(self, event: Event) -> None:
-        """Take an event into account."""
+        """Measure an event."""
         try:
             measure(event, self._sink)
-            # Others can't see this process' memory: it tells whenever that may have changed.
+            # Other processes can't read this one's memory: it measures after each change.
             if not self._is_read_here and _changes_memory(event):
                 self._put_memory(self._sink)
-        except OSError as error:  # no room for a page: no task is to fail for that (promise F1)
+        except OSError as error:  # no room for a page: no task fails for that (promise F1)
             logger.warning("what this process does is missing in the metrics: %s", error)
             self._use(MemoryCells())
 
     def watch(self, memory: MeasuredMemory) -> None:
-        """Measure this memory, for as long as it is there."""
+        """Measure a memory, for as long as it lives."""
         self._memories.add(memory)
 
     def _put_memory(self, sink: Sink) -> None:
@@ -88,25 +88,25 @@ class Metrics(Collector):
         sink.put(f.L1_ENTRIES, sum(len(memory) for memory in memories))
 
     def share(self) -> None:
-        """Let the processes that are forked from now on count here, too.
+        """Share memory with the processes that are forked from now on, which count in it.
 
         Raises:
-            OSError: There is no memory for it.
+            OSError: There is no memory to share.
         """
         if self._shared is None and not is_multiprocess():
             self._shared = SharedFile()
 
     def begin_child(self) -> None:
-        """In a forked process: start anew. What the parent had counted, the parent tells."""
-        if not is_multiprocess():  # whose values know of forks themselves
+        """Start anew in a forked process: the parent's counts stay the parent's."""
+        if not is_multiprocess():  # its values handle forks themselves
             self._use(MemoryCells() if self._shared is None else PageCells(self._shared))
 
     def describe(self) -> Iterable[Metric]:
-        """The metrics without their values, for the registry."""
+        """Return the metrics without values, for the registry."""
         return [_empty(family, self.namespace) for family in FAMILIES]
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics, with the shares of forked processes."""
+        """Yield the metrics, with the shares of forked processes."""
         if isinstance(self._sink, NativeSink):
             return
         if self._is_read_here:
@@ -127,10 +127,10 @@ def _changes_memory(event: Event) -> bool:
 
 
 class NativeSink:
-    """Makes prometheus_client's own values of measurements.
+    """Adds measurements to prometheus_client's own values.
 
     Args:
-        namespace: In front of their names.
+        namespace: Prefix of their names.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -185,7 +185,7 @@ def _families(namespace: str, numbers: Mapping[Key, Any]) -> Iterator[Metric]:
         if isinstance(metric, HistogramMetricFamily):
             _add_histogram(metric, family, found)
         else:
-            # One without labels is there from the start: alerts can tell 0 from nothing.
+            # A metric without labels starts at 0: alerts can tell that from no value.
             for labels, number in sorted((found or ({} if family.labels else {(): 0.0})).items()):
                 metric.add_metric(labels, number)
         yield metric
@@ -205,7 +205,7 @@ _all: dict[str, Metrics] = {}
 
 
 def metrics_of(namespace: str) -> Metrics:
-    """The metrics of this process with this namespace, made and registered when first asked for."""
+    """Return the metrics of this process with a namespace, registered at the first call."""
     found = _all.get(namespace)
     if found is None:
         found = _all.setdefault(namespace, Metrics(namespace))

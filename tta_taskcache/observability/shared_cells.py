@@ -1,12 +1,11 @@
-"""Numbers in memory that forked processes share with the one they were forked from.
+"""Shared cells: numbers in memory that forked processes share with their parent.
 
-One file without a name, in pages. Each process has pages of its own, which it holds by a lock of
-the operating system's: when it dies, however it does, its numbers stay, and the next process takes
-the page over and counts on. So there are as many pages as processes at a time, nobody waits for
-anybody, and nothing is sent, lost, or left behind.
+The memory is a file without a name, in pages. Each process holds pages of its own by a lock of the
+operating system. When it dies, in whatever way, its numbers stay, and the next process takes the
+page over and counts on. So there are as many pages as processes at a time, no process waits for
+another, and nothing is sent, lost, or left behind.
 
-A page is an array of slots: a number, and the key that it belongs to. Only one thread of one
-process writes to a slot.
+A page is an array of slots: a number, and its key. One thread of one process writes to a slot.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ SLOT = 512
 SLOTS = 1024
 PAGE = SLOT * SLOTS
 
-#: Of parts of a key that doesn't fit into a slot, so many characters are kept.
+#: Characters that are kept of each part of a key that doesn't fit into a slot.
 LONGEST = 25
 
 _NUMBER = struct.Struct("=d")
@@ -39,10 +38,10 @@ _KEY_AT = _NUMBER.size + _LENGTH.size
 
 
 class SharedFile:
-    """The file. Made before the processes are forked that are to share it.
+    """The file, made before the processes are forked that share it.
 
     Raises:
-        OSError: There is no room for it.
+        OSError: There is no room for the file.
     """
 
     def __init__(self) -> None:
@@ -56,7 +55,7 @@ class SharedFile:
         """Take the first page that no process holds, for as long as this process lives.
 
         Args:
-            but: The pages that this process holds already: its own locks don't keep it out.
+            but: The pages that this process holds, which its own locks don't protect from it.
         """
         for number in count():
             if number not in but and self._lock(number):
@@ -72,7 +71,7 @@ class SharedFile:
             os.pwrite(self._fd, b"\0", (number + 1) * PAGE - 1)
 
     def read(self) -> dict[Key, float]:
-        """The sums of all numbers; of gauges, those of processes that live."""
+        """Return the sums of all numbers; of gauges, those of living processes."""
         sums: Counter[Key] = Counter()
         for number in range(os.fstat(self._fd).st_size // PAGE):
             numbers = used(os.pread(self._fd, PAGE, number * PAGE))
@@ -92,7 +91,7 @@ class SharedFile:
 
 
 def used(page: bytes | mmap.mmap) -> list[tuple[int, Key, float]]:
-    """The slots of a page that are in use: their place, key and number."""
+    """Return the slots of a page that are in use: their place, key and number."""
     found = []
     for slot in range(0, SLOT * SLOTS, SLOT):
         (length,) = _LENGTH.unpack_from(page, slot + _NUMBER.size)
@@ -108,7 +107,7 @@ class _Page:
 
     def __init__(self, memory: mmap.mmap) -> None:
         self.memory = memory
-        #: What processes before have counted, to be counted on: by key, in any order.
+        #: Slots of processes before, to count on, by key.
         self.left: dict[Key, list[int]] = {}
         last = -SLOT
         for slot, key, _ in used(memory):
@@ -119,7 +118,7 @@ class _Page:
         self._free = count(last + SLOT, SLOT)
 
     def slot(self, key: Key) -> int | None:
-        """A slot for a key, for one thread; None when the page is full."""
+        """Return a slot of a key, for one thread; None when the page is full."""
         with suppress(IndexError):  # another thread was faster
             if left := self.left.get(key):
                 return left.pop()
@@ -128,14 +127,14 @@ class _Page:
         if slot >= PAGE:
             return None
         self.memory[slot + _KEY_AT : slot + _KEY_AT + len(text)] = text
-        # Last: without it the slot isn't in use.
+        # Last: with its length, the slot is in use.
         _LENGTH.pack_into(self.memory, slot + _NUMBER.size, len(text))
         return slot
 
 
 def _text(key: Key) -> bytes:
     text = json.dumps(key, ensure_ascii=False).encode()
-    if len(text) > SLOT - _KEY_AT:  # no names of people's tasks are that long
+    if len(text) > SLOT - _KEY_AT:  # far beyond usual names of tasks
         text = json.dumps([part[:LONGEST] for part in key], ensure_ascii=False).encode()
     return text
 
@@ -165,7 +164,7 @@ class PageCells:
         _NUMBER.pack_into(*self._slot(0, key), value)
 
     def read(self) -> dict[Key, float]:
-        """All numbers of this process."""
+        """Return all numbers of this process."""
         sums: Counter[Key] = Counter()
         for page in list(self._pages.values()):
             for _, key, value in used(page.memory):
@@ -184,5 +183,5 @@ class PageCells:
                 if (slot := page.slot(key)) is not None:
                     return page.memory, slot
             number, memory = self._file.take(self._pages)
-            # Of threads that come at once, all get the first one's.
+            # Threads that take one at once all get the first one's.
             self._pages.setdefault(number, _Page(memory))

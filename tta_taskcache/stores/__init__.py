@@ -1,5 +1,5 @@
-"""Where entries live: memory of this process (L1), Redis (L2), and what wraps them.
+"""Stores of entries: memory of this process (L1), Redis (L2), and the circuit breaker around one.
 
-A store executes commands (``protocol``), which are plain data: the same engine then drives it from
-sync and from asyncio code.
+A store executes commands (``protocol``), which are plain data, so the same engine drives it from
+sync and asyncio code. May import ``core`` only.
 """

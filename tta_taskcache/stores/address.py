@@ -1,4 +1,4 @@
-"""Where Redis is: the spellings of its URL.
+"""The address of Redis, and the forms of its URL.
 
 ::
 
@@ -6,12 +6,12 @@
     unix://[user:password@]/path[?db=0]                    one server, by its socket
     redis+cluster://[user:password@]host[:6379],…          Redis Cluster, by some of its nodes
     redis+sentinel://[user:password@]host[:26379],…/service[/db]
-                                                           the master that Sentinels know
+                                                           the master of a Sentinel service
 
 ``rediss+cluster://`` and ``rediss+sentinel://`` are the same with TLS. Credentials are those of
-Redis and percent-encoded. What else redis-py knows comes as query options (``?ssl_ca_certs=…``).
-An option of the connections to Sentinels has ``sentinel_`` in front: ``sentinel_password=…``.
-They use TLS as Redis does, with the same options; ``sentinel_ssl=true`` or ``false`` overrides it.
+Redis and percent-encoded. Other options of redis-py are query options (``?ssl_ca_certs=…``); those
+of the connections to Sentinels have ``sentinel_`` in front: ``sentinel_password=…``. Sentinels use
+TLS as Redis does, with the same options; ``sentinel_ssl=true`` or ``false`` overrides it.
 """
 
 # redis-py is typed in part: calling what isn't yet is no error of ours.
@@ -50,7 +50,7 @@ _SENTINEL = "sentinel_"
 
 
 class Topology(Enum):
-    """How Redis is laid out."""
+    """The topology of a Redis."""
 
     SERVER = "server"
     CLUSTER = "cluster"
@@ -59,14 +59,14 @@ class Topology(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A URL, read.
+    """The address of a Redis, read from a URL.
 
     Attributes:
-        kind: What is there.
+        kind: Its topology.
         hosts: Host and port of the server, of some nodes of the cluster, or of the Sentinels; none
             for a Unix socket.
         options: Options of redis-py's connections, credentials among them. TLS is ``ssl: True``.
-        service: What the Sentinels call the master.
+        service: The Sentinels' name of the master.
         sentinel_options: Options of the connections to Sentinels.
     """
 
@@ -78,7 +78,7 @@ class Address:
 
     @property
     def place(self) -> str:
-        """Where it is, for messages; holds no password."""
+        """The address for messages, without a password."""
         where = ",".join(_name(*host) for host in self.hosts) or str(self.options.get("path"))
         match self.kind:
             case Topology.SERVER:
@@ -93,8 +93,8 @@ def read_url(url: str) -> Address:
     """Read a URL.
 
     Raises:
-        ConfigurationError: Naming the setting and what is allowed. It doesn't quote the URL, which
-            may hold a password.
+        ConfigurationError: The URL is wrong; the message names the setting and what is allowed. It
+            doesn't quote the URL, which may hold a password.
     """
     try:
         return _read(url)
@@ -105,7 +105,7 @@ def read_url(url: str) -> Address:
 
 
 def wrong_url(reason: str) -> ConfigurationError:
-    """What is said about a URL that can't be used."""
+    """Make the error of a URL that can't be used."""
     return ConfigurationError(
         f"taskcache_url (or result_backend, which it defaults to): {reason}; allowed is {ALLOWED}, "
         "with options that redis-py knows; special characters in the password must be "
@@ -114,7 +114,7 @@ def wrong_url(reason: str) -> ConfigurationError:
 
 
 class _WrongURLError(ValueError):
-    """Its message may be shown."""
+    """A wrong URL, with a message that may be shown."""
 
 
 def _read(url: str) -> Address:
@@ -154,7 +154,7 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def _split(query: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    """Options of Redis, and options of the Sentinels."""
+    """Split query options into those of Redis and those of the Sentinels."""
     pairs = parse_qsl(query)
     return (
         [(name, value) for name, value in pairs if not name.startswith(_SENTINEL)],
@@ -195,7 +195,7 @@ def _sentinels(
     tls = to_bool(sentinel.pop("ssl", None))
     if tls is None:
         tls = bool(options.get("ssl"))
-    # As the rest of the URL is, so that redis-py gives each value its type.
+    # Read by redis-py as a URL, so that each value gets its type.
     theirs = _options(f"redis{'s' * tls}://?{urlencode(sentinel)}")
     if tls:
         shared = {name: value for name, value in options.items() if name.startswith("ssl_")}

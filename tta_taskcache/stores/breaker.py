@@ -10,21 +10,21 @@ from ..core.events import CircuitChanged, Observe, Refused
 from ..errors import CircuitOpen, NotReplicated, StoreRefused, StoreUnavailable
 from .protocol import Command, Reply, Store
 
-#: Seconds that the circuit first stays open; doubled by each probe that fails, up to the maximum.
+#: Seconds that the circuit stays open, at first and at most; each failed probe doubles them.
 FIRST_PAUSE = 0.5
 MAX_PAUSE = 5.0
 
 
 class Breaker:
-    """Says whether to try, and learns from what came of it. Holds no lock.
+    """A circuit breaker without locks.
 
-    One failure opens it. Once a jittered pause is over, one caller probes while the others are
+    One failure opens the circuit. After a jittered pause one caller probes, while the others are
     still turned away.
 
     Args:
-        observe: Told about each change of state, once.
-        clock: Monotonic seconds.
-        draw: Jitter: a number from [0, 1).
+        observe: Receives each change of state, once.
+        clock: Returns monotonic seconds.
+        draw: Returns a random number from [0, 1), for the jitter.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Breaker:
             return True
         if self._clock() < until:
             return False
-        # setdefault is atomic: of all who see this pause end, one wins. The pause is renewed
-        # first, so that a probe that never reports back doesn't keep the circuit open.
+        # setdefault is atomic: of all callers after this pause, one wins. The pause is renewed, so
+        # that a probe that never reports back doesn't keep the circuit open for ever.
         me = object()
         if self._probes.setdefault(until, me) is not me:
             return False
@@ -61,17 +61,17 @@ class Breaker:
         return True
 
     def failed(self, cause: str) -> None:
-        """Open, or stay open for longer."""
+        """Open the circuit, or keep it open for longer."""
         was_open = self._until is not None
         if was_open and not self._probes:
-            return  # it was in flight when another failure opened the circuit
+            return  # the call was in flight when another failure opened the circuit
         self._pause = min(self._pause * 2, MAX_PAUSE) if was_open else FIRST_PAUSE
         self._until = self._next_pause()
         if not was_open:
             self.observe(CircuitChanged(open=True, cause=cause))
 
     def succeeded(self) -> None:
-        """Close."""
+        """Close the circuit."""
         if self._until is not None:
             self._until = None
             self._probes.clear()

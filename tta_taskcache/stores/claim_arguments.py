@@ -1,4 +1,4 @@
-"""Claims on Redis: what ``take.lua`` is given, and what it returns."""
+"""Claims on Redis: the arguments and replies of ``take.lua``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..core.lease import Claim, Lease, Stage
 
 
 def milliseconds(seconds: float) -> int:
-    """As Redis takes them: whole, and at least one."""
+    """Convert seconds to whole milliseconds, at least one."""
     return max(1, int(seconds * 1000))
 
 
 def arguments(claim: Claim) -> list[Any]:
-    """The script's first arguments."""
+    """Return the script's first arguments."""
     return [
         claim.owner,
         claim.stage.value,
@@ -22,7 +22,7 @@ def arguments(claim: Claim) -> list[Any]:
         claim.reservation,
         milliseconds(claim.overtakes) if claim.overtakes else -1,
         claim.newest_ban,
-        "1" if claim.regardless else "",
+        ("r" if claim.regardless else "") + ("q" if claim.takes_queued else ""),
     ]
 
 

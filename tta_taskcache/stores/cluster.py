@@ -1,6 +1,6 @@
-"""redis-py's client for Redis Cluster, held to the time that a command may take (F1).
+"""redis-py's client for Redis Cluster, within the timeout of a command (promise F1).
 
-What redis-py 8.1 does by itself, and why it doesn't do here:
+Behaviour of redis-py 8.1 that is overridden here:
 
 - It waits for each node of a pipeline, and repeats each command of one that failed by itself, with
   a timeout each.
@@ -16,7 +16,7 @@ What redis-py 8.1 does by itself, and why it doesn't do here:
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import sample
 from typing import Any
 
@@ -26,7 +26,9 @@ from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode, ClusterPipeline
 from redis.exceptions import AskError, ClusterDownError, RedisClusterException, TryAgainError
 from redis.retry import Retry
 
-#: Nodes, chosen at random, that are asked for the layout of the cluster before that is given up.
+from .deadline import timed
+
+#: Nodes, chosen at random, that are asked for the cluster's layout before giving up.
 NODES_ASKED = 3
 
 #: The cluster is changing, or can't be reached: no fault of the command. MOVED is an AskError.
@@ -37,7 +39,10 @@ _NEVER = Retry(NoBackoff(), 0)
 
 
 def make_cluster(
-    hosts: Sequence[tuple[str, int]], options: Mapping[str, Any], timeout: float
+    hosts: Sequence[tuple[str, int]],
+    options: Mapping[str, Any],
+    timeout: float,
+    greet: Callable[[Any], None],
 ) -> Cluster:
     """Connect to a cluster.
 
@@ -45,46 +50,52 @@ def make_cluster(
         hosts: Some of its nodes, to ask for the others.
         options: Options of the connections.
         timeout: Seconds that asking for the layout of the cluster may take.
+        greet: Called with each new connection to a node, before its first command.
 
     Raises:
-        redis.RedisError: It can't be reached.
+        redis.RedisError: The cluster can't be reached.
         OSError: A name can't be resolved.
     """
     try:
-        return Cluster(hosts, options, timeout)
+        return Cluster(hosts, options, timeout, greet)
     except _CHANGING as error:
         raise redis.ConnectionError(str(error)) from error
 
 
 def scout(host: str, port: int, options: Mapping[str, Any], timeout: float) -> redis.Redis:
-    """A client of one node or Sentinel, to ask what there is; it isn't connected yet.
+    """Make a client of one node or Sentinel, to ask for the layout. Connects to nothing yet.
 
     Raises:
         TypeError: An option is unknown.
     """
     impatient = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    return redis.Redis(host, port, retry=_NEVER, **{**options, **impatient})
+    return timed(redis.Redis(host, port, retry=_NEVER, **{**options, **impatient}))
 
 
 def unknown_options(options: Mapping[str, Any]) -> bool:
-    """Whether redis-py would leave out some of the options, without a word."""
+    """Whether redis-py would silently ignore some of the options."""
     return bool(set(options) - set(REDIS_ALLOWED_KEYS))
 
 
 class Cluster(redis.RedisCluster):
-    """A cluster; made by ``make_cluster``.
+    """A client of a cluster, made by ``make_cluster``.
 
     Args:
         hosts: Some of its nodes, to ask for the others.
         options: Options of the connections.
         timeout: Seconds that asking for the layout of the cluster may take.
+        greet: Called with each new connection to a node, before its first command.
     """
 
     # A closed connection is opened again once. A timeout is final.
     ERRORS_ALLOW_RETRY = (redis.ConnectionError,)  # type: ignore[assignment]
 
     def __init__(
-        self, hosts: Sequence[tuple[str, int]], options: Mapping[str, Any], timeout: float
+        self,
+        hosts: Sequence[tuple[str, int]],
+        options: Mapping[str, Any],
+        timeout: float,
+        greet: Callable[[Any], None],
     ) -> None:
         self._hosts = tuple(hosts)
         self._options = options
@@ -94,6 +105,7 @@ class Cluster(redis.RedisCluster):
             dynamic_startup_nodes=False,
             require_full_coverage=False,
             retry=_ONCE,
+            redis_connect_func=greet,
             **options,
         )
         self._ask = self.nodes_manager.initialize
@@ -101,7 +113,7 @@ class Cluster(redis.RedisCluster):
         self.nodes_manager.initialize = self._learn  # type: ignore[method-assign]
 
     def _learn(self, *args: Any, **options: Any) -> None:
-        """Ask for the layout. While one thread does, the others go on with what is known."""
+        """Ask for the layout. While one thread asks, the others go on with the known one."""
         if self._asking.acquire(blocking=False):
             try:
                 known = {(node.host, node.port) for node in self.get_nodes()}
@@ -112,13 +124,27 @@ class Cluster(redis.RedisCluster):
                 self._asking.release()
 
     def _scouts(self, hosts: Sequence[tuple[str, int]]) -> list[ClusterNode]:
-        """Some nodes to ask, which share the time between them."""
+        """Return some nodes to ask, which share the timeout."""
         asked = sample(hosts, min(len(hosts), NODES_ASKED))
         share = self._timeout / len(asked)
         return [
             ClusterNode(host, port, redis_connection=scout(host, port, self._options, share))
             for host, port in asked
         ]
+
+    def learn_layout(self) -> None:
+        """Ask which node holds what: one has failed, or isn't what it was.
+
+        Raises:
+            redis.RedisError: Nobody says.
+        """
+        try:
+            self._learn()
+        except _CHANGING as error:
+            raise redis.ConnectionError(str(error)) from error
+
+    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
+        return timed(super().get_redis_connection(node))
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
@@ -127,15 +153,15 @@ class Cluster(redis.RedisCluster):
             raise redis.ConnectionError(str(error)) from error
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Pipeline:  # noqa: ARG002
-        """A pipeline; always without a transaction."""
+        """Return a pipeline, always without a transaction."""
         return Pipeline(self)
 
 
 class Pipeline(ClusterPipeline):
-    """A pipeline of which, once a reply didn't come in time, no other is waited for.
+    """A pipeline that waits for no further reply once one is late.
 
     Commands that were redirected, or whose connection had been closed, are sent again one by one,
-    as redis-py does. Whoever fails to connect to a node asks for the layout.
+    as redis-py does. A failed connection to a node asks for the layout.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -162,7 +188,7 @@ class Pipeline(ClusterPipeline):
             raise
 
     def get_redis_connection(self, node: ClusterNode) -> Any:
-        return _Node(super().get_redis_connection(node), self)
+        return _Node(timed(super().get_redis_connection(node)), self)
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:  # type: ignore[override]
         return self.execute_command("EVAL", script, numkeys, *keys_and_args)
@@ -180,7 +206,7 @@ class Pipeline(ClusterPipeline):
 
 
 class _Node:
-    """What a pipeline needs of the client of a node; it doesn't wait when another was late.
+    """The client of a node in a pipeline, which doesn't wait once another node was late.
 
     Otherwise each node that hangs would take a timeout of its own, one after the other.
     """

@@ -1,4 +1,4 @@
-"""Connections to Redis that give up in time, and survive forks and interruptions (F1, F3)."""
+"""Connections to Redis, with timeouts, safe after forks and interruptions (promises F1, F3)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 
+from . import log_state
 from .address import Address, Topology, read_url, wrong_url
 from .cluster import Cluster, make_cluster, scout, unknown_options
+from .deadline import TimedConnection, TimedSSLConnection, TimedUnixConnection
 from .sentinel import make_sentinel
 
 
 class Link:
-    """The way to Redis: one server, a cluster, or the master that Sentinels know.
+    """The link to Redis: one server, a cluster, or the master of a Sentinel service.
 
     Safe for threads, forks and interruptions: a forked child begins without connections, and so
     does everybody after ``renew``. A command gives up after about ``timeout`` seconds, or twice
@@ -30,11 +31,12 @@ class Link:
             (``socket_timeout``, ``socket_connect_timeout``) goes before.
 
     Attributes:
-        place: Where it leads, for messages; holds no password.
+        place: The address for messages, without a password.
         is_cluster: Whether keys are spread over servers. Then ``client`` is a ``Cluster``.
+        logs: Control hash and stream of the logs that each new connection opens first.
 
     Raises:
-        ConfigurationError: The URL can't be read.
+        ConfigurationError: The URL is wrong.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -42,6 +44,7 @@ class Link:
         self._timeout = timeout
         self.place = self._address.place
         self.is_cluster = self._address.kind is Topology.CLUSTER
+        self.logs: set[tuple[str, str]] = set()
         self._client: redis.Redis | Cluster | None = None
         try:
             self._check()
@@ -52,21 +55,28 @@ class Link:
 
     @property
     def client(self) -> redis.Redis | Cluster:
-        """A client, made when it is first needed. Ask for it anew for each command.
+        """The client, made when it is first needed. Ask for it anew for each command.
 
         Raises:
             redis.RedisError: The cluster can't be reached.
-            OSError: The same.
+            OSError: The cluster can't be reached.
         """
-        # Without a lock: in a forked child nobody could release it. If two threads make a client
-        # each, both work.
+        # Without a lock, which a fork could leave locked. If two threads make a client each, both
+        # work.
         client = self._client
         if client is None:
             client = self._client = self._make()
         return client
 
+    @property
+    def timeout(self) -> float:
+        """Seconds that an operation may take, all in all (promise F5)."""
+        options = self._options()
+        times = (options["socket_timeout"], options["socket_connect_timeout"])
+        return max((float(seconds) for seconds in times if seconds), default=self._timeout)
+
     def renew(self) -> None:
-        """From now on have a client without connections.
+        """Replace the client by one without connections.
 
         An interrupted command may have left an unread reply in a connection, or lost one to its
         pool. Commands of other threads end as they would have.
@@ -77,24 +87,33 @@ class Link:
         address, options = self._address, self._options()
         match address.kind:
             case Topology.SERVER:
-                return _make_server(address, options)
+                return _make_server(address, options | {"redis_connect_func": self._greet})
             case Topology.CLUSTER:
-                return make_cluster(address.hosts, options, self._timeout)
+                return make_cluster(address.hosts, options, self._timeout, self._bind)
             case Topology.SENTINEL:
                 return make_sentinel(
                     address.hosts,
                     address.service,
-                    options | {"retry": _retry()},
+                    options | {"retry": _retry(), "redis_connect_func": self._greet},
                     {**address.sentinel_options, **_FIXED},
                     self._timeout,
                 )
+
+    def _greet(self, connection: Any) -> None:
+        connection.on_connect_check_health(check_health=False)
+        self._bind(connection)
+
+    def _bind(self, connection: Any) -> None:
+        """Open the logs that this link leads to, before a new connection's first command."""
+        for log in self.logs:
+            log_state.bind(connection, *log)
 
     def _options(self) -> dict[str, Any]:
         timeouts = {"socket_timeout": self._timeout, "socket_connect_timeout": self._timeout}
         return {**timeouts, **self._address.options, **_FIXED}
 
     def _check(self) -> None:
-        """Let redis-py see the options, which it does when it makes a connection."""
+        """Check the options, which redis-py does when it makes a connection."""
         if self.is_cluster:
             options = self._options()
             if unknown_options(options):
@@ -106,7 +125,7 @@ class Link:
         pool.connection_class(**pool.connection_kwargs)
 
 
-#: What the rest of the code relies on.
+#: Options that the rest of the code relies on.
 _FIXED = {"protocol": 2, "decode_responses": False}
 
 
@@ -115,9 +134,9 @@ def _retry() -> Retry:
 
 
 def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
-    kind: type = SSLConnection if options.pop("ssl", False) else Connection
+    kind: type = TimedSSLConnection if options.pop("ssl", False) else TimedConnection
     if not address.hosts:
-        kind = UnixDomainSocketConnection
+        kind = TimedUnixConnection
     pool = redis.ConnectionPool(connection_class=kind, retry=_retry(), **options)
     # A client that made its pool itself would close it under the hands of other threads.
     return redis.Redis(connection_pool=pool)
@@ -126,7 +145,7 @@ def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
 _links: WeakSet[Link] = WeakSet()
 
 
-#: Clients of parent processes, kept: closing one would take locks as well.
+#: Clients of parent processes, kept: closing one would take locks, too.
 _left_to_parents: list[redis.Redis | Cluster] = []
 
 
@@ -137,6 +156,6 @@ def _renew_clients() -> None:
         link.renew()
 
 
-# redis-py's pool notices a fork, but takes its lock to do so (8.1); when another thread held that
-# lock at the time of the fork, nobody ever releases it in the child.
+# redis-py's pool notices a fork, but takes its lock to do so (8.1), which no thread releases in the
+# child when another thread of the parent held it at the fork.
 os.register_at_fork(after_in_child=_renew_clients)

@@ -1,4 +1,4 @@
-"""What a Redis says of itself, as far as a cache depends on it: facts, without a judgement."""
+"""The health of a Redis, as far as a cache depends on it: facts, without a judgement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from .connection import Link
 from .key_layout import Layout
 from .nodes import holder, primaries
 
-#: How often the latency is measured.
+#: Fields of the control hash beside marks.
+_FIELDS = ("incarnation", "sequence", "bans", "server", "version", "banned", "lifetimes", "longest")
+
+#: Measurements of the latency.
 PINGS = 20
 
 
@@ -27,18 +30,19 @@ class ServerHealth:
     Attributes:
         name: Its name in a cluster; else empty.
         product: ``Redis`` or ``Valkey``.
-        version: Of the product.
-        redis_version: Of Redis, or the one that the product is compatible with.
-        run_id: Names this process of the server.
+        version: Version of the product.
+        redis_version: Version of Redis, or of the Redis that the product is compatible with.
+        run_id: Id of this process of the server.
         role: ``master`` or ``slave``.
-        replicas: How many are connected.
-        max_memory: Bytes it may use; 0 for no bound.
-        used_memory: Bytes it uses.
-        policy: What it evicts when they are used up.
-        evicted: How many keys it has evicted since it started.
+        replicas: Number of connected replicas.
+        max_memory: Bytes that it may use; 0 for no bound.
+        used_memory: Bytes that it uses.
+        policy: Its eviction policy (``maxmemory-policy``).
+        evicted: Keys that it has evicted since it started.
         aof: When it writes its append-only file to disk (``always``, ``everysec``, ``no``); empty
-            without one, None when it doesn't tell.
-        snapshots: When it saves snapshots; empty for never, None when it doesn't tell.
+            without one, None when it denies the question.
+        snapshots: When it saves snapshots (``save``); empty for never, None when it denies the
+            question.
     """
 
     name: str
@@ -61,29 +65,35 @@ class LogHealth:
     """The invalidation log.
 
     Attributes:
-        incarnation: Which it is; empty when there is none yet.
-        sequence: How many invalidations it has seen.
-        newest: The newest one that its stream has; 0 for none.
-        bans: Patterns in force.
-        expires: Whether somebody has given its state an expiry.
+        incarnation: Its incarnation; empty when there is no log yet.
+        sequence: Sequence of the newest invalidation.
+        newest: Sequence of the newest record in its stream; 0 for none.
+        marks: Number of marks, each kept for as long as an entry may live.
+        size: Bytes of its state, marks included; None when Redis denies the question.
+        bans: Number of patterns in force.
+        expires: Whether its key has an expiry, which the library never sets.
+        is_bound: Whether it is bound to its server, so that every process notices a lost tail.
     """
 
     incarnation: str
     sequence: int
     newest: int
+    marks: int
+    size: int | None
     bans: int
     expires: bool
+    is_bound: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """All of it.
+    """The health of servers and log.
 
     Attributes:
-        servers: The primaries; empty when they don't tell.
-        refused: What they said to that.
-        latency: Seconds of a round trip: the median.
-        slowest: The slowest.
+        servers: The primaries; empty when they refuse ``INFO``.
+        refused: The error of that refusal.
+        latency: Seconds of a round trip, in the median.
+        slowest: Seconds of the slowest round trip.
         clock_offset: Seconds by which the server's clock is ahead of this machine's.
         log: The invalidation log.
     """
@@ -97,10 +107,10 @@ class Health:
 
 
 def examine(link: Link, namespace: str) -> Health:
-    """Ask the servers behind a link.
+    """Examine the servers behind a link.
 
     Raises:
-        StoreUnavailable: They can't be reached.
+        StoreUnavailable: The servers can't be reached.
     """
     layout = Layout(namespace)
     try:
@@ -171,14 +181,27 @@ def _clock_offset(node: Any) -> float:
 
 def _log(node: Any, layout: Layout) -> LogHealth:
     pipe = node.pipeline(transaction=False)
-    pipe.hmget(layout.control, "incarnation", "sequence", "bans")
+    pipe.hmget(layout.control, *_FIELDS)
     pipe.xrevrange(layout.stream, count=1)
     pipe.pttl(layout.control)
-    (incarnation, sequence, bans), newest, expiry = pipe.execute()
+    pipe.hlen(layout.control)
+    fields, newest, expiry, length = pipe.execute()
+    incarnation, sequence, bans, server, *_ = fields
     return LogHealth(
         incarnation=(incarnation or b"").decode(),
         sequence=int(sequence or 0),
         newest=int(newest[0][0].split(b"-")[0]) if newest else 0,
+        marks=length - sum(field is not None for field in fields),
+        size=_size(node, layout.control),
         bans=len(log.read_bans(bans)),
         expires=expiry > 0,
+        is_bound=bool(server),
     )
+
+
+def _size(node: Any, name: str) -> int | None:
+    try:
+        told: int | None = node.memory_usage(name)
+    except redis.ResponseError:  # an ACL user without it
+        return None
+    return told or 0

@@ -1,17 +1,17 @@
-"""What the cache's keys in Redis are called, for namespace ``ns``.
+"""The layout of the cache's keys in Redis, for namespace ``ns``.
 
 ::
 
     ns:e:{key}          string: the frame of an entry, with the entry's lifetime as its expiry
     ns:l:{key}          hash: the lease of a key: owner, stage, and the log's position
-    ns:f:{key}          string: somebody refreshes the key
+    ns:f:{key}          string: a refresh of the key is under way
     ns:{log}:control    hash: incarnation, sequence, longest lifetime, the marks (``m:name``), bans
     ns:{log}:stream     stream: one record an invalidation; its id is ``sequence-1``
     ns:{log}:counts     hash: counters of all processes
-    ns:{log}:counts:day hash: what of it was counted on a day (``2026-01-31``)
-    ns:{log}:sweep      hash: how far the sweep under way has come
+    ns:{log}:counts:day hash: counters of a day (``2026-01-31``)
+    ns:{log}:sweep      hash: the progress of the sweep under way
 
-What belongs to a key shares one slot of a cluster, and the log's another: nothing needs both.
+The names of one key share a slot of a cluster, those of the log another: nothing needs both.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ class Layout:
         self.sweep = f"{namespace}:{{log}}:sweep"
 
     def counts_on(self, day: str) -> str:
-        """Where the counters of a day are."""
+        """Return the name of a day's counters."""
         return f"{self.counts}:{day}"
 
     def entry(self, key: str) -> str:
-        """Where the entry of a key is; of a glob, where those of the keys are that match."""
+        """Return the name of a key's entry; of a glob, the glob of the names of its entries."""
         return f"{self.entries}{{{key}}}"
 
     def lease(self, key: str) -> str:
-        """Where the lease of a key is."""
+        """Return the name of a key's lease."""
         return f"{self.leases}{{{key}}}"
 
     def refresh(self, key: str) -> str:
-        """Where it says that somebody refreshes a key."""
+        """Return the name of the marker of a key's refresh."""
         return f"{self.refreshes}{{{key}}}"
 
     def key(self, name: bytes) -> str | None:
-        """The key of an entry; None for what isn't the name of one."""
+        """Return the key of an entry's name; None for any other name."""
         text = name.decode(errors="replace")
         if not (text.startswith(f"{self.entries}{{") and text.endswith("}")):
             return None

@@ -1,8 +1,8 @@
-"""L1: entries in this process's memory, and how far they may be trusted (promises I1, R3).
+"""L1: entries in this process's memory, with the bound on their staleness (promises I1, R3).
 
-Beside the entries it keeps a copy of the log's newest marks, read by polling. It answers only while
+Beside the entries, L1 has a copy of the log's newest marks, read by polling. It answers only while
 the last poll is at most ``max_staleness`` seconds old; after a gap in the log, a new incarnation or
-a sequence that went back it forgets everything.
+a sequence that went back, it drops everything.
 """
 
 from __future__ import annotations
@@ -16,40 +16,42 @@ from ..core.marks import Ban, banned_at, is_valid, pattern_of, replaced
 from .bounded_map import BoundedMap
 from .protocol import Record
 
-#: More marks than this aren't worth copying: forget everything and start over.
+#: Most marks in the copy: with more, L1 drops everything and starts over.
 MAX_MARKS = 10_000
 
-#: The same of pattern bans, each of which is matched with every entry older than it.
+#: Likewise of pattern bans, each of which is matched with every entry older than it.
 MAX_BANS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class L1Entry:
-    """An entry in L1.
+    """An entry in L1. Nothing but ``hits`` changes.
 
     Attributes:
         entry: The entry.
         deadline: When it expires (monotonic seconds of this process).
         checked_at: Sequence up to which it was checked against all marks when it was put here.
         checked: Names of the marks that it was checked against.
+        hits: As the map wants it.
     """
 
     entry: Entry
     deadline: float
     checked_at: int
     checked: tuple[str, ...]
+    hits: int = 0
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
+        """Approximate size in bytes."""
         return self.entry.size
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What is known of the log. Replaced whole, so no thread sees half of it.
+    """The copy of the log, replaced whole, so that no thread sees half of it.
 
-    ``bans``, newest first, are those since ``floor``; all there are when ``bans_complete``.
+    ``bans``, newest first, are those since ``floor``; all in force when ``bans_complete``.
     """
 
     position: Position
@@ -66,11 +68,23 @@ class L1Cache:
     Args:
         max_entries: Bound on entries; 0 turns L1 off.
         max_bytes: Bound on their bytes.
-        max_staleness: Δ: seconds that a poll of the log is good for; 0 is strict.
+        max_staleness: Δ: seconds for which a poll of the log is trusted; 0 is strict.
+        max_marks: Bound on marks in the copy of the log.
+        max_bans: Bound on bans in the copy of the log.
     """
 
-    def __init__(self, max_entries: int, max_bytes: int, max_staleness: float) -> None:
+    def __init__(
+        self,
+        max_entries: int,
+        max_bytes: int,
+        max_staleness: float,
+        *,
+        max_marks: int = MAX_MARKS,
+        max_bans: int = MAX_BANS,
+    ) -> None:
         self.max_staleness = max_staleness
+        self._max_marks = max_marks
+        self._max_bans = max_bans
         self.entries: BoundedMap[L1Entry] = BoundedMap(max_entries, max_bytes)
         self._view: _View | None = None
 
@@ -85,7 +99,7 @@ class L1Cache:
         return view is not None and now - view.polled_at <= self.max_staleness
 
     def lag(self, now: float) -> float:
-        """For how many seconds, at most, it may have answered after what a poll brings now."""
+        """Return the most seconds for which it may have answered after invalidations read now."""
         view = self._view
         since = view.polled_at if view is not None else -math.inf
         return 0.0 if math.isinf(since) else min(now - since, self.max_staleness)
@@ -96,8 +110,8 @@ class L1Cache:
         Args:
             key: The key.
             now: The time.
-            names: The marks of the call that asks for it: one that the entry was never checked
-                against may have been set before this copy begins (promise I7).
+            names: The marks of the call: one that the entry was never checked against may have been
+                set before this copy begins (promise I7).
         """
         held, view = self.entries.get(key), self._view
         if held is None or view is None or not _covers(held.checked, names):
@@ -116,13 +130,13 @@ class L1Cache:
     def put(
         self, entry: Entry, deadline: float, checked_at: int, names: Sequence[str] = ()
     ) -> None:
-        """Keep an entry. One that a mark already ends is kept too, and never found.
+        """Keep an entry. One that a mark already ends is kept, too, and never found.
 
         Args:
             entry: The entry.
             deadline: When it expires.
             checked_at: Sequence up to which it was checked against marks.
-            names: Those beside its own.
+            names: The marks that it was checked against, beside its own.
         """
         if self.entries.max_entries and self._view is not None:
             # Nearly always the entry's own: then they take no memory of their own.
@@ -132,7 +146,7 @@ class L1Cache:
             self.entries.put(entry.key, L1Entry(entry, deadline, checked_at, checked))
 
     def bans(self, at: Position, newest: int) -> tuple[Ban, ...] | None:
-        """All pattern bans, newest first; None when this copy may lack one.
+        """Return all pattern bans, newest first; None when this copy may lack one.
 
         Args:
             at: The log's position.
@@ -146,31 +160,36 @@ class L1Cache:
         return view.bans if view.position.sequence >= newest else None
 
     def banned_at(self, key: str) -> int:
-        """Sequence of the newest ban on a key that is known here, or 0."""
+        """Return the sequence of the newest known ban on a key; 0 for none."""
         view = self._view
         return banned_at(key, view.bans) if view is not None else 0
 
     def add_bans(self, bans: Sequence[Ban], at: Position) -> None:
-        """Take in all bans, as they were at a position."""
+        """Add all bans, as of a position."""
         view = self._view
         # A newer view may have seen a ban that these lack.
         if view is not None and _follows(view.position, at):
             self._view = replace(view, bans=tuple(bans), bans_complete=True)
 
     def require_poll(self) -> None:
-        """Answer nothing before the next poll: this process has just invalidated something."""
+        """Require a poll before the next answer: this process has just invalidated entries."""
         if self._view is not None:
             self._view = replace(self._view, polled_at=-math.inf)
 
     def advance(
-        self, position: Position | None, records: Sequence[Record] | None, asked_at: float
+        self,
+        position: Position | None,
+        records: Sequence[Record] | None,
+        asked_at: float,
+        since: Position | None = None,
     ) -> None:
-        """Take in what a poll brought.
+        """Advance the copy by the reply to a poll.
 
         Args:
-            position: The log's position, or None when it was lost.
-            records: What was logged since ``self.position``; None for a gap or a first poll.
-            asked_at: When the poll was sent: trust counts from there.
+            position: The log's position; None when the log was lost.
+            records: The records since then; None for a gap or a first poll.
+            asked_at: When the poll was sent, from which its trust counts.
+            since: The position that the poll was sent with; None for ``self.position``.
         """
         if position is None:
             self._view = None
@@ -182,7 +201,7 @@ class L1Cache:
             view is None
             or records is None
             or not _follows(view.position, position)
-            or len(records) < position.sequence - view.position.sequence
+            or (since is not None and not _follows(since, view.position))
         ):
             self._restart(position, asked_at)
             return
@@ -192,7 +211,7 @@ class L1Cache:
             for record in records:
                 marks.update(dict.fromkeys(record.marks, record.sequence))
                 bans = _with_bans(bans, record)
-        if len(marks) > MAX_MARKS or len(bans) > MAX_BANS:
+        if len(marks) > self._max_marks or len(bans) > self._max_bans:
             self._restart(position, asked_at)
             return
         self._view = _View(position, view.floor, asked_at, marks, bans, view.bans_complete)
@@ -214,6 +233,6 @@ def _follows(before: Position, after: Position) -> bool:
 def _with_bans(bans: tuple[Ban, ...], record: Record) -> tuple[Ban, ...]:
     patterns = [pattern for name in record.marks if (pattern := pattern_of(name)) is not None]
     if not patterns or (bans and bans[0].sequence >= record.sequence):
-        return bans  # what was learnt whole may be ahead of the records
+        return bans  # a complete copy may be ahead of the records
     new = (Ban(pattern, record.sequence) for pattern in patterns)
     return (*new, *(ban for ban in bans if ban.pattern not in patterns))

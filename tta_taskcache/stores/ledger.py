@@ -1,6 +1,6 @@
-"""The ledger: what was counted in all, and by day.
+"""The ledger: the shared counters, in total and by day.
 
-Days are UTC, by the clock of the process that hands its counts over.
+Days are UTC, by the clock of the process that hands over its counts.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _COUNT = script("count")
 
 
 def day_of(seconds: float) -> str:
-    """The day of a moment (Unix seconds), as ISO 8601 has it."""
+    """Return the day of a time (Unix seconds) in ISO 8601."""
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def days_since(first: date, now: float) -> tuple[str, ...]:
-    """The days from one until now (Unix seconds), of those that are kept."""
+    """Return the kept days from a first one until now (Unix seconds)."""
     last = datetime.fromtimestamp(now, UTC).date()
     first = max(first, last - timedelta(days=KEPT))
     count = (last - first).days + 1
@@ -37,30 +37,30 @@ def days_since(first: date, now: float) -> tuple[str, ...]:
 
 
 class MemoryLedger:
-    """In this process. Whoever adds keeps other threads out."""
+    """The ledger in memory of this process. Its caller locks."""
 
     def __init__(self) -> None:
         self._totals: dict[str, float] = {}
         self._days: dict[str, dict[str, float]] = {}
 
     def add(self, counts: Counts) -> None:
-        """Add counts, today."""
+        """Add counts to the totals and today's."""
         today = self._days.setdefault(day_of(time()), {})
         for name, amount in counts.items():
             self._totals[name] = self._totals.get(name, 0.0) + amount
             today[name] = today.get(name, 0.0) + amount
 
     def totals(self) -> dict[str, float]:
-        """What was counted in all."""
+        """Return the totals."""
         return dict(self._totals)
 
     def read(self, days: Sequence[str]) -> list[dict[str, float]]:
-        """What was counted on each of these days."""
+        """Return the counters of each of these days."""
         return [dict(self._days.get(day, {})) for day in days]
 
 
 class RedisLedger:
-    """In Redis: what is added rides on a pipeline.
+    """The ledger in Redis: additions ride on a pipeline.
 
     Args:
         at: The names of the keys.
@@ -72,26 +72,26 @@ class RedisLedger:
         self._wall = wall
 
     def add(self, pipe: Any, counts: Counts) -> None:
-        """Queue the addition of counts, today; nothing for none."""
+        """Queue the addition of counts to the totals and today's; nothing for none."""
         if counts:
             keys = (self._at.counts, self._at.counts_on(day_of(self._wall())))
             pairs = chain.from_iterable(counts.items())
             pipe.eval(_COUNT, 2, *keys, KEPT * 86_400, *pairs)
 
     def totals(self, pipe: Any) -> dict[str, float]:
-        """Execute a pipeline, and read what was counted in all."""
+        """Execute a pipeline, and return the totals."""
         pipe.hgetall(self._at.counts)
         return _amounts(pipe.execute()[-1])
 
     def read(self, pipe: Any, days: Sequence[str]) -> list[dict[str, float]]:
-        """What was counted on each of these days."""
+        """Return the counters of each of these days."""
         for day in days:
             pipe.hgetall(self._at.counts_on(day))
         return [_amounts(stored) for stored in pipe.execute()]
 
 
 def _amounts(stored: dict[bytes, bytes]) -> dict[str, float]:
-    """What is there of figures: who else writes there may have left anything."""
+    """Return the counters that are figures: other writers to Redis may have left anything."""
     amounts: dict[str, float] = {}
     for name, value in stored.items():
         with suppress(ValueError):

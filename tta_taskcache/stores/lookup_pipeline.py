@@ -1,8 +1,8 @@
-"""Looking for entries on Redis, one or many: the commands that are queued, and their replies.
+"""The lookup pipeline on Redis, for one entry or many: its commands, and their replies.
 
-On one server it is a single round trip: what remains of each entry, the log's state with all marks
-that can end one, the entries, and the claims. In a cluster claims take a second one, since the
-position that a lease notes is on a node of its own.
+On one server a lookup is a single round trip: the time that remains of each entry, the log's state
+with all marks that can end one, the entries, and the claims. In a cluster claims take a second
+round trip, as the position of their leases is on the log's node.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Looks:
 
     Attributes:
         at: Names of the keys in Redis.
-        looks: What is looked for.
+        looks: The looks.
     """
 
     at: Layout
@@ -44,7 +44,7 @@ class Looks:
 
     @property
     def are_claims(self) -> bool:
-        """Whether any of them makes a claim."""
+        """Whether any look makes a claim."""
         return any(look.claim is not None for look in self.looks)
 
     def queue(self, pipe: Any, ask: Callable[[], None], state: State | None) -> None:
@@ -52,10 +52,10 @@ class Looks:
 
         Args:
             pipe: A pipeline.
-            ask: Queues what reads the log's state.
-            state: That, when it has been read before.
+            ask: Queues the commands that read the log's state.
+            state: The log's state, if it was read before.
         """
-        # What remains is asked for before the entry: a newer entry only gets less time this way.
+        # PTTL before GET: a newer entry only gets less time this way.
         for look in self.looks:
             pipe.pttl(self.at.entry(look.key))
         ask()
@@ -87,11 +87,11 @@ class Looks:
     def read(
         self, replies: list[Any], read_state: Callable[[list[Any]], State | None]
     ) -> list[StoreReply] | None:
-        """Take the replies off the end of a pipeline's; None when there is no log to go by.
+        """Read the replies off the end of a pipeline's; None without a usable log.
 
         Args:
-            replies: The replies.
-            read_state: Takes those to ``ask`` off their end.
+            replies: The pipeline's replies.
+            read_state: Reads the log's state off their end.
         """
         leases = [self._lease(look, replies) for look in reversed(self.looks)][::-1]
         frames = _take(replies, len(self.looks))

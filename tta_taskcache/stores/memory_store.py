@@ -1,4 +1,4 @@
-"""A store in the memory of one process, for apps without Redis; and the model of the one on it."""
+"""The store in memory of one process, for apps without Redis, and the model of ``RedisStore``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from time import monotonic
 from weakref import WeakSet
 
 from ..core import glob, marks
-from ..core.entry import PEEK_BYTES, Entry, Position, peek
+from ..core.entry import Entry, Position, peek
 from ..core.lease import Claim, HeldLease, Lease, Stage, may_take
 from ..errors import StoreRefused
 from .bounded_map import BoundedMap, RecentKeys
@@ -41,7 +41,7 @@ from .protocol import (
 )
 from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, Swept
 
-#: Records kept for readers that poll.
+#: Records that are kept for polls.
 LOG_LENGTH = 10_000
 
 #: With more marks and bans than this, the store starts over.
@@ -51,10 +51,11 @@ MAX_MARKS = 10_000
 MAX_LEASES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _StoredFrame:
     frame: bytes
     deadline: float
+    hits: int = 0
 
     @property
     def size(self) -> int:
@@ -107,7 +108,7 @@ class MemoryStore:
         _stores.add(self)
 
     def renew_lock(self) -> None:
-        """Forget the lock, which a thread of the parent process may have held at a fork."""
+        """Replace the lock, which a thread of the parent process may have held at a fork."""
         self._lock = threading.Lock()
 
     def execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
@@ -142,7 +143,7 @@ class MemoryStore:
             case Sweep():
                 return self._sweep()
             case RequestSweep():
-                return False  # what has ended goes out first as it is: nobody reads it
+                return False  # ended entries, which nobody reads, are evicted first anyway
             case ReadSweep():
                 return None
             case RecordSweep():
@@ -172,7 +173,7 @@ class MemoryStore:
         return StoreReply(position, frame, remaining, found, records, self._banned, lease)
 
     def _claim(self, look: Look, claim: Claim) -> Lease:
-        """What ``take.lua`` does."""
+        """Judge a claim as ``take.lua`` does."""
         now = self._clock()
         with self._lock:
             position = self._position
@@ -274,9 +275,9 @@ class MemoryStore:
         return self._position
 
     def _live(self) -> list[tuple[Entry, _StoredFrame, float]]:
-        """The entries that haven't expired, valid or not, and the seconds that remain."""
+        """Return the entries that haven't expired, valid or not, and the seconds that remain."""
         now = self._clock()
-        peeked = [(peek(k, h.frame[:PEEK_BYTES]), h) for k, h in self.entries.items()]
+        peeked = [(peek(k, h.frame), h) for k, h in self.entries.items()]
         return [(e, h, h.deadline - now) for e, h in peeked if e and h.deadline > now]
 
     def _is_valid(self, entry: Entry) -> bool:
@@ -286,7 +287,9 @@ class MemoryStore:
         found = [
             Found(entry, held.size, remaining)
             for entry, held, remaining in self._live()
-            if glob.matches(scan.pattern, entry.key) and self._is_valid(entry)
+            if glob.matches(scan.pattern, entry.key)
+            and self._is_valid(entry)
+            and peek(entry.key, held.frame, scan.secret) is not None
         ]
         return Batch("", found)
 

@@ -1,4 +1,4 @@
-"""Single servers behind a link: a cluster's primaries, or the one there is."""
+"""The servers behind a link: a cluster's primaries, or the only one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .connection import Link
 
 
 def primaries(link: Link) -> dict[str, Any]:
-    """Clients of the servers that hold data, by name.
+    """Return clients of the servers that hold data, by name.
 
     Raises:
         redis.RedisError: The cluster can't be reached.
@@ -22,7 +22,7 @@ def primaries(link: Link) -> dict[str, Any]:
 
 
 def holder(link: Link, key: str) -> Any:
-    """A client of the server that holds a key.
+    """Return a client of the server that holds a key.
 
     Raises:
         redis.RedisError: The cluster can't be reached.

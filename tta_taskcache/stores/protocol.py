@@ -1,7 +1,7 @@
-"""The commands that a store executes, and its replies.
+"""The store protocol: commands that a store executes, and its replies.
 
-Durations are seconds as ``float``. A reply never holds a clock reading of another machine: a store
-says how long something *remains*, by its own clock.
+Durations are seconds as ``float``. A reply holds no clock reading of another machine: a store
+returns the seconds that *remain*, by its own clock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Counts = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line of the invalidation log: the marks that one invalidation set."""
+    """A record of the invalidation log: the marks that one invalidation set."""
 
     sequence: int
     marks: tuple[str, ...]
@@ -29,14 +29,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Find a frame, with all that is needed to judge it: one round trip.
+    """Read a frame, with all that is needed to judge it, in one round trip.
 
     Attributes:
         key: The call's key.
         marks: Names of the marks that can end it.
-        since: Also read the log from here, when given.
+        since: Position to read the log from; None doesn't read it.
         counts: Counters to add on the way.
-        claim: Take the lease, when there is no valid entry and nobody leads.
+        claim: Claim to the lease, given when there is no valid entry and no leader.
     """
 
     key: str
@@ -48,17 +48,17 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class StoreReply:
-    """What was found.
+    """The reply to a look.
 
     Attributes:
-        position: The log's position, or None when the log was lost: nothing may be stored or
-            served then, until a later look has opened a new incarnation.
-        frame: The bytes, or None.
-        remaining: Seconds until they expire.
+        position: The log's position; None when the log was lost: then nothing may be stored or
+            served until a later look has opened a new incarnation.
+        frame: The frame; None when nothing is stored.
+        remaining: Seconds until it expires.
         marks: Sequences of the marks that are set.
-        records: The log since ``Look.since``; None when it wasn't asked for or has a gap.
+        records: The log's records since ``Look.since``; None for a gap, or when not asked for.
         banned: Sequence of the newest pattern ban; 0 when there is none.
-        lease: What came of the claim; None when none was made.
+        lease: The reply to the claim; None when none was made.
     """
 
     position: Position | None
@@ -72,12 +72,12 @@ class StoreReply:
 
 @dataclass(frozen=True, slots=True)
 class LookMany:
-    """Do several looks, as of one moment: one round trip per node, not per look.
+    """Execute several looks as of one moment, in one round trip per node.
 
     Attributes:
-        looks: The looks; their own ``since`` and ``counts`` don't count.
+        looks: The looks; their own ``since`` and ``counts`` are ignored.
         since: As of ``Look``.
-        counts: Likewise.
+        counts: As of ``Look``.
     """
 
     looks: tuple[Look, ...]
@@ -87,7 +87,7 @@ class LookMany:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """Read the log since a position, without looking for anything."""
+    """Read the log since a position, without an entry."""
 
     since: Position
     counts: Counts = field(default_factory=dict)
@@ -100,7 +100,7 @@ class ReadBans:
 
 @dataclass(frozen=True, slots=True)
 class Bans:
-    """All pattern bans, newest first, as of a position; None when the log was lost."""
+    """All pattern bans, newest first, as of a position, which is None when the log was lost."""
 
     position: Position | None
     bans: tuple[Ban, ...]
@@ -108,15 +108,15 @@ class Bans:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """Store a frame for ``lifetime`` seconds, and end the key's lease.
+    """Store a frame, and end the key's lease.
 
     Attributes:
         key: The call's key.
-        frame: The bytes.
-        lifetime: Seconds.
+        frame: The frame.
+        lifetime: Seconds that it is stored.
         counts: Counters to add on the way.
-        owner: Only while the lease is this owner's; empty stores whoever leads.
-        instead_of: Only in place of the frame that begins with these bytes, whoever leads.
+        owner: Owner that the lease must have; empty for any or none.
+        instead_of: First bytes that the stored frame must have, whatever the lease; empty for any.
     """
 
     key: str
@@ -129,7 +129,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Let leases last for another ``ttl`` seconds, as far as they are still their owners'."""
+    """Renew leases for another ``ttl`` seconds, if they are still their owners'."""
 
     holdings: tuple[Holding, ...]
     ttl: float
@@ -142,8 +142,8 @@ class Release:
     Attributes:
         key: The call's key.
         owner: Its owner.
-        unshared: Seconds for which equal calls then run each for itself: the result exists and
-            can't be stored. 0 lets the next one lead at once.
+        unshared: Seconds for which equal calls then run each for itself, as a result can't be
+            stored; with 0 the next call leads at once.
     """
 
     key: str
@@ -153,7 +153,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class BeginRefresh:
-    """Ask to be the one who refreshes a key, for this many seconds or until it is filled."""
+    """Claim the refresh of a key, for so many seconds or until it is filled."""
 
     key: str
     seconds: float
@@ -172,17 +172,18 @@ class Scan:
     """Find the keys that match a glob, from a cursor on; an empty one starts and ends a scan.
 
     A batch may be empty, and a key may come twice, as Redis' SCAN has it. Entries that an
-    invalidation ended are left out.
+    invalidation ended are left out, and those whose heads the secret hasn't signed.
     """
 
     pattern: str
     cursor: str = ""
     count: int = 500
+    secret: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An entry of a scan, read without verification and without its payload.
+    """An entry of a scan, without its payload.
 
     Attributes:
         entry: The entry.
@@ -212,10 +213,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class ClientCall:
-    """Do something else on Redis, that is no part of a cache (see ``aside``).
+    """Call a function with the store's client, for data beside the cache (``warming_store``).
 
     Attributes:
-        act: Does it with the store's client; what it returns is the reply.
+        act: The function; its return value is the reply.
     """
 
     act: Callable[[Any], Any]
@@ -223,7 +224,7 @@ class ClientCall:
 
 @dataclass(frozen=True, slots=True)
 class ReadDays:
-    """Read what was counted on days: UTC dates in ISO 8601."""
+    """Read the counters of days: UTC dates in ISO 8601."""
 
     days: tuple[str, ...]
 
@@ -273,23 +274,23 @@ class Store(Protocol):
     ``Fill``             bool: whether it was stored
     ``Renew``            list of bool: which leases are still their owners'
     ``Release``          bool: whether it was the owner's
-    ``BeginRefresh``     bool: whether nobody else is
-    ``SetMarks``       the new ``Position``
+    ``BeginRefresh``     bool: whether the claim was given
+    ``SetMarks``         the new ``Position``
     ``Scan``             ``Batch``
     ``Sweep``            ``Swept``
-    ``RequestSweep``      bool: whether none is under way, and the caller is to start one
-    ``ReadSweep``        ``SweepProgress``, or None when there was none of late
-    ``RecordSweep``        ``SweepProgress``: as noted, the next round begun if need be
+    ``RequestSweep``     bool: whether none is under way, so that the caller starts one
+    ``ReadSweep``        ``SweepProgress``, or None when there was no sweep of late
+    ``RecordSweep``      ``SweepProgress``: as recorded, or of the next round
     ``Count``            the totals
-    ``ClientCall``           what it returns; only Redis does any
-    ``ReadDays``         what was counted on each, in the order of its days
+    ``ClientCall``       the function's return value; on Redis only
+    ``ReadDays``         list of counters, in the order of its days
     ==================== ==============================================================
 
     Raises:
-        StoreUnavailable: The store could not do it in time.
+        StoreUnavailable: The store has not executed a command in time.
     """
 
-    #: What this store is, for ``stats`` and messages; holds no password.
+    #: Name of the store, for ``stats`` and messages, without a password.
     name: str
 
     def execute(self, command: Command) -> Reply:

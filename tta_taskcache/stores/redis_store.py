@@ -1,14 +1,15 @@
-"""L2: Redis 6.2 or newer, or Valkey; one, behind Sentinel, or a cluster. One round trip a command.
+"""L2: the store on Redis 6.2 or newer, or Valkey: one server, behind Sentinel, or a cluster.
 
-In a cluster a claim takes two trips: the position that a lease notes is read first.
-No clock but Redis' own is used: expiry is Redis', and what remains is asked for (PTTL). Only the
-day on which something is counted is this process's.
+A command is one round trip; in a cluster a claim takes two, as the position of its lease is read
+first. Expiry and remaining time are by Redis' own clock (PTTL); only the days of counters are by
+this process's.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -19,6 +20,7 @@ from ..errors import NotReplicated, StoreRefused, StoreUnavailable
 from . import log_state as log
 from .claim_arguments import milliseconds
 from .connection import Link
+from .deadline import within
 from .key_layout import Layout
 from .ledger import RedisLedger
 from .log_state import State
@@ -48,53 +50,71 @@ from .scanner import Scanner
 from .scripts import script
 from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 
-#: Records kept for processes that poll (Redis trims in steps, so a few more).
-LOG_LENGTH = 10_000
-
-#: Pattern bans kept apart; with more, the oldest become one that ends everything older.
-MAX_BANS = 256
-
-#: Computations that run for longer than this may not fill any more (ms).
-GRACE_MS = 24 * 3600 * 1000
-
-#: Marks set by one call of the script: Lua's ``unpack`` is limited.
+#: Most marks of one call of the script: Lua's ``unpack`` is limited.
 MARKS_A_CALL = 1_000
 
 
-_OPEN = script("open")
-_INVALIDATE = script("invalidate")
+_INVALIDATE = script("log", "lifetimes", "invalidate")
 _FILL = script("fill")
 _REPLACE = script("replace")
 _RENEW = script("renew")
 _RELEASE = script("release")
 
-#: The reply when there is no log to go by: the next command opens a new one.
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the node with the log has refused the command."""
+    moved = (redis.exceptions.AskError, redis.exceptions.ClusterDownError)  # MOVED is the former
+    return isinstance(error, redis.ResponseError) and not isinstance(error, moved)
+
+
+#: The reply without a usable log: the next command opens a new one.
 LOST = StoreReply(None, None, 0.0, {}, None)
+
+
+@dataclass(frozen=True, slots=True)
+class LogBounds:
+    """The bounds of the invalidation log.
+
+    Attributes:
+        length: Records that are kept for polls (Redis trims in steps, so a few more).
+        grace_ms: Milliseconds that marks are kept for longer runs, which may not fill after them.
+        bans: Most pattern bans; with more, the oldest become a mark that ends everything older.
+    """
+
+    length: int = 10_000
+    grace_ms: int = 24 * 3600 * 1000
+    bans: int = 256
 
 
 class RedisStore:
     """Executes commands on Redis.
 
     Args:
-        link: How Redis is reached.
-        namespace: Put in front of all keys.
-        replicas: How many replicas have to acknowledge an invalidation, too (``WAIT``).
+        link: The link to Redis.
+        namespace: Prefix of all keys.
+        replicas: Replicas that have to acknowledge an invalidation, too (``WAIT``).
         patience: Seconds to wait for them.
+
+    Attributes:
+        bounds: The bounds of its log.
     """
 
     def __init__(
         self, link: Link, namespace: str, *, replicas: int = 0, patience: float = 1.0
     ) -> None:
+        self.bounds = LogBounds()
         self.link = link
         self.name = f"redis {link.place}"
+        self._timeout = link.timeout
         self._replicas = replicas
         self._patience = patience
         self._at = Layout(namespace)
+        link.logs.add((self._at.control, self._at.stream))
         self._scanner = Scanner(link, self._at)
         self._ledger = RedisLedger(self._at)
-        #: Longest lifetime (ms) that the log is known to remember; None when that isn't known.
-        self._longest: int | None = None
-        #: An incarnation whose sequence went back: it must not go on (promise I5).
+        #: Whether the next command opens the log on its way.
+        self._is_open = False
+        #: An incarnation whose tail was lost, which must not go on (promise I6).
         self._broken = ""
 
     @property
@@ -109,22 +129,23 @@ class RedisStore:
             StoreUnavailable: Redis could not be reached, or refused.
         """
         try:
-            return self._execute(command)
+            with within(self._timeout):
+                return self._execute(command)
         except NotReplicated:
             raise
         except redis.ResponseError as error:
             raise StoreRefused(f"{self.name}: {error}") from error
-        # A cluster without a node for a slot raises the last, which is no RedisError.
+        # RedisClusterException, of a slot without a node, is no RedisError.
         except (redis.RedisError, OSError, RedisClusterException) as error:
-            self._longest = None
+            self._is_open = False
             raise StoreUnavailable(f"{self.name}: {error}") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
-            # Somebody else writes to our keys.
+            # Another client has written to our keys.
             raise StoreRefused(f"{self.name}: unexpected reply: {error}") from error
         except BaseException:
-            # A soft time limit may have struck between request and reply, or while a connection
-            # changed hands: one may hold an unread reply, another be lost to the pool. Start anew.
-            self._longest = None
+            # A soft time limit may have struck between request and reply, or inside the pool: a
+            # connection may hold an unread reply, or be lost. Start anew.
+            self._is_open = False
             self.link.renew()
             raise
 
@@ -168,31 +189,37 @@ class RedisStore:
                 done: Reply = command.act(self.client)
                 return done
 
-    def _pipeline(self, counts: Counts = {}, longest_ms: int = 0) -> Any:  # noqa: B006 - only read
-        """Start a pipeline; its first reply is the opening's, when there is one."""
+    def _pipeline(self, counts: Counts = {}, lifetime: int = 0) -> Any:  # noqa: B006 - only read
+        """Start a pipeline, which opens the log first if need be."""
         pipe = self.client.pipeline(transaction=False)
-        # A fill tells its lifetime each time: another process may have opened the log anew.
-        if self._longest is None or longest_ms or self._broken:
-            longest = max(longest_ms, self._longest or 0)
+        # Each fill records its lifetime: another process may have opened the log anew.
+        if not self._is_open or lifetime or self._broken:
             keys = (self._at.control, self._at.stream)
-            pipe.eval(_OPEN, 2, *keys, uuid.uuid4().hex, longest, self._broken)
-            self._longest, self._broken = longest, ""
+            pipe.eval(*log.opening(*keys, broken=self._broken, lifetime=lifetime))
+            self._is_open, self._broken = True, ""
         self._ledger.add(pipe, counts)
         return pipe
 
     def _read(
         self, replies: list[Any], marks: Sequence[str], since: Position | None
     ) -> State | None:
-        """Read the log's state off the end of replies; None when the log can't be gone by."""
+        """Read the log's state off the end of replies; None without a usable log."""
         state = log.read(replies, marks, since)
         if state is None:
-            self._longest = None
+            self._is_open = False
             return None
-        self._longest = state.longest
-        if log.went_back(since, state.position):
+        if since is not None and self._lost_tail(state, since):
             self._broken = state.position.incarnation
             return None
         return state
+
+    def _lost_tail(self, state: State, since: Position) -> bool:
+        """Whether the log lacks what this process has read of it (promise I6)."""
+        if state.lost_tail:
+            return True
+        if state.records is not None or state.position.incarnation != since.incarnation:
+            return False
+        return log.has_overtaken(self.client, self._at.stream, since)
 
     def _look(
         self, looks: Sequence[Look], since: Position | None, counts: Counts
@@ -226,10 +253,10 @@ class RedisStore:
         return LOST if state is None else state.looked()
 
     def _read_bans(self) -> Bans:
-        fields = ("incarnation", "sequence", "bans")
-        incarnation, sequence, bans = self.client.hmget(self._at.control, *fields)
-        if incarnation is None:
-            self._longest = None
+        fields = ("incarnation", "version", "sequence", "bans")
+        incarnation, version, sequence, bans = self.client.hmget(self._at.control, *fields)
+        if incarnation is None or version != log.VERSION:
+            self._is_open = False
             return Bans(None, ())
         return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(bans))
 
@@ -245,7 +272,7 @@ class RedisStore:
             pipe.eval(_FILL, 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
             return bool(pipe.execute()[-1])
         pipe.set(entry, fill.frame, px=lifetime)
-        # One at a time: a cluster's pipeline deletes no two keys at once, and returns None.
+        # One by one: a cluster's pipeline can't delete two keys at once.
         pipe.delete(lease)
         pipe.delete(refresh)
         pipe.execute()
@@ -270,21 +297,31 @@ class RedisStore:
         for start in range(0, len(command.marks), MARKS_A_CALL):
             reply, acknowledged = self._log(command.marks[start : start + MARKS_A_CALL])
             fewest = min(fewest, acknowledged)
-        # The marks are what counts; this only gives the memory back.
+        # The marks have ended the entries; this only frees the memory.
         for key in command.keys:
             self.client.unlink(self._at.entry(key))
-        # Only now: the error says that all of it happened on the primary.
+        # Only now, as the error means that all of it happened on the primary.
         if fewest < self._replicas:
             raise NotReplicated(self.name, fewest, self._replicas)
         return Position(reply[0].decode(), int(reply[1]))
 
     def _log(self, marks: tuple[str, ...]) -> tuple[Any, int]:
-        """Append to the log; its reply, and how many replicas acknowledged it, if that matters."""
+        """Append to the log; return its reply, and the number of replicas that acknowledged it."""
         keys = (self._at.control, self._at.stream)
-        bounds = (LOG_LENGTH, GRACE_MS, MAX_BANS)
+        bounds = self.bounds.length, self.bounds.grace_ms, self.bounds.bans
         arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
         if not self._replicas:
             return self.client.eval(*arguments), 0
+        try:
+            return self._log_and_wait(arguments)
+        except (redis.RedisError, OSError) as error:
+            if not self.link.is_cluster or _is_refusal(error):
+                raise
+            # Another node may hold the log by now. An invalidation may happen twice.
+            self.client.learn_layout()
+            return self._log_and_wait(arguments)
+
+    def _log_and_wait(self, arguments: list[Any]) -> tuple[Any, int]:
         # WAIT counts what this very connection has written.
         pipe = holder(self.link, self._at.control).pipeline(transaction=False)
         pipe.eval(*arguments)

@@ -1,7 +1,7 @@
-"""Reading through all entries on Redis, in batches: to list them, and to drop what was ended.
+"""The scanner: reads all entries on Redis in batches, to list them, or to drop ended ones.
 
-SCAN and UNLINK, never KEYS. In a cluster one primary after the other is read; a cursor names where
-it stands as ``number@node``.
+SCAN and UNLINK, never KEYS. In a cluster one primary after the other is read; a cursor is
+``number@node``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _ASK = _LUA.joinpath("request_sweep.lua").read_text()
 _DROP = _LUA.joinpath("drop.lua").read_text()
 _NOTE = _LUA.joinpath("record_sweep.lua").read_text()
 
-#: How long a sweep is remembered that nobody goes on with (ms).
+#: Milliseconds that the progress of an abandoned sweep is kept.
 REMEMBERED_MS = 3600 * 1000
 
 _FIGURES = ("request", "visited", "total", "dropped", "freed")
 
 
 class Scanner:
-    """Reads through the entries behind a link.
+    """Reads the entries behind a link.
 
     Args:
-        link: How Redis is reached.
-        layout: What its keys are called.
+        link: The link to Redis.
+        layout: The names of its keys.
     """
 
     def __init__(self, link: Link, layout: Layout) -> None:
@@ -50,14 +50,14 @@ class Scanner:
         found: list[Found] = []
         for name, (start, size, remaining) in heads.items():
             key = self._at.key(name)
-            entry = peek(key, start) if key is not None else None
+            entry = peek(key, start, scan.secret) if key is not None else None
             if entry is not None and remaining > 0:
                 found.append(Found(entry, size, remaining / 1000))
         valid = self._valid([item.entry for item in found])
         return Batch(cursor, [item for item in found if item.entry.key in valid])
 
     def sweep(self, sweep: Sweep) -> Swept:
-        """Drop what an invalidation has ended from one batch."""
+        """Drop the ended entries of one batch."""
         cursor, names, total = self._batch(sweep.cursor, count=sweep.count)
         keys = {name: key for name in names if (key := self._at.key(name)) is not None}
         heads = self._heads(list(keys))
@@ -72,12 +72,12 @@ class Scanner:
         return Swept(cursor, len(names), total, len(dropped), freed)
 
     def request_sweep(self) -> bool:
-        """Ask for a sweep: whether the caller is to start one."""
+        """Request a sweep; return whether the caller starts it."""
         client: Any = self._link.client
         return bool(client.eval(_ASK, 1, self._at.sweep, REMEMBERED_MS))
 
     def read_sweep(self) -> SweepProgress | None:
-        """How far it has come."""
+        """Read the progress of the sweep; None when there was none of late."""
         client: Any = self._link.client
         fields = {k.decode(): v.decode() for k, v in client.hgetall(self._at.sweep).items()}
         if not fields:
@@ -87,7 +87,7 @@ class Scanner:
         return SweepProgress(**figures, cursor=cursor, is_over="active" not in fields)
 
     def record_sweep(self, note: RecordSweep) -> SweepProgress:
-        """Note how far it has come."""
+        """Record the progress of the sweep."""
         client: Any = self._link.client
         now = note.sweeping
         figures = (now.visited, now.total, now.dropped, now.freed)
@@ -98,10 +98,10 @@ class Scanner:
         return now if request == now.request else SweepProgress(request=request)
 
     def _batch(self, cursor: str, **options: Any) -> tuple[str, list[bytes], int]:
-        """One SCAN: the next cursor, the names, and how many keys there are in all."""
+        """Scan once; return the next cursor, the names, and the number of all keys."""
         nodes = primaries(self._link)
         number, _, at = cursor.partition("@")
-        # A node that has gone since is begun anew as the next one.
+        # In place of a node that is gone, the next one is read from its start.
         here = next((name for name in sorted(nodes) if name >= at), None)
         if here is None:
             return "", [], 0
@@ -113,7 +113,7 @@ class Scanner:
         return (f"0@{following}" if following is not None else ""), names, total
 
     def _heads(self, names: list[bytes]) -> dict[bytes, tuple[bytes, int, int]]:
-        """Of each string: the first bytes, the size, and the milliseconds that remain."""
+        """Return the first bytes, the size and the remaining milliseconds of each string."""
         pipe = self._link.client.pipeline(transaction=False)
         for name in names:
             pipe.getrange(name, 0, PEEK_BYTES - 1)
@@ -126,12 +126,12 @@ class Scanner:
             start, size, remaining = replies[3 * i : 3 * i + 3]
             if isinstance(start, bytes):
                 heads[name] = (start, size, remaining)
-            elif "WRONGTYPE" not in str(start):  # somebody else's, which is passed over
+            elif "WRONGTYPE" not in str(start):  # another client's key, which is skipped
                 raise start
         return heads
 
     def _read_whole(self, names: list[bytes], replies: list[Any]) -> None:
-        """Replace the beginnings of heads that are longer: of entries with many tags."""
+        """Read the heads that are longer than the first bytes, of entries with many tags."""
         pipe = self._link.client.pipeline(transaction=False)
         longer = []
         for i, name in enumerate(names):
@@ -144,7 +144,7 @@ class Scanner:
                 replies[at] = whole
 
     def _valid(self, entries: list[Entry]) -> set[str]:
-        """Keys of those that no invalidation has ended; none of them when the log is lost."""
+        """Return the keys of the entries that no invalidation has ended; none without a log."""
         marks = sorted({name for entry in entries for name in entry.marks})
         pipe = self._link.client.pipeline(transaction=False)
         pipe.hget(self._at.control, "bans")

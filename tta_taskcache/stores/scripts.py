@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 
 
-def script(name: str) -> str:
-    """The text of a script."""
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text()
+def script(*names: str) -> str:
+    """Return the text of a script without comments, behind the scripts that it uses."""
+    folder = resources.files(__package__).joinpath("lua")
+    lines = "\n".join(folder.joinpath(f"{name}.lua").read_text() for name in names).splitlines()
+    return "\n".join(line for line in lines if line and not line.lstrip().startswith("--"))

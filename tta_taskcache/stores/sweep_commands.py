@@ -1,4 +1,4 @@
-"""The commands of a sweep, which gives back the memory of what invalidations have ended."""
+"""The commands of a sweep, which frees the memory of ended entries."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a batch of a sweep did.
+    """The result of one batch of a sweep.
 
     Attributes:
-        cursor: Where the next batch starts; empty at the end.
-        visited: Keys that were looked at, of whatever kind.
-        total: Keys that there are, about.
+        cursor: Start of the next batch; empty at the end.
+        visited: Keys that were read, of whatever kind.
+        total: Approximate number of all keys.
         dropped: Entries that were dropped.
         freed: Their bytes.
     """
@@ -34,13 +34,13 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class SweepProgress:
-    """How far a sweep through all entries has come.
+    """The progress of a sweep.
 
     Attributes:
-        request: Number of the newest request for a sweep that this round answers.
-        cursor: Where the next batch starts; empty at the start, and at the end of a round.
-        visited: Keys that were looked at in this round, of whatever kind.
-        total: Most keys that there were in this round, about.
+        request: Number of the newest request that this round answers.
+        cursor: Start of the next batch; empty at the start and at the end of a round.
+        visited: Keys that were read in this round, of whatever kind.
+        total: Approximate largest number of keys in this round.
         dropped: Entries that were dropped in all rounds so far.
         freed: Their bytes.
         is_over: Whether it is done, with no later request waiting.
@@ -57,16 +57,16 @@ class SweepProgress:
 
 @dataclass(frozen=True, slots=True)
 class RequestSweep:
-    """Ask for a sweep; one that is under way goes round again for it."""
+    """Request a sweep; one that is under way goes round again for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadSweep:
-    """Read how far the sweep under way has come, or how the last one ended."""
+    """Read the progress of the sweep under way, or of the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordSweep:
-    """Note how far a sweep has come. At the end of a round, learn whether it is over."""
+    """Record the progress of a sweep; the end of a round returns whether it is over."""
 
     sweeping: SweepProgress

@@ -1,11 +1,11 @@
-"""What warming keeps in Redis beside the cache itself; losing any of it costs nothing but work.
+"""The warming's data in Redis, beside the cache itself; losing any of it costs nothing but work.
 
 ::
 
-    ns:w:{run}     list: what came of the calls of a warming, as workers tell it
+    ns:w:{run}     list: outcomes of a warming's calls, as workers report them
     ns:h:{task}    sorted set: counts of a task's most requested calls
     ns:hc:{task}   hash: those calls, and when the counts last decayed
-    ns:t:{name}    hash: when a schedule was last acted upon, and by which message
+    ns:t:{name}    hash: when a schedule's last turn was taken, and by which message
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from .scripts import script
 
 T = TypeVar("T")
 
-#: Receipts that nobody collects are kept for so long (s).
+#: Seconds that unread outcomes are kept.
 OUTCOMES_KEPT = 3600
 
-#: Receipts that are collected at once.
+#: Most outcomes that are read at once.
 AT_ONCE = 1_000
 
-#: Counts of hot calls halve in this time; what nobody asked for in eight of them is forgotten (s).
+#: Seconds in which counts of hot calls halve, and after which unrequested calls are dropped.
 HALF_LIFE = 3600
 HOT_KEPT = 8 * HALF_LIFE
 
-#: Counters for each hot call that is wanted, and at least: of the top 100 of a web shop's requests,
-#: 4 a call found 68, 10 found 97, 20 found 99.
+#: Counters for each hot call, and least counters: of the top 100 of a web shop's requests, 4 a call
+#: found 68, 10 found 97, 20 found 99.
 SPARE, LEAST_CAPACITY = 20, 200
 
-#: Calls that are counted at once: Redis does nothing else meanwhile.
+#: Most calls that are counted at once, as Redis does nothing else meanwhile.
 COUNTED_AT_ONCE = 200
 
-#: A turn is remembered for a day more than its length (s).
+#: Seconds that a turn is remembered, beyond its length.
 TURN_KEPT = 86_400
 
 _COUNT_HOT = script("count_hot")
@@ -49,34 +49,47 @@ _TAKE_TURN = script("take_turn")
 
 
 def capacity_for(hot: int) -> int:
-    """Counters that are needed to tell that many of the most requested calls."""
+    """Return the number of counters that finding so many hot calls needs."""
     return max(LEAST_CAPACITY, SPARE * hot)
 
 
 @dataclass(frozen=True, slots=True)
-class WarmingStore:
-    """These commands, by way of the store: behind its breaker, within its timeout (promise F1).
+class Turn:
+    """A message's turn on a schedule.
 
     Attributes:
-        store: The store, of Redis.
-        namespace: In front of all keys.
+        is_taken: Whether the message is to do the work.
+        late: Seconds by which it was sent before the message of the turn before.
+    """
+
+    is_taken: bool
+    late: float
+
+
+@dataclass(frozen=True, slots=True)
+class WarmingStore:
+    """The warming's commands, behind the store's breaker and within its timeout (promise F1).
+
+    Attributes:
+        store: The store on Redis.
+        namespace: Prefix of all keys.
     """
 
     store: Store
     namespace: str
 
     def _run(self, act: Callable[[Any], T]) -> T:
-        """Act on the client.
+        """Call a function with the client.
 
         Raises:
-            StoreUnavailable: Redis could not be reached, or refused.
+            StoreUnavailable: Redis can't be reached, or refused.
         """
         done: Any = self.store.execute(ClientCall(act))
         reply: T = done
         return reply
 
     def add_outcome(self, run: str, record: str) -> None:
-        """Tell what came of a call.
+        """Report the outcome of a call to its warming.
 
         Raises:
             StoreUnavailable: Redis can't be reached.
@@ -91,7 +104,7 @@ class WarmingStore:
         self._run(act)
 
     def take_outcomes(self, run: str) -> list[str]:
-        """What workers have told since the last time.
+        """Take the outcomes that workers have reported since the last time.
 
         Raises:
             StoreUnavailable: Redis can't be reached.
@@ -101,7 +114,7 @@ class WarmingStore:
         return [record.decode(errors="replace") for record in taken or ()]
 
     def stages(self, keys: Sequence[str]) -> list[Stage | None]:
-        """Which stage the leases of keys are at; None where there is no lease.
+        """Return the stages of the keys' leases; None for no lease.
 
         Raises:
             StoreUnavailable: Redis can't be reached.
@@ -127,7 +140,7 @@ class WarmingStore:
 
         Args:
             task: The task's name.
-            counted: Keys, how often they were asked for, and their calls.
+            counted: Keys, their counts, and their calls.
             capacity: Most calls that are kept.
 
         Raises:
@@ -139,7 +152,7 @@ class WarmingStore:
             self._run(methodcaller("eval", _COUNT_HOT, 2, *arguments))
 
     def hottest(self, task: str, number: int) -> list[str]:
-        """The most requested calls of a task, the first first.
+        """Return the most requested calls of a task, most requested first.
 
         Raises:
             StoreUnavailable: Redis can't be reached.
@@ -153,18 +166,22 @@ class WarmingStore:
 
         return [call.decode(errors="replace") for call in self._run(act) if call is not None]
 
-    def take_turn(self, name: str, at: float, gap: float, owner: str) -> bool:
-        """Whether a message is to do what a schedule asks for: no other has for this turn.
+    def take_turn(
+        self, name: str, at: float, gap: float, owner: str, first: float | None = None
+    ) -> Turn:
+        """Take a schedule's turn for a message, unless another has taken it.
 
         Args:
             name: The schedule's name.
             at: When the message was sent (Unix seconds).
             gap: Least seconds between two turns.
             owner: Id of the message.
+            first: When its turn may have been taken first, if that is before ``at``.
 
         Raises:
             StoreUnavailable: Redis can't be reached.
         """
         key = f"{self.namespace}:t:{{{quote(name, safe='')}}}"
-        arguments = (at, gap, owner, int(gap) + TURN_KEPT)
-        return bool(self._run(lambda client: client.eval(_TAKE_TURN, 1, key, *arguments)))
+        arguments = (at, gap, owner, int(gap) + TURN_KEPT, at if first is None else first)
+        is_taken, late = self._run(lambda client: client.eval(_TAKE_TURN, 1, key, *arguments))
+        return Turn(bool(is_taken), float(late))

@@ -1,7 +1,7 @@
-"""For tests of stores and of code that uses the cache.
+"""Tools for tests: a fake clock, a faulty store, the contract of stores, a checker of histories.
 
-A clock, faults, the stores' contract, and a checker of what processes read (``history``); and the
-pytest plugin. Names are loaded when they are first used: the plugin is in every test run.
+A history is a record of what processes read, ran and invalidated (``testing.history``). The pytest
+plugin is in every test run: other names are loaded when they are first used.
 """
 
 from __future__ import annotations

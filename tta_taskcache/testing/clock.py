@@ -1,4 +1,4 @@
-"""Time that passes when a test says so."""
+"""A fake clock, moved by hand."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ class FakeClock:
     """Monotonic seconds, moved by hand: ``clock()`` reads them, ``clock.advance(1.5)`` moves them.
 
     Args:
-        now: Where it starts.
+        now: Its first reading (s).
     """
 
     def __init__(self, now: float = 1_000.0) -> None:
         self.now = now
 
     def __call__(self) -> float:
-        """Read it."""
+        """Return the seconds."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass.
+        """Let seconds pass.
 
         Raises:
-            ValueError: It would go back, which monotonic time never does.
+            ValueError: ``seconds`` is negative.
         """
         if seconds < 0:
             raise ValueError(f"a monotonic clock can't go back by {-seconds} seconds")

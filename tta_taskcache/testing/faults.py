@@ -19,14 +19,14 @@ class _InjectedFault:
 
 
 class FaultyStore:
-    """Passes commands on to a store, until it is told otherwise. Nothing is left to chance.
+    """A store that passes commands on to another, and fails or waits as told; never by chance.
 
     Args:
-        store: What executes the commands.
-        wait: How it waits; ``FakeClock.advance`` makes it take no time.
+        store: The store that executes the commands.
+        wait: Waits so many seconds; ``FakeClock.advance`` makes it take no time.
 
     Attributes:
-        commands: All commands it was given, failed ones too.
+        commands: All commands that it has got, failed ones too.
     """
 
     def __init__(self, store: Store, wait: Callable[[float], object] = sleep) -> None:
@@ -47,29 +47,29 @@ class FaultyStore:
         """Fail from now on.
 
         Args:
-            *kinds: Types of the commands that fail; all, when none is named.
-            times: How often; until ``heal()``, when not given.
-            error: What is raised: ``StoreUnavailable``, unless it is another.
-            executed: Execute the command first: only the reply is lost.
+            *kinds: Types of the commands that fail; without any, all fail.
+            times: Number of failures; None: until ``heal()``.
+            error: The error to raise; None for ``StoreUnavailable``.
+            executed: Whether a command is executed first, so that only its reply is lost.
         """
         left = float("inf") if times is None else times
         problem = error or StoreUnavailable(f"{self.name}: told to fail")
         self._faults.append(_InjectedFault(kinds or (object,), left, problem, executed))
 
     def delay(self, seconds: float) -> None:
-        """Take this long for each command from now on, failing ones too."""
+        """Take so many seconds for each command from now on, failing ones too."""
         self._delay = seconds
 
     def heal(self) -> None:
-        """Be well again."""
+        """End all faults and delays."""
         self._faults.clear()
         self._delay = 0.0
 
     def execute(self, command: Command) -> Reply:
-        """Execute one command, or do what was ordered instead.
+        """Execute a command, or fail as told.
 
         Raises:
-            StoreUnavailable: It was told to.
+            StoreUnavailable: The store was told to fail.
         """
         self.commands.append(command)
         if self._delay:

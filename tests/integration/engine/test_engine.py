@@ -17,6 +17,7 @@ from tta_taskcache.stores.protocol import (
     SetMarks,
 )
 from tta_taskcache.testing import FakeClock, FaultyStore
+from tta_taskcache.testing.contract import position
 
 # Faults
 
@@ -90,7 +91,7 @@ def test_f2_events_say_what_happened(here: Process) -> None:
         "t", "t:k", "pool", "l1", "", 2.0, hit.age, "id", seconds=0.0, size=len(b'"v"')
     )
     assert 0 <= hit.age < 1
-    assert invalidated == Invalidated(("t:t",), 1)
+    assert invalidated == Invalidated(("t:t",), position(here.store).sequence)
 
 
 # Management

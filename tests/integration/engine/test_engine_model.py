@@ -4,10 +4,6 @@ The model knows what the caches can't: everything that ever happened, in its ord
 lets it run for longer: ``CHAOS_EXAMPLES`` is the number of histories.
 """
 
-import os
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,124 +15,37 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.integration.engine.engine_model import (
+    CHAOS_EXAMPLES,
+    CONTROL,
+    DELTA,
+    KEYS,
+    LONG,
+    MARKS,
+    POLICY,
+    PROCESSES,
+    STREAM,
+    TAGS,
+    TASKS,
+    WHO,
+    Ended,
+    LeaderWatch,
+    Process,
+    Run,
+    World,
+)
 from tests.support.servers import Server
-from tta_taskcache.cache.engine import Engine, make_engine
+from tta_taskcache.cache.engine import make_engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
 from tta_taskcache.cache.parts import Parts
-from tta_taskcache.cache.plan import Plan, run
 from tta_taskcache.core import marks
 from tta_taskcache.core.codec import Codecs
-from tta_taskcache.core.entry import Position
 from tta_taskcache.core.lease import Claim, Holding, Stage
-from tta_taskcache.core.policy import Policy
 from tta_taskcache.observability.counters import Counters
 from tta_taskcache.stores.connection import Link
 from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.redis_store import RedisStore
 from tta_taskcache.testing import FakeClock
-
-CHAOS_EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES") or 0)
-
-DELTA = 0.25
-
-#: Longer than a history takes, by whatever clock.
-LONG = 3_600.0
-
-CONTROL, STREAM = "ns:{log}:control", "ns:{log}:stream"
-
-PROCESSES = range(2)
-POLICY = Policy(ttl=LONG)
-TASKS = {"t:a": "t", "t:b": "t", "u:a": "u"}
-TAGS = [(), ("x",), ("x", "y"), ("z",)]
-PATTERNS = {"t:*": {"t:a", "t:b"}, "*:a": {"t:a", "u:a"}, "[^t]*": {"u:a"}, "*": set(TASKS)}
-MARKS = [
-    *map(marks.of_key, TASKS),
-    *map(marks.of_task, "tu"),
-    *map(marks.of_tag, "xyz"),
-    *map(marks.of_pattern, PATTERNS),
-    marks.EVERYTHING,
-]
-
-KEYS = st.sampled_from(sorted(TASKS))
-WHO = st.sampled_from(PROCESSES)
-
-
-class Ended(NamedTuple):
-    """An invalidation, or the loss of the log (``names`` is empty then)."""
-
-    names: tuple[str, ...]
-    by: int
-    at: float
-
-    def concerns(self, key: str, names: tuple[str, ...]) -> bool:
-        patterns = (marks.pattern_of(name) for name in self.names)
-        return (
-            not self.names
-            or bool(set(self.names) & set(names))
-            or any(key in PATTERNS[pattern] for pattern in patterns if pattern is not None)
-        )
-
-
-@dataclass(frozen=True)
-class Run:
-    """A computation: it began when so much had happened."""
-
-    by: int
-    call: Call
-    position: Position
-    began: int
-    owner: str
-    value: int
-
-
-@dataclass
-class LeaderWatch:
-    """Who holds a lease, since when."""
-
-    owner: str
-    began: int
-    stage: Stage
-
-
-@dataclass
-class Process:
-    """The cache of one process."""
-
-    engine: Engine
-    store: RedisStore
-
-    def do(self, plan: Plan[Any]) -> Any:
-        return run(plan, self.store)
-
-
-@dataclass
-class World:
-    """What has happened, and what is in Redis."""
-
-    history: list[Ended] = field(default_factory=list)
-    entries: dict[str, Run] = field(default_factory=dict)
-    leaders: dict[str, LeaderWatch] = field(default_factory=dict)
-    #: Every run whose fill was stored; no other value may ever be read.
-    stored: dict[int, Run] = field(default_factory=dict)
-
-    def ends(self, key: str, names: tuple[str, ...], began: int) -> list[Ended]:
-        """What has ended something since then."""
-        return [ended for ended in self.history[began:] if ended.concerns(key, names)]
-
-    def entry(self, key: str) -> Run | None:
-        """The valid entry."""
-        entry = self.entries.get(key)
-        return None if entry is None or self.ends_of(entry) else entry
-
-    def ends_of(self, made: Run) -> list[Ended]:
-        return self.ends(made.call.key, made.call.marks, made.began)
-
-    def leader(self, call: Call) -> LeaderWatch | None:
-        """Who leads, as far as this call may join it."""
-        leader = self.leaders.get(call.key)
-        if leader is None or self.ends(call.key, call.marks, leader.began):
-            return None
-        return leader
 
 
 class Processes(RuleBasedStateMachine):
@@ -152,6 +61,8 @@ class Processes(RuleBasedStateMachine):
         self.world = World()
         self.runs: list[Run] = []
         self.serial = 0
+        #: What a replica has of the log.
+        self.replica: dict[str, bytes | None] = {}
         self.processes = [self.process() for _ in PROCESSES]
 
     def process(self) -> Process:
@@ -374,6 +285,27 @@ class Processes(RuleBasedStateMachine):
 
     def the_log_is_gone(self) -> None:
         self.world.history.append(Ended((), -1, self.clock()))
+
+    @rule()
+    def a_replica_is_in_step(self) -> None:
+        self.replica = {name: self.client.dump(name) for name in (CONTROL, STREAM)}
+
+    @precondition(lambda self: any(self.replica.values()))
+    @rule(overtaken=st.integers(0, 4), name=st.sampled_from(MARKS))
+    def a_failover_loses_the_tail_of_the_log(self, overtaken: int, name: str) -> None:
+        """It is written to again by a process that knows nothing, before anybody looks."""
+        for key, dumped in self.replica.items():
+            self.client.delete(key)
+            if dumped is not None:
+                self.client.restore(key, 0, dumped)
+        self.client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        self.client.execute_command("REPLICAOF", "NO", "ONE")
+        self.client.client_kill_filter(_type="normal", skipme=True)
+        self.the_log_is_gone()
+        fresh = self.process()
+        for _ in range(overtaken):
+            fresh.do(fresh.engine.invalidate((name,)))
+            self.world.history.append(Ended((name,), -1, self.clock()))
 
     @rule(kept=st.integers(0, 2))
     def the_stream_is_trimmed(self, kept: int) -> None:

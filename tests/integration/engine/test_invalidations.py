@@ -10,14 +10,13 @@ from tta_taskcache.cache.outcome import Miss
 from tta_taskcache.core import marks
 from tta_taskcache.core.events import Invalidated
 from tta_taskcache.errors import StoreUnavailable
-from tta_taskcache.stores import redis_store as redis_module
 from tta_taskcache.stores.protocol import (
     Command,
     ReadBans,
     Reply,
     SetMarks,
 )
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis_store import LogBounds, RedisStore
 from tta_taskcache.testing import FaultyStore
 
 # Invalidation
@@ -211,13 +210,11 @@ def test_i1_after_a_gap_the_bans_are_read_anew(
     assert [reader.layer(), here.layer()] == ["invalidated", "invalidated"]
 
 
-def test_i1_a_ban_that_was_folded_while_bans_are_read(
-    start: Start, here: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_i1_a_ban_that_was_folded_while_bans_are_read(start: Start, here: Process) -> None:
     """What the oldest has ended stays ended, when one too many comes behind the look."""
-    monkeypatch.setattr(redis_module, "MAX_BANS", 2)
     here.store_value("old")
     another = start()
+    another.store.bounds = LogBounds(bans=2)
     for pattern in ("t:*", "a*"):
         another.invalidate(marks.of_pattern(pattern))
 

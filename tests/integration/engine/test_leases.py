@@ -18,6 +18,7 @@ from tta_taskcache.stores.protocol import (
     Release,
 )
 from tta_taskcache.testing import FaultyStore
+from tta_taskcache.testing.contract import position
 
 # Leases
 
@@ -117,8 +118,7 @@ def test_i2_the_lease_notes_when_it_was_given(here: Process, start: Start) -> No
     start().invalidate("m")
     miss = here.look(claim=claim("a"))
     assert isinstance(miss, Miss)
-    assert miss.position is not None
-    assert miss.position.sequence == 1
+    assert miss.position == position(here.store)
     assert here.fill("v", miss, owner="a")
     assert start().value() == "v"
 

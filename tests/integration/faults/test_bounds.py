@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from celery import Celery
 
 from tests.integration.operating.command_line import run_celery
 from tests.support.servers import Server
-from tta_taskcache import CachedTask, TaskCache
+from tta_taskcache import CachedTask, TaskCache, Warm
 from tta_taskcache.cache import sweeping
+from tta_taskcache.celery.calls.hot_calls import hottest
+from tta_taskcache.core.call_spec import CallSpec
 from tta_taskcache.core.entry import Entry, Position, pack
 from tta_taskcache.core.labels import MAX_TAGS
 from tta_taskcache.errors import TooManyTags
@@ -24,6 +27,9 @@ from tta_taskcache.stores.sweep_commands import SweepProgress
 pytestmark = pytest.mark.one_server_kind
 
 CLI_APP = "tests.integration.cli_app"
+#: Distinct calls that a process sees, far more than its memory holds.
+KEYS = int(os.environ.get("BOUNDS_KEYS", "60000"))
+
 PASSWORD, SECRET = "hunter2pw", "topsecretkey"
 
 
@@ -155,6 +161,11 @@ def test_patterns_have_a_bound(made: Made) -> None:
     for act in (lambda p: cache.invalidate(pattern=p), cache.keys):
         with pytest.raises(ValueError, match="at most 1,000"):
             act("x" * 1_001)
+    for name in ("key", "task"):
+        with pytest.raises(ValueError, match="at most 10,000"):
+            cache.invalidate(**{name: "x" * 10_001})
+        with pytest.raises(TypeError, match=f"{name}=5"):
+            cache.invalidate(**{name: 5})
 
 
 def test_the_same_settings_again_change_nothing(made: Made, redis_server: Server) -> None:
@@ -209,6 +220,24 @@ def test_x2_keys_of_a_signed_cache_cannot_be_guessed() -> None:
         f = app.task(base=CachedTask, name="t", shared=False)(same)
         keys.append(f.cache.key("alice"))
     assert len(set(keys)) == 3
+
+
+def test_x2_what_others_wrote_is_neither_listed_nor_warmed(redis_server: Server) -> None:
+    app = Celery("bounds", broker="memory://", backend="cache+memory://", set_as_current=False)
+    cache = TaskCache(app, url=redis_server.url(), timeout=5.0, secret=SECRET)
+    f = app.task(base=CachedTask, name="t", shared=False, cache_warm=Warm(every=60, hot=9))(same)
+    f.cache.call(1)
+    client = redis_server.client()
+    forged(cache, client, "t:forged", {})
+    assert cache.keys() == [f.cache.key(1)]
+    cache.runtime.hot_calls.flush()
+    store = cache.runtime.warming_store
+    assert store is not None
+    (mine,) = store.hottest("t", 9)
+    store.count_hot("t", [("k1", 9, '{"args": ["theirs"]}'), ("k2", 9, mine[:-3] + "2]}")], 100)
+    store.count_hot("other", [("k", 1, mine)], 100)
+    calls = [hottest(cache.runtime, task, 9) for task in ("t", "other")]
+    assert calls == [[CallSpec((1,))], []]
 
 
 def test_x1_no_password_or_secret_is_shown(redis_server: Server) -> None:
@@ -272,18 +301,21 @@ def test_the_doctor_says_when_another_app_is_there(made: Made, redis_server: Ser
     assert "bank.balance" in told["Namespace"]
 
 
+@pytest.mark.timeout(120 + KEYS // 2_000)
 def test_f7_memory_is_what_was_allowed() -> None:
     code = """
 import gc, sys, psutil
 from hashlib import md5
 from tta_taskcache.core import marks
+from tta_taskcache.celery.calls.hot_calls import hottest
+from tta_taskcache.core.call_spec import CallSpec
 from tta_taskcache.core.entry import Entry, Position, pack, unpack
 from tta_taskcache.stores.l1_cache import L1Cache
 def held(): gc.collect(); return psutil.Process().memory_info().rss
 l1, here = L1Cache(10**9, 48_000_000, 60.0), Position("a" * 32, 0)
 l1.advance(here, None, 0.0)
 before = held()
-for i in range(60_000):
+for i in range(int(sys.argv[1])):
     key = "t:" + md5(str(i).encode()).hexdigest()
     tags = (f"document:{i}:".ljust(1000, "x"),)
     entry = Entry(key=key, task="t", task_id=None, created_at=1e9 + i, lifetime=600.0 + i,
@@ -293,7 +325,9 @@ for i in range(60_000):
     l1.put(unpack(key, pack(entry)), 100.0 + i, 5000 + i)
 print(l1.entries.size, held() - before)
 """
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(KEYS)], capture_output=True, text=True, check=True
+    )
     counted, grown = map(int, out.stdout.split())
     assert counted <= 48_000_000
     assert 0.8 * counted < grown < 1.1 * counted

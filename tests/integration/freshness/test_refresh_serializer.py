@@ -8,7 +8,7 @@ from celery import Celery
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.celery.calls.call_request import request_of_sender
+from tta_taskcache.celery.calls.call_request import request_of_message, request_of_sender
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -34,5 +34,12 @@ def test_k5_a_refresh_is_sent_with_the_serializer_of_its_call(redis_server: Serv
     with app.connection_for_read() as connection:
         message = connection.default_channel.basic_get("refreshes")
     assert message.content_type == "application/x-python-serialize"
-    args = pickle.loads(message.body)[0]  # noqa: S301 - just sent
-    assert args[0] == (1, 2), "a tuple, not a list"
+    args = pickle.loads(message.body)  # noqa: S301 - just sent
+    assert args[0][0] == (1, 2), "a tuple, not a list"
+    # A worker that finds it stale asks for its refresh in the same way.
+    read = request_of_message(f, *args[:2], message.headers)
+    assert (read.identified().key, read.serializer) == (call.key, "pickle")
+    f.apply_async(("another",))
+    with app.connection_for_read() as connection:
+        message = connection.default_channel.basic_get("refreshes")
+    assert "serializer" not in message.headers.get("taskcache", {})

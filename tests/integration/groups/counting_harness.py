@@ -59,7 +59,7 @@ def count_trips(harness: Harness) -> CountingHarness:
     runtime = harness.cache.runtime
     runtime.engine.parts.l1.max_staleness = 60.0  # a slow machine polls no more often
     store = FaultyStore(runtime.store)
-    harness.cache._built["runtime"] = replace(runtime, store=store)
+    harness.cache._provider._built["runtime"] = replace(runtime, store=store)
     return CountingHarness(harness, store)
 
 

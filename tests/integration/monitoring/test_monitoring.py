@@ -45,7 +45,7 @@ BY_TESTS = {
 
 
 @dataclass
-class Site:
+class MonitoringHarness:
     """A worker and its Prometheus, with traffic."""
 
     broker: Server
@@ -69,7 +69,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(redis_kind: ServerKind) -> Iterator[Site]:
+def harness(redis_kind: ServerKind) -> Iterator[MonitoringHarness]:
     port = free_port()
     with ExitStack() as stack:
         broker, cache = (stack.enter_context(Server(redis_kind)) for _ in range(2))
@@ -86,7 +86,7 @@ def site(redis_kind: ServerKind) -> Iterator[Site]:
             cwd=ROOT,
         )
         stack.callback(traffic.terminate, 5)
-        yield Site(broker, cache, env, worker, prometheus)
+        yield MonitoringHarness(broker, cache, env, worker, prometheus)
 
 
 def panels() -> list[Any]:
@@ -105,14 +105,14 @@ def queries() -> dict[str, str]:
     return found
 
 
-def test_each_query_of_the_dashboard_returns_data(site: Site) -> None:
+def test_each_query_of_the_dashboard_returns_data(harness: MonitoringHarness) -> None:
     missing = queries()
     assert missing
     assert not [query for query in missing.values() if "$" in query]
 
     def all_answered() -> bool:
         for name, query in list(missing.items()):
-            values = [float(series["value"][1]) for series in site.prometheus.query(query)]
+            values = [float(series["value"][1]) for series in harness.prometheus.query(query)]
             if any(not math.isnan(value) for value in values):
                 del missing[name]
         return not missing
@@ -124,9 +124,9 @@ def test_each_query_of_the_dashboard_returns_data(site: Site) -> None:
 
 
 @pytest.mark.parametrize("alert", sorted(BY_TRAFFIC))
-def test_an_alert_fires(site: Site, alert: str) -> None:
-    site.wait_for(alert)
-    tasks = {found.get("task") for found in site.prometheus.firing()[alert]}
+def test_an_alert_fires(harness: MonitoringHarness, alert: str) -> None:
+    harness.wait_for(alert)
+    tasks = {found.get("task") for found in harness.prometheus.firing()[alert]}
     expected = {
         "TaskcacheErrors": {None},
         # Each call differs; others run as often for another reason.
@@ -140,31 +140,31 @@ def test_an_alert_fires(site: Site, alert: str) -> None:
     assert alert == "TaskcacheHitRatioLow" or expected == tasks
 
 
-def test_an_alert_fires_when_many_messages_wait(site: Site) -> None:
+def test_an_alert_fires_when_many_messages_wait(harness: MonitoringHarness) -> None:
     """They do for a leader that doesn't end."""
     module = "tests.integration.monitoring.metered"
     calls = f"import {module} as m; [m.leading.delay('many') for _ in range(510)]"
-    site.python(calls)
-    site.wait_for("TaskcacheManyFollowers")
-    site.cache.client().rpush("go:many", "go")
+    harness.python(calls)
+    harness.wait_for("TaskcacheManyFollowers")
+    harness.cache.client().rpush("go:many", "go")
 
 
-def test_an_alert_fires_when_lookups_are_slow(site: Site) -> None:
-    client = site.cache.client(socket_timeout=10)
-    site.wait_for("TaskcacheLookupsSlow", lambda: client.client_pause(250))
+def test_an_alert_fires_when_lookups_are_slow(harness: MonitoringHarness) -> None:
+    client = harness.cache.client(socket_timeout=10)
+    harness.wait_for("TaskcacheLookupsSlow", lambda: client.client_pause(250))
 
 
-def test_an_alert_fires_when_the_cache_is_gone(site: Site) -> None:
-    site.cache.kill()
+def test_an_alert_fires_when_the_cache_is_gone(harness: MonitoringHarness) -> None:
+    harness.cache.kill()
     with pytest.raises(redis.RedisError):
-        site.cache.client().ping()
-    site.wait_for("TaskcacheUnavailable")
+        harness.cache.client().ping()
+    harness.wait_for("TaskcacheUnavailable")
 
 
-def test_an_alert_fires_when_nobody_tells_metrics(site: Site) -> None:
+def test_an_alert_fires_when_nobody_tells_metrics(harness: MonitoringHarness) -> None:
     """The last: the worker is gone."""
-    site.worker.stop()
-    site.wait_for("TaskcacheMetricsMissing")
+    harness.worker.stop()
+    harness.wait_for("TaskcacheMetricsMissing")
 
 
 def test_each_alert_has_a_test() -> None:

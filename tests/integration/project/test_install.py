@@ -15,7 +15,7 @@ from pydantic import BaseModel
 import tta_taskcache
 from tests.support.servers import Server
 from tta_taskcache import CachedTask, ConfigurationError, TaskCache
-from tta_taskcache.celery.api import task_cache as app_module
+from tta_taskcache.celery.api import runtime_provider
 from tta_taskcache.celery.config.serializers import CODECS
 
 pytestmark = pytest.mark.one_server_kind
@@ -337,13 +337,13 @@ def test_s4_a_hit_inside_another_ones_completion_has_its_value(new_app: NewApp) 
 
 def test_threads_that_come_at_once_get_one_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two memories would be two caches, and equal calls in both of them run twice."""
-    barrier, build = threading.Barrier(8), app_module.build
+    barrier, build = threading.Barrier(8), runtime_provider.build
 
     def slowly(*arguments: Any) -> Any:
         barrier.wait(10)  # nobody is first
         return build(*arguments)
 
-    monkeypatch.setattr(app_module, "build", slowly)
+    monkeypatch.setattr(runtime_provider, "build", slowly)
     cache = TaskCache(Celery(set_as_current=False))
     with ThreadPoolExecutor(8) as threads:
         built = [threads.submit(lambda: cache.runtime) for _ in range(8)]

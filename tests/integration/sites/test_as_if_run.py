@@ -173,7 +173,9 @@ def test_s4_the_apps_task_class_may_be_cached() -> None:
     for each in (header() | add.s(1), header() | header(), header(), group(header(), header())):
         group(each, add.s(1, 1)).apply_async()
         chord([each, add.s(1, 1)], total.s()).apply_async()
-    assert not [name for name in TaskCache(app)._tasks if name.startswith(("celery.", "tta_"))]
+    assert not [
+        name for name in TaskCache(app)._provider._tasks if name.startswith(("celery.", "tta_"))
+    ]
 
 
 def test_s4_flasks_pattern() -> None:

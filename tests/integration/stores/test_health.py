@@ -32,7 +32,12 @@ def test_a_server(server_factory: Any, redis_kind: ServerKind) -> None:
     assert 0 < health.latency <= health.slowest < 5
     assert abs(health.clock_offset) < 5
     log = health.log
-    assert (log.sequence, log.newest, log.bans, log.expires) == (1, 1, 1, False)
+    assert log.sequence == log.newest > 0
+    assert (log.marks, log.bans, log.expires, log.is_bound) == (0, 1, False, True)
+    RedisStore(link, "ns").execute(SetMarks(("g:a", "g:b")))
+    after = examine(link, "ns").log
+    assert after.marks == 2
+    assert (log.size or 0) < (after.size or 0), "I8: number and bytes of marks are told"
     server.client(2).pexpire("ns:{log}:control", 100_000)
     assert examine(link, "ns").log.expires
     server.client().config_set("appendonly", "yes")

@@ -1,33 +1,27 @@
-"""The way to Redis, alone, in a cluster and behind Sentinels: found again, in time, after all."""
+"""Connections to one server, a cluster and a master behind Sentinels: what all three have to do."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
 
-from tests.support.members import admin, role
-from tests.support.servers import Server, ServerKind
-from tests.support.topologies import ClusterServers, SentinelServers
-from tests.support.waiting import wait_until
+from tests.integration.stores.links import (
+    FAULTS,
+    KEYS,
+    PATIENT,
+    get_all,
+    set_all,
+)
+from tests.support.members import admin
+from tests.support.servers import ServerKind
 from tta_taskcache.stores.connection import Link
 
 pytestmark = pytest.mark.one_server_kind
-
-#: Seconds for a command, where nothing hangs: this machine may be busy.
-PATIENT = 5.0
-
-#: Where something does: less than what it takes to fail over.
-IMPATIENT = 0.3
-
-FAULTS = (redis.RedisError, OSError)
-
-#: Together they touch all three primaries.
-KEYS = [f"k{i}" for i in range(20)]
 
 
 @pytest.fixture(params=["server", "cluster", "sentinel"])
@@ -36,44 +30,6 @@ def url(redis_kind: ServerKind, request: pytest.FixtureRequest) -> str:
     if request.param == "server":
         return request.getfixturevalue("redis_server").url()
     return request.getfixturevalue(f"{request.param}_servers").url
-
-
-def took(command: Callable[[], object]) -> float:
-    """Seconds until a command gives up."""
-    start = time.monotonic()
-    with pytest.raises(FAULTS):
-        command()
-    return time.monotonic() - start
-
-
-def works(command: Callable[[], object]) -> bool:
-    try:
-        command()
-    except FAULTS:
-        return False
-    return True
-
-
-def failures(command: Callable[[], object]) -> int:
-    """How often a command fails before it works."""
-    return next(failed for failed in range(20) if works(command))
-
-
-def get_all(link: Link) -> list[Any]:
-    pipe = link.client.pipeline(transaction=False)
-    for key in KEYS:
-        pipe.get(key)
-    return pipe.execute()
-
-
-def set_all(link: Link, value: str) -> None:
-    pipe = link.client.pipeline(transaction=False)
-    for key in KEYS:
-        pipe.set(key, value)
-    pipe.execute()
-
-
-# Everywhere
 
 
 def test_commands_pipelines_and_scripts(url: str) -> None:
@@ -209,246 +165,3 @@ def test_f3_renewing_disturbs_no_other_thread(url: str) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-# In a cluster
-
-
-def test_f1_a_failover_of_a_cluster_is_not_noticed(cluster_servers: ClusterServers) -> None:
-    link = Link(cluster_servers.url, PATIENT)
-    set_all(link, "1")
-    for primary in cluster_servers.primaries:
-        cluster_servers.failover(primary)
-        assert get_all(link) == [b"1"] * len(KEYS)
-        set_all(link, "1")
-        assert link.client.eval("return redis.call('GET', KEYS[1])", 1, "k1") == b"1"
-
-
-def test_f1_a_dead_primary_is_replaced(cluster_servers: ClusterServers) -> None:
-    link = Link(cluster_servers.url, PATIENT)
-    set_all(link, "1")
-    cluster_servers.kill(cluster_servers.owner("k0"))
-    assert failures(lambda: set_all(link, "2")) <= 1
-    assert get_all(link) == [b"2"] * len(KEYS)
-
-
-def test_f1_a_new_process_finds_a_cluster_with_a_dead_node(
-    cluster_servers: ClusterServers,
-) -> None:
-    cluster_servers.kill(cluster_servers.owner("k0"))
-    for _ in range(5):
-        link = Link(cluster_servers.url, PATIENT)
-        set_all(link, "1")
-        assert get_all(link) == [b"1"] * len(KEYS)
-
-
-def test_f1_a_cluster_outlives_the_nodes_of_the_url(cluster_servers: ClusterServers) -> None:
-    named = cluster_servers.owner("k0")
-    link = Link(f"redis+cluster://127.0.0.1:{named.port}", PATIENT)
-    set_all(link, "1")
-    cluster_servers.kill(named)
-    assert failures(lambda: set_all(link, "2")) <= 2
-    assert get_all(link) == [b"2"] * len(KEYS)
-
-
-def keep_connections(link: Link, count: int) -> None:
-    """Let the pools have idle connections, as threads leave them."""
-    for node in link.client.get_primaries():
-        pool = link.client.get_redis_connection(node).connection_pool
-        for connection in [pool.get_connection() for _ in range(count)]:
-            pool.release(connection)
-
-
-@pytest.mark.parametrize("by", ["command", "pipeline"])
-def test_f1_a_hanging_primary_costs_two_timeouts_and_is_replaced(
-    cluster_servers: ClusterServers, by: str
-) -> None:
-    link = Link(cluster_servers.url, IMPATIENT)
-    command = {"command": lambda: link.client.get("k0"), "pipeline": lambda: get_all(link)}[by]
-    wait_until(lambda: works(lambda: set_all(link, "1")))
-    keep_connections(link, 8)
-    hanging = cluster_servers.owner("k0")
-    heir = cluster_servers.replica(hanging)
-    cluster_servers.pause(hanging)
-    assert took(command) < 3 * IMPATIENT
-    cluster_servers.wait_for_primary(heir)
-    assert failures(command) <= 2
-
-
-def test_f1_a_cluster_that_hangs_costs_all_threads_two_timeouts(
-    cluster_servers: ClusterServers,
-) -> None:
-    """Asking for the layout is no queue."""
-    link = Link(cluster_servers.url, IMPATIENT)
-    wait_until(lambda: works(lambda: set_all(link, "1")))
-    for node in cluster_servers.nodes:
-        cluster_servers.pause(node)
-    times: list[float] = []
-    commands: list[Callable[[], object]] = [lambda: get_all(link), lambda: link.client.get("k0")]
-    threads = [
-        threading.Thread(target=lambda command=command: times.append(took(command)))
-        for command in commands * 8
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(times) == len(threads)
-    assert max(times) < 4 * IMPATIENT
-    # Nor does it keep a new process for longer.
-    assert took(lambda: Link(cluster_servers.url, IMPATIENT).client.get("k0")) < 3 * IMPATIENT
-
-
-def test_f1_a_cluster_that_lost_slots_is_unavailable(cluster_servers: ClusterServers) -> None:
-    """It is no refusal of the command, which would leave the circuit closed."""
-    link = Link(cluster_servers.url, PATIENT)
-    set_all(link, "1")
-    owner = cluster_servers.owner("k0")
-    slot = admin(owner).execute_command("CLUSTER KEYSLOT", "k0")
-    for node in cluster_servers.nodes:
-        admin(node).execute_command("CLUSTER DELSLOTS", slot)
-    try:
-        for command in (lambda: get_all(link), lambda: link.client.get("k0")):
-            with pytest.raises(redis.RedisError) as refused:
-                command()
-            assert not isinstance(refused.value, redis.ResponseError)
-    finally:
-        admin(owner).execute_command("CLUSTER ADDSLOTS", slot)
-
-
-def test_a_moved_slot_is_followed(cluster_servers: ClusterServers) -> None:
-    link = Link(cluster_servers.url, PATIENT)
-    link.client.set("k0", "1")
-    owner = cluster_servers.owner("k0")
-    other = next(node for node in cluster_servers.primaries if node is not owner)
-    slot = admin(owner).execute_command("CLUSTER KEYSLOT", "k0")
-    names = {node: admin(node).execute_command("CLUSTER MYID").decode() for node in (owner, other)}
-
-    def set_slot(node: Server, *state: str) -> None:
-        admin(node).execute_command("CLUSTER SETSLOT", slot, *state)
-
-    def move(source: Server, target: Server) -> None:
-        set_slot(target, "IMPORTING", names[source])
-        set_slot(source, "MIGRATING", names[target])
-        admin(source).migrate("127.0.0.1", target.port, "k0", 0, 5_000)
-
-    move(owner, other)
-    assert link.client.get("k0") == b"1", "ASK is followed"
-    assert get_all(link)[0] == b"1"
-    for node in (other, owner):
-        set_slot(node, "NODE", names[other])
-    assert link.client.get("k0") == b"1", "MOVED is followed"
-    assert get_all(link)[0] == b"1"
-    move(other, owner)
-    for node in (owner, other):
-        set_slot(node, "NODE", names[owner])
-
-
-# Behind Sentinels
-
-
-def test_f1_a_dead_master_is_replaced(sentinel_servers: SentinelServers) -> None:
-    link = Link(sentinel_servers.url, PATIENT)
-    set_all(link, "1")
-    sentinel_servers.kill_master()
-    assert failures(lambda: set_all(link, "2")) <= 1
-    assert get_all(link) == [b"2"] * len(KEYS)
-
-
-def test_f1_a_hanging_master_costs_one_timeout_and_is_replaced(
-    sentinel_servers: SentinelServers,
-) -> None:
-    link = Link(sentinel_servers.url, IMPATIENT)
-    wait_until(lambda: works(lambda: set_all(link, "1")))
-    old = sentinel_servers.master
-    sentinel_servers.pause_master()
-    assert failures(lambda: get_all(link)) <= 1
-    old.resume()
-    set_all(link, "2")
-    assert get_all(link) == [b"2"] * len(KEYS)
-
-
-def test_f1_a_hanging_master_costs_one_timeout(sentinel_servers: SentinelServers) -> None:
-    link = Link(sentinel_servers.url, IMPATIENT)
-    wait_until(lambda: works(lambda: set_all(link, "1")))
-    sentinel_servers.master.pause()
-    assert took(lambda: get_all(link)) < 2 * IMPATIENT
-    assert took(lambda: link.client.get("k0")) < 2 * IMPATIENT
-
-
-def test_f1_hanging_sentinels_cost_one_timeout(sentinel_servers: SentinelServers) -> None:
-    link = Link(sentinel_servers.url, IMPATIENT)
-    for sentinel in sentinel_servers.sentinels:
-        sentinel.pause()
-    assert took(lambda: link.client.get("k0")) < 2 * IMPATIENT
-
-
-def test_f1_one_sentinel_is_enough(sentinel_servers: SentinelServers) -> None:
-    link = Link(sentinel_servers.url, PATIENT)
-    sentinel_servers.sentinels[0].pause()
-    sentinel_servers.sentinels[1].stop()
-    set_all(link, "1")
-
-
-def test_i1_a_demoted_master_is_left(sentinel_servers: SentinelServers) -> None:
-    link = Link(sentinel_servers.url, PATIENT)
-    set_all(link, "1")
-    old = sentinel_servers.master
-    sentinel_servers.failover()
-    wait_until(lambda: role(old) == "slave", timeout=30, what="the old master's demotion")
-    # The Sentinel that leads the failover names the old one until all replicas follow the new one.
-    wait_until(lambda: works(lambda: set_all(link, "2")))
-    assert get_all(link) == [b"2"] * len(KEYS)
-    assert admin(sentinel_servers.master).get("k0") == b"2"
-
-
-@pytest.mark.parametrize("by", ["command", "pipeline", "script"])
-def test_i1_what_only_was_the_master_is_neither_written_nor_asked(
-    sentinel_servers: SentinelServers, by: str
-) -> None:
-    """A Sentinel that lags behind sends us to a replica."""
-    link = Link(sentinel_servers.url, PATIENT)
-    set_all(link, "1")
-    old = sentinel_servers.master
-    new = next(server for server in sentinel_servers.servers if server is not old)
-    writes: dict[str, Callable[[], object]] = {
-        "command": lambda: link.client.set("k0", "2"),
-        "pipeline": lambda: set_all(link, "2"),
-        "script": lambda: link.client.eval("return redis.call('SET', KEYS[1], '2')", 1, "k0"),
-    }
-    admin(old).replicaof("127.0.0.1", new.port)
-    for command in (writes[by], lambda: link.client.get("k0")):
-        with pytest.raises(redis.ConnectionError):
-            command()
-
-
-def test_f3_a_late_reply_is_taken_for_no_others(sentinel_servers: SentinelServers) -> None:
-    link = Link(sentinel_servers.url, IMPATIENT)
-    wait_until(lambda: works(lambda: set_all(link, "1")))
-    link.client.set("late", "late")
-    master = sentinel_servers.master
-    master.pause()
-    took(lambda: link.client.get("late"))
-    # The reply comes when the next command has been sent.
-    timer = threading.Timer(IMPATIENT / 3, master.resume)
-    timer.start()
-    assert link.client.get("k0") == b"1"
-    timer.join()
-
-
-def test_sentinels_lose_nobody_when_threads_ask_at_once(sentinel_servers: SentinelServers) -> None:
-    link = Link(sentinel_servers.url, PATIENT)
-    sentinels = link.client.connection_pool.sentinel_manager
-    everybody = {repr(sentinel) for sentinel in sentinels.sentinels}
-    sentinel_servers.sentinels[0].stop()
-
-    def ask() -> None:
-        for _ in range(50):
-            sentinels.discover_master(sentinel_servers.service)
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {repr(sentinel) for sentinel in sentinels.sentinels} == everybody

@@ -46,8 +46,8 @@ def use(aside: WarmingStore) -> None:
     aside.count_hot("t", [("k3", 2, "c3")], 10)
     assert aside.hottest("t", 2) == ["c2", "c3"]
     assert aside.hottest("other", 2) == []
-    assert aside.take_turn("s", 100.0, 9.0, "first")
-    assert not aside.take_turn("s", 100.5, 9.0, "second")
+    assert aside.take_turn("s", 100.0, 9.0, "first").is_taken
+    assert not aside.take_turn("s", 100.5, 9.0, "second").is_taken
 
 
 def test_on_one_server(aside: WarmingStore) -> None:
@@ -99,11 +99,29 @@ def test_counts_are_bounded_and_decay(aside: WarmingStore, redis_server: Server)
 
 
 def test_a_turn_is_taken_once(aside: WarmingStore) -> None:
-    take = aside.take_turn
-    assert take("s", 100.0, 9.0, "first")
-    assert not take("s", 100.5, 9.0, "second")
-    assert not take("s", 99.5, 9.0, "late")
-    assert take("s", 100.0, 9.0, "first"), "tried again, it is still its turn"
-    assert take("s", 109.1, 9.0, "third")
-    assert not take("s", 100.5 + 9.0, 9.0, "fourth")
-    assert take("other", 109.2, 9.0, "fifth")
+    def take(name: str, at: float, owner: str) -> bool:
+        return aside.take_turn(name, at, 9.0, owner).is_taken
+
+    assert take("s", 100.0, "first")
+    assert not take("s", 100.5, "second")
+    assert not take("s", 99.5, "late")
+    assert take("s", 100.0, "first"), "tried again, it is still its turn"
+    assert take("s", 109.1, "third")
+    assert not take("s", 100.5 + 9.0, "fourth")
+    assert take("other", 109.2, "fifth")
+
+
+def test_a_turn_may_have_been_taken_an_hour_before(aside: WarmingStore) -> None:
+    aside.take_turn("s", 100_000.0, 50.0, "at two, in summer time")
+    assert not aside.take_turn(
+        "s", 102_600.0, 50.0, "a quarter to, in winter time", 99_000.0
+    ).is_taken
+    assert not aside.take_turn("s", 103_600.0, 50.0, "at two, in winter time", 100_000.0).is_taken
+    assert aside.take_turn("s", 104_500.0, 50.0, "a quarter past", 100_900.0).is_taken
+    assert aside.take_turn("s", 190_000.0, 50.0, "the next day").is_taken
+
+
+def test_messages_out_of_order_say_by_how_much(aside: WarmingStore) -> None:
+    assert aside.take_turn("s", 1_000.0, 54.0, "of one beat").late == 0
+    assert aside.take_turn("s", 1_300.0, 54.0, "of another, ahead").late == 0
+    assert aside.take_turn("s", 1_060.0, 54.0, "of one beat, again").late == pytest.approx(240)

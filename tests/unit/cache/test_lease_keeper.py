@@ -44,7 +44,7 @@ class Server:
         self.renewed.append((self.clock(), holdings))
         return [holding.owner not in self.lost for holding in holdings]
 
-    def release(self, key: str, owner: str) -> None:
+    def release(self, key: str, owner: str, _: float) -> None:
         self.asked += 1
         if self.down:
             raise StoreUnavailable("down")
@@ -374,3 +374,25 @@ def test_f3_threads_hold_and_let_go_at_once(real: LeaseKeeper, server: Server) -
     gc.collect()
     expected = {(f"k{i}-{n}", f"{i}-{n}") for i in range(4) for n in range(0, 100, 2)}
     assert set(server.released) == expected
+
+
+def test_c6_word_that_equal_calls_arent_to_wait_is_handed_on(clock: FakeClock) -> None:
+    told: list[tuple[str, str, float]] = []
+    leases = ByHand(lambda _: [], lambda *ended: told.append(ended), TTL, print, clock)
+    leases.hold("k", "a", running, renew_in=TTL)
+    leases.end("k", "a", 5.0)
+    leases.work_due()
+    assert told == [("k", "a", 5.0)]
+
+
+def test_c8_what_begins_to_run_is_told_at_once(
+    leases: ByHand, server: Server, clock: FakeClock
+) -> None:
+    leases.hold("k", "a", running, renew_in=TTL)
+    assert leases.holds("k")
+    assert not leases.holds("m")
+    leases.renew_now("a")
+    leases.renew_now("b")
+    assert leases.pause() == 0.0
+    leases.work_due()
+    assert server.owners() == ["a"]

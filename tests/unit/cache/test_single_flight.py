@@ -196,18 +196,41 @@ def test_c1_a_leader_that_runs_and_is_renewed_is_waited_for(
     assert clock() - started > 5 * TTL
 
 
-@pytest.mark.parametrize("stage", [Stage.RESERVED, Stage.QUEUED])
-def test_c3_one_that_waits_in_a_queue_isnt_waited_for_for_long(
-    leader: Caller, here: Caller, clock: FakeClock, stage: Stage
+def test_c3_one_whose_message_is_on_its_way_isnt_waited_for_for_long(
+    leader: Caller, here: Caller, clock: FakeClock
 ) -> None:
     """It may wait behind this very caller."""
-    claims(leader, stage, ttl=100.0)
+    claims(leader, Stage.RESERVED, ttl=100.0)
     started = clock()
     found = here.find_or_refresh()
     assert isinstance(found, Miss)
     assert (found.reason, owned(found)) == ("queued-elsewhere", "")
     assert found.position is not None, "it may store what it computes"
     assert PATIENCE <= clock() - started <= PATIENCE + MAX_PAUSE
+
+
+def test_c8_one_that_waits_for_the_pool_is_taken_over_soon(
+    leader: Caller, here: Caller, clock: FakeClock
+) -> None:
+    claims(leader, Stage.QUEUED, ttl=100.0)
+    started = clock()
+    found = here.find_or_refresh()
+    assert isinstance(found, Miss)
+    assert owned(found) == "me"
+    assert PATIENCE <= clock() - started <= PATIENCE + MAX_PAUSE
+
+
+def test_c7_waiting_has_an_end(leader: Caller, here: Caller, clock: FakeClock) -> None:
+    claims(leader, Stage.RUNNING, ttl=100.0)
+    started = clock()
+    claim = Claim(owner="me", stage=Stage.RUNNING, ttl=TTL)
+    found = here.drive(
+        here.single_flight.lead_or_follow(here.engine, CALL, "direct", claim, patience=10.0)
+    )
+    assert isinstance(found, Miss)
+    assert (found.reason, owned(found)) == ("waited-too-long", "")
+    assert found.position is not None, "it may store what it computes"
+    assert 10.0 <= clock() - started <= 10.0 + MAX_PAUSE
 
 
 def test_c1_one_that_has_left_the_queue_is_waited_for(leader: Caller, here: Caller) -> None:

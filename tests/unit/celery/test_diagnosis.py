@@ -26,7 +26,16 @@ SERVER = ServerHealth(
     aof="",
     snapshots="",
 )
-LOG = LogHealth(incarnation="i", sequence=3, newest=3, bans=0, expires=False)
+LOG = LogHealth(
+    incarnation="i",
+    sequence=3,
+    newest=3,
+    marks=2,
+    size=1_536,
+    bans=0,
+    expires=False,
+    is_bound=True,
+)
 HEALTH = Health(
     servers=(SERVER,), refused="", latency=0.001, slowest=0.002, clock_offset=0.0, log=LOG
 )
@@ -102,9 +111,9 @@ WRONG, ADVICE = Level.WRONG, Level.ADVICE
         ),
         (on(snapshots="3600 1"), "Persistence", ADVICE, "snapshots"),
         (on(snapshots=None), "Persistence", ADVICE, "doesn't tell"),
-        (on(aof="everysec"), "Persistence", ADVICE, "everysec"),
+        (on(aof="everysec"), "Persistence", ADVICE, "everysec: after a restart every entry misses"),
         (on(role="slave"), "Replication", WRONG, "replica"),
-        (on(replicas=2), "Replication", ADVICE, "2 replicas"),
+        (on(replicas=2), "Replication", ADVICE, "2 replicas, and nobody waits for them"),
         (settings(wait_replicas=1), "Replication", WRONG, "they fail"),
         (health(latency=0.2), "Latency", WRONG, "200.00ms"),
         (health(latency=0.05), "Latency", ADVICE, "50.00ms"),
@@ -112,6 +121,7 @@ WRONG, ADVICE = Level.WRONG, Level.ADVICE
         (health(clock_offset=-60.0), "Clock", ADVICE, "60.0s behind"),
         (log(expires=True), "Log", WRONG, "expiry"),
         (log(newest=1), "Log", WRONG, "ends at 1"),
+        (log(is_bound=False), "Log", ADVICE, "know its server"),
         (log(bans=250), "Log", ADVICE, "250 patterns"),
         (replace(FACTS, broker_run_ids=SHARED), "Broker", ADVICE, "share"),
         (replace(FACTS, broker_fault="refused", workers={}), "Broker", WRONG, "refused"),

@@ -8,6 +8,7 @@ import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -22,6 +23,7 @@ from tta_taskcache import CachedTask, TaskCache, Warm
 from tta_taskcache.celery.calls import hot_calls as learning
 from tta_taskcache.celery.calls.call_request import request_of_sender
 from tta_taskcache.celery.config import hot_call_recorder
+from tta_taskcache.celery.config.hot_call_recorder import HotCallRecorder
 from tta_taskcache.core.space_saving import SpaceSaving
 from tta_taskcache.stores.warming_store import WarmingStore, capacity_for
 
@@ -115,6 +117,12 @@ class Noted:
 
         monkeypatch.setattr(WarmingStore, "count_hot", count_hot)
 
+    def use(self, **seconds: float) -> None:
+        """Record with other times than usual."""
+        runtime = self.cache.runtime
+        recorder = HotCallRecorder(runtime.warming_store, **seconds)
+        self.cache._provider._built["runtime"] = replace(runtime, hot_calls=recorder)
+
     def record_hot_call(
         self,
         *args: Any,
@@ -186,8 +194,8 @@ def test_arguments_are_kept_as_they_were(noted: Noted) -> None:
     assert noted.flushed() == {'{"args": [[1, 2]], "kwargs": {}}': 1}
 
 
-def test_it_is_handed_over_when_it_is_time(noted: Noted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hot_call_recorder, "FLUSH_EVERY", 0.2)
+def test_it_is_handed_over_when_it_is_time(noted: Noted) -> None:
+    noted.use(flush_every=0.2)
     noted.record_hot_call(1)
     noted.record_hot_call(1)
     assert not noted.handed
@@ -228,10 +236,8 @@ def test_f3_threads_count_no_more_than_there_was(noted: Noted) -> None:
     assert 0 < sum(counts.values()) <= 8_000
 
 
-def test_f3_a_lock_that_a_time_limit_left_holds_nobody_up(
-    noted: Noted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hot_call_recorder, "LOCKED_FOR", 0.01)
+def test_f3_a_lock_that_a_time_limit_left_holds_nobody_up(noted: Noted) -> None:
+    noted.use(locked_for=0.01)
     noted.record_hot_call(1)
     assert noted.cache.runtime.hot_calls._tallies["learns"]._lock.acquire(blocking=False)
     noted.record_hot_call(1)

@@ -42,7 +42,8 @@ any_entry = st.builds(
 def test_comes_back_as_it_was(entry: Entry, secret: bytes) -> None:
     frame = pack(entry, secret)
     assert unpack(entry.key, frame, secret) == entry
-    assert peek(entry.key, frame) == replace(entry, payload=b"")
+    assert peek(entry.key, frame) == peek(entry.key, frame, secret) == replace(entry, payload=b"")
+    assert peek(entry.key, frame, secret + b"?") is None
 
 
 @pytest.mark.parametrize("secret", SECRETS, ids=len)

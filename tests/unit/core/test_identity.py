@@ -23,6 +23,8 @@ from tta_taskcache.errors import UnkeyableArgument
 
 EXAMPLES = int(os.environ.get("IDENTITY_EXAMPLES", "400"))
 
+pytestmark = pytest.mark.timeout(120 + EXAMPLES // 20)
+
 JSON = Form(exact=False, reduce=reduce)
 
 
@@ -42,8 +44,10 @@ LEAVES = st.sampled_from(
         None, True, False, 0, 1, 1.0, -0.0, 0.0, float("nan"), "", "1", "true", "null", "km", b"1",
         b"", bytearray(b"1"), Decimal("1.0"), Decimal("1.00"), Unit.KM, Level.LOW, MOMENT,
         MOMENT.replace(tzinfo=None), MOMENT.astimezone(ZoneInfo("Europe/Berlin")),
-        MOMENT.astimezone(timezone(timedelta(hours=1))), date(2024, 1, 2), time(1), time(1, fold=1),
-        timedelta(1), timedelta(hours=24), UUID(int=1), 1j, frozenset({1}), (), [], {},
+        MOMENT.astimezone(timezone(timedelta(hours=1))), "\ud83d\ude00", "\U0001f600",
+        MOMENT.astimezone(timezone(timedelta(hours=1), "X")), date(2024, 1, 2), time(1),
+        time(1, fold=1), timedelta(1), timedelta(hours=24), UUID(int=1), 1j, frozenset({1}), (),
+        [], {},
     ]
 )  # fmt: skip
 KEYS = st.sampled_from(["1", 1, True, "true", None, "null", 1.0, "1.0", Level.LOW, "a"])
@@ -139,3 +143,15 @@ def test_k5_the_arguments_of_a_star_are_one_whatever_brought_them() -> None:
 
     task = keyer(body)
     assert task.identify((1, 2), {}, {}).key == task.identify((1, 2), {}, {}, task.json).key
+
+
+def test_k5_what_a_message_cannot_carry_has_no_key_even_where_another_value_wins() -> None:
+    """Of several dict keys with one spelling the last wins; the message has to write them all."""
+
+    def body(x: dict[object, object]) -> None: ...
+
+    task = keyer(body)
+    with pytest.raises(UnkeyableArgument):
+        task.identify(({"1": {2}, 1: None},), {}, {}, task.json)
+    merged = task.identify(({"1": 0, 1: None},), {}, {}, task.json)
+    assert merged == task.identify(({"1": None},), {}, {}, task.json)

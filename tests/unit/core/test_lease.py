@@ -78,6 +78,12 @@ def test_c1_only_a_reservation_gives_way_to_its_call_or_shortly_before_it_lapses
     assert may_take(claim(**wish), held(stage=stage), 0, NOW) is expected
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_c8_only_what_is_queued_gives_way_to_a_free_slot(stage: Stage) -> None:
+    wish = claim(takes_queued=True)
+    assert may_take(wish, held(stage=stage), 0, NOW) is (stage is Stage.QUEUED)
+
+
 def test_c1_word_that_results_cant_be_shared_is_nobodys() -> None:
     """It has no owner, and a claim without a reservation names none either."""
     assert not may_take(claim(reservation=""), held(owner="", stage=Stage.UNSHARED), 0, NOW)

@@ -1,6 +1,6 @@
 """Tags of a call (I3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from tests.unit.core.keyers import keyer, order, received
+from tta_taskcache.core.labels import tags_of_callable
 from tta_taskcache.errors import ConfigurationError
 
 # Tags
@@ -113,3 +114,28 @@ def test_i3_a_template_that_cant_be_right_is_refused_at_the_definition(
         keyer(order, tags=(template,), ignore=("debug",))
     assert "proj.task" in str(caught.value)
     assert "cache_tags" in str(caught.value)
+
+
+def test_i1_tags_of_a_generator_are_all_there() -> None:
+    def tags(x: int) -> Iterator[str]:
+        yield f"x:{x}"
+        yield "all"
+
+    def body(x: int) -> None: ...
+
+    assert keyer(body, tags=tags).identify((1,), {}, {}).tags == ("x:1", "all")
+
+
+@pytest.mark.parametrize("produced", ["text", b"bytes", [1], iter([None]), None])
+def test_i1_what_is_no_collection_of_strings_is_refused(produced: object) -> None:
+    with pytest.raises(TypeError):
+        tags_of_callable(produced)
+
+
+def test_k1_halves_of_a_character_are_one_on_both_sides() -> None:
+    def body(x: str) -> None: ...
+
+    task = keyer(body, key="{x}", tags=("x:{x}",))
+    halves, whole = "\ud83d\ude00", "\U0001f600"
+    assert task.identify((halves,), {}, {}, task.json) == task.identify((whole,), {}, {})
+    assert task.identify((halves,), {}, {}).key != task.identify((whole,), {}, {}).key

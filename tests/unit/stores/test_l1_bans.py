@@ -5,7 +5,6 @@ import pytest
 from tests.unit.stores.entries import HERE, ban, new, put
 from tta_taskcache.core.entry import Position
 from tta_taskcache.core.marks import Ban
-from tta_taskcache.stores import l1_cache as near_module
 from tta_taskcache.stores.protocol import Record
 
 
@@ -53,7 +52,6 @@ def test_i1_a_view_that_may_lack_a_ban_never_answers() -> None:
     ("position", "records"),
     [
         (Position("i", 9), None),
-        (Position("i", 9), [Record(9, ())]),
         (Position("j", 5), None),
         (Position("i", 4), []),
         (None, None),
@@ -78,9 +76,8 @@ def test_i2_says_the_newest_ban_on_a_key_for_claims() -> None:
     assert [l1.banned_at(key) for key in ("ab", "ax", "cb", "x")] == [7, 6, 8, 0]
 
 
-def test_too_many_bans_start_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_module, "MAX_BANS", 2)
-    l1 = new()
+def test_too_many_bans_start_it_over() -> None:
+    l1 = new(max_bans=2)
     put(l1)
     l1.advance(Position("i", 7), [Record(6, ban("a*")), Record(7, ban("b*"))], 1.0)
     l1.advance(Position("i", 8), [Record(8, ban("a*"))], 1.0)

@@ -11,7 +11,6 @@ from tests.unit.stores.entries import DELTA, HERE, ban, new, put
 from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position
 from tta_taskcache.core.marks import Ban
-from tta_taskcache.stores import l1_cache as near_module
 from tta_taskcache.stores.l1_cache import L1Cache
 from tta_taskcache.stores.protocol import Record
 from tta_taskcache.testing import make_entry
@@ -62,7 +61,8 @@ def test_i2_a_fill_from_before_an_invalidation_is_never_found() -> None:
 def test_i1_a_reply_that_overlaps_joins() -> None:
     l1 = new()
     put(l1)
-    l1.advance(Position("i", 6), [Record(4, ("x",)), Record(5, ("x",)), Record(6, ("x",))], 1.0)
+    records = [Record(4, ("x",)), Record(5, ("x",)), Record(6, ("x",))]
+    l1.advance(Position("i", 6), records, 1.0, Position("i", 3))
     assert l1.find("k", 1.0) is not None
 
 
@@ -95,9 +95,8 @@ def test_zero_turns_it_off(bounds: dict[str, int]) -> None:
     assert len(l1.entries) == 0
 
 
-def test_too_many_marks_start_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_module, "MAX_MARKS", 3)
-    l1 = new()
+def test_too_many_marks_start_it_over() -> None:
+    l1 = new(max_marks=3)
     put(l1)
     l1.advance(Position("i", 6), [Record(6, ("a", "b", "c"))], 1.0)
     assert l1.find("k", 1.0) is not None
@@ -203,7 +202,7 @@ class NearMachine(RuleBasedStateMachine):
         joins = since is not None and since.incarnation == position.incarnation
         whole = joins and not gap and since is not None and since.sequence <= position.sequence
         records = known[since.sequence :] if whole and since is not None else None
-        self.l1.advance(position, records, at)
+        self.l1.advance(position, records, at, since)
         self.polled = (at, position)
 
     @rule()

@@ -66,17 +66,20 @@ def test_i5_a_lost_log_forgets_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "records"),
+    ("since", "position", "records"),
     [
-        (Position("i", 8), [Record(8, ("x",))]),
-        (Position("i", 8), [Record(7, ("x",)), Record(8, ("x",))]),
-        (Position("i", 6), []),
+        (Position("i", 7), Position("i", 8), [Record(8, ("x",))]),
+        (Position("i", 6), Position("i", 8), [Record(7, ("x",)), Record(8, ("x",))]),
+        (Position("i", 6), Position("i", 6), []),
+        (Position("j", 4), Position("i", 6), [Record(6, ("x",))]),
     ],
 )
-def test_i1_a_reply_that_does_not_join_is_a_gap(position: Position, records: list[Record]) -> None:
+def test_i1_a_reply_that_does_not_join_is_a_gap(
+    since: Position, position: Position, records: list[Record]
+) -> None:
     """Threads poll at once: a reply may continue a position that another's reply took back."""
     l1 = new()
-    l1.advance(position, records, 1.0)
+    l1.advance(position, records, 1.0, since)
     put(l1, born=HERE)
     assert l1.find("k", 1.0) is None, "a record between 5 and the reply was never read"
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,11 @@ class SoftTimeLimitExceeded(Exception):
     """As in Celery: raised by a signal handler, between any two bytecodes."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Item:
     key: str
     size: int
+    hits: int = field(default=0, compare=False)
 
 
 class MapBench:
@@ -148,7 +149,7 @@ class LeasesBench:
         self.renewed.update(holding.owner for holding in holdings)
         return [True] * len(holdings)
 
-    def _release(self, _: str, owner: str) -> None:
+    def _release(self, _: str, owner: str, _unshared: float) -> None:
         self.released.add(owner)
 
     def operate(self, dice: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""What users import: ``TaskCache``, ``CachedTask`` and ``task.cache``.
+"""The API that users import: ``TaskCache``, ``CachedTask`` and ``task.cache``.
 
 May import ``maintenance`` and what lies below it.
 """

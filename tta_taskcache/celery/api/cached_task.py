@@ -14,7 +14,7 @@ from celery.result import AsyncResult
 from ...core.keys import Keyer
 from ...core.policy import Policy
 from ..calls import context
-from ..calls.call_request import Mode, is_builtin, read_mode
+from ..calls.call_request import Mode, read_mode
 from ..config.options import read_keyer
 from ..config.runtime import Runtime
 from ..sites.pool import UNSTORED, answer_or_run
@@ -22,7 +22,7 @@ from ..sites.producer import apply_cached
 from .task_cache import TaskCache, cache_of
 from .task_handle import TaskHandle
 
-#: Set on a request that the pool site has seen: what is called under it is called directly.
+#: Set on a request that has passed the pool site: calls of the task under it are direct calls.
 _PASSED = "taskcache_passed"
 
 
@@ -30,8 +30,8 @@ class CachedTask(Task):
     """Base class of cached tasks: ``@app.task(base=CachedTask, cache_ttl=3600)``.
 
     The options are plain task attributes, so class attributes, inheritance and Celery's
-    ``task_annotations`` all work. A wrong one raises ``ConfigurationError`` where the task is
-    defined. ``Policy`` describes each.
+    ``task_annotations`` all work. A wrong option raises ``ConfigurationError`` where the task is
+    defined. ``core.policy.Policy`` describes each option ``cache_<field>``, with type and unit.
     """
 
     abstract = True
@@ -70,14 +70,14 @@ class CachedTask(Task):
         super().__init_subclass__(**kwargs)
         _add_django(cls)
         read_keyer(cls, default_ttl=1.0)
-        # A __call__ of the user's (Flask's app context, say) runs only when the task does.
+        # A user's own __call__ (Flask's pushes its app context) runs only when the task does.
         call = cls.__call__
         if not getattr(call, "_taskcache_site", False):
             cls.__call__ = _pool_site(call)  # type: ignore[method-assign]  # as Celery does
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:
-        """Install the cache on the app, with the options as annotations may have changed them."""
+        """Install the cache on the app; annotations have changed the options by now."""
         super().on_bound(app)
         if not is_builtin(cls):
             cache_of(app).adopt(cls)
@@ -99,16 +99,16 @@ class CachedTask(Task):
 
     @property
     def cache_keyer(self) -> Keyer:
-        """What computes the keys of this task's calls."""
+        """The computer of the keys of this task's calls."""
         cls = type(self)
         app = cls._get_app()  # binds a task class that wasn't used yet
-        if not hasattr(cls, "_cache_keyer"):  # another thread is at it
+        if not hasattr(cls, "_cache_keyer"):  # another thread is binding it
             cache_of(app).adopt(cls)
         return cls._cache_keyer
 
     @property
     def cache(self) -> TaskHandle:
-        """The cache as seen from this task, for direct use."""
+        """The cache bound to this task: ``task.cache.get(…)``, ``task.cache.call(…)`` and so on."""
         return TaskHandle(self)
 
     def apply_async(  # noqa: D417, PLR0917 - the signature is Celery's, and described there
@@ -123,21 +123,23 @@ class CachedTask(Task):
         cache: Mode | None = None,
         **options: Any,
     ) -> AsyncResult:
-        """Call the task; answer from the cache when it can be, without sending a message.
+        """Call the task; a hit is answered here, and no message is sent.
 
         Args:
-            cache: ``"use"`` (default); ``"refresh"``: run, and replace what is stored;
-                ``"bypass"``: run, and leave the cache alone; ``"only"``: answer from the cache or
-                raise.
+            cache: ``"use"`` (default): answer from the cache, or run and store; ``"refresh"``: run,
+                and replace the entry; ``"bypass"``: run, and neither read nor store; ``"only"``:
+                answer from the cache or raise.
 
-        All else is as in Celery.
+        All other arguments are those of Celery's ``Task.apply_async``.
 
         Returns:
-            The result, with ``cache_status``.
+            Celery's result, with a ``CacheStatus`` as its ``cache_status``. That of a hit holds its
+            value, and every process can read it from the result backend.
 
         Raises:
-            CacheMiss: With ``cache="only"``, when there is no entry.
-            ValueError: ``cache`` is none of these.
+            CacheMiss: ``cache="only"``, and no entry answers the call.
+            ValueError: ``cache`` is another mode.
+            OperationalError: The broker can't be reached (Celery's own).
         """
         options.update(
             task_id=task_id,
@@ -154,9 +156,9 @@ class CachedTask(Task):
         return apply_cached(self, args, kwargs, mode=cache, send=send, options=options)
 
     def push_request(self, /, *args: Any, **kwargs: Any) -> None:
-        """As Celery's, for direct calls: these see the context in force, as messages would.
+        """Push a request as Celery does; that of a direct call has the context in force as headers.
 
-        It is in the keys of what ``task.cache.call`` and ``task.map`` run (promise K3).
+        The keys of calls that ``task.cache.call`` and ``task.map`` run contain it (promise K3).
         """
         if not args and not self.request.headers:
             kwargs.setdefault(
@@ -165,20 +167,29 @@ class CachedTask(Task):
         super().push_request(*args, **kwargs)
 
     def add_to_chord(self, sig: Signature, lazy: bool = False) -> Any:
-        """Add to the chord as in Celery; the result isn't stored: an answer would add nothing."""
+        """Add to the chord as Celery does, and don't store the result: a hit would add nothing."""
         setattr(self.request, UNSTORED, "adds-to-chord")
         return super().add_to_chord(sig, lazy)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Run the task. Called directly, it is a plain function call, uncached."""
+        """Run the task. A direct call is a plain function call, uncached."""
         return super().__call__(*args, **kwargs)
 
 
+def is_builtin(task: type) -> bool:
+    """Whether a task class is one of Celery's own or of this library's.
+
+    An app's ``task_cls`` is their base, too, and they run for their effects: they make groups and
+    chords, clean up results, invalidate entries.
+    """
+    return task.__module__.startswith(("celery.", "tta_taskcache."))
+
+
 def _add_django(kind: type[CachedTask]) -> None:
-    """Where an app's tasks are Django's, a function's cached task is, too: ``delay_on_commit``."""
+    """Add Celery's Django task (``delay_on_commit``) to a function's task, if the app uses it."""
     own = vars(kind)
     if not own.get("_decorated"):
-        return  # no function's: plain Celery gives a class what it names itself
+        return  # a class names its bases itself, in plain Celery too
     app_class = own["app"].Task
     module = sys.modules.get("celery.contrib.django.task")
     django: type[Task] | None = getattr(module, "DjangoTask", None)
@@ -187,7 +198,7 @@ def _add_django(kind: type[CachedTask]) -> None:
 
 
 def _pool_site(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Put the pool site around a ``__call__``, the user's or Celery's."""
+    """Wrap a ``__call__``, the user's or Celery's, into the pool site."""
 
     @functools.wraps(call)
     def site(self: CachedTask, /, *args: Any, **kwargs: Any) -> Any:

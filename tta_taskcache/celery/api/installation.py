@@ -1,4 +1,4 @@
-"""Putting the library's replacements in Celery in place, once a process."""
+"""Installation of the patches of Celery, once a process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from celery.result import AsyncResult
 
 from ...core.events import Event
 from ..canvas.group_prefetch import Prepared, apply_group
-from ..patches import group_application, hidden_settings, revocations, task_decorator
+from ..patches import (
+    group_application,
+    hidden_settings,
+    publishing,
+    revocations,
+    task_decorator,
+)
 from ..patches.group_application import ApplyPrepared
 from .task_cache import cache_of
 from .task_definition import check_definition, is_of_cached_task
@@ -33,8 +39,9 @@ def _apply_group(
 
 @cache
 def install() -> None:
-    """Put everything in place that is for all apps; what is for one, its ``TaskCache`` does."""
+    """Install the patches that concern all apps; ``TaskCache`` installs those of its app."""
     task_decorator.install(check_definition, is_of_cached_task)
     group_application.install(_apply_group)
+    publishing.install()
     revocations.install()
     hidden_settings.hide_url()

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 from datetime import date
 from functools import partial
 from time import monotonic
 from typing import Any, Self
-from weakref import WeakSet
 
 from celery import Celery, Task, signals
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
 from ...core import glob, marks
-from ...core.codec import Codecs
+from ...core.invalidation_marks import read_marks
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
-from ...observability.counters import Counters, Stats, read_stats, sum_up
-from ...observability.logs import log_fields
+from ...observability.counters import Stats, read_stats, sum_up
 from ..calls import context
-from ..calls.invalidation_marks import read_marks
 from ..canvas import map_tasks, signature_calls
-from ..config.options import read_keyer
-from ..config.runtime import Runtime, build
-from ..config.serializers import CODECS, EXACT_CODECS
-from ..config.settings import Settings, check_keywords, read_settings
+from ..config.runtime import Runtime
+from ..config.settings import Settings
 from ..maintenance import maintenance_tasks
 from ..patches.hidden_settings import hide_url
 from ..patches.publishing import mark_publishes
@@ -36,12 +29,9 @@ from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
 from .commits import when_committed
-
-logger = logging.getLogger("tta_taskcache")
+from .runtime_provider import RuntimeProvider
 
 _ATTRIBUTE = "_taskcache"
-
-_RUNTIME = "runtime"
 
 #: Before any app is asked for its configuration, which may be before its tasks are bound.
 hide_url()
@@ -50,36 +40,32 @@ hide_url()
 class TaskCache:
     """The result cache of an app.
 
-    Calling it again for the same app returns the same object; later keywords override earlier
-    ones. ``CachedTask`` calls it by itself, so it is only needed for keywords and methods.
+    A second call for the same app returns the same object; later keywords override earlier ones.
+    ``CachedTask`` makes one for its app, so it is only needed for keywords and methods.
 
     Args:
         app: The Celery app.
-        url: URL of the cache's Redis. Without one it is the result backend's, if that is Redis;
-            else each process caches in its own memory, and says so once.
-        **settings: Settings by their names without ``taskcache_``; they override ``app.conf``.
+        url: URL of the cache's Redis. Without it: the result backend's, if that is Redis; else each
+            process caches in its own memory, and logs a warning once.
+        **settings: Settings (``Settings``) by their names without ``taskcache_``; they override
+            ``app.conf``.
 
     Raises:
-        ConfigurationError: An unknown setting, or a value that isn't allowed.
+        ConfigurationError: A setting is unknown, or its value isn't allowed.
     """
 
     app: Celery
-    _overrides: dict[str, Any]
-    _tasks: dict[str, type[Task]]
-    _built: dict[str, Runtime]
     _schedule: Schedule
-    _counters: Counters
-    _substitute: Runtime | None
+    _provider: RuntimeProvider
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
         self: Self = existing if existing is not None else super().__new__(cls)
         if existing is None:
-            self.app, self._overrides, self._tasks, self._built = app, {}, {}, {}
-            self._schedule, self._counters = Schedule(app), Counters()
-            self._substitute = None
+            self.app, self._schedule = app, Schedule(app)
+            self._provider = RuntimeProvider(app, self._schedule)
             self._install()
-        self._configure(settings if url is None else {**settings, "url": url})
+        self._provider.configure(settings if url is None else {**settings, "url": url})
         return self
 
     def _install(self) -> None:
@@ -91,88 +77,50 @@ class TaskCache:
         maintenance_tasks.register(self.app, self.end, lambda: self.runtime)
         map_tasks.install(self.app)
         mark_publishes(self.app)
-        _caches.add(self)
-
-    def _configure(self, settings: Mapping[str, Any]) -> None:
-        if all(
-            name in self._overrides and self._overrides[name] == settings[name] for name in settings
-        ):
-            return
-        check_keywords(settings)
-        self._overrides.update(settings)
-        built = self._built.get(_RUNTIME)
-        # What is in use goes on, with its memory and connections, unless something is new.
-        if built is None or built.settings != self.settings:
-            self._built = {}
 
     @property
     def settings(self) -> Settings:
         """The settings in force.
 
         Raises:
-            ConfigurationError: One of them is wrong.
+            ConfigurationError: A setting is wrong.
         """
-        return read_settings(self.app, self._overrides)
+        return self._provider.settings
 
     @property
     def runtime(self) -> Runtime:
-        """The cache of this process, made from the settings when it is first used."""
-        if self._substitute is not None:
-            return self._substitute
-        built = self._built
-        if not built:
-            settings = self.settings
-            # The settings may have changed since the tasks were bound.
-            for task in list(self._tasks.values()):
-                self.adopt(task)
-            mine = build(settings, self._codecs, self._counters)
-            # Of threads that come at once all get the first one's (without a lock: see F3).
-            if built.setdefault(_RUNTIME, mine) is mine and settings.url is None:
-                logger.warning(
-                    "no taskcache_url, and the result backend isn't Redis: "
-                    "caching in the memory of each process only",
-                    extra=log_fields("MemoryOnly"),
-                )
-        return built[_RUNTIME]
+        """The cache of this process, built from the settings when it is first used.
 
-    @property
-    def _codecs(self) -> Codecs:
-        exact = self.app.conf.result_serializer != "json"
-        return EXACT_CODECS if exact else CODECS
+        Raises:
+            ConfigurationError: A setting, or an option of a task, is wrong.
+        """
+        return self._provider.runtime
 
-    @contextmanager
     def substituted(
         self, settings: Settings, clock: Callable[[], float] = monotonic
-    ) -> Iterator[Runtime]:
-        """Inside, this process has another cache, for tests: empty, unless it is in Redis.
+    ) -> AbstractContextManager[Runtime]:
+        """Give this process another cache inside a block, for tests: empty, unless it is in Redis.
 
         Args:
             settings: Its settings.
             clock: Monotonic seconds, for a cache in memory.
         """
-        before = self._substitute
-        self._substitute = build(settings, self._codecs, clock=clock)
-        try:
-            yield self._substitute
-        finally:
-            self._substitute = before
+        return self._provider.substituted(settings, clock)
 
     def adopt(self, task: type[Task]) -> None:
         """Validate a task's options with the settings in force, when it is bound to the app.
 
         Raises:
-            ConfigurationError: Naming task, option and what is allowed.
+            ConfigurationError: An option is wrong; the message names task, option and what is
+                allowed.
         """
-        settings = self.settings
-        keyer = read_keyer(task, settings.default_ttl, settings.secret)
-        task._cache_keyer = keyer
-        self._tasks[keyer.task] = task
-        context.declared.update(keyer.policy.vary)
-        if keyer.policy.warm is not None:
-            self._schedule.warm(keyer.task, keyer.policy.warm)
+        self._provider.adopt(task)
 
     def context(self, /, **headers: str | float) -> AbstractContextManager[None]:
-        """Put context headers in force for the calls made inside, and what they lead to.
+        """Put context headers in force for the calls made inside, and for their child tasks.
+
+        Args:
+            **headers: Names (as in ``cache_vary``) and values.
 
         Raises:
             TypeError: A value isn't a string, number or bool.
@@ -180,7 +128,7 @@ class TaskCache:
         return context.ambient(headers)
 
     def disabled(self) -> AbstractContextManager[None]:
-        """Let the calls made inside pass the cache by."""
+        """Let the calls made inside bypass the cache: they run, and nothing is stored."""
         return context.disabled_block()
 
     def invalidate(
@@ -193,29 +141,33 @@ class TaskCache:
         queue: bool = False,
         on_commit: bool = False,
     ) -> AsyncResult | None:
-        """End entries, everywhere, now: all that any of the arguments names.
+        """End the entries that any of the arguments names, in all processes, now.
 
-        Acknowledged when it returns, unless it is queued or waits for a commit.
+        When it returns, Redis has acknowledged the invalidation, unless it is queued or waits for
+        a commit. The memory of a process answers for at most ``taskcache_l1_max_staleness`` seconds
+        longer.
 
         Args:
-            key: The entry of this key.
-            task: All entries of this task, given itself or by name.
-            tags: All entries with any of these tags.
-            pattern: All entries whose keys (``task:label:digest``) match this glob, as Redis'
-                ``MATCH`` has it.
-            queue: Leave it to a Celery task, which is retried until Redis acknowledges it.
-            on_commit: In a Django project: when the current transaction of its default database is
-                committed, and not at all if it is rolled back; without a transaction now. What
-                the invalidation raises then comes out of the commit.
+            key: Ends the entry of this key.
+            task: Ends all entries of this task, given itself or by name.
+            tags: Ends all entries with any of these tags.
+            pattern: Ends all entries whose keys (``task:label:digest``) match this glob of Redis'
+                ``MATCH``, of at most 1,000 characters.
+            queue: Leave the invalidation to a Celery task, which is retried until Redis
+                acknowledges it.
+            on_commit: In a Django project: invalidate when the current transaction of the default
+                database is committed, and not if it is rolled back; without a transaction, now.
+                Errors then come out of the commit.
 
         Returns:
-            None; the result of the task, when it is queued at once.
+            None; with ``queue`` and without ``on_commit``, the result of the Celery task.
 
         Raises:
-            ValueError: Nothing was named.
-            TypeError: ``tags`` isn't a collection of strings, or ``pattern`` no string.
-            StoreUnavailable: It was not acknowledged: it may or may not have happened.
-            OperationalError: The broker didn't take the task.
+            ValueError: No argument names anything, or one is too long.
+            TypeError: ``tags`` isn't a collection of strings, or another argument no string.
+            StoreUnavailable: Redis has not acknowledged it: it may or may not have happened.
+            NotReplicated: Too few replicas have acknowledged it (``taskcache_wait_replicas``).
+            OperationalError: The broker didn't take the Celery task.
             ConfigurationError: ``on_commit`` without Django.
         """
         names = read_marks(key, task, tags, pattern)
@@ -230,10 +182,10 @@ class TaskCache:
         return act()
 
     def clear(self) -> None:
-        """End all entries of this namespace, everywhere, now.
+        """End all entries of this namespace, in all processes, now.
 
         Raises:
-            StoreUnavailable: It was not acknowledged.
+            StoreUnavailable: Redis has not acknowledged it.
         """
         self.end((marks.EVERYTHING,), ())
 
@@ -241,24 +193,24 @@ class TaskCache:
         """Set marks, and drop the entries of keys.
 
         Raises:
-            StoreUnavailable: It was not acknowledged.
+            StoreUnavailable: Redis has not acknowledged it.
         """
         self.runtime.run(self.runtime.engine.invalidate(names, keys))
         if any(marks.is_wide(name) for name in names):
             maintenance_tasks.request_sweep(self.app, self.runtime)
 
     def prefetch(self, signatures: Signature | Iterable[Signature]) -> int:
-        """Read what is stored for calls into this process's memory: one round trip per node.
+        """Read the entries of calls into this process's memory, in one round trip per node.
 
-        Groups, chords and chunks do it by themselves. Worth it before calls that are made one by
-        one within ``taskcache_l1_max_staleness``; later ones poll the log first.
+        Groups, chords and chunks prefetch their own calls. It is worth its trip before calls that
+        are made one by one within ``taskcache_l1_max_staleness`` seconds; later ones poll the log.
 
         Args:
-            signatures: A signature or several. Of a group and a chord's header all calls count, of
-                a chain the first; tasks that aren't cached are left out.
+            signatures: A signature or several. Of a group or a chord's header all calls count, of a
+                chain the first; tasks that aren't cached are left out.
 
         Returns:
-            How many of them could be answered now.
+            The number of calls that could be answered now.
         """
         return signature_calls.prefetch(self.app, signatures)
 
@@ -273,54 +225,73 @@ class TaskCache:
         queue: str | None = None,
         priority: int | None = None,
     ) -> WarmReport:
-        """Have workers make calls of a task, but those that are fresh, and wait until all are done.
+        """Have workers make the calls of a task that aren't fresh, and wait until all are done.
 
-        The Celery task ``tta_taskcache.warm`` does the same, with the same arguments.
+        The Celery task ``tta_taskcache.warm`` does the same in a worker, with the same arguments.
 
         Args:
             task: The task, given itself or by name.
             calls: An iterable of calls, each a list of arguments, a dict of keyword arguments,
                 ``{"args": […], "kwargs": {…}, "context": {…}}`` or a signature; a function
                 returning one; or the path of a file of JSON lines.
-            hot: Instead: that many of the most requested ones, if ``cache_warm`` learns them.
-            rate: At most so many calls a second.
-            in_flight: At most so many calls that aren't done.
-            queue: Queue that they are sent to; else the task's own.
-            priority: Priority of their messages; else the task's own.
+            hot: Instead of ``calls``: number of the most requested calls (1 to 1,000), if the
+                task's ``cache_warm`` learns them.
+            rate: Most calls sent a second; None for no bound.
+            in_flight: Most calls that were sent and aren't done.
+            queue: Queue of the calls; None for the task's own.
+            priority: Priority of their messages (0 to 255); None for the task's own.
+
+        Returns:
+            The numbers of calls by outcome.
 
         Raises:
             ConfigurationError: An argument is wrong, or the task has no cache that workers share.
-            TypeError: ``calls`` can't be read from.
-            ValueError: A call is none, or doesn't fit the task; it says which, or in which line.
-            StoreUnavailable: Redis can't be reached; as OperationalError is for the broker.
+            TypeError: ``calls`` is none of these.
+            ValueError: A call can't be read, or doesn't fit the task; the message says which.
+            StoreUnavailable: Redis can't be reached.
+            OperationalError: The broker can't be reached.
         """
         sending = Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
         return warm_task.warm(warm_task.find_task(self.app, task), calls, hot, sending)
 
     def schedule(self, *invalidations: Invalidate) -> None:
-        """Have ``celery beat`` invalidate on schedule, beside what ``beat_schedule`` has."""
+        """Have ``celery beat`` invalidate on schedule, beside the entries of ``beat_schedule``.
+
+        Args:
+            *invalidations: The invalidations, each with its times.
+
+        Raises:
+            TypeError: An argument is no ``Invalidate``.
+            ConfigurationError: An equal invalidation is scheduled already, at other times.
+        """
         self._schedule.invalidate(invalidations)
 
     def keys(self, pattern: str = "*") -> list[str]:
-        """The keys (``task:label:digest``) of all valid entries that match a glob.
+        """Return the sorted keys (``task:label:digest``) of all valid entries that match a glob.
 
-        Reads through the whole namespace in batches: for people, not for hot paths.
+        Reads the whole namespace in batches (SCAN): for people, not for hot paths.
+
+        Args:
+            pattern: A glob of Redis' ``MATCH``, of at most 1,000 characters.
 
         Raises:
             StoreUnavailable: Redis can't be read.
-            ValueError: The glob is longer than ``MAX_PATTERN``.
+            ValueError: The glob is too long.
         """
         glob.check(pattern)
         return sorted(item.entry.key for item in self.runtime.entries(pattern))
 
     def stats(self, *, since: date | None = None) -> Stats:
-        """What the cache did: totals of all processes, by task.
+        """Return the totals of all processes, by task.
 
-        Other processes hand over what they counted once a second, while they use the cache. When
-        Redis can't be reached, the totals are those of this process.
+        Processes hand their counts over once a second, while they use the cache. Without ``since``,
+        the totals are those of this process when Redis can't be reached.
 
         Args:
-            since: Only from this day on (UTC), of the last 400.
+            since: First day of the totals (UTC), of the last 400 days; None for all time.
+
+        Raises:
+            StoreUnavailable: With ``since``, Redis can't be reached.
         """
         if since is not None:
             days = self.runtime.run(self.runtime.engine.days(since))
@@ -331,26 +302,11 @@ class TaskCache:
             return read_stats(self.runtime.engine.parts.counters.totals())
 
     def hand_over_counts(self) -> None:
-        """Add what was counted here to the shared totals, before the process ends."""
-        if self._built and self.runtime.is_reachable:
-            self.runtime.hot_calls.flush()
-            self.runtime.hand_over_counts()
-
-
-#: The caches of all apps of this process.
-_caches: WeakSet[TaskCache] = WeakSet()
-
-
-@signals.worker_process_shutdown.connect
-def _hand_over(**_: Any) -> None:
-    for cache in list(_caches):
-        cache.hand_over_counts()
-
-
-atexit.register(_hand_over)
+        """Add this process's counts to the shared totals, before it ends."""
+        self._provider.hand_over_counts()
 
 
 def cache_of(app: Celery) -> TaskCache:
-    """The app's cache, made if there is none yet."""
+    """Return the app's cache; make one if it has none."""
     existing: TaskCache | None = app.__dict__.get(_ATTRIBUTE)
     return existing if existing is not None else TaskCache(app)

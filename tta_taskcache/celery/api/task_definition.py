@@ -1,4 +1,4 @@
-"""Wrong options fail where the task is defined, not where it is first used.
+"""Validation of options where a task is defined, not where it is first used.
 
 Celery makes a task of a decorated function lazily, when the app is finalized: in a worker at boot,
 in a web process at the first call. ``shared_task`` knows no app yet; its tasks are checked when
@@ -27,8 +27,10 @@ def check_definition(app: Celery, fun: Callable[..., Any], options: dict[str, An
     """Check the options of a decorated function that becomes a cached task.
 
     Raises:
-        ConfigurationError: Naming task, option and what is allowed.
+        ConfigurationError: An option is wrong; the message names task, option and what is allowed.
     """
+    if not hasattr(fun, "__name__"):
+        return  # Celery knows what to make of it, or says what is wrong
     base = options.get("base") or app.task_cls
     name = options.get("name") or app.gen_task_name(fun.__name__, fun.__module__)
     check_function(name, base, fun, options)

@@ -35,27 +35,27 @@ class Missing(Enum):
         return False
 
 
-#: What ``task.cache.get`` returns when nothing is stored: ``None`` is a result like any other.
+#: Return value of ``task.cache.get`` when nothing is stored: ``None`` is a result like any other.
 MISSING: Final = Missing.MISSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What the cache knows of one call, and why it would or wouldn't answer it.
+    """Explanation of one call: whether the cache would answer it, and why.
 
     Attributes:
         task: The task's name.
-        status: ``hit``, ``miss`` or ``bypass``.
-        reason: Why, in a sentence.
-        key: The call's key, when it has one.
-        arguments: The arguments as they were bound, with defaults.
-        vary: The context headers that count, and their values.
-        layer: Where the entry was found.
-        age: Seconds since it was stored.
-        remaining: Seconds until it expires.
-        task_id: Id of the task that computed it.
-        stale: Whether it is past its ttl.
-        search: For a call of which nothing is stored: the nearest that is (``Nearest``).
+        status: ``"hit"``, ``"miss"`` or ``"bypass"``.
+        reason: The reason, in a sentence.
+        key: The call's key; None when it has none.
+        arguments: The call's arguments by name, with defaults.
+        vary: The context headers in its key, with their values.
+        layer: Of a hit: layer of the entry, ``"l1"`` or ``"l2"``; else None.
+        age: Of a hit: seconds since the entry was stored; else None.
+        remaining: Of a hit: seconds until it expires; else None.
+        task_id: Of a hit: id of the task that computed it; None for ``task.cache``.
+        stale: Whether a hit is past its ttl (RFC 5861).
+        search: For a call without an entry: the nearest stored call (``Nearest``).
     """
 
     task: str
@@ -102,7 +102,7 @@ def _describe(hit: Hit) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TaskHandle:
-    """The cache bound to one task. Arguments are given as the task is called.
+    """The cache bound to one task. Its methods take the arguments that the task takes.
 
     The context is that of the calling code: ``cache.context(…)``, or the running task's.
     """
@@ -117,36 +117,42 @@ class TaskHandle:
         return request_of_caller(self.task, args, kwargs, is_identified=True)
 
     def key(self, /, *args: Any, **kwargs: Any) -> str:
-        """The key of a call.
+        """Return the key of a call: ``task:label:digest``.
 
         Raises:
             WrongArguments: The arguments don't fit the task.
-            UncacheableCall: It can't have a key: a header is missing, or an argument has no
+            UncacheableCall: The call has no key: a header is missing, or an argument has no
                 canonical form.
         """
         return self._call_request(args, kwargs).identified().key
 
     def get(self, /, *args: Any, **kwargs: Any) -> Any:
-        """The stored result of a call, or ``MISSING``; never runs anything.
+        """Return the stored result of a call, or ``MISSING``; never runs the task.
 
         Raises:
-            Exception: What the run has raised, if that is remembered (``cache_errors``).
+            Exception: The exception of the run, if that is remembered (``cache_errors``).
         """
         call_request = request_of_caller(self.task, args, kwargs)
         found = look_up(replace(call_request, is_verified=False), None)
         if found.hit is None:
             return MISSING
-        return value_of(self.task.cache_policy, found.hit)
+        return value_of(call_request.policy, found.hit)
 
     def set(self, value: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Store a result for a call, as if it had just run.
 
+        Args:
+            value: The result.
+            *args: Positional arguments of the call.
+            **kwargs: Keyword arguments of the call.
+
         Returns:
-            Whether it was stored.
+            Whether it was stored: not while caching is off or Redis can't be reached, nor against
+            ``cache_if``, ``cache_max_bytes`` or the serializer.
 
         Raises:
             WrongArguments: The arguments don't fit the task.
-            UncacheableCall: The call can't have a key.
+            UncacheableCall: The call has no key.
         """
         call_request = self._call_request(args, kwargs)
         call = call_request.with_traits(call_request.identified())
@@ -159,9 +165,12 @@ class TaskHandle:
         return self._runtime.run(fill)
 
     def call(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Read through: the stored result, or run the task here and store what it returns.
+        """Read through: return the stored result, or run the task here and store its result.
 
-        Equal calls in flight run once, in this process and others: the others wait here.
+        Equal calls in flight run once, in this process and others: this one waits for the leader.
+
+        Raises:
+            Exception: The exception of the run, or a remembered one (``cache_errors``).
         """
         call_request = request_of_caller(self.task, args, kwargs)
 
@@ -174,37 +183,39 @@ class TaskHandle:
         return read_through.read_through(call_request, None, run, None)
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> None:
-        """End the entry of one call, everywhere, now.
+        """End the entry of one call, in all processes, now.
 
         Raises:
-            UncacheableCall: The call can't have a key.
-            StoreUnavailable: It was not acknowledged.
+            UncacheableCall: The call has no key.
+            StoreUnavailable: Redis has not acknowledged it.
         """
         cache_of(self.task.app).invalidate(key=self.key(*args, **kwargs))
 
     def clear(self) -> None:
-        """End all entries of this task, everywhere, now.
+        """End all entries of this task, in all processes, now.
 
         Raises:
-            StoreUnavailable: It was not acknowledged.
+            StoreUnavailable: Redis has not acknowledged it.
         """
         cache_of(self.task.app).invalidate(task=self.task)
 
     def warm(self, calls: Any = None, **options: Any) -> WarmReport:
-        """Make calls of this task before anybody asks for them (see ``TaskCache.warm``).
+        """Make calls of this task ahead of demand, as ``TaskCache.warm`` does.
 
         Args:
             calls: The calls.
-            **options: As of ``TaskCache.warm``: ``hot``, ``rate``, ``in_flight``, ``queue`` and
-                ``priority``.
+            **options: The other arguments of ``TaskCache.warm``.
+
+        Raises:
+            Exception: As ``TaskCache.warm``.
         """
         return cache_of(self.task.app).warm(self.task, calls, **options)
 
     def explain(self, /, *args: Any, **kwargs: Any) -> Explanation:
-        """Say whether the cache would answer a call, and why. Changes and runs nothing.
+        """Explain whether the cache would answer a call, and why. Changes and runs nothing.
 
-        When nothing is stored for it, it is compared with up to a thousand stored calls of the
-        task: each entry keeps short digests of its arguments.
+        A call without an entry is compared with up to 1,000 stored calls of the task: each entry
+        keeps short digests of its arguments.
 
         Raises:
             WrongArguments: The arguments don't fit the task.
@@ -242,7 +253,7 @@ class TaskHandle:
         )
 
     def _search(self, call: Call) -> NearestSearch | None:
-        """Compare a call with those that are stored; None when the store can't be read."""
+        """Find the nearest stored call; None when the store can't be read."""
         subjects = self.task.cache_keyer.subjects
         try:
             return find_nearest(self._runtime, self.task.name, subjects, call.traits)

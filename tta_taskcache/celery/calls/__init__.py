@@ -1,4 +1,4 @@
-"""A call and what is known of it: request, context, status, hand-off, remembered failures.
+"""A call and what is known of it: request, context, lookup result, hand-off, remembered failure.
 
 May import ``config`` and ``patches``.
 """

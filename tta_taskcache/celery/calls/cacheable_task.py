@@ -19,11 +19,11 @@ class CacheableTask(Protocol):
         name: The task's name.
         app: Its app.
         serializer: Name of the serializer of its messages.
-        ignore_result: Whether its results aren't kept in the result backend.
+        ignore_result: Whether the result backend keeps none of its results.
         resultrepr_maxsize: Characters of a result that Celery shows.
         cache_runtime: The cache of this process.
         cache_policy: Its ``cache_*`` options, validated.
-        cache_keyer: Computes the keys of its calls.
+        cache_keyer: Computer of its calls' keys.
     """
 
     name: str
@@ -51,11 +51,11 @@ class CacheableTask(Protocol):
         ...
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> AsyncResult:
-        """Call the task (see Celery's)."""
+        """Call the task, as Celery's ``Task.apply_async`` does."""
         ...
 
     def send_event(self, type_: str, **fields: Any) -> None:
-        """Send an event for monitors, from inside a run."""
+        """Send an event to monitors, from inside a run."""
         ...
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult:  # noqa: N802 - Celery's name

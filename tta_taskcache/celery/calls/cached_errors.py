@@ -1,4 +1,4 @@
-"""Remembered failures (``cache_errors``): the value of a hit, or what its run has raised."""
+"""The outcome of a hit: its value, or the remembered failure (``cache_errors``) of its run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ...core.remembered_errors import decode_error
 
 
 def value_of(policy: Policy, hit: Hit) -> Any:
-    """The value of a hit.
+    """Return the value of a hit.
 
     Raises:
-        Exception: What the run has raised, if that is what was stored.
+        Exception: The exception of the run, if that was stored.
     """
     if hit.entry.is_failure:
         raise decode_error(hit.value, policy)

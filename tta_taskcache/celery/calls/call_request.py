@@ -1,7 +1,7 @@
-"""A request for a call: what it asks for, what identifies it, what was decided about it.
+"""Call requests: what a call asks for, what identifies it, what was decided about it.
 
-It is made once, where the call comes in, and travels with it (promise K5): each site, direct calls,
-maps and eager calls make it here.
+A request is made once, where the call comes in, and travels with it (promise K5). All sites, direct
+calls, maps and eager calls make theirs here.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from . import context as context_headers
 from . import message_form
 from .cacheable_task import CacheableTask
 
-#: What one call asks of the cache: use it, run and replace what is stored, pass it by, or answer
-#: from it or not at all.
+#: What a call asks of the cache: use it; run, and replace the entry; bypass it; answer from it or
+#: raise ``CacheMiss``.
 PublicMode = Literal["use", "refresh", "bypass", "only"]
 
-#: And what we ask ourselves: run and replace what is stored, unless that is fresh by then; and run,
-#: and compare with what is stored.
+#: The library's own modes: run and replace the entry unless it is fresh by then; run, and compare
+#: with the entry.
 Mode = PublicMode | Literal["revalidate", "verify"]
 
-#: Calls that are looked up together: a round trip for all, and a bound on what comes in at once.
+#: Most calls that are looked up in one round trip: bounds the size of its reply.
 AT_ONCE = 500
 
 
 def read_mode(mode: object) -> Mode:
-    """Check a ``cache=`` option.
+    """Check the option ``cache`` of a call.
 
     Raises:
-        ValueError: Naming what is allowed.
+        ValueError: The mode is unknown; the message names those that are allowed.
     """
     if mode not in (*get_args(PublicMode), "revalidate", "verify"):
         allowed = ", ".join(repr(name) for name in get_args(PublicMode))
@@ -56,28 +56,31 @@ class CallRequest:
     Attributes:
         task: The task.
         runtime: The cache of this process.
-        policy: The task's policy.
+        keyer: Computer of the keys of the task's calls.
         args: Positional arguments, as they identify the call.
         kwargs: Keyword arguments, likewise.
-        form: How these get to the body.
+        form: The form in which these reach the body.
         context: The context headers in force for it.
+        vary: The context headers that are part of the key.
         mode: What it asks of the cache.
-        is_request: Whether somebody asks for it now: it is no retry, and no warming's.
-        serializer: Name of its message's serializer, if that isn't the task's and is known.
-        call: What identifies it; None when the cache has nothing to do with it.
-        refusal: Why it has no key, if so.
-        bypass: The reason why the cache has nothing to do with it, if so.
-        is_shadowed: Whether it is only looked up and counted, and runs.
-        is_verified: Whether an answer isn't served: the call runs as well, to be compared with it.
+        is_request: Whether a caller makes it now: it is neither a retry nor a warming's.
+        serializer: Name of its message's serializer, where that isn't the task's and is known.
+        call: Key, tags and policy of the call; None when it bypasses the cache or has no key.
+        refusal: The error that explains why it has no key.
+        bypass: The reason why it bypasses the cache; empty when it doesn't.
+        is_shadowed: Whether shadow mode applies: it is looked up and counted, and runs.
+        is_verified: Whether it runs although an answer is stored, to be compared with that.
     """
 
     task: CacheableTask
     runtime: Runtime
+    keyer: Keyer
     policy: Policy
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     form: Form
     context: Mapping[str, Any]
+    vary: Mapping[str, Any]
     mode: Mode
     is_request: bool
     serializer: str | None = None
@@ -88,46 +91,31 @@ class CallRequest:
     is_verified: bool = False
 
     def identified(self) -> Call:
-        """The call.
+        """Return the call.
 
         Raises:
-            UncacheableCall: It has no key.
+            UncacheableCall: The call has no key.
         """
         if self.call is not None:
             return self.call
         raise self.refusal or UncacheableCall(f"task {self.task.name!r}: {self.bypass}")
 
     def with_traits(self, call: Call) -> Call:
-        """The call with what its entry is to keep of its arguments and context.
+        """Return the call with the traits that its entry keeps (``core.traits``).
 
         Raises:
-            UncacheableCall: It can't have a key.
+            UncacheableCall: The call has no key.
         """
         secret = self.runtime.engine.parts.secret
-        keyer = self.task.cache_keyer
-        traits = keyer.traits(self.args, self.kwargs, self.context, secret, self.form)
+        traits = self.keyer.traits(self.args, self.kwargs, self.context, secret, self.form)
         return replace(call, traits=traits)
 
     def received(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """The arguments as the body gets them from a message that identifies it like this."""
+        """Return the arguments as the body gets them from a message of this call."""
         if self.form.exact:
             return self.args, self.kwargs
         name = message_form.serializer_of(self.task, self.serializer)
         return message_form.received(self.args, self.kwargs, name)
-
-    @property
-    def vary(self) -> dict[str, Any]:
-        """The context headers that are part of the key, as far as it has them."""
-        return {name: self.context[name] for name in self.policy.vary if name in self.context}
-
-
-def is_builtin(task: type) -> bool:
-    """Whether a task class is of Celery's own or of this library's.
-
-    An app's ``task_cls`` is theirs, too, and what they do isn't to be cached: groups and chords are
-    made, results are cleaned up, entries are invalidated.
-    """
-    return task.__module__.startswith(("celery.", "tta_taskcache."))
 
 
 def is_cached(task: object) -> TypeGuard[CacheableTask]:
@@ -144,40 +132,42 @@ def request_of_sender(
     task: CacheableTask,
     args: Any,
     kwargs: Any,
-    context: Mapping[str, Any],
+    headers: Mapping[str, Any] | None,
     mode: Mode = "use",
     *,
     serializer: str | None = None,
     is_request: bool = True,
     is_identified: bool | None = None,
 ) -> CallRequest:
-    """A request for a call whose arguments haven't been in a message yet.
+    """The request for a call whose arguments haven't been in a message yet.
 
     Args:
         task: The task.
         args: Positional arguments, as the caller gave them.
         kwargs: Keyword arguments, likewise.
-        context: The context headers in force for it.
+        headers: The headers that the caller gave it.
         mode: What it asks of the cache.
         serializer: Name of the message's serializer, if it isn't the task's.
-        is_request: Whether somebody asks for it now.
-        is_identified: Whether the key is wanted, whatever the cache has to do with it; without a
-            word, when it has.
+        is_request: Whether a caller makes it now.
+        is_identified: Whether the key is computed; None: unless the call bypasses the cache.
     """
-    request = _undecided(task, args, kwargs, context, mode, is_request=is_request)
+    context, disabled = context_headers.of_new_call(headers), context_headers.is_disabled()
+    request = _undecided(
+        task, args, kwargs, context, mode, is_request=is_request, is_disabled=disabled
+    )
     if is_identified is None:
         is_identified = not request.bypass
     if not is_identified:
         return request
     request = replace(request, serializer=serializer)
     try:
-        name = message_form.serializer_of(task, serializer)
-        dumped = message_form.dumped(task, request.args, request.kwargs, name)
-        arguments, form = message_form.in_message(*dumped, name, task.cache_keyer)
+        arguments, form = message_form.sent(
+            task, request.args, request.kwargs, serializer, request.keyer
+        )
     except UncacheableCall as error:
         return replace(request, refusal=error)
     except SoftTimeLimitExceeded:
-        raise  # the task's own limit: it fails as it would have
+        raise  # the limit is the task's, which fails as it would without the cache
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
         return _faulty(request, error)
     return _identify(replace(request, args=arguments[0], kwargs=arguments[1], form=form))
@@ -186,7 +176,7 @@ def request_of_sender(
 def request_of_caller(
     task: CacheableTask, args: Any, kwargs: Any, *, is_identified: bool | None = None
 ) -> CallRequest:
-    """A request for a direct call (``task.cache``), which shares entries with calls by message.
+    """The request for a direct call (``task.cache``), which shares entries with calls by message.
 
     What a message of the task can't carry identifies a direct call as it is.
 
@@ -196,8 +186,7 @@ def request_of_caller(
         kwargs: Keyword arguments.
         is_identified: As of ``request_of_sender``.
     """
-    context = context_headers.of_new_call(None)
-    request = request_of_sender(task, args, kwargs, context, is_identified=is_identified)
+    request = request_of_sender(task, args, kwargs, None, is_identified=is_identified)
     if isinstance(request.refusal, UnkeyableArgument):
         as_it_is = replace(request, args=args, kwargs=kwargs, form=EXACT, refusal=None)
         return _identify(as_it_is)
@@ -212,28 +201,42 @@ def request_of_message(
     mode: Mode = "use",
     *,
     is_request: bool = True,
+    is_eager: bool = False,
     context: Mapping[str, Any] | None = None,
 ) -> CallRequest:
-    """A request for a call whose arguments are those that the body gets.
+    """The request for a call whose arguments are those that the body gets.
 
     Args:
         task: The task.
         args: Positional arguments.
         kwargs: Keyword arguments.
-        headers: The headers that it came with.
+        headers: The headers of its message.
         mode: What it asks of the cache.
-        is_request: Whether somebody asks for it now.
+        is_request: Whether a caller makes it now.
+        is_eager: Whether there is no message: the body gets the caller's arguments.
         context: The context headers in force for it, when they aren't just those of the message.
     """
     if context is None:
         context = context_headers.of_message(headers)
-    request = _undecided(task, args, kwargs, context, mode, is_request=is_request)
+    disabled = context_headers.is_disabled()
+    request = _undecided(
+        task, args, kwargs, context, mode, is_request=is_request, is_disabled=disabled
+    )
     if request.bypass:
         return request
+    serializer = context_headers.cache_header_of(headers).get("serializer")
+    if isinstance(serializer, str):
+        request = replace(request, serializer=serializer)
     twice = sorted(context_headers.conflicts(headers) & set(request.policy.vary))
     if twice:
         return replace(request, refusal=ConflictingContext(task.name, twice[0]))
-    return _identify(request)
+    identified = _identify(request)
+    if not isinstance(identified.refusal, UnkeyableArgument):
+        return identified
+    if is_eager or message_form.may_be_pickled(task):
+        return identified
+    # Of a type that is registered with kombu: what its encoder says is all that there was.
+    return _identify(replace(request, form=task.cache_keyer.from_json))
 
 
 def _undecided(
@@ -244,23 +247,29 @@ def _undecided(
     mode: Mode,
     *,
     is_request: bool,
+    is_disabled: bool,
 ) -> CallRequest:
-    runtime, policy = task.cache_runtime, task.cache_policy
-    bypass = ""
+    """Decide all about a call but its key: inside ``disabled()`` it bypasses the cache."""
+    runtime, keyer = task.cache_runtime, task.cache_keyer
+    policy, bypass = keyer.policy, ""
+    if is_disabled and mode != "only":
+        mode = "bypass"  # the worker's mode, too
     if not (runtime.settings.enabled and policy.enabled):
         bypass = "disabled"
-    elif mode == "bypass" or context_headers.is_disabled():
+    elif is_disabled or mode == "bypass":
         bypass = "bypass"
     own = policy.shadow
     is_shadowed = runtime.settings.shadow if own is None else own
     return CallRequest(
         task=task,
         runtime=runtime,
+        keyer=keyer,
         policy=policy,
         args=args or (),
         kwargs=kwargs or {},
         form=EXACT,
         context=context,
+        vary={name: context[name] for name in policy.vary if name in context},
         mode=mode,
         is_request=is_request,
         bypass=bypass,
@@ -271,13 +280,13 @@ def _undecided(
 def _identify(request: CallRequest) -> CallRequest:
     task = request.task
     try:
-        identity = task.cache_keyer.identify(
+        identity = request.keyer.identify(
             request.args, request.kwargs, request.context, request.form
         )
     except UncacheableCall as error:
         return replace(request, refusal=error)
     except SoftTimeLimitExceeded:
-        raise  # the task's own limit: it fails as it would have
+        raise  # the limit is the task's, which fails as it would without the cache
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
         return _faulty(request, error)
     call = Call(task.name, identity.key, request.policy, identity.tags)

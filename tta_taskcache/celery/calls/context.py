@@ -18,15 +18,17 @@ from celery.app.task import Context
 
 from ..patches.internals import running_task
 from ..patches.publishing import publishing_app
+from .led_keys import WITHIN, sent_along, within
 from .status import CacheStatus
 
-#: The one header this library adds to messages: ``{"ctx": …, "mode": …, "seen": …}``.
+#: The one header this library adds to messages: a dict with ``ctx``, ``mode``, ``seen``, ``within``
+#: and ``serializer``, each only where there is a value.
 HEADER = "taskcache"
 
-#: Header names that any task of this process varies on: those are handed down to children.
+#: Header names that any task of this process varies on: child tasks inherit them.
 declared: set[str] = set()
 
-#: Names that are Celery's own in a message's headers.
+#: Names that Celery itself uses in a message's headers.
 _RESERVED = frozenset((*vars(Context), "lang", "task", "argsrepr", "kwargsrepr", "compression"))
 
 _ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", default={})  # noqa: B039 - never changed in place
@@ -36,17 +38,17 @@ _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
 class CacheHeader(dict[str, Any]):
     """The value of our header, made in this process for the publish in progress.
 
-    A plain dict under that header came with a message (of a retry, for instance) and is old.
+    A plain dict under that header came with an earlier message, of a retry for instance.
     """
 
 
 @dataclass(slots=True)
 class EagerStatus:
-    """Where an eager call leaves what it found.
+    """The cache status of an eager call, handed up to its caller.
 
     Attributes:
         task_id: The call's id.
-        status: What it found; None until then.
+        status: Its status; None until it was looked up.
     """
 
     task_id: str
@@ -58,21 +60,21 @@ _eager: ContextVar[EagerStatus | None] = ContextVar("taskcache_eager", default=N
 
 @contextmanager
 def eager_status(options: dict[str, Any]) -> Iterator[EagerStatus]:
-    """Inside, an eager call is made with these options, and says what it found."""
+    """Collect the status of the eager call that is made inside with these options."""
     task_id = options["task_id"] = options.get("task_id") or uuid()
-    told = EagerStatus(task_id)
-    token = _eager.set(told)
+    recorded = EagerStatus(task_id)
+    token = _eager.set(recorded)
     try:
-        yield told
+        yield recorded
     finally:
         _eager.reset(token)
 
 
 def record_eager_status(task_id: str, status: CacheStatus) -> None:
-    """Leave what an eager call has found with its caller, who is further up."""
-    told = _eager.get()
-    if told is not None and told.task_id == task_id:
-        told.status = status
+    """Hand the status of an eager call up to its caller."""
+    awaited = _eager.get()
+    if awaited is not None and awaited.task_id == task_id:
+        awaited.status = status
 
 
 @contextmanager
@@ -80,7 +82,7 @@ def ambient(headers: Mapping[str, Any]) -> Iterator[None]:
     """Put headers in force for the calls made inside.
 
     Raises:
-        TypeError: A value isn't a string, number or bool; those are what messages carry everywhere.
+        TypeError: A value isn't a string, number or bool, which every serializer carries.
     """
     for name, value in headers.items():
         if not isinstance(value, (str, int, float)):
@@ -97,7 +99,7 @@ def ambient(headers: Mapping[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def disabled_block() -> Iterator[None]:
-    """Let the calls made inside pass the cache by."""
+    """Let the calls made inside bypass the cache."""
     token = _disabled.set(True)
     try:
         yield
@@ -111,25 +113,25 @@ def is_disabled() -> bool:
 
 
 def cache_header_of(headers: object) -> Mapping[str, Any]:
-    """Our header in a task's headers; what isn't ours reads as empty."""
+    """Return our header in a task's headers; empty where there is none of ours."""
     cache_header = headers.get(HEADER) if isinstance(headers, Mapping) else None
     return cache_header if isinstance(cache_header, dict) else {}
 
 
 def of_message(headers: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The context of a call that arrived with these headers."""
+    """Return the context of a call that arrived with these headers."""
     if not isinstance(headers, Mapping):
-        return {}  # nothing, or what a caller of ``apply`` put there
+        return {}  # ``apply`` takes anything as headers
     own = {name: headers[name] for name in declared - _RESERVED if name in headers}
     carried = cache_header_of(headers).get("ctx")
-    # The body sees its message's own headers: those count.
+    # The body sees its message's own headers, so they come first.
     return {**carried, **own} if isinstance(carried, dict) else own
 
 
 def conflicts(headers: Mapping[str, Any] | None) -> frozenset[str]:
-    """Names that these headers have twice, with two values.
+    """Return the names that these headers have twice, with two values.
 
-    A sender without this library may hand on the headers of a message that it got, and change one.
+    A sender without this library may pass on the headers of a message that it got, and change one.
     """
     carried = cache_header_of(headers).get("ctx")
     if not headers or not isinstance(carried, dict):
@@ -139,7 +141,7 @@ def conflicts(headers: Mapping[str, Any] | None) -> frozenset[str]:
 
 
 def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The context of a call that is about to be made here with these headers."""
+    """Return the context of a call that is about to be made here with these headers."""
     # Here ``lang`` and the like are the caller's; in a message they are Celery's own.
     given = headers.items() if isinstance(headers, Mapping) else ()
     own = {name: value for name, value in given if name in declared}
@@ -147,12 +149,26 @@ def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def visible_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that a task sees in ``request.headers``: all but names that Celery needs there."""
+    """Return the headers that a task sees in ``request.headers``: all but Celery's own names."""
     return {name: value for name, value in headers.items() if name not in _RESERVED}
 
 
+def message_headers(
+    context: Mapping[str, Any], own: Mapping[str, Any], cache_header: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the headers of a call's message, which its task sees.
+
+    Args:
+        context: The context headers in force for it.
+        own: The headers that the caller gave it.
+        cache_header: The value of our header; empty for none.
+    """
+    ours = {HEADER: cache_header} if cache_header or HEADER in own else {}
+    return {**visible_headers(context), **own, **ours}
+
+
 def inherited_context() -> dict[str, Any]:
-    """What a call made here inherits: the ambient context over that of the running task."""
+    """Return what a call made here inherits: the ambient context over the running task's."""
     inherited: dict[str, Any] = {}
     parent: Task | None = running_task()
     if parent is not None:
@@ -161,10 +177,16 @@ def inherited_context() -> dict[str, Any]:
     return inherited
 
 
+def led_by_callers() -> tuple[str, ...]:
+    """The keys that callers of the running task compute, as its message says."""
+    task = running_task()
+    return within(cache_header_of(task.request.headers)) if task is not None else ()
+
+
 def propagated_context(
     headers: Mapping[str, Any], cache_header: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The context that goes with a message: the call's own headers, over all that it inherits."""
+    """Return the context that a message carries: the call's own headers over the inherited ones."""
     inherited = {**inherited_context(), **cache_header.get("ctx", {})}
     own = {name: headers[name] for name in inherited.keys() - _RESERVED if name in headers}
     return {**inherited, **own}
@@ -178,13 +200,15 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if isinstance(carried, CacheHeader):
         cache_header: dict[str, Any] = dict(carried)
     else:
-        # A retry comes with the headers of its first message; what was seen then is old.
+        # A retry has the headers of its first message, whose lookup is old by now.
         old = cache_header_of(headers)
         kept = ("mode", "ctx") if headers.get("retries") else ("ctx",)
         cache_header = {name: old[name] for name in kept if name in old}
-        if is_disabled():  # sent by name, say: no CachedTask has read the mode
+        if is_disabled():  # sent by name (``send_task``): no CachedTask has read the mode
             cache_header["mode"] = "bypass"
     inherited = propagated_context(headers, cache_header)
+    if led := sent_along(headers.get("id"), led_by_callers()):
+        cache_header[WITHIN] = led
     if inherited:
         cache_header["ctx"] = inherited
         headers.update({**visible_headers(inherited), **headers})

@@ -1,7 +1,9 @@
-"""Hot calls: those of a task that are requested most (``cache_warm=Warm(hot=…)``)."""
+"""Hot calls: the most requested calls of a task (``cache_warm=Warm(hot=…)``)."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -18,22 +20,22 @@ if TYPE_CHECKING:
     from ..config.runtime import Runtime
     from .call_request import CallRequest
 
-#: Larger calls aren't learnt: their arguments are kept, those of 20 calls for each hot one.
+#: Larger calls aren't learnt: Redis keeps the arguments of 20 calls for each hot one.
 MAX_CALL_BYTES = 2_048
 
-#: In the headers of messages that warm: those are no traffic.
+#: Header of the messages of a warming, which are no traffic.
 WARM_HEADER = "taskcache_warm"
 
 
 def is_request(headers: Mapping[str, Any] | None, retries: int | None) -> bool:
-    """Whether somebody asks for a call with these headers now: it is no retry, and no warming's."""
+    """Whether a caller makes a call with these headers now: neither a retry nor a warming does."""
     return not retries and not (isinstance(headers, Mapping) and WARM_HEADER in headers)
 
 
 def record_hot_call(call_request: CallRequest, call: Call) -> None:
-    """Count a request for a call, if its task learns which are hot.
+    """Count a request for a call, if its task learns hot calls.
 
-    Raises nothing but the task's own soft time limit, if that strikes here.
+    Raises nothing but the task's own soft time limit.
 
     Args:
         call_request: The call as it was made.
@@ -46,7 +48,7 @@ def record_hot_call(call_request: CallRequest, call: Call) -> None:
     if not call_request.is_request or call_request.mode not in ("use", "only", VERIFY):
         return
     try:
-        runtime.hot_calls.add(call, warm.hot, lambda: _spelled_out(call_request))
+        runtime.hot_calls.add(call, warm.hot, lambda: _spelled_out(call_request, call.task))
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
@@ -54,20 +56,42 @@ def record_hot_call(call_request: CallRequest, call: Call) -> None:
 
 
 def hottest(runtime: Runtime, task: str, number: int) -> list[CallSpec]:
-    """The most requested calls of a task, the first first; what can't be read is left out.
+    """Return the most requested calls of a task, most requested first, without unreadable ones.
 
     Raises:
         StoreUnavailable: Redis can't be reached.
     """
-    store, calls = runtime.warming_store, []
-    for call in store.hottest(task, number) if store else ():
-        with suppress(Exception):  # whoever can write there may have left anything
-            calls.append(parse_call_spec(loads(call)))
+    store, secret, calls = runtime.warming_store, runtime.engine.parts.secret, []
+    for record in store.hottest(task, number) if store else ():
+        with suppress(Exception):  # any writer to Redis may have left anything there
+            calls.append(parse_call_spec(loads(_verified(record, task, secret))))
     return calls
 
 
-def _spelled_out(call_request: CallRequest) -> str | None:
-    """A call as it is kept; None for what isn't: messages of this task hold more than JSON does."""
+def _signed(call: str, task: str, secret: bytes) -> str:
+    """Return the record of a call, signed if there is a secret: it will be run (promise X2)."""
+    if not secret:
+        return call
+    signed = f"{len(task)} {task}{call}".encode()
+    return f"{hashlib.blake2b(signed, key=secret, digest_size=16).hexdigest()} {call}"
+
+
+def _verified(record: str, task: str, secret: bytes) -> str:
+    """Return the call of a record.
+
+    Raises:
+        ValueError: It isn't signed with the secret.
+    """
+    if not secret:
+        return record
+    call = record.partition(" ")[2]
+    if not hmac.compare_digest(record.encode(), _signed(call, task, secret).encode()):
+        raise ValueError("the record isn't signed with the secret")
+    return call
+
+
+def _spelled_out(call_request: CallRequest, task: str) -> str | None:
+    """Return a call as JSON; None for one that JSON can't carry, or that is too large."""
     call: dict[str, Any] = {"args": list(call_request.args), "kwargs": dict(call_request.kwargs)}
     if vary := call_request.vary:
         call["context"] = vary
@@ -75,4 +99,6 @@ def _spelled_out(call_request: CallRequest) -> str | None:
         text = dumps(call)
     except (TypeError, ValueError, RecursionError):
         return None
-    return text if len(text) <= MAX_CALL_BYTES else None
+    if len(text) > MAX_CALL_BYTES:
+        return None
+    return _signed(text, task, call_request.runtime.engine.parts.secret)

@@ -1,4 +1,4 @@
-"""What looking for the answer to a call has found."""
+"""The result of a lookup: hit, miss or bypass."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from ...core.lease import Lease
 from ...core.option_values import Site
 from .status import CacheStatus
 
-#: The reason of a miss that was asked for.
+#: The reason of a miss that the call asks for.
 REFRESH = "refresh"
 
-#: The name under which lookups of ``task.cache`` are counted, which happen at no site.
+#: The site under which lookups of ``task.cache`` are counted, which happen at none.
 DIRECT = "direct"
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What a site found out about a call.
+    """The result of a call's lookup at a site.
 
     Attributes:
-        call: The call, or None when it can't be cached.
-        hit: The answer, or None.
-        position: For a miss: the log's position to store a result with.
-        at: For a miss in L2: when that was (Unix seconds).
-        reason: For a miss or bypass: why.
-        lease: What came of the claim to lead, if one was made.
-        instead: What the call could be answered with, and isn't: it runs, to be compared with it.
-        seconds: How long the look took, when several calls were looked up: this one's share.
-        looked_at: When several calls were looked up: when that began (monotonic seconds).
+        call: The call; None when it can't be cached.
+        hit: The answer; None for a miss or bypass.
+        position: For a miss: the log's position that a result is stored with.
+        at: For a miss in L2: its time (Unix seconds).
+        reason: For a miss or bypass: the word under which it is counted.
+        lease: The reply to the claim, if one was made.
+        instead: The hit that isn't served: the call runs, to be compared with it.
+        seconds: Seconds that the lookup took; of a lookup of several calls, this one's share.
+        looked_at: When a lookup of several calls began (monotonic seconds).
     """
 
     call: Call | None
@@ -46,12 +46,12 @@ class LookupResult:
 
     @property
     def outcome(self) -> Hit | Miss:
-        """What the look found."""
+        """The hit or the miss."""
         return self.hit or Miss(self.reason, self.position, self.lease)
 
     @property
     def owner(self) -> str:
-        """Owner of the lease when this call leads; else empty."""
+        """Owner of the lease if this call leads; else empty."""
         return self.lease.owner if self.lease is not None else ""
 
     @property
@@ -60,7 +60,7 @@ class LookupResult:
         return self.lease is not None and self.lease.is_followed
 
     def status(self, site: Site | None) -> CacheStatus:
-        """What a user sees of it."""
+        """Return the provenance that users see."""
         key = self.call.key if self.call else None
         name = site.value if site else None
         if self.hit is None:
@@ -77,7 +77,7 @@ class LookupResult:
 
 
 def to_lookup_result(call: Call, outcome: Hit | Miss, seconds: float | None = None) -> LookupResult:
-    """What a site has seen when it looked just now."""
+    """Return the result of a lookup that was made just now."""
     if isinstance(outcome, Hit):
         return LookupResult(call, hit=outcome, seconds=seconds)
     return LookupResult(

@@ -1,4 +1,4 @@
-"""Where a result came from."""
+"""``result.cache_status``: the provenance of a result."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheStatus:
-    """Provenance of a call's result, as ``result.cache_status``.
+    """Provenance of a call's result, on what ``apply_async`` returns.
 
     Attributes:
-        hit: Whether it was answered from the cache.
-        key: The call's key, or None when it has none.
-        site: Where it was answered or looked for: ``producer``, ``consumer``, ``pool``.
-        layer: ``l1`` or ``l2`` for a hit.
-        stale: Whether that was past its ttl (RFC 5861), for a hit.
-        age: Seconds since the result was stored, for a hit.
-        task_id: Id of the task that computed it, for a hit.
-        reason: For a miss or a bypass: why.
+        hit: Whether the call was answered from the cache.
+        key: The call's key; None when it has none.
+        site: The site that answered or looked: ``"producer"`` or ``"pool"``; None at none.
+        layer: Of a hit: ``"l1"`` (memory of the process) or ``"l2"`` (Redis); else None.
+        stale: Whether a hit is past its ttl (RFC 5861).
+        age: Of a hit: seconds since the result was stored, by the store's clock; else None.
+        task_id: Of a hit: id of the task that computed it; None for ``task.cache``.
+        reason: Of a miss or bypass: the word under which it is counted; else empty.
     """
 
     hit: bool

@@ -1,10 +1,10 @@
-"""Reading ahead: the calls of a group are looked up together before each is made (promise R3).
+"""Group prefetch: the calls of a group are looked up together before each is made (promise R3).
 
-Celery applies a group's signatures one by one. Before it does, what is stored for a batch of them
-is read in one round trip, and each call finds there what was found.
+Celery applies a group's signatures one by one. Before it does, the entries of a batch of them are
+read in one round trip, and each call uses its own part of the reply.
 
-Members that a generator is yet to make are looked up one by one, as they come: Celery applies each
-before it asks for the next but one. Groups that call no cached task are left alone (promise S7).
+Members that a generator has yet to make are looked up one by one, as they come: Celery applies each
+before it asks for the next but one. Groups without cached tasks are left alone (promise S7).
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def apply_group(
     Args:
         app: The app.
         signature: The group.
-        prepared: What Celery has prepared of it.
-        options: What it applies each with: ``args``, ``kwargs`` and others.
-        apply: Celery's own way to apply what it has prepared.
-        observe: Told of faults.
+        prepared: Its signatures, as Celery has prepared them.
+        options: The options that it applies each with: ``args``, ``kwargs`` and others.
+        apply: Celery's own function that applies prepared signatures.
+        observe: Receives faults.
     """
     is_generated = _is_generated(signature)
     if not is_generated and not _calls_cached(app, signature):
@@ -64,27 +64,27 @@ def _in_group(results: Iterator[AsyncResult]) -> Iterator[AsyncResult]:
 def prefetch_group(
     app: Celery, prepared: Iterable[Prepared], options: Mapping[str, Any], observe: Observe
 ) -> Iterator[Prepared]:
-    """Look up what is stored for a group's signatures, a batch at a time.
+    """Look up the calls of a group's signatures, a batch at a time.
 
     Args:
         app: The app.
-        prepared: What Celery is going to apply.
-        options: What it applies each with: ``args``, ``kwargs`` and others.
-        observe: Told of faults.
+        prepared: The signatures, as Celery has prepared them.
+        options: The options that it applies each with: ``args``, ``kwargs`` and others.
+        observe: Receives faults.
     """
     prepared = iter(prepared)
     while batch := list(islice(prepared, AT_ONCE)):
         try:
             _attach_results(app, batch, options)
         except SoftTimeLimitExceeded:
-            raise  # the task's own limit
+            raise  # the limit is the calling task's
         except Exception as error:  # noqa: BLE001 - then each call looks for itself (promise F1)
             observe(Fault("celery.group", "look", error))
         yield from batch
 
 
 def _note_results(app: Celery, prepared: Iterable[Prepared]) -> Iterator[Prepared]:
-    """Let each call know the result that its group keeps, as it comes: nothing is looked up."""
+    """Attach to each call, as it comes, the result object that its group keeps; look nothing up."""
     for each in prepared:
         sig, result, _ = each
         if is_cached(app.tasks.get(sig.task)):
@@ -110,7 +110,7 @@ def _attach_results(app: Celery, batch: Sequence[Prepared], options: Mapping[str
 
 
 def _members(sig: Any) -> Any:
-    """What a signature consists of; empty for a single task's."""
+    """Return the members of a signature; empty for a single task's."""
     kwargs = sig.get("kwargs") or {}
     match sig.get("subtask_type"):
         case "group" | "chain":
@@ -130,7 +130,7 @@ def _calls_cached(app: Celery, sig: Any) -> bool:
 
 
 def _is_generated(sig: Any) -> bool:
-    """Whether members of a signature are yet to be generated, which is Celery's to do."""
+    """Whether a generator has yet to make members of a signature, which is Celery's to run."""
     members = _members(sig) if isinstance(sig, Mapping) else sig
     if isinstance(members, Mapping):
         return _is_generated(members)

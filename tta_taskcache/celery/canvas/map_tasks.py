@@ -1,7 +1,7 @@
 """``task.map``, ``task.starmap`` and ``task.chunks``: one message, many calls (promise R3).
 
-The worker that gets the message looks all of its calls up in one round trip, and runs those that
-nothing is stored for, one after the other as Celery does.
+The worker that gets the message looks all of its calls up in one round trip, and runs the misses
+one after the other, as Celery does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..lookup import read_through
 from ..lookup.lookup import look_up_all
 from ..patches.mapping_tasks import replace_bodies
 
-#: Celery's tasks behind them, and how each makes arguments of an item.
+#: Celery's tasks behind them, and the arguments that each makes of an item.
 _ARGUMENTS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "celery.map": lambda item: (item,),
     "celery.starmap": tuple,
@@ -56,7 +56,7 @@ def _answer_all(mapper: Task, task: CacheableTask, calls: list[tuple[Any, ...]])
     values: list[Any] = []
     for start in range(0, len(call_requests), AT_ONCE):
         batch = call_requests[start : start + AT_ONCE]
-        # To L1, which knows for how long that may be trusted: runs may take long.
+        # Into L1, which bounds the age of what it serves: runs may take long.
         look_up_all(batch, Site.POOL, [None] * len(batch))
         values.extend(_answer(one, request.id) for one in batch)
     return values

@@ -1,4 +1,4 @@
-"""The calls that signatures make at once when they are applied, and looking them up together."""
+"""The calls that signatures make at once when they are applied, and their common lookup."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class SignatureCall:
 
 
 def look_up_calls(steps: Sequence[SignatureCall]) -> list[LookupResult | None]:
-    """Look all of them up in one round trip per node."""
+    """Look calls up together, in one round trip per node."""
     return look_up_all(
         [step.call_request for step in steps], Site.PRODUCER, [step.claim for step in steps]
     )
 
 
 def prefetch(app: Celery, signatures: Any) -> int:
-    """Read what is stored for signatures into L1 (see ``TaskCache.prefetch``)."""
+    """Read the entries of signatures' calls into L1 (see ``TaskCache.prefetch``)."""
     all_of = signatures if _is_many(signatures) else [signatures]
     steps = chain.from_iterable(first_calls(app, each) for each in all_of)
     found = 0
@@ -52,7 +52,7 @@ def _is_many(signatures: Any) -> bool:
 
 
 def first_calls(app: Celery, signature: Any) -> Iterator[SignatureCall]:
-    """The calls of cached tasks that a signature makes at once when it is applied."""
+    """Yield the calls of cached tasks that a signature makes at once when it is applied."""
     sig = maybe_signature(signature, app)
     if isinstance(sig, (group, chord)):
         # A chord's header is a list or a group.
@@ -69,7 +69,7 @@ def first_calls(app: Celery, signature: Any) -> Iterator[SignatureCall]:
 def read_call(
     app: Celery, sig: Signature, given: Mapping[str, Any], *, claims: bool
 ) -> SignatureCall | None:
-    """The call that a signature makes, if the producer may answer it."""
+    """Return the call that a signature makes; None unless the producer may answer it."""
     task = app.tasks.get(sig.task)
     if not is_cached(task):
         return None

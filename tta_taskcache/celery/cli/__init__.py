@@ -1,8 +1,9 @@
-"""``celery -A proj cache …``: see and operate the cache from a terminal.
+"""``celery -A proj cache …``: the command line of the cache.
 
 Celery loads this module whenever any ``celery`` command starts, in every project of the
-environment. So nothing else of the library comes with it: the commands themselves are imported when
-they are used, and what workers obey when somebody is about to tell them something (promise S7).
+environment. So it imports nothing else of the library: a command is imported when it is used, and
+the remote control commands when ``inspect`` or ``control`` is (promise S7). May import all other
+folders of ``celery``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import click
 from celery.bin.base import handle_preload_options
 
 if {"inspect", "control"} & set(sys.argv[1:]):
-    # Their commands: the project's modules may not be imported by these two.
+    # Registers our remote control commands: these two needn't import the project's modules.
     from ..worker import control  # noqa: F401
 
-#: Each is a command of this name in a module of this name, in the order of the help.
+#: The commands in the order of the help, each in a module of its name.
 COMMANDS = ("stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor")
 
 _EPILOG = """\b
@@ -34,7 +35,7 @@ Example:
 
 
 class CacheGroup(click.Group):
-    """A group that imports its commands when they are asked for."""
+    """A group that imports its commands when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS, *super().list_commands(ctx)]

@@ -1,4 +1,4 @@
-"""Figures and values as people read them, and as machines do."""
+"""Formatting of figures and values, for people and for machines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 def duration(seconds: float) -> str:
-    """Seconds as ``0s``, ``85ms``, ``3.2s``, ``42s``, ``5m3s``, ``2d4h``: a word, for columns."""
+    """Format seconds as one word: ``0s``, ``85ms``, ``3.2s``, ``42s``, ``5m3s``, ``2d4h``."""
     if seconds <= 0:
         return "0s"
     if round(seconds, 3) < 1:
@@ -34,7 +34,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes as ``512B``, ``1.2kB``, ``34.0MB`` (decimal): a word, for columns."""
+    """Format bytes as one word, in decimal units: ``512B``, ``1.2kB``, ``34.0MB``."""
     units = iter(("B", "kB", "MB", "GB"))
     unit = next(units)
     for larger in units:
@@ -45,21 +45,21 @@ def size(count: float) -> str:
 
 
 def amount(value: float) -> str:
-    """An amount in a unit of the user's: ``0``, ``0.0012``, ``1,234.50``."""
+    """Format an amount in the user's unit: ``0``, ``0.0012``, ``1,234.50``."""
     if not value:
         return "0"
     return f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
 
 
 def plural(count: int, one: str, many: str) -> str:
-    """A number and its noun: ``1 entry``, ``1,200 entries``."""
+    """Format a number with its noun: ``1 entry``, ``1,200 entries``."""
     return f"{count:,} {one if count == 1 else many}"
 
 
 def plain(value: Any) -> Any:
-    """A result in JSON's own types.
+    """Convert a result to JSON's own types.
 
-    Dates are ISO 8601, bytes are base64, what else JSON doesn't know (NaN too) is its text.
+    Dates become ISO 8601, bytes base64, other values that JSON doesn't know (and NaN) their text.
     """
     match value:
         case float() if not math.isfinite(value):
@@ -80,16 +80,16 @@ def plain(value: Any) -> Any:
 
 
 def machine(value: Any) -> str:
-    """One line of JSON, in ASCII: it survives every terminal, pipe and locale."""
+    """Format a value as one line of JSON in ASCII, which survives terminals, pipes and locales."""
     return json.dumps(plain(value), allow_nan=False)
 
 
 def readable(value: Any) -> str:
-    """Indented JSON, in which no character can command a terminal."""
+    """Format a value as indented JSON without characters that a terminal obeys."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def printable(text: str) -> str:
-    """A text on one line, in which no character can command a terminal."""
+    """Escape the characters of a text that a terminal obeys, line breaks among them."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

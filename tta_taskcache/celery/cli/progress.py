@@ -1,4 +1,4 @@
-"""How far a sweep has come, on stderr: a bar on a terminal, now and then a line elsewhere."""
+"""The progress of a sweep on stderr: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _BAR_WIDTH = 12
 
 
 def share(now: SweepProgress) -> float:
-    """How much of a round is done, from 0 to 1."""
+    """Return the share of a round that is done, from 0 to 1."""
     return 1.0 if now.is_over else now.visited / max(now.total, now.visited, 1)
 
 
 def figures(now: SweepProgress) -> str:
-    """How far a sweep has come, in words."""
+    """Return the progress of a sweep in words."""
     keys = f"{now.visited:,}/{max(now.total, now.visited):,} keys"
     return f"{keys}, {now.dropped:,} dropped, {formatting.size(now.freed)} freed"
 
 
 class Quiet:
-    """Tells nothing."""
+    """Prints nothing."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave what was told."""
+        """Leave the output as it is."""
 
     def say(self, message: str) -> None:
-        """Tell people what happens."""
+        """Print a message."""
 
     def report(self, now: SweepProgress) -> None:
-        """Tell them how far it has come."""
+        """Print the progress."""
 
 
 class Lines(Quiet):
-    """Tells it in lines, whenever another tenth is done."""
+    """Prints a line whenever another tenth is done."""
 
     def __init__(self) -> None:
         self._told = -1
@@ -59,7 +59,7 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """Tells it with a bar. It is drawn anew all the time, as wide as the terminal then is."""
+    """Draws a bar, anew all the time, as wide as the terminal then is."""
 
     def __init__(self, screen: Console) -> None:
         columns = (BarColumn(_BAR_WIDTH), TaskProgressColumn(), TextColumn("{task.description}"))
@@ -81,7 +81,7 @@ class Bar(Quiet):
 
 
 def on_stderr(*, no_color: bool) -> Quiet:
-    """What suits stderr."""
+    """Return the progress output that suits stderr."""
     screen = Console(
         stderr=True,
         color_system=None if no_color else "auto",

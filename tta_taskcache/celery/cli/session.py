@@ -1,4 +1,4 @@
-"""What all commands have in common: finding the app's cache, and failing in one line."""
+"""The session of a command: finding the app's cache, and failing in one line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from ...errors import ConfigurationError, StoreUnavailable
 from ..api.task_cache import TaskCache, cache_of
 from . import formatting
 
-#: Seconds that a command to Redis may take here, if the app's own timeout is shorter: nobody's
-#: task waits.
+#: Least timeout of a command to Redis here (s), where no task waits for it.
 PATIENCE = 3.0
 
 NOTHING_FOUND = 1
@@ -25,7 +24,7 @@ _LOGGER = logging.getLogger("tta_taskcache")
 
 
 class Failure(click.ClickException):
-    """Ends a command: one line on stderr, and an exit code."""
+    """The failure of a command: one line on stderr, and an exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(formatting.printable(" ".join(message.split())))
@@ -33,7 +32,7 @@ class Failure(click.ClickException):
 
 
 class CacheCommand(click.Command):
-    """A command whose faults are told in a line: nobody has use for a traceback of ours."""
+    """A command that fails in one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -45,19 +44,19 @@ class CacheCommand(click.Command):
 
 
 def example(*commands: str) -> str:
-    """The end of a command's help."""
+    """Return the examples at the end of a command's help."""
     lines = "".join(f"  {command}\n" for command in commands)
     return f"\b\nExample{'s' * (len(commands) > 1)}:\n{lines}"
 
 
 def note(message: str) -> None:
-    """Tell people something that isn't part of the output."""
+    """Print a note on stderr, apart from the output."""
     click.echo("\n".join(map(formatting.printable, message.split("\n"))), err=True)
 
 
 @contextmanager
-def warnings_told() -> Iterator[None]:
-    """Tell people what the library warns of inside, unless it fails: then that is what is told."""
+def warnings_as_notes() -> Iterator[None]:
+    """Print the library's warnings of a block as notes, unless the block fails."""
     heard: list[str] = []
 
     class Listener(logging.Handler):
@@ -79,23 +78,23 @@ def warnings_told() -> Iterator[None]:
 
 
 def open_cache(context: Any) -> TaskCache:
-    """The cache as ``find_cache``, but with patience."""
+    """Find the cache as ``find_cache`` does, and raise its timeout to ``PATIENCE``."""
     cache = find_cache(context)
     is_patient = cache.runtime.settings.timeout >= PATIENCE
     return cache if is_patient else TaskCache(cache.app, timeout=PATIENCE)
 
 
 def find_cache(context: Any) -> TaskCache:
-    """The cache of the app that the command was given, with all its tasks. Connects to nothing yet.
+    """Find the cache of the command's app, with all its tasks. Connects to nothing yet.
 
     Args:
         context: Celery's ``CLIContext``.
 
     Raises:
-        ConfigurationError: A wrong setting or task option.
+        ConfigurationError: A setting or task option is wrong.
         Failure: The app has no cache that it shares with other processes.
     """
-    # What it warns of, the commands say themselves, in one line.
+    # The commands report faults themselves, in one line.
     _LOGGER.setLevel(logging.ERROR)
     app = context.app
     app.loader.import_default_modules()
@@ -117,5 +116,5 @@ def find_cache(context: Any) -> TaskCache:
 
 
 def where(cache: TaskCache) -> str:
-    """Which cache this is, without a password."""
+    """Return store and namespace of a cache, without a password."""
     return f"{cache.runtime.store.name}, namespace {cache.runtime.settings.namespace}"

@@ -24,13 +24,13 @@ _UNBOUNDED = 1_000_000
 
 _INDENT = "    "
 
-#: Stands for a blank at which no line may end.
+#: Stands for a blank at which no line ends.
 _GLUE = "\xa0"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: a name, a text for each column, and remarks, each an enumeration."""
+    """A row: a name, a text for each column, and remarks, each an enumeration."""
 
     name: str
     cells: Sequence[str]
@@ -38,7 +38,7 @@ class Row:
     style: str = ""
 
     def __post_init__(self) -> None:
-        """Take out what a terminal would obey: names come from Redis, where others may write."""
+        """Escape what a terminal obeys: names come from Redis, where others may write."""
         shown = formatting.printable
         object.__setattr__(self, "name", shown(self.name))
         object.__setattr__(self, "cells", [shown(cell) for cell in self.cells])
@@ -65,18 +65,18 @@ class Sheet:
     rows: list[Row] = field(default_factory=list)
 
     def print(self, *, no_color: bool) -> None:
-        """Print it.
+        """Print the table.
 
         Args:
-            no_color: Without colors, even on a terminal.
+            no_color: Whether it has no colors, even on a terminal.
         """
         screen = screen_of_stdout(no_color=no_color)
         for line in self.lines(screen):
-            # What is longer still is for the terminal to wrap: it is copied in one piece then.
+            # The terminal wraps longer lines, which are then copied in one piece.
             screen.print(line, soft_wrap=True)
 
     def lines(self, screen: Console) -> list[Text]:
-        """Its lines, in the first of three shapes that fits the screen."""
+        """Return the lines, in the first of three shapes that fits the screen."""
         lines = self._lines(screen, remarks=True)
         if _width(lines) > screen.width:
             lines = self._lines(screen)
@@ -85,7 +85,7 @@ class Sheet:
         return lines
 
     def _lines(self, screen: Console, *, names: bool = True, remarks: bool = False) -> list[Text]:
-        """The heads and the rows, each as long as it has to be."""
+        """Return heads and rows, each as long as it has to be."""
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
         table.add_column(self.name if names else _INDENT[2:], no_wrap=True)
         for head in self.columns:
@@ -130,7 +130,7 @@ def _width(lines: list[Text]) -> int:
 
 
 def screen_of_stdout(*, no_color: bool) -> Console:
-    """Where tables are printed. Nothing in a name is taken as markup or emoji there."""
+    """Return the console of stdout, which takes nothing in a name for markup or emoji."""
     bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(
         color_system=None if no_color else "auto",
@@ -142,7 +142,7 @@ def screen_of_stdout(*, no_color: bool) -> Console:
 
 
 def _render(screen: Console, table: Table) -> list[Text]:
-    """A table's lines, without the blanks at their ends."""
+    """Render a table to lines without trailing blanks."""
     options = screen.options.update(width=_UNBOUNDED)
     lines = []
     for segments in screen.render_lines(table, options, pad=False):

@@ -1,4 +1,4 @@
-"""Settings, task options, serializers, and the cache of a process that is made of them.
+"""Settings, task options, serializers, and the runtime that they configure.
 
 May import ``patches``.
 """

@@ -1,8 +1,8 @@
 """Counting which calls of a task are requested most, in bounded memory and off the hot path.
 
 Each process counts for a while, then a thread adds the counts to those in Redis, which decay: no
-request waits for that. It is a statistic: what is interrupted, or counted by two threads at once,
-may be lost.
+request waits for Redis. The counts are a statistic: those of an interrupted request, or of two
+threads at once, may be lost.
 """
 
 from __future__ import annotations
@@ -18,29 +18,31 @@ from ...core.space_saving import SpaceSaving
 from ...errors import StoreUnavailable
 from ...stores.warming_store import WarmingStore, capacity_for
 
-#: Returns a call as text, or None for one that isn't kept.
+#: Returns a call as text; None for a call that isn't kept.
 SpellOut = Callable[[], str | None]
 
-#: Seconds that a process counts before it adds that to the counts in Redis.
+#: Seconds that a process counts before it adds its counts to those in Redis.
 FLUSH_EVERY = 5.0
 
-#: Who adds to a tally holds its lock for microseconds, or for ever (s).
+#: Seconds to wait for a tally's lock, which is held for microseconds or, after an interruption, for
+#: ever.
 LOCKED_FOR = 1.0
 
 
 class HotCallTally:
-    """What was counted of one task since the last flush."""
+    """The counts of one task's calls since the last flush."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, locked_for: float) -> None:
         self.capacity = capacity
+        self._locked_for = locked_for
         self._counted = SpaceSaving(capacity)
         self._calls: dict[str, str | None] = {}
-        # Nobody waits for it, and it goes with the tally: one that is never released again, since
-        # a time limit struck or a process forked, costs the counts of some seconds.
+        # A lock that a time limit or a fork leaves locked costs the counts of some seconds: adding
+        # never waits for it, and it goes with the tally.
         self._lock = threading.Lock()
 
     def add(self, key: str, spell_out: SpellOut) -> None:
-        """Count a call, unless another thread is at it."""
+        """Count a call, unless another thread holds the lock."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -53,11 +55,8 @@ class HotCallTally:
             self._lock.release()
 
     def counted(self) -> list[tuple[str, int, str]]:
-        """Keys that were counted, how often at least, and their calls; the first first.
-
-        Nothing is counted any more from then on.
-        """
-        if not self._lock.acquire(timeout=LOCKED_FOR):
+        """End the tally: return keys, their least counts and calls, most requested first."""
+        if not self._lock.acquire(timeout=self._locked_for):
             return []
         return [
             (hot.key, hot.count - hot.error, call)
@@ -67,19 +66,29 @@ class HotCallTally:
 
 
 class HotCallRecorder:
-    """Counts the calls of one cache in this process.
+    """The recorder of one cache's calls in this process.
 
     Args:
-        store: Where the counts go; None when no other process shares the cache: nothing is counted.
+        store: Store of the counts; None when no other process shares the cache: nothing is counted.
+        flush_every: Seconds that it counts before it adds its counts to the store.
+        locked_for: Seconds to wait for a tally's lock.
     """
 
-    def __init__(self, store: WarmingStore | None) -> None:
+    def __init__(
+        self,
+        store: WarmingStore | None,
+        *,
+        flush_every: float = FLUSH_EVERY,
+        locked_for: float = LOCKED_FOR,
+    ) -> None:
         self._store = store
+        self._flush_every = flush_every
+        self._locked_for = locked_for
         self._tallies: dict[str, HotCallTally] = {}
         _all.add(self)
 
     def forget(self) -> None:
-        """Forget what was counted: in a forked child it is the parent's."""
+        """Drop the counts: in a forked child they are the parent's."""
         self._tallies = {}
 
     def add(self, call: Call, hot: int, spell_out: SpellOut) -> None:
@@ -87,8 +96,8 @@ class HotCallRecorder:
 
         Args:
             call: The call.
-            hot: How many of its task's calls are to be known as hot.
-            spell_out: Returns the call as it is kept, or None when it isn't.
+            hot: Number of hot calls that its task wants.
+            spell_out: Returns the call as text; None when it isn't kept.
         """
         if self._store is None:
             return
@@ -102,10 +111,10 @@ class HotCallRecorder:
             raise
 
     def _begin(self, task: str, hot: int) -> HotCallTally:
-        mine = HotCallTally(capacity_for(hot))
-        timer = threading.Timer(FLUSH_EVERY, self._end, (task, mine))
+        mine = HotCallTally(capacity_for(hot), self._locked_for)
+        timer = threading.Timer(self._flush_every, self._end, (task, mine))
         timer.daemon = True
-        # First: if a time limit strikes in between, a timer without a tally does no harm.
+        # The timer first: if a time limit strikes in between, a timer without a tally is harmless.
         timer.start()
         return self._tallies.setdefault(task, mine)
 
@@ -115,7 +124,7 @@ class HotCallRecorder:
             self._hand_over(task, tally)
 
     def flush(self) -> None:
-        """Hand over what was counted so far, before the process ends."""
+        """Add the counts so far to the store, before the process ends."""
         while self._tallies:
             task, tally = self._tallies.popitem()
             self._hand_over(task, tally)
@@ -127,7 +136,7 @@ class HotCallRecorder:
                 self._store.count_hot(task, counted, tally.capacity)
 
 
-#: Those of all caches of this process.
+#: The recorders of all caches of this process.
 _all: WeakSet[HotCallRecorder] = WeakSet()
 
 

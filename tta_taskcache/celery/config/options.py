@@ -1,4 +1,4 @@
-"""Task options: the ``cache_*`` attributes of a task class become a policy and a keyer."""
+"""Task options: reading the ``cache_*`` attributes of a task class into a policy and a keyer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .serializers import CODECS, reduce
 
 PREFIX = "cache_"
 
-#: Attributes of a cached task that begin like options.
+#: Attributes of a cached task with that prefix that are no options.
 _NOT_OPTIONS = frozenset({"cache_runtime", "cache_policy", "cache_keyer"})
 
 #: Celery's own tasks (chord_unlock, …) are of the app's base class as well, and have effects.
@@ -26,7 +26,7 @@ BUILT_IN = "celery."
 
 
 def attributes(cls: type[Task]) -> dict[str, Any]:
-    """The options of a task class by their names without ``cache_``, inherited ones too."""
+    """Return the options of a task class by names without ``cache_``, inherited ones too."""
     names = {name for base in cls.__mro__ for name in vars(base) if name.startswith(PREFIX)}
     options = sorted(names - _NOT_OPTIONS)
     return {name.removeprefix(PREFIX): getattr(cls, name) for name in options}
@@ -37,11 +37,11 @@ def read_keyer(cls: type[Task], default_ttl: float, secret: str = "") -> Keyer:
 
     Args:
         cls: The class.
-        default_ttl: Seconds, if it names no ttl.
+        default_ttl: The ttl of a task without one (s).
         secret: ``taskcache_secret``.
 
     Raises:
-        ConfigurationError: Naming task, option and what is allowed.
+        ConfigurationError: An option is wrong; the message names task, option and what is allowed.
     """
     name = cls.name or f"{cls.__module__}.{cls.__name__}"
     function = _function(cls) if cls.run is not Task.run else None
@@ -70,7 +70,7 @@ def make_keyer(
         secret: ``taskcache_secret``.
 
     Raises:
-        ConfigurationError: Naming task, option and what is allowed.
+        ConfigurationError: An option is wrong; the message names task, option and what is allowed.
     """
     binder = Binder(function) if function is not None else None
     choices = Choices(
@@ -86,7 +86,7 @@ def make_keyer(
 
 
 def _function(cls: type[Task]) -> Callable[..., Any]:
-    """``run`` without ``self``."""
+    """Return ``run`` without ``self``."""
     if isinstance(inspect.getattr_static(cls, "run"), staticmethod):
         return cls.run  # type: ignore[no-any-return]  # Celery has no types
     return partial(cls.run, None)

@@ -1,4 +1,4 @@
-"""Celery's spelling of where its results are, in ours."""
+"""The result backend's Redis: Celery's URL and options of it, as a ``taskcache_url``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from kombu.utils.url import url_to_parts
 
 from ...errors import ConfigurationError
 
-#: What lets Celery into the Sentinels. Its timeouts aren't those of the cache.
+#: Options of Celery's connections to the Sentinels that the cache takes over; timeouts are its own.
 _CREDENTIALS = ("username", "password", "ssl")
 
 
 def sentinel_url(conf: Any) -> str:
-    """The URL for a result backend of ``sentinel://host;sentinel://host``.
+    """Return the URL of a result backend of ``sentinel://host;sentinel://host``.
 
-    As Celery does, it takes credentials and database from the first of them, else from
+    Credentials and database are read as by Celery: from the first URL, else from
     ``redis_username``, ``redis_password`` and ``redis_db``; TLS to Redis from
-    ``redis_backend_use_ssl``; and what is for the Sentinels from ``sentinel_kwargs``.
+    ``redis_backend_use_ssl``; options of the Sentinels from ``sentinel_kwargs``.
 
     Raises:
         ConfigurationError: The name of the master is missing.
@@ -41,22 +41,22 @@ def sentinel_url(conf: Any) -> str:
     tls = conf.redis_backend_use_ssl
     options = _for_sentinels(transport.get("sentinel_kwargs") or {})
     if tls:
-        # Celery uses TLS with the Sentinels only when told so for them.
+        # Celery uses TLS with the Sentinels only with an option of their own.
         options = {"sentinel_ssl": False, **options}
     if isinstance(tls, Mapping):
-        options |= backend_url(tls)
+        options |= url_options(tls)
     scheme = "rediss" if tls else "redis"
     place = f"{scheme}+sentinel://{login}{hosts}/{quote(service, safe='')}/{db}"
     return f"{place}?{urlencode(options)}" if options else place
 
 
 def key_prefix(conf: Any) -> str:
-    """What keeps apart projects that share the result backend's Redis (``global_keyprefix``).
+    """Return the prefix of a project that shares the result backend's Redis (``global_keyprefix``).
 
-    What has a meaning in patterns or in a cluster is percent-encoded.
+    Characters with a meaning in patterns or in a cluster are percent-encoded.
 
     Raises:
-        ConfigurationError: It isn't a string.
+        ConfigurationError: The prefix isn't a string.
     """
     transport: Mapping[str, Any] = conf.result_backend_transport_options or {}
     prefix = transport.get("global_keyprefix") or ""
@@ -64,18 +64,18 @@ def key_prefix(conf: Any) -> str:
         raise ConfigurationError(
             f"result_backend_transport_options: global_keyprefix={prefix!r}: must be a string"
         )
-    # As Celery does: a prefix ends somewhere.
+    # As Celery does: a prefix ends with a separator.
     ends = not prefix or prefix[-1] in ":_-/."
     return quote(prefix if ends else f"{prefix}:", safe=":/")
 
 
-def backend_url(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of redis-py's connections as they are spelled in a URL."""
-    parse_call_spec = {name: value for name, value in options.items() if value is not None}
-    if "ssl_cert_reqs" in parse_call_spec:
-        name = getattr(parse_call_spec["ssl_cert_reqs"], "name", parse_call_spec["ssl_cert_reqs"])
-        parse_call_spec["ssl_cert_reqs"] = str(name).removeprefix("CERT_").lower()
-    return parse_call_spec
+def url_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of redis-py's connections as URL options: ``CERT_NONE`` becomes ``none``."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if "ssl_cert_reqs" in given:
+        name = getattr(given["ssl_cert_reqs"], "name", given["ssl_cert_reqs"])
+        given["ssl_cert_reqs"] = str(name).removeprefix("CERT_").lower()
+    return given
 
 
 def _for_sentinels(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _for_sentinels(given: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in given.items()
         if name in _CREDENTIALS or name.startswith("ssl_")
     }
-    return {f"sentinel_{name}": value for name, value in backend_url(wanted).items()}
+    return {f"sentinel_{name}": value for name, value in url_options(wanted).items()}
 
 
 def _host(name: str, port: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The cache of one process, put together from the settings."""
+"""The runtime: the cache of one process, built from the settings."""
 
 from __future__ import annotations
 
@@ -36,21 +36,23 @@ from .settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What the layers above share.
+    """The cache of one process, which the layers above share.
 
     Attributes:
         settings: The settings.
+        is_shared: Whether other processes have the same entries and leases.
         store: L2, or the memory of this process without Redis.
-        engine: The cache.
+        engine: The engine.
         leases: The leases that this process holds.
         single_flight: The computations that callers in this process lead.
         warming_store: What warming keeps in the cache's Redis; None when no other process shares
             the cache.
-        hot_calls: Counts which calls are requested most.
+        hot_calls: Recorder of the most requested calls.
         observers: The user's observers.
     """
 
     settings: Settings
+    is_shared: bool
     store: Store
     engine: Engine
     leases: LeaseKeeper
@@ -60,21 +62,16 @@ class Runtime:
     observers: Observers
 
     @property
-    def is_shared(self) -> bool:
-        """Whether other processes have the same entries and leases."""
-        return self.settings.url is not None
-
-    @property
     def is_reachable(self) -> bool:
-        """Whether there are shared totals, which can be reached as far as is known."""
+        """Whether the store has shared totals, and its circuit is closed."""
         return isinstance(self.store, GuardedStore) and not self.store.breaker.is_open
 
     def run(self, plan: Plan[T]) -> T:
-        """Drive a plan of the engine."""
+        """Run a plan of the engine against the store."""
         return run_plan(plan, self.store)
 
     def entries(self, pattern: str) -> Iterator[Found]:
-        """The valid entries whose keys match a glob, each once, read batch by batch.
+        """Yield the valid entries whose keys match a glob, each once, read batch by batch.
 
         Raises:
             StoreUnavailable: The store can't be read.
@@ -92,14 +89,14 @@ class Runtime:
                 return
 
     def hand_over_counts(self) -> None:
-        """Add what was counted here to the shared totals, if they can be reached."""
+        """Add this process's counts to the shared totals, if the store can be reached."""
         if isinstance(self.store, GuardedStore):
-            # Past the breaker: a process that ends has no use for the news that Redis is gone.
+            # Past the breaker: a process that ends needs no warning that Redis can't be reached.
             with suppress(StoreUnavailable):
                 run_plan(self.engine.totals(), self.store.store)
 
     def observe(self, event: Event) -> None:
-        """Tell the observers what happened."""
+        """Send an event to the observers."""
         self.engine.parts.observe(event)
 
 
@@ -109,16 +106,16 @@ def build(
     counters: Counters | None = None,
     clock: Callable[[], float] = monotonic,
 ) -> Runtime:
-    """Put a runtime together. Connects to nothing yet.
+    """Build a runtime. Connects to nothing yet.
 
     Args:
         settings: The settings.
         codecs: Serializers and compressors.
-        counters: Where to go on counting, if not anew.
+        counters: Counters to go on with; None for new ones.
         clock: Monotonic seconds, by which entries in this process's memory expire.
 
     Raises:
-        ConfigurationError: The URL can't be read, or an observer needs what isn't installed.
+        ConfigurationError: The URL is wrong, or an observer needs what isn't installed.
     """
     counters = Counters() if counters is None else counters
     log, metrics = LogObserver(), metrics_of(settings.metrics_namespace)
@@ -140,7 +137,7 @@ def build(
             Link(settings.url, settings.timeout),
             settings.namespace,
             replicas=settings.wait_replicas,
-            patience=settings.timeout,
+            patience=0.8 * settings.timeout,  # the reply is to come in time
         )
         store = GuardedStore(redis_store, Breaker(observe))
     memory = store.entries if isinstance(store, MemoryStore) else l1.entries
@@ -160,7 +157,7 @@ def build(
     )
     leases = LeaseKeeper(
         lambda holdings: run_plan(engine.renew(holdings, settings.lease_ttl), store),
-        lambda key, owner: run_plan(engine.release(key, owner), store),
+        lambda key, owner, unshared: run_plan(engine.release(key, owner, unshared), store),
         settings.lease_ttl,
         observe,
     )
@@ -168,6 +165,7 @@ def build(
     warming_store = WarmingStore(store, settings.namespace) if settings.url is not None else None
     return Runtime(
         settings,
+        settings.url is not None,
         store,
         engine,
         leases,

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
 from ...core.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
 from ...core.decompression import BOUNDED
+from ...core.interruption import Interruptions
 from ..patches.internals import compressor_names, serializer_encoding, serializer_names
 
 _encoder = kombu_json.JSONEncoder()
 
 
 def reduce(value: Any) -> Any:
-    """What a message makes of a value that JSON doesn't know (types registered with kombu too).
+    """Reduce a value of a type that JSON doesn't know as a message does (kombu's registry).
 
     Raises:
-        TypeError: It can't be sent.
+        TypeError: A message can't carry the value.
     """
     return _encoder.default(value)
 
 
 class _Serializers(Mapping[str, Serializer]):
-    """JSON is ours (promise R1); any other name is kombu's, when an application registered it."""
+    """The library's own JSON (promise R1), and all other serializers of kombu's registry."""
 
     def __init__(self, json: Serializer) -> None:
         self._json = json
@@ -55,7 +57,7 @@ class _Serializers(Mapping[str, Serializer]):
 
 
 class _Compressors(Mapping[str, Compressor]):
-    """All that kombu knows, under its names and aliases."""
+    """The compressors of kombu's registry, by names and aliases."""
 
     def __getitem__(self, name: str) -> Compressor:
         if name not in compressor_names():
@@ -68,7 +70,7 @@ class _Compressors(Mapping[str, Compressor]):
         bounded = BOUNDED.get(decoder)
 
         def decompress(data: bytes, max_bytes: int) -> bytes:
-            # One that an application has registered is bounded by its result only.
+            # A compressor that an application has registered is bounded by its result only.
             return bounded(data, max_bytes) if bounded else bytes(decoder(data))
 
         return Compressor(name, compress, decompress)
@@ -80,7 +82,11 @@ class _Compressors(Mapping[str, Compressor]):
         return len(compressor_names())
 
 
-CODECS = Codecs(_Serializers(JSON), _Compressors())
+#: A soft time limit that strikes in a serializer is the task's (promise F8).
+INTERRUPTIONS: Interruptions = (SoftTimeLimitExceeded,)
 
-#: For apps whose result backend carries more than JSON: a hit is what the run returned, or none.
-EXACT_CODECS = Codecs(_Serializers(EXACT_JSON), _Compressors())
+CODECS = Codecs(_Serializers(JSON), _Compressors(), INTERRUPTIONS)
+
+#: For apps whose result backend carries more than JSON: stores only results that JSON keeps as they
+#: are.
+EXACT_CODECS = Codecs(_Serializers(EXACT_JSON), _Compressors(), INTERRUPTIONS)

@@ -16,17 +16,17 @@ from ...core.option_values import seconds
 from ...errors import ConfigurationError
 from ...observability import observers
 from ...stores.address import ALLOWED, SCHEMES
-from .result_backend import backend_url, key_prefix, sentinel_url
+from .result_backend import key_prefix, sentinel_url, url_options
 
 PREFIX = "taskcache_"
 
-#: A worker's main process has to be able to renew it in time; whoever waits for the dead waits for
-#: as long (s).
+#: Bounds of ``lease_ttl`` (s): a worker's main process has to renew the lease in time; followers of
+#: a dead leader wait for as long.
 MIN_LEASE_TTL, MAX_LEASE_TTL = 0.5, 60.0
 
 MAX_PORT = 65_535
 
-#: The longest key that BLAKE2b takes.
+#: The longest key of BLAKE2b.
 MAX_SECRET_BYTES = 64
 
 
@@ -38,35 +38,35 @@ class Settings:
         url: URL of the cache's Redis: one server (``redis://``, ``rediss://`` or ``unix://``),
             Redis Cluster (``redis+cluster://host:port,…``) or Sentinel
             (``redis+sentinel://host:port,…/service/db``), these two with TLS as ``rediss+…``; see
-            ``stores.address``. None: the result backend's, if that is Redis or Sentinel; else
-            memory only.
-        namespace: In front of all keys in Redis, behind the ``global_keyprefix`` of the result
+            ``stores.address``. None: the result backend's, if that is Redis or Sentinel; else each
+            process caches in its own memory.
+        namespace: Prefix of all keys in Redis, behind the ``global_keyprefix`` of the result
             backend, if it has one.
         enabled: False turns the cache off: every call runs.
-        default_ttl: Seconds, for tasks without ``cache_ttl``.
+        default_ttl: Seconds that entries of tasks without ``cache_ttl`` are fresh.
         l1_max_entries: Most entries in a process's memory; 0 turns L1 off.
         l1_max_bytes: Most bytes in a process's memory.
-        l1_max_staleness: Δ: seconds for which a process may answer from memory before it asks
-            for invalidations again; 0 is strict: it asks every time.
+        l1_max_staleness: Δ: seconds for which a process answers from memory before it polls the
+            invalidation log again; 0 is strict: it polls for each answer.
         timeout: Seconds that a command to Redis may take.
-        lease_ttl: Seconds after which an equal call takes over from one whose worker has gone.
-            While the task runs, its lease is renewed.
+        lease_ttl: Seconds after which an equal call takes over from a call whose worker is gone;
+            while the task runs, its lease is renewed.
         max_followers: Messages that a worker holds beyond its prefetch count while equal calls
-            run; with more, it takes no further messages.
-        wait_replicas: How many replicas of Redis have to acknowledge an invalidation as well.
-        metrics_namespace: In front of the names of all metrics for Prometheus.
-        metrics_host: Address on which a worker serves them: by default only this machine gets
-            them; ``0.0.0.0`` or ``::`` for everybody.
-        metrics_port: Port on which a worker serves them, those of its pool processes included;
+            run; with more, it pulls no further messages.
+        wait_replicas: Replicas of Redis that have to acknowledge an invalidation, too (``WAIT``).
+        metrics_namespace: Prefix of the names of all metrics for Prometheus.
+        metrics_host: Address on which a worker serves metrics: by default only to this machine;
+            ``0.0.0.0`` or ``::`` serve every machine.
+        metrics_port: Port on which a worker serves metrics, those of its pool processes included;
             None for none.
-        shadow: Calls are looked up and counted, and run: nothing is served. For tasks that don't
-            say (``cache_shadow``).
-        send_events: Whether hits at the producer send an event to monitors such as Flower: one
-            message to the broker each, where no other is sent. Workers do with Celery's ``-E``.
+        shadow: Whether calls are looked up and counted, and run (shadow mode), of tasks without
+            ``cache_shadow``.
+        send_events: Whether a hit at the producer sends an event to monitors such as Flower, at the
+            price of a message to the broker. Workers send theirs with Celery's ``-E``.
         observers: Callables that are told of each event (``core.events``), or names of installed
             ones: ``opentelemetry``, ``sentry``, ``structlog``, and those of other packages' entry
             points ``tta_taskcache.observers``.
-        secret: Key for the signatures of entries; with it, only processes that have it can make
+        secret: Key of the entries' signatures (BLAKE2b): only processes that have it can make
             entries. Empty: a plain checksum.
     """
 
@@ -97,7 +97,7 @@ def check_names(names: Iterable[str], where: str) -> None:
     """Refuse unknown settings.
 
     Raises:
-        ConfigurationError: Naming the setting and what is allowed.
+        ConfigurationError: A setting is wrong; the message names it and what is allowed.
     """
     for name in names:
         if name not in NAMES:
@@ -112,7 +112,7 @@ def check_keywords(given: Mapping[str, Any]) -> None:
     """Validate the keywords of ``TaskCache``.
 
     Raises:
-        ConfigurationError: Naming the setting and what is allowed.
+        ConfigurationError: A setting is wrong; the message names it and what is allowed.
     """
     check_names(given, "TaskCache()")
     for name, value in given.items():
@@ -124,7 +124,7 @@ def read_settings(app: Celery, overrides: Mapping[str, Any]) -> Settings:
     """Read and validate the settings in force.
 
     Raises:
-        ConfigurationError: Naming the setting and what is allowed.
+        ConfigurationError: A setting is wrong; the message names it and what is allowed.
     """
     conf = app.conf
     own = {
@@ -140,12 +140,12 @@ def read_settings(app: Celery, overrides: Mapping[str, Any]) -> Settings:
     given.update(overrides)
     values = {name: _read(name, value) for name, value in given.items() if value is not None}
     if "url" not in values:
-        values["url"] = _backend_url(app)
+        values["url"] = _result_backend_url(app)
     settings = Settings(**values)
     return replace(settings, namespace=key_prefix(conf) + settings.namespace)
 
 
-def _backend_url(app: Celery) -> str | None:
+def _result_backend_url(app: Celery) -> str | None:
     url = app.conf.result_backend
     if isinstance(url, str) and re.match(r"(redis|rediss|unix|redis\+socket)://", url):
         return _for_redis_py(url, app.conf.redis_backend_use_ssl)
@@ -155,7 +155,7 @@ def _backend_url(app: Celery) -> str | None:
 
 
 def _for_redis_py(url: str, use_ssl: Any) -> str:
-    """Celery's spelling of a URL, and ``redis_backend_use_ssl``, in redis-py's."""
+    """Return Celery's URL of a Redis, and ``redis_backend_use_ssl``, as a URL of redis-py's."""
     where, _, text = url.replace("redis+socket://", "unix://", 1).partition("?")
     query = dict(parse_qsl(text))
     if isinstance(use_ssl, Mapping) and not where.startswith("unix:"):
@@ -163,7 +163,7 @@ def _for_redis_py(url: str, use_ssl: Any) -> str:
         query = {**use_ssl, **query}
     if "virtual_host" in query:
         query["db"] = query.pop("virtual_host")
-    query = backend_url(query)
+    query = url_options(query)
     return f"{where}?{urlencode(query)}" if query else where
 
 

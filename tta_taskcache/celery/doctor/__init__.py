@@ -1,4 +1,4 @@
-"""Judgements on a cache's health, made of facts; no I/O.
+"""The doctor: facts about a cache, and findings made of them; no I/O.
 
 May import ``config`` and ``patches``.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with a cache, and what to do about it: judgements over facts, no I/O."""
+"""The diagnosis of a cache: findings and their remedies, made of facts; no I/O."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from ...stores.health import Health, LogHealth, ServerHealth
 from .facts import Facts, Finding, Level, StaticFacts
 from .usage_diagnosis import judge_usage
 
-#: Redis and Valkey from this version on.
+#: The oldest supported version of Redis.
 OLDEST = (6, 2)
 
-#: Shares of the timeout that a round trip may take: with more it is slow, and too slow.
+#: Shares of the timeout beyond which a round trip is slow, and too slow.
 SLOW, TOO_SLOW = 0.1, 0.5
 
 #: Seconds that clocks may be apart before ages look wrong.
 CLOCKS_APART = 5.0
 
-#: Pattern bans in force; with 256 the oldest become one on everything older.
+#: Pattern bans in force that are worth advice; beyond 256 the oldest end everything older.
 MANY_BANS = 200
 
 #: Reading these can't run code.
@@ -25,7 +25,7 @@ SAFE_SERIALIZERS = ("json", "msgpack", "yaml")
 
 
 def diagnose(facts: Facts) -> list[Finding]:
-    """Judge everything."""
+    """Return the findings on all facts."""
     health = facts.health
     findings = list(_settings(facts))
     if not health.servers:
@@ -41,7 +41,7 @@ def diagnose(facts: Facts) -> list[Finding]:
         findings += [
             _version(server),
             _memory(server, shared=server.run_id in facts.broker_run_ids),
-            _persistence(server),
+            _persistence(server, is_bound=health.log.is_bound),
             *_replication(server, facts.settings.wait_replicas),
         ]
     findings += [_latency(health, facts.settings.timeout), _clock(health), _log(health.log)]
@@ -104,35 +104,24 @@ def _mb(count: int) -> str:
     return f"{count / 1e6:,.1f}MB"
 
 
-def _persistence(server: ServerHealth) -> Finding:
+def _persistence(server: ServerHealth, *, is_bound: bool) -> Finding:
     about = _on(server, "Persistence")
+    remedy = "a cache needs no persistence: save '', appendonly no"
     if server.aof == "always":
         return Finding(about, Level.OK, "append-only file, written always")
-    if server.aof:
-        return Finding(
-            about,
-            Level.ADVICE,
-            f"append-only file, written {server.aof}: a crash may forget the last invalidations, "
-            "and what they ended is served until it expires",
-            "a cache needs no persistence: appendonly no and save ''; or appendfsync always",
-        )
     if server.snapshots is None or server.aof is None:
-        return Finding(
-            about,
-            Level.ADVICE,
-            "it doesn't tell whether it saves anything",
-            "see to it that it doesn't (save '', appendonly no): a restart from an older snapshot "
-            "forgets invalidations",
-        )
-    if server.snapshots:
-        return Finding(
-            about,
-            Level.ADVICE,
-            "snapshots: a restart forgets invalidations since the last one, and what they ended is "
-            "served until it expires",
-            "a cache needs no persistence: save ''. A restart then is a cold start",
-        )
-    return Finding(about, Level.OK, "none: a restart is a cold start, and never serves stale data")
+        message = "it doesn't tell whether it saves anything"
+    elif server.aof:
+        message = f"append-only file, written {server.aof}"
+    elif server.snapshots:
+        message = "snapshots"
+    else:
+        return Finding(about, Level.OK, "none: a restart is a cold start")
+    if is_bound:
+        message += ": after a restart every entry misses all the same"
+    else:
+        message += ": a restart may forget invalidations, and what they ended is served"
+    return Finding(about, Level.ADVICE, message, remedy)
 
 
 def _replication(server: ServerHealth, wait_replicas: int) -> Iterator[Finding]:
@@ -141,9 +130,10 @@ def _replication(server: ServerHealth, wait_replicas: int) -> Iterator[Finding]:
         remedy = "point taskcache_url at its master"
         yield Finding(about, Level.WRONG, "this is a replica: it takes no results", remedy)
     elif server.replicas and not wait_replicas:
-        message = f"{server.replicas} replicas, and nobody waits for them: a failover may lose "
+        message = f"{server.replicas} replicas, and nobody waits for them: a master that was cut "
+        message += "off from them acknowledges invalidations that nobody else hears of"
         remedy = "set taskcache_wait_replicas = 1 if that matters"
-        yield Finding(about, Level.ADVICE, message + "acknowledged invalidations", remedy)
+        yield Finding(about, Level.ADVICE, message, remedy)
     elif server.replicas < wait_replicas:
         message = (
             f"{server.replicas} replicas, and invalidations wait for {wait_replicas}: they fail"
@@ -178,7 +168,8 @@ def _clock(health: Health) -> Finding:
 def _log(log: LogHealth) -> Finding:
     if not log.incarnation:
         return Finding("Log", Level.OK, "none yet: it begins with the first lookup")
-    message = f"{log.sequence:,} invalidations and refreshes, {log.bans} patterns in force"
+    size = "" if log.size is None else f" in {log.size / 1024:,.1f} KiB"
+    message = f"{log.marks:,} marks{size}, {log.bans} patterns in force"
     if log.expires:
         remedy = "find out who sets it, and PERSIST the key: when it is gone, every entry misses"
         return Finding("Log", Level.WRONG, f"{message}; it has an expiry", remedy)
@@ -186,6 +177,12 @@ def _log(log: LogHealth) -> Finding:
         remedy = "find out who deletes or writes our keys; the next invalidation mends it"
         message += f"; its stream ends at {log.newest:,}: memories can't follow it"
         return Finding("Log", Level.WRONG, message, remedy)
+    if not log.is_bound:
+        remedy = (
+            "give the cache's user +info: without it, a failover that loses the end of the log "
+        )
+        remedy += "is noticed only by processes that had read it"
+        return Finding("Log", Level.ADVICE, f"{message}; it doesn't know its server", remedy)
     if log.bans > MANY_BANS:
         remedy = "invalidate by tag: with more than 256 the oldest end everything older than them"
         return Finding("Log", Level.ADVICE, message, remedy)

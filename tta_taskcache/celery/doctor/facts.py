@@ -1,4 +1,4 @@
-"""What the doctor knows, and what it says."""
+"""The doctor's facts and findings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..config.settings import Settings
 
 
 class Level(Enum):
-    """How a finding is meant."""
+    """The severity of a finding."""
 
     OK = "ok"
     ADVICE = "advice"
@@ -23,13 +23,13 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """A finding.
 
     Attributes:
-        about: What.
-        level: Whether that is well.
-        told: What was found.
-        remedy: What to do, if it isn't well.
+        about: Its subject.
+        level: Its severity.
+        message: Its description.
+        remedy: The remedy; empty where all is well.
     """
 
     about: str
@@ -40,13 +40,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticFacts:
-    """What is known without asking anybody.
+    """The facts that are known without asking a server.
 
     Attributes:
         settings: The app's settings.
-        policies: Of all cached tasks, by name.
-        codecs: Names of all serializers and compressors that this process has.
-        result_serializer: Celery's setting.
+        policies: Policies of all cached tasks, by task name.
+        codecs: Names of all serializers and compressors of this process.
+        result_serializer: Celery's setting of that name.
     """
 
     settings: Settings
@@ -57,17 +57,16 @@ class StaticFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts(StaticFacts):
-    """What judgements are made of, beside what is known without asking.
+    """The facts that findings are made of.
 
     Attributes:
         store: Name of its store.
-        health: What Redis says.
-        broker_run_ids: Of the Redis servers that the broker is; empty for another broker.
-        broker_fault: Why the broker can't be reached; empty when it can.
-        versions: Versions here, as workers tell theirs.
-        workers: What each worker answers to ``inspect taskcache``; None for one that doesn't know
-            the question.
-        stats: What was counted in this namespace, by task.
+        health: The health of its Redis.
+        broker_run_ids: Run ids of the broker's Redis servers; empty for another broker.
+        broker_fault: The fault of a broker that can't be reached; else empty.
+        versions: Versions of this process (``about_library``).
+        workers: Replies of workers to ``inspect taskcache``; None for one without that command.
+        stats: Counts of this namespace, by task.
         tasks: Names of all tasks of the app.
     """
 

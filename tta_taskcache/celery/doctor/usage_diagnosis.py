@@ -1,4 +1,4 @@
-"""What the ledger says against caching a task, and of who else uses the namespace."""
+"""The diagnosis of usage: tasks that aren't worth caching, and other apps in the namespace."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from ...observability.counters import TaskStats
 from .facts import Facts, Finding, Level
 
-#: So many runs say something about a task.
+#: Runs of a task from which on its counts mean something.
 ENOUGH_RUNS = 20
 
-#: Of other apps' tasks, so many are named.
+#: Most tasks of other apps that are named.
 NAMED = 5
 
 
 def judge_usage(facts: Facts) -> Iterator[Finding]:
-    """Name tasks that shouldn't be cached, and say when the namespace has another app's tasks."""
+    """Yield findings on tasks that aren't worth caching, and on another app's in the namespace."""
     for task in sorted(facts.policies):
         counted = facts.stats.get(task)
         if counted is not None and facts.policies[task].enabled:
@@ -37,17 +37,17 @@ def _judge_task(task: str, counted: TaskStats) -> Iterator[Finding]:
     about = f"Task {task}"
     remedy = "don't cache what is run for its effect: take base=CachedTask away"
     if counted.verified.get("different"):
-        told = (
+        message = (
             f"{counted.verified['different']:,} verified runs returned something else than is "
             "stored: it changes something, or depends on more than its arguments"
         )
-        yield Finding(about, Level.ADVICE, told, "declare what it depends on, or don't cache it")
+        yield Finding(about, Level.ADVICE, message, "declare what it depends on, or don't cache it")
     if counted.runs < ENOUGH_RUNS:
         return
     if counted.none_results == counted.runs:
-        told = f"all of its {counted.runs:,} runs returned None: a write, and no value"
-        yield Finding(about, Level.ADVICE, told, remedy)
+        message = f"all of its {counted.runs:,} runs returned None: a write, and no value"
+        yield Finding(about, Level.ADVICE, message, remedy)
     elif not sum(counted.hits.values()) + counted.shadow.get("hit", 0):
-        told = f"none of its {counted.runs:,} calls was made twice while its result was stored"
+        message = f"none of its {counted.runs:,} calls was made twice while its result was stored"
         remedy = "raise cache_ttl, leave out arguments that don't matter (cache_ignore), or don't"
-        yield Finding(about, Level.ADVICE, told, f"{remedy} cache it")
+        yield Finding(about, Level.ADVICE, message, f"{remedy} cache it")

@@ -1,6 +1,8 @@
-"""Having a stale result refreshed: one more message of the task, which nobody waits for."""
+"""Background refresh of a stale result: one more message of the task, which no caller waits for."""
 
 from __future__ import annotations
+
+from billiard.exceptions import SoftTimeLimitExceeded
 
 from ...cache.outcome import Call
 from ...core.events import Fault
@@ -8,7 +10,7 @@ from ..calls.call_request import CallRequest
 
 
 def schedule_refresh(call_request: CallRequest, call: Call) -> None:
-    """Send a call once more, to run unless its result has become fresh meanwhile. Never raises."""
+    """Send a call once more, which runs unless its result is fresh by then. Raises no fault."""
     task, policy = call_request.task, call.policy
     try:
         task.apply_async(
@@ -18,12 +20,14 @@ def schedule_refresh(call_request: CallRequest, call: Call) -> None:
             headers=dict(call_request.context),
             ignore_result=True,
             add_to_parent=False,
-            # Later nobody is served the stale result any more: then the next call runs anyway.
+            # After that the stale result is served no more, and the next call runs anyway.
             expires=policy.stale_while_revalidate + policy.ttl,
             retry=False,
             **({"queue": policy.refresh_queue} if policy.refresh_queue else {}),
-            # Another one might make another call of it.
+            # Another serializer might make another call of these arguments.
             **({"serializer": call_request.serializer} if call_request.serializer else {}),
         )
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as error:  # noqa: BLE001 - the call was answered; the next one asks again (F1)
         task.cache_runtime.observe(Fault(task.name, "refresh", error))

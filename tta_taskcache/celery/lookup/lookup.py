@@ -1,4 +1,4 @@
-"""Looking for the answer to a call: what the three sites and ``task.cache`` have in common."""
+"""The lookup of a call, for the three sites and ``task.cache``."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ..calls.lookup_result import DIRECT, REFRESH, LookupResult, to_lookup_resul
 from ..config.runtime import Runtime
 from .background_refresh import schedule_refresh
 
-#: The reason why nothing is answered in shadow mode.
+#: The reason of a bypass in shadow mode.
 SHADOW = "shadow"
 
-#: How to look with a claim, if not with ``Engine.look``.
+#: A plan that looks with a claim, in place of ``Engine.look``.
 LookupPlan = Callable[[Call, str, Claim], Plan[Hit | Miss]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupHints:
-    """What a look starts from.
+    """What is known before a lookup, and what it claims.
 
     Attributes:
-        handoff: What the site before has just found out, if it was a miss.
-        known: What ``look_up_all`` has found.
-        claim: Take the lease on the way, if the task coalesces.
-        plan: How to look then.
+        handoff: The miss of the site before, if it was handed off.
+        known: The result of ``look_up_all``.
+        claim: The claim to the lease, taken on the way if the task coalesces.
+        plan: The plan that looks with the claim; None for ``Engine.look``.
     """
 
     handoff: LookupResult | None = None
@@ -49,15 +49,15 @@ def look_up(
 ) -> LookupResult:
     """Look for the answer to a call at a site. Faults of the cache become misses.
 
-    What is stale is refreshed in the background.
+    A stale hit is refreshed in the background.
 
     Args:
         call_request: The call.
-        site: Where; None for ``task.cache``, which needs no leave.
-        hints: What is known, and what is claimed.
+        site: The site; None for ``task.cache``, which ``cache_sites`` doesn't restrict.
+        hints: What is known of the call, and what it claims.
     """
     lookup = _look_up(call_request, site, hints)
-    # Each request once: where it is answered, or else where it runs.
+    # Hot calls count each request once: where it is answered, or else where it runs.
     is_last = lookup.hit is not None or site in (Site.POOL, None) or call_request.mode == "only"
     if is_last and lookup.call is not None:
         hot_calls.record_hot_call(call_request, lookup.call)
@@ -78,7 +78,7 @@ def _look_up(call_request: CallRequest, site: Site | None, hints: LookupHints) -
         else:
             lookup = LookupResult(None, reason=reason)
     except SoftTimeLimitExceeded:
-        raise  # the task's own limit: it fails as it would have
+        raise  # the limit is the task's, which fails as it would without the cache
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
         lookup = LookupResult(call, reason="fault")
         call_request.runtime.observe(Fault(call_request.task.name, "look", error))
@@ -90,9 +90,9 @@ def _look_up(call_request: CallRequest, site: Site | None, hints: LookupHints) -
 
 
 def unanswerable(call_request: CallRequest, site: Site | None) -> str:
-    """Why nothing stored may answer a call at a site (None: anywhere), or nothing.
+    """Return the reason why no entry may answer a call at a site (None: at any); empty if one may.
 
-    Whoever serves asks here: for a hit, and for what stands in when a run has failed.
+    Decides for hits, and for stale results that stand in for a failed run.
     """
     if call_request.bypass:
         return call_request.bypass
@@ -127,14 +127,14 @@ def _find(
 
 
 def _is_recent(known: LookupResult, runtime: Runtime) -> bool:
-    """Whether what was found before may be served: an answer is no older than Δ (promise I7)."""
+    """Whether an earlier result may be served: an answer is no older than Δ (promise I7)."""
     if known.hit is None or known.looked_at is None:
         return True
     return monotonic() - known.looked_at <= runtime.engine.parts.l1.max_staleness
 
 
 def _shadow(call_request: CallRequest, call: Call, site: Site | None) -> LookupResult:
-    """Look, but don't answer: once for each call, where it runs."""
+    """Look without answering (shadow mode): once for each call, where it runs."""
     if site not in (Site.POOL, None):
         return LookupResult(call, reason=SHADOW)
     runtime = call_request.runtime
@@ -150,7 +150,7 @@ def _shadow(call_request: CallRequest, call: Call, site: Site | None) -> LookupR
 
 
 def _use(call_request: CallRequest, call: Call, known: LookupResult, site: str) -> LookupResult:
-    """Use what was found when calls were looked up together."""
+    """Use the result of ``look_up_all``."""
     runtime = call_request.runtime
     if known.hit is not None:
         found = runtime.run(runtime.engine.refresher.claim_refresh(call, known.hit))
@@ -162,15 +162,15 @@ def _use(call_request: CallRequest, call: Call, known: LookupResult, site: str) 
 def _position_only(
     call_request: CallRequest, call: Call, site: Site | None, reason: str
 ) -> LookupResult:
-    """A call that isn't to be answered: when it is about to run, note from where on it may be."""
+    """Read the log's position for a call that runs unanswered, to store its result with."""
     if site is not Site.POOL:
         return LookupResult(call, reason=reason)
     runtime = call_request.runtime
     if call_request.mode == "revalidate":
         stored = runtime.run(runtime.engine.reader.find(call))
-        # What was to be refreshed early may be fresh still: it takes a newer one.
+        # An entry that is refreshed early is still fresh: only a newer one makes this run needless.
         if isinstance(stored, Hit) and stored.needs_no_refresh:
-            return LookupResult(call, hit=stored)  # somebody else has refreshed it
+            return LookupResult(call, hit=stored)  # another run has refreshed it
     position = runtime.run(runtime.engine.writer.position(call))
     return LookupResult(call, position=position, reason=reason)
 
@@ -178,10 +178,10 @@ def _position_only(
 def look_up_all(
     call_requests: Sequence[CallRequest], site: Site, claims: Sequence[Claim | None]
 ) -> list[LookupResult | None]:
-    """Look for the answers to several calls of one app at once. Records nothing: ``look_up`` does.
+    """Look for the answers to several calls of one app in one round trip; ``look_up`` records them.
 
     Returns:
-        For each what was found; None where ``look_up`` has to see by itself.
+        The result for each call; None where ``look_up`` has to look itself.
     """
     found: list[LookupResult | None] = [None] * len(call_requests)
     calls = {

@@ -1,4 +1,4 @@
-"""Why a call missed: in what it differs from the nearest call of its task that is stored."""
+"""The nearest entry of a call that missed: the stored call of its task that differs least."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Nearest:
 
     Attributes:
         key: Its key.
-        differs: In what: ``argument 'city'``, ``header 'tenant'``, ``cache_version``, or the
-            task's parameters themselves.
+        differs: The differences: ``argument 'city'``, ``header 'tenant'``, ``cache_version``, or
+            the task's parameters themselves.
         age: Seconds since its result was stored.
         task_id: Id of the task that computed it.
     """
@@ -37,12 +37,12 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class NearestSearch:
-    """A search for the nearest.
+    """The result of a search for the nearest entry.
 
     Attributes:
-        nearest: What was found; the newest of those that differ as little.
-        compared: How many entries of the task were compared.
-        is_complete: Whether those were all there are.
+        nearest: The nearest entry, of several the newest; None when there is none to compare with.
+        compared: Number of entries of the task that were compared.
+        is_complete: Whether all entries of the task were compared.
     """
 
     nearest: Nearest | None = None
@@ -65,7 +65,7 @@ def find_nearest(runtime: Runtime, task: str, about: Sequence[str], own: str) ->
     Args:
         runtime: The cache.
         task: The task's name.
-        about: What the parts of its traits are about.
+        about: The subject of each part of its traits.
         own: The traits of the call.
 
     Raises:

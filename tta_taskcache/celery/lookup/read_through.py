@@ -1,13 +1,12 @@
-"""Calls that are computed by whoever asks: ``task.cache.call`` and eager tasks.
+"""Read-through: calls that run in their caller's own thread (``task.cache.call``, eager tasks).
 
-They coalesce (promise C1): of equal ones, in this process and others, one computes and the others
-wait for its result, as they would have for their own.
+Equal calls coalesce (promise C1), in this process and others: one runs, and the others wait for its
+result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 from uuid import uuid4
 from weakref import ref
@@ -15,17 +14,18 @@ from weakref import ref
 from ...cache.lease_keeper import RENEWALS, Progress
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
+from ...cache.single_flight import MAX_WAIT
+from ...cache.writer import UNSHARED_FOR
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls.cached_errors import value_of
 from ..calls.call_request import CallRequest
+from ..calls.context import led_by_callers
+from ..calls.led_keys import leading, led_keys, waits_at_most
 from ..calls.lookup_handoff import OVERTAKEN_AT
 from ..calls.lookup_result import LookupResult
 from .lookup import LookupHints, look_up
 from .run_and_store import run_and_store
-
-#: Keys that are being computed further up: a computation that asks for itself doesn't wait.
-_leading: ContextVar[frozenset[str]] = ContextVar("taskcache_leading", default=frozenset())
 
 
 def read_through(
@@ -39,10 +39,10 @@ def read_through(
 
     Args:
         call_request: The call.
-        site: Where; None for ``task.cache``.
-        run: Its body.
-        task_id: Id of the task that runs, if one does.
-        record: Is told what was found, before a remembered failure is raised or the body runs.
+        site: The site; None for ``task.cache``.
+        run: The task's body.
+        task_id: Id of the task that runs; None for ``task.cache``.
+        record: Receives the lookup, before a remembered failure is raised or the body runs.
     """
     runtime = call_request.runtime
     claim = Claim(
@@ -52,15 +52,18 @@ def read_through(
 
     def plan(call: Call, where: str, claim: Claim) -> Plan[Hit | Miss]:
         nonlocal key
-        if call.key in _leading.get():
+        patience = waits_at_most(call.key, led_keys(led_by_callers()), MAX_WAIT)
+        if not patience:  # a computation that asks for itself
             return runtime.engine.look(call, where)
         key = call.key
-        return runtime.single_flight.lead_or_follow(runtime.engine, call, where, claim)
+        return runtime.single_flight.lead_or_follow(
+            runtime.engine, call, where, claim, patience=patience
+        )
 
     try:
         lookup = look_up(call_request, site, LookupHints(claim=claim, plan=plan))
     except BaseException:
-        # A time limit struck: whether the lease was given isn't known.
+        # A time limit struck: the lease may have been given.
         runtime.leases.end(key, claim.owner)
         raise
     if record is not None:
@@ -71,18 +74,20 @@ def read_through(
     def run_here() -> Any:
         return run_and_store(call_request, lookup, run, task_id, site=site)
 
-    return _lead(call_request, lookup, run_here) if lookup.owner else run_here()
+    if not lookup.owner:
+        return run_here()
+    with leading(key, task_id):
+        return _lead(call_request, lookup, run_here)
 
 
 def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[], Any]) -> Any:
-    """Compute while equal calls wait. Whatever comes of it, they don't wait for longer."""
+    """Run while equal calls wait; they wait no longer, however the run ends."""
     runtime = call_request.runtime
     key = lookup.call.key if lookup.call else ""
     computation = _Computation()
-    wakeup, returned, outer = None, False, _leading.get()
+    wakeup, returned = None, False
     try:
         wakeup = runtime.single_flight.begin(key)
-        _leading.set(outer | {key})
         renew_in = runtime.leases.ttl / RENEWALS
         runtime.leases.hold(key, lookup.owner, computation.progress(), renew_in=renew_in)
         value = run_here()
@@ -92,14 +97,13 @@ def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[]
         if returned:
             runtime.leases.let_go(lookup.owner)
         else:
-            runtime.leases.end(key, lookup.owner)
-        _leading.set(outer)
+            runtime.leases.end(key, lookup.owner, UNSHARED_FOR)
         if wakeup is not None:
             runtime.single_flight.end(key, wakeup)
 
 
 class _Computation:
-    """Is there for as long as the frame that computes: a time limit may strike in its end, too."""
+    """A token that lives as long as its run's frame: a time limit may strike in the end, too."""
 
     def progress(self) -> Progress:
         me = ref(self)

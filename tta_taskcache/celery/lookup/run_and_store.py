@@ -1,11 +1,15 @@
-"""Running a call that nothing answers: storing what it returns, and what stands in if it fails."""
+"""Running a call that no entry answers: storing its result, or serving a stale one if it fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from time import monotonic
 from typing import Any
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Retry
 
 from ...cache.outcome import Hit
 from ...core.events import Fault
@@ -29,18 +33,18 @@ def run_and_store(
     site: Site | None,
     refused: Callable[[], str] = lambda: "",
 ) -> Any:
-    """Run a call, and store what it returns.
+    """Run a call, and store its result.
 
-    When it fails for good, the exception is remembered if the policy says so; or the last good
-    result stands in for it, within ``cache_stale_if_error``.
+    The exception of a failed run is remembered as ``cache_errors`` says; else the last good result
+    stands in for the run, within ``cache_stale_if_error`` (RFC 5861).
 
     Args:
         call_request: The call.
-        lookup: What was seen of it.
-        run: Its body.
+        lookup: The result of its lookup.
+        run: The task's body.
         task_id: Id of the task that runs.
-        site: Where.
-        refused: Says, after the run, why its result isn't to be stored, if so.
+        site: The site; None for ``task.cache``.
+        refused: Returns, after the run, the reason not to store its result; empty for none.
     """
     if lookup.instead is not None:
         return verification.run_and_compare(call_request, lookup, lookup.instead, run)
@@ -48,7 +52,8 @@ def run_and_store(
     started = monotonic()
     try:
         value = run()
-    except WITHOUT_RESULT:
+    except WITHOUT_RESULT as end:
+        _end_unshared(call_request, lookup, monotonic() - started, _pause_of(end))
         raise
     except Exception as error:
         stale = _recover(
@@ -60,6 +65,7 @@ def run_and_store(
             site=site,
         )
         if stale is None:
+            _end_unshared(call_request, lookup, monotonic() - started)
             raise
         return cached_errors.value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
@@ -68,8 +74,32 @@ def run_and_store(
     return value
 
 
+def _end_unshared(
+    call_request: CallRequest, lookup: LookupResult, run_seconds: float, pause: float = 0.0
+) -> None:
+    """Let equal calls run side by side: this run leaves no result to share (C6)."""
+    runtime = call_request.runtime
+    if lookup.call is None or not lookup.owner:
+        return
+    try:
+        writer = runtime.engine.writer
+        runtime.run(writer.end_unshared(lookup.call, lookup.owner, run_seconds, pause))
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
+    except Exception as fault:  # noqa: BLE001 - the task's own end is what counts (promise F1)
+        runtime.observe(Fault(call_request.task.name, "release", fault))
+
+
+def _pause_of(end: BaseException) -> float:
+    """Seconds until a run that retries is tried again."""
+    when = end.when if isinstance(end, Retry) else None
+    if isinstance(when, datetime):
+        return max(0.0, (when - datetime.now(when.tzinfo)).total_seconds())
+    return float(when) if isinstance(when, (int, float)) else 0.0
+
+
 def _with_traits(call_request: CallRequest, lookup: LookupResult) -> LookupResult:
-    """With what the entry keeps of the call, from before the run: that may change its arguments."""
+    """Add the call's traits before the run, which may change its arguments."""
     if lookup.call is None or lookup.position is None:
         return lookup
     try:
@@ -87,7 +117,7 @@ def _recover(
     task_id: str | None,
     site: Site | None,
 ) -> Hit | None:
-    """Remember a failure, or find what stands in for it. Never raises."""
+    """Remember a failure, or find the stale result that stands in. Raises no fault of the cache."""
     call, runtime = lookup.call, call_request.runtime
     if call is None:
         return None
@@ -98,13 +128,15 @@ def _recover(
         elif (
             call.policy.stale_if_error
             and call_request.mode == "use"
-            # At whatever site: it is the run's own answer, and comes from where it ran.
+            # At any site: the answer comes from where the call ran.
             and not unanswerable(call_request, None)
         ):
             where = site.value if site is not None else DIRECT
             return runtime.run(
                 runtime.engine.refresher.find_stale_if_error(call, where, lookup.owner)
             )
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as fault:  # noqa: BLE001 - the task's own error is what counts (promise F1)
         runtime.observe(Fault(call_request.task.name, "recover", fault))
     return None
@@ -119,7 +151,7 @@ def _remember(
     *,
     seconds: float,
 ) -> None:
-    """Store an exception, if it comes back as it was."""
+    """Store an exception that can be raised again as it was."""
     policy = call_request.policy
     text, refused = "", ""
     try:
@@ -140,24 +172,25 @@ def _store(
     refused: str = "",
     remember_for: float = 0.0,
 ) -> None:
-    """Store what came of a run, if its call can be cached. Never raises.
+    """Store the outcome of a run, if its call can be cached. Raises no fault of the cache.
 
     Args:
         call_request: The call.
-        lookup: What was seen of it before it ran.
-        value: What is to be stored.
-        run_seconds: How long it took.
+        lookup: The result of its lookup before the run.
+        value: The result, or a remembered exception as text.
+        run_seconds: Seconds that the run took.
         task_id: Id of the task that ran.
-        cost: What it cost.
-        refused: Why it isn't to be stored, if so.
-        remember_for: Seconds, when it is an exception to be remembered.
+        cost: The cost of the run, in the user's unit.
+        refused: The reason not to store it; empty for none.
+        remember_for: Of an exception: seconds that it is remembered.
     """
     runtime, call = call_request.runtime, lookup.call
     if call is None:
         return
     try:
         if refused:
-            runtime.run(runtime.engine.writer.refuse(call, lookup.owner, refused))
+            refuse = runtime.engine.writer.refuse(call, lookup.owner, refused, run_seconds)
+            runtime.run(refuse)
             return
         fill = runtime.engine.writer.fill(
             call,
@@ -171,5 +204,7 @@ def _store(
             remember_for=remember_for,
         )
         runtime.run(fill)
-    except Exception as error:  # noqa: BLE001 - the task has run: even its time limit comes too late
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
+    except Exception as error:  # noqa: BLE001 - the task has run (promise F1)
         runtime.observe(Fault(call_request.task.name, "fill", error))

@@ -1,4 +1,4 @@
-"""Running a call although its result is stored, and comparing both: verification, shadow mode."""
+"""Verification: running a call although its result is stored, and comparing both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject, Retry
 
 from ...cache.lookup_record import VERIFY
@@ -17,22 +18,24 @@ from ..calls.call_request import CallRequest
 from ..calls.lookup_result import LookupResult
 from ..config.runtime import Runtime
 
-#: How a task says that it is neither done nor failed.
+#: Exceptions of a task that is neither done nor failed.
 WITHOUT_RESULT = (Retry, Ignore, Reject)
 
 
 def record_run(
     call_request: CallRequest, lookup: LookupResult, value: Any, run_seconds: float
 ) -> float:
-    """Tell the observers of a run that has returned. Never raises.
+    """Send the event of a run that has returned. Raises no fault of the cache.
 
     Returns:
-        What it cost; 0 when the task's ``cache_cost`` can't say.
+        Its cost, in the user's unit; 0 when the task's ``cache_cost`` fails.
     """
     task, runtime = call_request.task, call_request.runtime
     cost = 0.0
     try:
         cost = task.cache_policy.cost_of(value)
+    except SoftTimeLimitExceeded:
+        raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as error:  # noqa: BLE001 - the user's function; the task has run (promise F1)
         runtime.observe(Fault(task.name, "cost", error))
     key = lookup.call.key if lookup.call else None
@@ -43,17 +46,16 @@ def record_run(
 def run_and_compare(
     call_request: CallRequest, lookup: LookupResult, stored: Hit, run: Callable[[], Any]
 ) -> Any:
-    """Run a call, and compare what it returns with what is stored.
+    """Run a call, and compare its result with the stored one.
 
     Args:
         call_request: The call.
-        lookup: What was seen of it.
-        stored: What it could have been answered with.
-        run: Its body.
+        lookup: The result of its lookup.
+        stored: The hit that isn't served.
+        run: The task's body.
 
     Returns:
-        What the run has returned. If that fails and the call was only to be verified: what is
-        stored, as if nothing had been verified.
+        The result of the run; of a verification whose run fails, the stored result.
     """
     runtime, call = call_request.runtime, lookup.call
     started = monotonic()
@@ -70,6 +72,8 @@ def run_and_compare(
     if call is not None and stored.can_be_verified:
         try:
             runtime.observe(_compare(runtime, call, stored, value))
+        except SoftTimeLimitExceeded:
+            raise
         except Exception as error:  # noqa: BLE001 - comparing may call the result's own methods (F1)
             runtime.observe(Fault(call.task, VERIFY, error))
     return value
@@ -91,7 +95,7 @@ def _compare(runtime: Runtime, call: Call, stored: Hit, value: Any) -> Verified:
 
 
 def _is_current(runtime: Runtime, stored: Hit) -> bool:
-    """Whether what was found is still what is stored: an invalidation may have ended it."""
+    """Whether a hit is still the stored entry: an invalidation may have ended it."""
     try:
         now = runtime.run(runtime.engine.peek(stored.entry.key))
     except (StoreUnavailable, EntryError):

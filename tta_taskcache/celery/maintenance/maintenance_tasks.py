@@ -1,4 +1,4 @@
-"""The cache's own tasks, registered on every app that has a cache: what is done in workers."""
+"""The cache's own Celery tasks, registered on every app that has a cache."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ logger = logging.getLogger("tta_taskcache")
 INVALIDATE = schedules.INVALIDATE
 SWEEP = "tta_taskcache.sweep"
 
-#: Seconds that one message's worth of sweeping takes: other tasks have their turn in between.
+#: Seconds of sweeping for one message: other tasks have their turn in between.
 SLICE = 2.0
 
-#: None is lost with its worker, and all go on until Redis has answered.
+#: Options of tasks that aren't lost with their worker, and are retried until Redis answers.
 _PERSISTENT: dict[str, Any] = {
     "base": Task,  # with Celery(task_cls=CachedTask), too
     "shared": False,
@@ -46,12 +46,12 @@ def register(
     end: Callable[[tuple[str, ...], tuple[str, ...]], None],
     runtime: Callable[[], Runtime],
 ) -> None:
-    """Give an app these tasks.
+    """Register the tasks on an app.
 
     Args:
         app: The app.
-        end: Sets marks and drops the entries of keys.
-        runtime: The cache of this process.
+        end: Function that sets marks and drops the entries of keys.
+        runtime: Returns the cache of this process.
     """
     warm_outcomes.connect()
     schedules.connect()
@@ -62,7 +62,7 @@ def register(
         self: Task, names: list[str], keys: list[str], turn: list[Any] | None = None
     ) -> None:
         """Set marks; retried until that is acknowledged (promise I4)."""
-        if schedules.is_my_turn(runtime(), self.request, turn):
+        if schedules.is_my_turn(self, runtime(), turn):
             end(tuple(names), tuple(keys))
 
     @app.task(name=SWEEP, bind=True, ignore_result=True, **_PERSISTENT)
@@ -77,22 +77,22 @@ def register(
 
 
 def queue_invalidation(app: Celery, names: tuple[str, ...], keys: tuple[str, ...]) -> AsyncResult:
-    """Leave an invalidation to a worker.
+    """Send an invalidation to a worker, as a Celery task.
 
     Raises:
-        OperationalError: The broker didn't take it.
+        OperationalError: The broker didn't take the message.
     """
     task = app.tasks[INVALIDATE]
     try:
         return task.apply_async((names, keys))
     except RuntimeError:
-        # What Celery says, before it sends, when a result backend on Redis is down, as the
-        # cache may be with it. It is the end that matters, not that it can be waited for.
+        # Celery raises this before it sends, when a result backend on Redis is down. The
+        # invalidation matters, not that its caller can wait for it.
         return task.apply_async((names, keys), ignore_result=True)
 
 
 def request_sweep(app: Celery, runtime: Runtime) -> None:
-    """Have a worker give back the memory of what was invalidated, which has ended without that."""
+    """Have a worker free the memory of ended entries."""
     try:
         if runtime.run(sweeping.request()):
             _send_sweep(app, runtime)
@@ -105,5 +105,5 @@ def _send_sweep(app: Celery, runtime: Runtime) -> None:
     try:
         app.tasks[SWEEP].apply_async(retry=False)
     except OperationalError:
-        runtime.run(sweeping.withdraw())  # the next who asks is to start one
+        runtime.run(sweeping.withdraw())  # else later requests would wait for this sweep
         raise

@@ -6,7 +6,8 @@ from typing import Any
 
 from celery import signals
 
-#: What Celery's Redis backend connects with, and what it was before this process changed it.
+#: Connection parameters of Celery's Redis backends, and their values before this process changed
+#: them.
 _changed: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
 
@@ -27,7 +28,7 @@ def shorten_timeouts(backend: Any, most: float) -> None:
 
 @signals.worker_process_init.connect
 def _restore_timeouts(**_: Any) -> None:
-    """In a pool process, which was forked from this one, the user's timeouts count."""
+    """Restore the user's timeouts in a pool process, which was forked from this one."""
     while _changed:
         parameters, before = _changed.pop()
         parameters.clear()

@@ -1,4 +1,4 @@
-"""The worker's consumer: what its strategies hand requests to, and its token buckets."""
+"""Hooks of the worker's consumer: the handlers of its strategies, and its token buckets."""
 
 from __future__ import annotations
 
@@ -16,38 +16,49 @@ Limit = Callable[[Request, TokenBucket, int], None]
 
 
 def intercept_requests(consumer: Any, handle: Handle) -> Handle:
-    """Let requests pass ``handle`` first; returns what sends one to the pool.
+    """Let requests pass ``handle`` first; return the function that sends one to the pool.
 
-    Each of the consumer's strategies keeps a reference: to be called before they are made.
+    The consumer's strategies keep references, so this comes before they are made.
     """
     to_pool: Handle = consumer.on_task_request
     consumer.on_task_request = handle
     return to_pool
 
 
-def intercept_rate_limits(
-    consumer: Any, limit: Limit, limit_post_eta: Limit, leave: Handle
-) -> tuple[Limit, Handle]:
-    """Stand between strategies and token buckets; returns what the consumer did itself.
+def intercept_rate_limits(consumer: Any, limit: Limit, limit_post_eta: Limit) -> Limit:
+    """Replace the handlers between strategies and token buckets.
 
     Args:
         consumer: The consumer.
-        limit: A request of a rate-limited task has come.
-        limit_post_eta: The same, when the request's time has come.
-        leave: A token was taken for a request.
+        limit: Handles a request of a rate-limited task.
+        limit_post_eta: Handles such a request whose ETA has come.
 
     Returns:
-        The consumer's own ``limit`` and ``leave``.
+        The consumer's own ``limit``.
     """
-    own_limit, own_leave = consumer._limit_task, consumer._limit_move_to_pool
+    own_limit: Limit = consumer._limit_task
     consumer._limit_task = limit
     consumer._limit_post_eta = limit_post_eta
+    return own_limit
+
+
+def intercept_tokens(consumer: Any, leave: Handle) -> Handle:
+    """Replace the handler between token buckets and the pool.
+
+    Args:
+        consumer: The consumer.
+        leave: Handles a request that has got a token.
+
+    Returns:
+        The consumer's own ``leave``.
+    """
+    own_leave: Handle = consumer._limit_move_to_pool
     consumer._limit_move_to_pool = leave
-    return own_limit, own_leave
+    return own_leave
 
 
 def give_back_token(bucket: TokenBucket) -> None:
-    """Put a token back that wasn't needed."""
+    """Put a token back into its bucket."""
     bucket._tokens = min(bucket.capacity, bucket._tokens + 1)
 
 
@@ -58,6 +69,6 @@ def wrap_callbacks(request: Request, wrappers: dict[str, Callable[..., Any]]) ->
 
 
 def unwrap_callbacks(request: Request, names: tuple[str, ...]) -> None:
-    """Let a request have the callbacks of its class again."""
+    """Restore the callbacks of a request's class."""
     for name in names:
         request.__dict__.pop(name, None)

@@ -1,4 +1,4 @@
-"""``group._apply_tasks``: Celery applies a group's prepared signatures with it, one by one."""
+"""``group._apply_tasks``, with which Celery applies a group's prepared signatures one by one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from celery import Celery
 from celery.canvas import group
 from celery.result import AsyncResult
 
-#: Celery's own way to apply what it has prepared.
+#: Celery's own function that applies prepared signatures.
 ApplyPrepared = Callable[[Iterable[Any]], Iterator[AsyncResult]]
 
-#: Is given an app, a group, what Celery has prepared of it, the options it applies each with, and
-#: Celery's own way to do so. A generator, as Celery's own is.
+#: Applies a group, given the app, the group, its prepared signatures, the options that each is
+#: applied with, and Celery's own function. A generator, as Celery's own is.
 Apply = Callable[
     [Celery, group, Iterable[Any], Mapping[str, Any], ApplyPrepared], Iterator[AsyncResult]
 ]
@@ -22,7 +22,7 @@ _apply_tasks = group._apply_tasks
 
 
 def install(apply: Apply) -> None:
-    """Let groups be applied like this."""
+    """Let groups be applied by this function."""
 
     def applied(
         self: group, tasks: Any, producer: Any = None, app: Any = None, *args: Any, **options: Any

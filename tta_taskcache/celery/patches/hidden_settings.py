@@ -1,7 +1,7 @@
-"""Keeping the cache's URL out of ``celery report`` and ``inspect conf``: it may hold a password.
+"""The cache's URL in ``celery report`` and ``inspect conf``: hidden, as it may hold a password.
 
-Celery censors the URLs of broker and backend, and what is named like a secret; ours it can't know.
-The setting is hidden wherever Celery shows an app's configuration.
+Celery censors the URLs of broker and backend, and settings named like a secret, not
+``taskcache_url``. It is hidden wherever Celery shows an app's configuration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _NAME = "TASKCACHE_URL"
 
 
 def hide_url() -> None:
-    """Have Celery censor ``taskcache_url``, in every spelling of settings."""
+    """Have Celery censor ``taskcache_url``, in every spelling of its name."""
     hidden = utils.HIDDEN_SETTINGS
     if _NAME not in hidden.pattern:
         utils.HIDDEN_SETTINGS = re.compile(f"{hidden.pattern}|{_NAME}", hidden.flags)

@@ -1,12 +1,17 @@
-"""Private parts of Celery and kombu that are read, and not replaced."""
+"""Private parts of Celery and kombu that are read and not replaced.
+
+``running_task`` returns the task that runs in this thread; None outside of a run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from celery import Celery, Task
-from celery._state import get_current_app, get_current_worker_task
+from celery import Celery, Task, states
+from celery._state import get_current_app as current_app
+from celery._state import get_current_worker_task as running_task
+from celery.app.task import Context
 from celery.canvas import Signature
 from celery.canvas import _chain as Chain  # noqa: N812 - chain() is a function that makes one
 from celery.result import AsyncResult
@@ -26,39 +31,30 @@ __all__ = [
     "running_task",
     "serializer_encoding",
     "serializer_names",
+    "success_meta",
     "validated_body",
 ]
 
 
-def current_app() -> Celery:
-    """The current app itself, and not a proxy of it."""
-    return get_current_app()
-
-
-def running_task() -> Task | None:
-    """The task that runs in this thread; None outside of a run."""
-    return get_current_worker_task()
-
-
 def execution_options(task: Task) -> dict[str, Any]:
-    """The options of messages that are a task's attributes."""
+    """Return the message options that a task has as attributes."""
     options: dict[str, Any] = task._get_exec_options()
     return options
 
 
 def event_dispatcher(request: Any) -> Any:
-    """What sends the events of a request in a worker's main process; None without events."""
+    """Return the event dispatcher of a request in a worker's main process; None without events."""
     return request._eventer
 
 
 def remember(result: AsyncResult, meta: dict[str, Any], *, in_group: bool) -> None:
-    """Let a result hold its outcome, as if its backend had just told it.
+    """Let a result hold its meta data, as if its backend had just returned them.
 
     Args:
         result: The result.
-        meta: What the backend would tell.
-        in_group: Whether a group's result counts it: it does when the backend tells of it, so not
-            now as well.
+        meta: The meta data.
+        in_group: Whether a group's result counts it: the backend's news will count it, so this
+            doesn't.
     """
     if in_group:
         result._set_cache(meta)
@@ -66,10 +62,16 @@ def remember(result: AsyncResult, meta: dict[str, Any], *, in_group: bool) -> No
         result._maybe_set_cache(meta)
 
 
+def success_meta(backend: Any, value: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """What a backend tells of a call that has succeeded."""
+    meta: dict[str, Any] = backend._get_result_meta(value, states.SUCCESS, None, Context(request))
+    return meta
+
+
 def merge(
     signature: Signature, given: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
-    """Arguments and options of a signature that is applied with further ones."""
+    """Return arguments and options of a signature that is applied with further ones."""
     more = {name: given[name] for name in given if name not in ("args", "kwargs")}
     args, kwargs, options = signature._merge(
         given.get("args") or (), given.get("kwargs") or {}, more
@@ -78,30 +80,30 @@ def merge(
 
 
 def ask_workers(app: Celery, command: str, *, timeout: float, limit: int) -> dict[str, Any]:
-    """What workers answer to an inspect command, by name.
+    """Return the workers' replies to an inspect command, by worker.
 
     Args:
         app: The app.
         command: The command, for which ``inspect`` has no method.
-        timeout: Seconds that they may take.
-        limit: How many answers to wait for.
+        timeout: Seconds to wait for replies.
+        limit: Number of replies to wait for.
     """
     return app.control.inspect(timeout=timeout, limit=limit)._request(command) or {}
 
 
 def is_lazy(members: Any) -> bool:
-    """Whether members of a group are yet to be generated."""
+    """Whether a generator has yet to make members of a group."""
     return isinstance(members, _regen) and not members._regen__done
 
 
 def serializer_names() -> Collection[str]:
-    """Names of the serializers that are registered now."""
+    """Return the names of the serializers that are registered now."""
     names: Collection[str] = serialization.registry._encoders.keys()
     return names
 
 
 def serializer_encoding(name: str) -> str:
-    """The content encoding of a serializer's bytes.
+    """Return the content encoding of a serializer's bytes.
 
     Raises:
         KeyError: There is no such serializer.
@@ -111,13 +113,13 @@ def serializer_encoding(name: str) -> str:
 
 
 def compressor_names() -> Collection[str]:
-    """Names and aliases of the compressors that are registered now."""
+    """Return the names and aliases of the compressors that are registered now."""
     names: Collection[str] = compression._aliases.keys()
     return names
 
 
 def validated_body(run: Callable[..., Any]) -> Callable[..., Any] | None:
-    """The function whose arguments Celery validates before it calls it; None if it does not."""
+    """Return the function whose arguments Celery validates before the call; None for no such."""
     function: Any = run
     while (inner := getattr(function, "__wrapped__", None)) is not None:
         code = getattr(getattr(function, "__func__", function), "__code__", None)

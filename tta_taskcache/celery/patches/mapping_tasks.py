@@ -1,4 +1,4 @@
-"""``celery.map`` and ``celery.starmap``: the bodies of these tasks, for each app."""
+"""The bodies of Celery's tasks ``celery.map`` and ``celery.starmap``, of each app."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from celery import Celery, Task
 
-#: Makes the new body of a task: is given the app, the task and its own body.
+#: Returns the new body of a task, given the app, the task and its own body.
 Replace = Callable[[Celery, Task, Callable[..., Any]], Callable[..., Any]]
 
 
 def replace_bodies(app: Celery, names: tuple[str, ...], replace: Replace) -> None:
-    """Replace the bodies of built-in tasks, now or when the app is finalized. Once for each."""
+    """Replace the bodies of built-in tasks once, now or when the app is finalized."""
 
     def put_in_place(**_: Any) -> None:
         for name in names:
-            # Celery's tasks may be about to be registered, and this called again. Not by
-            # ``app.tasks``: who first asks for that holds its lock, and waits for ours.
+            # Celery's tasks may be about to be registered, and this called again. ``app.tasks``
+            # would wait for the lock of the thread that finalizes the app.
             task = app._tasks.get(name)
             if task is not None and not hasattr(task.run, "_taskcache_replaced"):
                 body = replace(app, task, task.run)

@@ -1,7 +1,7 @@
-"""Revoked calls aren't answered at the producer, as far as a process can know of them.
+"""Revoked calls, as far as a process can know of them: the producer doesn't answer these.
 
-Only workers know which calls were revoked. This process knows what it has revoked itself, and a
-worker's process knows what its worker was told. Such a call is sent, for the worker to refuse.
+Only workers know which calls were revoked. A process knows what it has revoked itself, and a
+worker's process what its worker has received. Such a call is sent, for the worker to refuse.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from celery.app.control import Control
 from celery.utils.collections import LimitedSet
 from celery.utils.functional import maybe_list
 
-#: How many a process remembers, and for how long (s): as workers do by default.
+#: Revocations that a process remembers, and seconds for which: as workers do by default.
 MAXIMUM, EXPIRES = 50_000, 10_800
 
 #: Ids, and pairs of a stamp's name and its value's repr.
@@ -39,7 +39,7 @@ def is_revoked(options: Mapping[str, Any]) -> bool:
 
 
 def record(command: str, arguments: Mapping[str, Any]) -> None:
-    """Remember what a control command revokes."""
+    """Record the calls that a control command revokes."""
     if command in ("revoke", "terminate"):
         for task_id in maybe_list(arguments.get("task_id")) or ():
             _revoked.add(task_id)
@@ -56,11 +56,11 @@ def record(command: str, arguments: Mapping[str, Any]) -> None:
 def broadcast(
     self: Control, command: str, arguments: Mapping[str, Any] | None = None, *args: Any, **more: Any
 ) -> Any:
-    """``Control.broadcast``, which remembers what was revoked."""
+    """``Control.broadcast``, which records revocations."""
     record(command, {**(arguments or {}), **more})
     return _broadcast(self, command, arguments, *args, **more)
 
 
 def install() -> None:
-    """Put this in front of Celery's remote control, once."""
+    """Replace ``Control.broadcast``, once."""
     Control.broadcast = broadcast

@@ -1,4 +1,4 @@
-"""``Celery.task``: the decorator, which makes a task when the app is finalized, and not at once."""
+"""``Celery.task``: the decorator, which makes the task later, when the app is finalized."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from celery import Celery
 
-#: Is given an app, a function and the decorator's options; raises what is wrong with them.
+#: Checks the decorator's options for a function of an app; raises ``ConfigurationError``.
 Check = Callable[[Celery, Callable[..., Any], dict[str, Any]], None]
 
-#: Says whether the decorator's options make a cached task.
+#: Returns whether the decorator's options make a cached task.
 Concerns = Callable[[Celery, dict[str, Any]], bool]
 
 _celery_task = Celery.task
 
 
 def install(check: Check, concerns: Concerns) -> None:
-    """Let the options of a decorated function pass a check first, if they concern us."""
+    """Check the options of a decorated function first, if they make a cached task."""
 
     @functools.wraps(_celery_task)
     def task(app: Celery, *args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where a call is answered: at the producer or in the pool; completing it as if it had run.
+"""The sites that answer a call, producer and pool, and its completion as if it had run.
 
 The third site, the consumer, is in ``worker``.
 

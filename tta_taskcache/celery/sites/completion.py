@@ -1,8 +1,8 @@
-"""Completing a call that was answered from the cache, exactly as if it had run (promise S4).
+"""Completion of a call that the cache has answered, exactly as if it had run (promise S4).
 
-Nothing of Celery is imitated: its own tracer runs, and the task's ``__call__`` returns the stored
-result in place of the body. So callbacks, the rest of the chain, the chord's count, children,
-signals, handlers, ``ignore_result`` and the stored result are Celery's, in its order.
+Celery's own tracer runs, and the task's ``__call__`` returns the stored result in place of the
+body. So callbacks, the rest of the chain, the chord's count, children, signals, handlers,
+``ignore_result`` and the stored result are Celery's, in its order.
 """
 
 from __future__ import annotations
@@ -18,27 +18,40 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery, Task
 from celery.app import trace
+from celery.backends.base import DisabledBackend
+from celery.backends.rpc import RPCBackend
+from celery.result import AsyncResult
 from celery.utils.functional import maybe_list
 from celery.utils.saferepr import saferepr
 from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
 from ...core.option_values import Site
-from ..patches.internals import execution_options
+from ..patches.internals import execution_options, remember, success_meta
 from ..patches.sentry_tracing import without_transaction
 
 Request = dict[str, Any]
 
-_running = threading.local()
+#: Completions that wait for the one that runs.
+_Completions = deque[Callable[[], None]]
 
-#: The call that is being completed here, and its answer. Not in the request: what Celery doesn't
-#: know there counts as a header, which retries and handlers send on.
+#: No thread's, and no queue.
+_NOTHING: tuple[int, _Completions | None] = (0, None)
+
+#: The thread or greenlet in which a completion runs, and those that wait. Not a thread-local: one
+#: that was made before gevent's patches is shared by all greenlets.
+_running: ContextVar[tuple[int, _Completions | None]] = ContextVar(
+    "taskcache_completions", default=_NOTHING
+)
+
+#: Id and answer of the call that is being completed here, and the site that has found it. Not in
+#: the request: Celery takes unknown fields there for headers, which retries and handlers send on.
 _answer: ContextVar[tuple[str, Hit, Site] | None] = ContextVar("taskcache_answer", default=None)
 
 
 @contextmanager
 def answering(task_id: str, hit: Hit, site: Site) -> Iterator[None]:
-    """Inside, the body of this call isn't run: its answer is this hit, found at this site."""
+    """Answer a call with a site's hit: inside, the task returns it in place of its body."""
     token = _answer.set((task_id, hit, site))
     try:
         yield
@@ -47,84 +60,135 @@ def answering(task_id: str, hit: Hit, site: Site) -> Iterator[None]:
 
 
 def answer_to(task_id: str) -> tuple[Hit, Site] | None:
-    """The answer to a call, and where it was found, when the call is being completed here."""
+    """Return the answer to a call that is being completed here, and its site; else None."""
     answer = _answer.get()
     return answer[1:] if answer is not None and answer[0] == task_id else None
 
 
 def in_a_loop(step: Callable[[], None]) -> bool:
-    """Run a completion, and after it the ones that it leads to, one after the other.
+    """Run a completion, and after it the completions that it leads to, one after the other.
 
     The next step of a chain may be a hit as well, and so on for a thousand steps: while one
-    completion runs in this thread, further ones wait in a queue and don't recurse.
+    completion runs here, further ones wait in a queue and don't recurse.
 
     Returns:
-        Whether it has run; else it waits for the one that it was called from.
+        Whether it has run; else it waits in the queue.
 
     Raises:
-        Exception: The first error of any of them, after all have been tried.
+        Exception: The first error of a completion, after all have been tried.
     """
-    waiting: deque[Callable[[], None]] | None = getattr(_running, "waiting", None)
-    if waiting is not None:
-        waiting.append(step)
+    queue = _current()
+    if queue is not None:
+        queue.append(step)
         return False
-    _running.waiting = deque([step])
-    _run_waiting()
+    with _queueing() as queue:
+        queue.append(step)
+        _run_all(queue)
     return True
 
 
 @contextmanager
 def completions_deferred() -> Iterator[None]:
-    """Inside, completions wait in the queue; they run at the end, whatever ends the block.
+    """Queue the completions of a block, and run them at its end, whatever ends it.
 
-    Members of a chord mustn't end before Celery has noted the chord's size: it tells the runs of a
-    frozen chord apart by that, and drops what comes before.
+    Members of a chord mustn't end before Celery has stored the chord's size, which tells the runs
+    of a frozen chord apart: it drops earlier ones.
 
     Raises:
-        Exception: The first error of any completion, unless the block has raised one.
+        Exception: The first error of a completion, unless the block has raised one.
     """
-    if getattr(_running, "waiting", None) is not None:
+    if _current() is not None:
         yield  # those that run this block are followed by what it leads to
         return
-    _running.waiting = deque()
-    try:
-        yield
-    except BaseException:
-        with suppress(Exception):
-            _run_waiting()
-        raise
-    _run_waiting()
+    with _queueing() as queue:
+        try:
+            yield
+        except BaseException:
+            with suppress(Exception):
+                _run_all(queue)
+            raise
+        _run_all(queue)
 
 
-def _run_waiting() -> None:
-    waiting: deque[Callable[[], None]] = _running.waiting
-    first_error: Exception | None = None
+def _current() -> _Completions | None:
+    """The queue of the completion that runs here, if one does."""
+    owner, queue = _running.get()
+    # Not that of whoever started this thread or greenlet, which may have a copy of its context.
+    return queue if owner == threading.get_ident() else None
+
+
+@contextmanager
+def _queueing() -> Iterator[_Completions]:
+    queue: _Completions = deque()
     try:
-        while waiting:
-            try:
-                waiting.popleft()()
-            except Exception as error:  # noqa: BLE001 - the others are calls of their own
-                first_error = first_error or error
+        _running.set((threading.get_ident(), queue))
+        yield queue
     finally:
-        _running.waiting = None
+        _running.set(_NOTHING)
+
+
+def _run_all(queue: _Completions) -> None:
+    first_error: Exception | None = None
+    while queue:
+        try:
+            queue.popleft()()
+        except Exception as error:  # noqa: BLE001 - the others are calls of their own
+            first_error = first_error or error
     if first_error is not None:
         raise first_error
+
+
+def complete_with(
+    task: Task, request: Request, hit: Hit, result: AsyncResult, *, in_group: bool
+) -> None:
+    """Complete a call in this process, and let its result hold the value.
+
+    Args:
+        task: The task.
+        request: The request that a worker would have made.
+        hit: The answer.
+        result: The result that ``apply_async`` returns.
+        in_group: Whether a group keeps that result.
+
+    Raises:
+        Exception: As ``in_a_loop`` and ``complete_here``.
+    """
+
+    def complete() -> None:
+        backend = task.app.backend
+        if isinstance(backend, RPCBackend) and not request["ignore_result"]:
+            # Sending a message would have declared the queue that the result goes to.
+            with task.app.producer_pool.acquire(block=True) as sender:
+                backend.on_task_call(sender, request["id"])
+        if complete_here(task, request, hit):
+            _preload(result, hit, request, in_group=in_group)
+
+    if not in_a_loop(complete):
+        # The caller is inside another completion, and may want the value before this one's turn.
+        _preload(result, hit, request, in_group=in_group)
+
+
+def _preload(result: AsyncResult, hit: Hit, request: Request, *, in_group: bool) -> None:
+    """Let a result hold the meta data that its backend would return."""
+    if result.ignored or isinstance(result.backend, DisabledBackend):
+        return  # Celery raises for a result that no backend keeps
+    remember(result, success_meta(result.backend, hit.value, request), in_group=in_group)
 
 
 def complete_here(task: Task, request: Request, hit: Hit) -> bool:
     """Complete a call in this process, which is not the worker that would have run it.
 
     Returns:
-        Whether it succeeded: a handler of the task may have failed it, as it could in a worker.
+        Whether it succeeded: a handler of the task may fail it, as it may in a worker.
 
     Raises:
-        OperationalError: The broker didn't take the next step; a plain call would say so too.
-        SoftTimeLimitExceeded: It struck in here, and is the limit of the task that asks.
+        OperationalError: The broker didn't take the next step; a plain call would raise it, too.
+        SoftTimeLimitExceeded: The limit of the calling task has struck.
     """
     with answering(request["id"], hit, Site.PRODUCER):
         trace_task = _tracer(task)
         outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
-    # A remembered failure is the task's, and not the caller's, whatever its type.
+    # A remembered failure is the task's, not the caller's, whatever its type.
     is_ours = outcome is not None and not hit.entry.is_failure
     if is_ours and isinstance(outcome.retval, (OperationalError, SoftTimeLimitExceeded)):
         raise outcome.retval
@@ -134,7 +198,7 @@ def complete_here(task: Task, request: Request, hit: Hit) -> bool:
 def _tracer(task: Task) -> Callable[..., Any]:
     tracer: Callable[..., Any] | None = task.__dict__.get("_taskcache_tracer")
     if tracer is None:
-        # Through the module: tools such as Sentry's replace build_tracer there.
+        # Through the module, where tools such as Sentry's replace build_tracer.
         tracer = without_transaction(trace.build_tracer(task.name, task, app=task.app))
         task.__dict__["_taskcache_tracer"] = tracer
     return tracer
@@ -147,16 +211,16 @@ def request_for(
     kwargs: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Request:
-    """The request that a worker would have made of the message of this call.
+    """Return the request that a worker would have made of the message of this call.
 
-    What Celery may change of it is a copy: callers may apply the same signature again.
+    What Celery changes in it is a copy: callers may apply the same signature again.
 
     Args:
         task: The task.
         task_id: The call's id.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
-        options: What ``apply_async`` was given, as in ``Celery.send_task``.
+        options: The options of ``apply_async``, as of ``Celery.send_task``.
     """
     app = task.app
     options = _with_defaults(task, args, kwargs, options)
@@ -183,7 +247,8 @@ def request_for(
         # The steps are copied when they are applied. Up to 5.5, the tracer pops them off the list.
         chain=chain and list(chain),
         ignore_result=options.get("ignore_result"),
-        argsrepr=options.get("argsrepr") or _repr(app, args),  # of what was given: maybe a tuple
+        # Of the caller's arguments, which may be a tuple.
+        argsrepr=options.get("argsrepr") or _repr(app, args),
         kwargsrepr=options.get("kwargsrepr"),
         stamped_headers=stamped,
         replaced_task_nesting=options.get("replaced_task_nesting", 0),
@@ -197,8 +262,8 @@ def request_for(
         **message.properties,
         "args": body_args,
         "kwargs": body_kwargs,
-        # As of an eager task: Celery's Django fixup closes the database connections, of the task
-        # or the request that asks, before and after any other.
+        # As of an eager task: around any other, Celery's Django fixup closes the database
+        # connections, here of the calling task or web request.
         "is_eager": True,
         "hostname": message.headers["origin"],
         "delivery_info": {
@@ -214,7 +279,7 @@ def request_for(
 def _with_defaults(
     task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The options of a call with those of its task, as ``Task.apply_async`` merges them."""
+    """Return the options of a call over those of its task, as ``Task.apply_async`` merges them."""
     merged = {**execution_options(task), **options}
     merged["shadow"] = options.get("shadow") or task.shadow_name(args, kwargs, merged)
     return merged
@@ -226,7 +291,7 @@ def _repr(app: Celery, args: Sequence[Any]) -> str:
 
 
 def _lineage(task: Task, options: Mapping[str, Any]) -> tuple[str | None, str | None, Any]:
-    """Root id, parent id and priority, as ``Celery.send_task`` finds them."""
+    """Return root id, parent id and priority, as ``Celery.send_task`` finds them."""
     root_id, parent_id = options.get("root_id"), options.get("parent_id")
     priority = options.get("priority", task.priority)
     parent = task.app.current_worker_task

@@ -1,18 +1,21 @@
-"""The pool site (promise S3): the last look before a task runs, and the fill after it."""
+"""The pool site (promise S3): the last lookup before a task runs, and the fill after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...cache.outcome import Hit
 from ...core.events import Answered
+from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.cached_errors import value_of
-from ..calls.call_request import Mode, request_of_message
-from ..calls.lookup_handoff import read_handoff
+from ..calls.call_request import CallRequest, Mode, request_of_message
+from ..calls.led_keys import leading, within
+from ..calls.lookup_handoff import QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
 from ..lookup.lookup import LookupHints, look_up
@@ -20,7 +23,7 @@ from ..lookup.run_and_store import run_and_store
 from . import task_events
 from .completion import answer_to
 
-#: Set on a request whose result isn't to be stored, with the reason.
+#: Attribute of a request whose result isn't to be stored: the reason.
 UNSTORED = "taskcache_unstored"
 
 
@@ -30,28 +33,34 @@ def answer_or_run(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    """Return the stored result of the task's current request, or run it and store what it returns.
+    """Return the stored result of the task's current request, or run it and store its result.
 
     Args:
         task: The task, with its request on the stack.
-        run: Its body.
+        run: The task's body.
         args: Positional arguments.
         kwargs: Keyword arguments.
     """
     request = task.request
     answer = answer_to(request.id)
-    policy = task.cache_policy
-    if answer is not None:  # another site has found it and is completing the call
+    if answer is not None:  # the call is being completed with it
         hit, site = answer
         _record_answer(task, request.id, hit, site)
-        return value_of(policy, hit)
+        return value_of(task.cache_policy, hit)
     headers = request.headers
     cache_header = context.cache_header_of(headers)
     mode: Mode = cache_header.get("mode", "use")
     is_request = hot_calls.is_request(headers, request.retries)
     in_force = context.of_new_call(headers) if request.is_eager else None
     call_request = request_of_message(
-        task, args, kwargs, headers, mode, is_request=is_request, context=in_force
+        task,
+        args,
+        kwargs,
+        headers,
+        mode,
+        is_request=is_request,
+        is_eager=bool(request.is_eager),
+        context=in_force,
     )
     if request.is_eager:
 
@@ -63,20 +72,44 @@ def answer_or_run(
         return read_through.read_through(
             call_request, Site.POOL, lambda: run(*args, **kwargs), request.id, record
         )
-    lookup = look_up(call_request, Site.POOL, LookupHints(handoff=read_handoff(cache_header)))
+    lookup = _last_look(call_request, cache_header)
     if lookup.hit is not None:
         _record_answer(task, request.id, lookup.hit, Site.POOL)
         if cache_header.get(task_events.WANTED):
             task_events.send_pool_event(task, lookup.hit)
-        return value_of(policy, lookup.hit)
-    return run_and_store(
-        call_request,
-        lookup,
-        lambda: run(*args, **kwargs),
-        request.id,
-        site=Site.POOL,
-        refused=lambda: request.get(UNSTORED) or "",
-    )
+        return value_of(call_request.policy, lookup.hit)
+
+    def run_here() -> Any:
+        return run_and_store(
+            call_request,
+            lookup,
+            lambda: run(*args, **kwargs),
+            request.id,
+            site=Site.POOL,
+            refused=lambda: request.get(UNSTORED) or "",
+        )
+
+    if lookup.call is None or not lookup.owner:
+        return run_here()
+    with leading(lookup.call.key, request.id, within(cache_header)):
+        return run_here()
+
+
+def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> LookupResult:
+    """What the main process has found; or, where that was a while ago, what there is by now.
+
+    A leader that has waited for the pool for long may have been overtaken: its lease is its own
+    again only if nobody else leads, and there is no result yet (C8).
+    """
+    handoff = read_handoff(cache_header)
+    if handoff is None or not handoff.owner or is_recent(handoff, QUEUED_FOR):
+        return look_up(call_request, Site.POOL, LookupHints(handoff=handoff))
+    leases = call_request.runtime.leases
+    claim = Claim(owner=handoff.owner, stage=Stage.RUNNING, ttl=leases.ttl)
+    again = look_up(call_request, Site.POOL, LookupHints(claim=claim))
+    if again.hit is None and again.position is None and again.call is not None:
+        return replace(handoff, call=again.call)  # nothing could be learned
+    return again
 
 
 def _record_answer(task: CacheableTask, task_id: str | None, hit: Hit, site: Site) -> None:

@@ -1,7 +1,7 @@
-"""Events for monitors such as Flower: where the result of a call came from.
+"""The event ``task-cache-hit`` for monitors such as Flower: the provenance of a call's result.
 
-A hit in a worker looks like any success there (Celery's own events); this one says that it was a
-hit. State machines that don't know its type leave a call that has succeeded as it is.
+Celery's own events show a hit in a worker as any success; this one tells it apart. State machines
+that don't know its type leave a call that has succeeded as it is.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 HIT = "task-cache-hit"
 
-#: In our header: the worker sends events, so its pool's processes are to send theirs.
+#: Field of our header: the worker sends events, so its pool processes send theirs.
 WANTED = "events"
 
-#: Seconds for which a producer sends none after one that failed, and that connecting may take.
+#: Seconds without events after one that a producer failed to send, and seconds to connect for one.
 PAUSE = 30.0
 PATIENCE = 1.0
 
@@ -38,10 +38,10 @@ _paused_until = 0.0
 
 
 def fields_of(task: CacheableTask, hit: Hit, site: Site) -> dict[str, Any]:
-    """What an event says.
+    """Return the fields of an event.
 
-    Monitors keep the fields of all events of a call together: none of Celery's own is among these
-    but ``name``, which is the same in all.
+    Monitors merge the fields of all events of a call: of Celery's own, only ``name`` is among
+    these, which is the same in all.
     """
     return {
         "name": task.name,
@@ -76,7 +76,7 @@ def send_pool_event(task: CacheableTask, hit: Hit) -> None:
     try:
         task.send_event(HIT, retry=False, **fields_of(task, hit, Site.POOL))
     except SoftTimeLimitExceeded:
-        raise  # the task's own limit: it fails as it would have
+        raise  # the limit is the task's, which fails as it would without the cache
     except Exception as error:  # noqa: BLE001 - no monitor is worth a task (promise F1)
         _fault(task, error)
 
@@ -84,9 +84,9 @@ def send_pool_event(task: CacheableTask, hit: Hit) -> None:
 def send_producer_event(
     call_request: CallRequest, task_id: str, options: Mapping[str, Any], hit: Hit
 ) -> None:
-    """Send the event of a hit at the producer, if that is asked for. No fault is raised.
+    """Send the event of a hit at the producer. No fault is raised.
 
-    In its place no message was sent, so it is the only one of this call, and costs what that would
+    No message was sent, so it is the only event of this call, and costs what the message would
     have. Its host name is the same for all processes of a machine: monitors count by it.
 
     Args:
@@ -97,8 +97,7 @@ def send_producer_event(
     """
     global _paused_until  # noqa: PLW0603 - of this process; a lock would be worse after a fork
     task = call_request.task
-    wanted = task.cache_runtime.settings.send_events
-    if not wanted or monotonic() < _paused_until:
+    if monotonic() < _paused_until:
         return
     app = task.app
     try:
@@ -110,14 +109,14 @@ def send_producer_event(
             fields = fields_of(task, hit, Site.PRODUCER) | _known(call_request, options, hit)
             dispatcher.publish(HIT, {**fields, "uuid": task_id}, producer, retry=False)
     except SoftTimeLimitExceeded:
-        raise  # of the task that asks
+        raise  # the limit is the calling task's
     except Exception as error:  # noqa: BLE001 - likewise
         _paused_until = monotonic() + PAUSE
-        _fault(task, error)
+        call_request.runtime.observe(Fault(task.name, "send-event", error))
 
 
 def _known(call_request: CallRequest, options: Mapping[str, Any], hit: Hit) -> dict[str, str]:
-    """What monitors know of other calls from Celery's own events."""
+    """Return the fields that monitors know of other calls from Celery's own events."""
     app, task = call_request.task.app, call_request.task
     width, levels = app.amqp.argsrepr_maxsize, app.conf.task_repr_maxlevels
     return {

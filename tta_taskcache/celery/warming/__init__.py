@@ -1,4 +1,4 @@
-"""Making the calls of a task before anybody asks for them.
+"""Warming: making the calls of a task ahead of demand, once or on schedule.
 
 May import ``calls`` and what lies below it.
 """

@@ -1,4 +1,4 @@
-"""Reading the calls that are to be warmed, one at a time, from whatever holds them."""
+"""The input of a warming: calls from a file, an iterable or a function, read one at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celery.canvas import Signature
 
 from ...core.call_spec import CallSpec, lines, parse_call_spec
 
-#: Where a call stands, for messages, and the call.
+#: The place of a call in the input, for messages, and the call.
 Source = Iterator[tuple[str, CallSpec]]
 
 
@@ -20,13 +20,13 @@ def read_calls(calls: Any, task: str, skip: int = 0) -> Source:
     """Read calls, one at a time.
 
     Args:
-        calls: A path of JSON lines, an iterable, or a function that returns one.
-        task: Name of the task that they are calls of.
-        skip: Leave out so many of the first.
+        calls: The path of a file of JSON lines, an iterable, or a function that returns one.
+        task: Name of the task.
+        skip: Number of first calls to leave out.
 
     Raises:
-        TypeError: It is none of these.
-        ValueError: One isn't a call; it says which.
+        TypeError: ``calls`` is none of these.
+        ValueError: A call can't be read; the message says which.
         OSError: The file can't be read.
     """
     if callable(calls) and not isinstance(calls, Signature):

@@ -1,7 +1,7 @@
-"""Receipts: workers tell a warming what came of its calls, whatever came of them.
+"""Outcomes of a warming's calls: workers report them to the warming, in a list in Redis.
 
-Neither result backend nor stored result is needed for it, so a call that fails, or whose result
-isn't stored, holds up nothing.
+A report needs neither result backend nor stored result, so a call that fails, or whose result isn't
+stored, holds up nothing.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from ..calls.hot_calls import WARM_HEADER
 
 logger: logging.Logger = get_logger("tta_taskcache")
 
-#: What the main process says of a pool process that was killed, by whomever.
+#: Exceptions that the main process reports for a pool process that was killed.
 _DEATHS = (WorkerLostError, TimeLimitExceeded, Terminated)
 
 STORED, UNSTORED, FAILED, RETRIED = "stored", "unstored", "failed", "retried"
 
 
 def connect() -> None:
-    """Have workers give receipts. Messages that warm nothing cost a look at their headers."""
-    signals.task_postrun.connect(_on_postrun, dispatch_uid="tta_taskcache.receipts")
-    signals.task_failure.connect(_on_failure, dispatch_uid="tta_taskcache.receipts")
-    signals.task_revoked.connect(_on_revoked, dispatch_uid="tta_taskcache.receipts")
+    """Connect the signals that report outcomes; other messages cost a look at their headers."""
+    signals.task_postrun.connect(_on_postrun, dispatch_uid="tta_taskcache.outcomes")
+    signals.task_failure.connect(_on_failure, dispatch_uid="tta_taskcache.outcomes")
+    signals.task_revoked.connect(_on_revoked, dispatch_uid="tta_taskcache.outcomes")
 
 
 def header(run: str, key: str) -> dict[str, dict[str, str]]:
-    """The header of a message that warms.
+    """Return the header of a message of a warming.
 
     Args:
         run: Id of the warming.
@@ -53,7 +53,7 @@ def _on_postrun(task: Any = None, task_id: str = "", state: str | None = None, *
 
 
 def _on_failure(sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
-    """In the main process, for a pool process that has died: it can't tell itself."""
+    """Report, in the main process, the call of a pool process that has died."""
     if isinstance(exception, _DEATHS) and is_cached(sender):
         warming = (sender.request.headers or {}).get(WARM_HEADER)
         if warming:
@@ -67,8 +67,7 @@ def _on_revoked(sender: Any = None, request: Any = None, **_: Any) -> None:
 
 
 def _is_stored(task: CacheableTask, key: str) -> bool:
-    # By its key, as arguments may have been changed by the task. What remains of a failed run of
-    # old (``stale-if-error``) is a result, but not what was asked for.
+    # By its key, as the task may have changed its arguments. A stale entry is an earlier run's.
     runtime = task.cache_runtime
     found = runtime.run(runtime.engine.reader.find(Call(task.name, key, task.cache_policy)))
     return isinstance(found, Hit) and not found.verdict.is_stale
@@ -84,5 +83,5 @@ def _record_outcome(
         store = runtime.warming_store
         if store is not None:
             store.add_outcome(run, f"{task_id} {outcome}")
-    except Exception as error:  # noqa: BLE001 - the warming finds out by itself (promise F1)
-        logger.debug("a warming isn't told what came of %s: %s", task_id, error)
+    except Exception as error:  # noqa: BLE001 - the warming looks for the entry itself (promise F1)
+        logger.debug("the outcome of %s isn't reported to its warming: %s", task_id, error)

@@ -1,4 +1,4 @@
-"""How far a warming has come."""
+"""The progress of a warming, and its report."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..calls.call_request import Mode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmReport:
-    """What a warming did.
+    """The report of a warming: its calls by outcome.
 
     Attributes:
-        total: Calls that it has come to.
-        fresh: Those that were stored already, and skipped.
-        uncacheable: Those that can't be cached (a header is missing, say), and were skipped.
-        sent: Those that were sent.
-        stored: Of those, the ones whose result is stored now.
-        unstored: The ones that ran, with a result that isn't stored (``cache_if``, say).
-        failed: The ones that failed, or were revoked.
-        lost: The ones that were given up: the worker died, or none came to it within an hour.
-        seconds: How long it took.
+        total: Calls that were read.
+        fresh: Calls whose result was stored already: skipped.
+        uncacheable: Calls that can't be cached, as a header is missing for instance: skipped.
+        sent: Calls that were sent.
+        stored: Sent calls whose result is stored now.
+        unstored: Sent calls that ran, with a result that isn't stored (``cache_if``).
+        failed: Sent calls that failed or were revoked.
+        lost: Sent calls that were given up: the worker died, or none took them within an hour.
+        seconds: Seconds that the warming took.
     """
 
     total: int = 0
@@ -44,15 +44,15 @@ class WarmReport:
 
 @dataclass(slots=True)
 class SentCall:
-    """A call on its way.
+    """A call in flight.
 
     Attributes:
         key: Its key.
         mode: What it asked of the cache.
         at: When it was sent (Unix seconds).
-        led: Whether a worker was seen at it.
-        gone: How often since then nobody was, though there is no result.
-        retried: Whether it has said that it will be tried again.
+        led: Whether a worker held its lease at some check.
+        gone: Number of checks since then without lease and result.
+        retried: Whether its worker has reported a retry.
     """
 
     key: str
@@ -65,22 +65,22 @@ class SentCall:
 
 @dataclass(slots=True)
 class WarmProgress:
-    """How far a warming has come: all that another process needs to go on with it."""
+    """The progress of a warming: all that another process needs to go on with it."""
 
     run: str = field(default_factory=uuid)
     done: WarmReport = field(default_factory=WarmReport)
     flight: dict[str, SentCall] = field(default_factory=dict)
 
     def dump(self) -> dict[str, Any]:
-        """It in JSON's types."""
+        """Return it in JSON's types."""
         return asdict(self)
 
     @classmethod
     def load(cls, dumped: dict[str, Any]) -> WarmProgress:
-        """Read what ``dump`` made."""
+        """Read the return value of ``dump``."""
         flight = {task_id: SentCall(**sent) for task_id, sent in dumped["flight"].items()}
         return cls(dumped["run"], WarmReport(**dumped["done"]), flight)
 
     def count(self, **more: float) -> None:
-        """Add to what is done."""
+        """Add to the report, by field."""
         self.done = replace(self.done, **{n: getattr(self.done, n) + by for n, by in more.items()})

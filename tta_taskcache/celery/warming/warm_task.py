@@ -1,4 +1,4 @@
-"""``warm()``: in this process, and as a Celery task."""
+"""``warm()`` in the calling process, and as the Celery task ``tta_taskcache.warm``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from kombu.exceptions import OperationalError
 from ...core.call_spec import CallSpec
 from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
 from ...errors import ConfigurationError, StoreUnavailable
-from ..calls import context
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import is_cached, request_of_sender
 from ..calls.hot_calls import hottest
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = get_logger("tta_taskcache")
 
-#: Seconds that one message's worth of warming takes at most: the next goes on with it.
+#: Most seconds of warming for one message: the next message goes on with it.
 SLICE = 30.0
 
-#: A slice ends when nothing was heard for so long (s): it may hold the only process that could run
-#: what it waits for.
+#: A slice ends after so many seconds without an outcome: it may hold the only pool process that
+#: could run the calls that it waits for.
 STARVED = 2.0
 
 #: Seconds before a slice that couldn't reach Redis or the broker is tried again.
@@ -42,10 +41,10 @@ RETRY_IN = 5.0
 
 
 def find_task(app: Celery, task: Any) -> CacheableTask:
-    """A cached task, given itself or by name.
+    """Return a cached task, given itself or by name.
 
     Raises:
-        ConfigurationError: There is no such task, or it isn't cached; it says what is near.
+        ConfigurationError: There is no such task, or it isn't cached; the message suggests a name.
     """
     name = task if isinstance(task, str) else getattr(task, "name", None)
     found = app.tasks.get(name) if isinstance(name, str) else None
@@ -59,10 +58,10 @@ def find_task(app: Celery, task: Any) -> CacheableTask:
 
 
 def sources(task: CacheableTask, calls: Any, hot: int | None) -> Any:
-    """The calls to warm, as ``read_calls`` takes them.
+    """Return the calls to warm, as ``read_calls`` takes them.
 
     Raises:
-        ConfigurationError: Not exactly one of both was given, or ``hot`` isn't a number.
+        ConfigurationError: Not exactly one of ``calls`` and ``hot`` was given, or ``hot`` is wrong.
     """
     if (calls is None) == (hot is None):
         raise ConfigurationError(f"warm({task.name!r}): give either calls or hot=")
@@ -74,13 +73,12 @@ def sources(task: CacheableTask, calls: Any, hot: int | None) -> Any:
 
 
 def _is_cacheable(task: CacheableTask, call: CallSpec) -> bool:
-    """Whether a call that was learnt is one still: the task may have changed since."""
-    headers = context.of_new_call(call.context)
-    return request_of_sender(task, call.args, call.kwargs, headers).call is not None
+    """Whether a hot call is one still: the task may have changed since it was learnt."""
+    return request_of_sender(task, call.args, call.kwargs, call.context).call is not None
 
 
 def horizon(task: CacheableTask, *, hot: bool) -> float:
-    """For how long what is stored has to stay fresh, when hot calls are warmed by hand (s)."""
+    """Return the seconds that entries have to stay fresh, when hot calls are warmed by hand."""
     warm: Warm | None = task.cache_policy.warm
     return until_next(warm.every) if hot and warm is not None and warm.hot is not None else 0.0
 
@@ -100,7 +98,7 @@ def warm(
 
 @dataclass(frozen=True, slots=True)
 class _WarmRequest:
-    """What a message asks for."""
+    """The arguments of a message of the task."""
 
     calls: Any
     hot: int | None
@@ -109,14 +107,15 @@ class _WarmRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """A part of a warming, for one message.
+    """A slice of a warming: the part that one message does.
 
     Attributes:
-        warmer: What does it.
-        calls: The calls, all of them.
-        kept: Those, if the next message has to name them: else it is the task's policy that does.
-        horizon: Seconds that what is stored has to stay fresh for.
-        sending: How calls are sent.
+        warmer: The warmer.
+        calls: All calls of the warming.
+        kept: The same, if the next message has to carry them; None when the task's policy does.
+        horizon: Seconds that entries have to stay fresh.
+        sending: Options of sending calls.
+        task: The task.
     """
 
     warmer: Warmer
@@ -130,10 +129,10 @@ class _Slice:
     def read(
         cls, task: CacheableTask, warm_request: _WarmRequest, so_far: dict[str, Any] | None
     ) -> _Slice:
-        """Make sense of a message.
+        """Read a message.
 
         Raises:
-            ConfigurationError: What it asks for can't be.
+            ConfigurationError: An argument is wrong.
         """
         calls, hot, sending = warm_request.calls, warm_request.hot, warm_request.sending
         stays_fresh, is_given = horizon(task, hot=hot is not None), False
@@ -144,28 +143,28 @@ class _Slice:
         progress = None
         if so_far is not None:
             stays_fresh, progress = so_far["horizon"], WarmProgress.load(so_far["journey"])
-        # Another look at what is hot now would tell others: it is looked once, and kept.
+        # Hot calls are read once, and kept: a later slice would read others.
         found = sources(task, calls, hot)
         warmer = Warmer(task, sending, horizon=stays_fresh, progress=progress)
         return cls(warmer, found, None if is_given else found, stays_fresh, sending, task)
 
     def run(self) -> bool:
-        """Do it. Whether all is done."""
+        """Warm for one slice. Whether all calls are done."""
         calls = read_calls(self.calls, self.task.name, self.warmer.progress.done.total)
         return self.warmer.run(calls, until=time.monotonic() + SLICE, patience=STARVED)
 
     def left(self) -> dict[str, Any]:
-        """The arguments of the message that goes on."""
+        """Return the arguments of the message that goes on with the rest."""
         so_far = {"horizon": self.horizon, "journey": self.warmer.progress.dump()}
         return {"task": self.task.name, "calls": self.kept, "so_far": so_far} | asdict(self.sending)
 
 
 def register(app: Celery, runtime: Callable[[], Runtime], persistent: dict[str, Any]) -> None:
-    """Give an app the task.
+    """Register the task on an app.
 
     Args:
         app: The app.
-        runtime: The cache of this process.
+        runtime: Returns the cache of this process.
         persistent: Options of the cache's own tasks.
     """
 
@@ -185,10 +184,10 @@ def register(app: Celery, runtime: Callable[[], Runtime], persistent: dict[str, 
     ) -> None:
         """Warm calls for a while, then send the rest as another message.
 
-        Without ``calls`` and ``hot`` it is those that the task's ``cache_warm`` names.
+        Without ``calls`` and ``hot``, warms the calls of the task's ``cache_warm``.
         """
         found = find_task(app, task)
-        if so_far is None and not is_my_turn(runtime(), self.request, turn):
+        if so_far is None and not is_my_turn(self, runtime(), turn):
             logger.info("warming %s: another message has come for the same turn", task)
             return
         warm_request = _WarmRequest(

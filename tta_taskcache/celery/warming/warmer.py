@@ -1,8 +1,8 @@
-"""Warming: making the calls of a task before anybody asks for them.
+"""The warmer: makes the calls of a task ahead of demand.
 
-What is fresh is skipped; the rest goes out as ordinary messages of the task, paced, with so many on
-their way at a time. That one is done is told by the worker (``receipts``). A worker that dies tells
-nothing: then its lease ends without a result, or at last the message's time is up.
+Fresh calls are skipped; the others are sent as ordinary messages of the task, paced, with a bound
+on calls in flight. Workers report outcomes (``warm_outcomes``). For a worker that dies, the lease
+ends without a result, or at last the message expires.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from ...core.lease import Stage
 from ...core.pacing import Pace
 from ...core.warm_policy import Sending
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments
-from ..calls import context
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import AT_ONCE, Mode, is_enabled, request_of_sender
 from . import warm_outcomes
@@ -30,13 +29,13 @@ from .warm_input import Source
 from .warm_outcomes import FAILED, RETRIED, STORED, UNSTORED
 from .warm_progress import SentCall, WarmProgress, WarmReport
 
-#: A message that no worker has come to for so long isn't run any more, nor waited for (s).
+#: Seconds after which a message that no worker has taken expires, and isn't waited for.
 EXPIRES = 3600.0
 
-#: Seconds between two looks for receipts, at first and at last.
+#: Seconds between two reads of outcomes, at first and at most.
 FIRST_PAUSE, LAST_PAUSE = 0.01, 0.2
 
-#: How often it is looked what became of calls that no receipt has come for (s).
+#: Seconds between two checks of calls without an outcome.
 CHECK_EVERY = 2.0
 
 
@@ -45,10 +44,10 @@ class Warmer:
 
     Args:
         task: The task.
-        sending: How they are sent.
-        horizon: Seconds that what is stored has to stay fresh for; else it is run again.
-        progress: Where to go on.
-        report: Told how far it has come, whenever that has changed.
+        sending: Options of sending calls.
+        horizon: Seconds that entries have to stay fresh; calls of others run again.
+        progress: The progress of an earlier slice to go on with.
+        report: Receives the report whenever it has changed.
 
     Raises:
         ConfigurationError: The task's results aren't cached, or not in a cache that workers share.
@@ -63,7 +62,7 @@ class Warmer:
         progress: WarmProgress | None = None,
         report: Callable[[WarmReport], None] = lambda _: None,
     ) -> None:
-        self._task, self._sending, self._horizon, self._tell = task, sending, horizon, report
+        self._task, self._sending, self._horizon, self._report = task, sending, horizon, report
         self._runtime = task.cache_runtime
         store = self._runtime.warming_store
         if store is None:
@@ -76,27 +75,27 @@ class Warmer:
         self._store = store
         self._pace = Pace(sending.rate)
         self.progress = progress or WarmProgress()
-        if progress is not None:  # one may have been sent just now
+        if progress is not None:  # the slice before may have sent a call just now
             self._pace.went(time.monotonic())
         self._pause = FIRST_PAUSE
-        #: When anything was last heard of a call on its way; when it was last looked after them.
-        self._heard = self._checked = time.monotonic()
+        #: Monotonic seconds of the last outcome, and of the last check.
+        self._last_outcome = self._checked = time.monotonic()
 
     def run(self, calls: Source, *, until: float = inf, patience: float = inf) -> bool:
         """Warm calls until all are done.
 
         Args:
             calls: The calls that are left.
-            until: Stop then (monotonic seconds).
-            patience: Or when nothing was heard of those on their way for so long (s).
+            until: When to stop (monotonic seconds).
+            patience: Seconds without an outcome after which to stop.
 
         Returns:
             Whether all are done.
 
         Raises:
-            ValueError: A call isn't one, or doesn't fit the task; it says which.
+            ValueError: A call can't be read, or doesn't fit the task; the message says which.
             StoreUnavailable: Redis can't be reached.
-            OperationalError: The broker can't be.
+            OperationalError: The broker can't be reached.
         """
         started, before = time.monotonic(), self.progress.done.seconds
         try:
@@ -107,7 +106,7 @@ class Warmer:
                             return False
                         self._send(spec, call, mode)
                     self.progress.count(total=1)
-                self._tell(self.progress.done)
+                self._report(self.progress.done)
             return self._wait(0, until, patience)
         finally:
             seconds = before + time.monotonic() - started
@@ -115,13 +114,13 @@ class Warmer:
 
     @property
     def _at_once(self) -> int:
-        """Calls that are looked up together: no more than go out in a second, if that is known."""
+        """Most calls that are looked up together: with a rate, no more than one second's."""
         return max(1, min(AT_ONCE, int(self._sending.rate or AT_ONCE)))
 
     def _look(
         self, batch: Sequence[tuple[str, CallSpec]]
     ) -> Iterator[tuple[CallSpec, Call | None, Mode | None]]:
-        """For each call how it is to be made, if at all; those that aren't are counted."""
+        """Yield each call with the mode to make it with; None skips it, and it is counted."""
         called = [(spec, self._identify(where, spec)) for where, spec in batch]
         calls = [call for _, call in called if call is not None]
         engine = self._runtime.engine
@@ -135,16 +134,16 @@ class Warmer:
             yield spec, call, mode
 
     def _identify(self, where: str, spec: CallSpec) -> Call | None:
-        headers = context.of_new_call(spec.context)
         try:
-            return request_of_sender(self._task, spec.args, spec.kwargs, headers).identified()
+            call_request = request_of_sender(self._task, spec.args, spec.kwargs, spec.context)
+            return call_request.identified()
         except WrongArguments as error:
             raise ValueError(f"{where}: {error}") from None
         except UncacheableCall:
             return None
 
     def _mode(self, found: Hit | Miss) -> Mode | None:
-        """How a call is to be made; None when it is stored, and fresh for long enough."""
+        """Return the mode to make a call with; None when its entry is fresh for long enough."""
         if isinstance(found, Miss):
             if found.reason == "unavailable":
                 raise StoreUnavailable(f"{self._runtime.store.name}: can't be read")
@@ -174,7 +173,7 @@ class Warmer:
             del self.progress.flight[task_id]
             raise
         if result.cache_status.hit and not self._task.app.conf.task_always_eager:
-            del self.progress.flight[task_id]  # stored since it was looked up
+            del self.progress.flight[task_id]  # it was stored since its lookup
             self.progress.count(fresh=1)
         else:
             self.progress.count(sent=1)
@@ -190,31 +189,31 @@ class Warmer:
         return True
 
     def _wait(self, most: int, until: float, patience: float) -> bool:
-        """Wait until no more than so many are on their way."""
+        """Wait until no more than ``most`` calls are in flight."""
         while len(self.progress.flight) > most:
             if self._collect():
                 self._pause = FIRST_PAUSE
                 continue
             now = time.monotonic()
-            if now > until or now - self._heard > patience:
+            if now > until or now - self._last_outcome > patience:
                 return False
             time.sleep(self._pause)
             self._pause = min(2 * self._pause, LAST_PAUSE)
         return True
 
     def _collect(self) -> bool:
-        """Take note of what is done. Whether anything was."""
+        """Read outcomes. Whether there were any."""
         now, before = time.monotonic(), self.progress.done
-        told = False
+        done = False
         for record in self._store.take_outcomes(self.progress.run):
             task_id, _, outcome = record.partition(" ")
-            told = self._end(task_id, outcome) or told
-        if not told and now - self._checked >= CHECK_EVERY:
+            done = self._end(task_id, outcome) or done
+        if not done and now - self._checked >= CHECK_EVERY:
             self._checked = now
             self._check(time.time())
-        if told or self.progress.done != before:
-            self._heard = now
-            self._tell(self.progress.done)
+        if done or self.progress.done != before:
+            self._last_outcome = now
+            self._report(self.progress.done)
             return True
         return False
 
@@ -231,7 +230,7 @@ class Warmer:
         return True
 
     def _check(self, now: float) -> None:
-        """See what became of those that no receipt has come for."""
+        """Check the leases and entries of calls without an outcome."""
         waiting = {i: s for i, s in self.progress.flight.items() if now - s.at >= CHECK_EVERY}
         if not waiting:
             return
@@ -241,14 +240,14 @@ class Warmer:
             if stage in (Stage.QUEUED, Stage.RUNNING):
                 sent.led, sent.gone = True, 0
             elif age is not None and age <= now - sent.at:
-                self._end(task_id, STORED)  # what told of it was told to another, who has gone
+                self._end(task_id, STORED)  # a slice that has died had read the outcome
             elif sent.led and not sent.retried:
                 sent.gone += 1
             if sent.gone > 1 or (stage is None and now - sent.at > EXPIRES + CHECK_EVERY):
                 self._end(task_id, "lost")
 
     def _stored(self, keys: Sequence[str]) -> list[float | None]:
-        """For each key how old its result is, if that is fresh (s)."""
+        """Return for each key the age of its entry (s); None without a fresh one."""
         engine, policy = self._runtime.engine, self._task.cache_policy
         calls = [Call(self._task.name, key, policy) for key in keys]
         found = self._runtime.run(engine.reader.find_many(calls, [None] * len(calls)))

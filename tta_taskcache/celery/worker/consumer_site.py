@@ -1,12 +1,13 @@
-"""The consumer site (promises S2, C1 to C5): what the worker's main process does with a message.
+"""The consumer site (promises S2, C1 to C5): lookups in the worker's main process.
 
-Every request passes ``consumer.on_task_request`` on its way to the pool, ETA tasks included. One
-that is cached by now is completed here; one whose call is in flight waits here; the others go to
-the pool, and those that lead are watched.
+Every request passes ``consumer.on_task_request`` on its way to the pool, ETA tasks included. A hit
+is completed here; a request whose call is in flight follows here; the others go to the pool, and
+the leading ones are watched.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ from ...cache.lease_keeper import RENEWALS
 from ...cache.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
+from ...cache.writer import unshared_for
 from ...core.events import Fault, Waiting
 from ...core.lease import Claim, Lease, Stage
 from ...core.option_values import Site
@@ -27,22 +29,32 @@ from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
 from ..calls.call_request import CallRequest, request_of_message
-from ..calls.lookup_handoff import OVERTAKEN_AT, RESERVED_FOR, read_handoff, to_handoff
+from ..calls.led_keys import waits_at_most, within
+from ..calls.lookup_handoff import (
+    OVERTAKEN_AT,
+    QUEUED_FOR,
+    SEEN,
+    read_handoff,
+    to_handoff,
+    without_handoff,
+)
 from ..calls.lookup_result import LookupResult, to_lookup_result
 from ..config.runtime import Runtime
+from ..lookup.background_refresh import schedule_refresh
 from ..lookup.lookup import LookupHints, look_up
 from ..patches.backend_timeouts import shorten_timeouts
 from ..patches.consumer_hooks import intercept_requests
 from ..sites import task_events
 from . import control
+from .follower_age import can_give_back, give_back, longest_wait
 from .followers import Follower, Followers
 from .inline_completion import SLOW, InlineCompletion
-from .lease_watch import LeaderWatch
+from .lease_watch import End, LeaderWatch, has_free_slot
 from .rate_limits import RateLimits
 
 
 class ConsumerSite(bootsteps.StartStopStep):
-    """Bootstep of the worker's consumer: puts itself in front of the pool."""
+    """Bootstep of the worker's consumer, in front of the pool."""
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
@@ -50,40 +62,40 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._inline = InlineCompletion()
         self._consumer = consumer
         self._followers: Followers | None = None
-        #: Switched by remote control: calls pass the cache by.
+        #: Switched by remote control: calls bypass the cache.
         self.is_disabled = False
         setattr(consumer, control.SITE, self)
         self._to_pool = intercept_requests(consumer, self.on_task_request)
         self._limits = RateLimits(consumer, self)
 
     def start(self, consumer: Any) -> None:
-        """Let the result backend give up in time in this process, whose tasks run in others."""
-        if self._has_processes:  # elsewhere the tasks' own results would be concerned
+        """Shorten the result backend's timeouts in this process, whose tasks run in others."""
+        if self._has_processes:  # in other pools, tasks store their own results in this process
             shorten_timeouts(consumer.app.backend, SLOW)
         runtime = cache_of(consumer.app).runtime
-        # With a memory of its own, a pool process can't fill for those who wait here.
+        # Without Redis, a pool process fills a memory of its own, which followers here can't read.
         if runtime.is_shared or not self._has_processes:
             self._followers = Followers(self, consumer, runtime.settings.max_followers)
 
     def stop(self, _: Any) -> None:
-        """Forget those that wait: with the connection gone, the broker delivers them again."""
+        """Drop the followers: the broker delivers them again on the next connection."""
         if self._followers is not None:
             self._followers.drop()
 
     @property
     def following(self) -> int:
-        """How many calls wait here for equal ones."""
+        """Number of followers in this worker."""
         return 0 if self._followers is None else len(self._followers)
 
     def on_task_request(self, request: Request) -> None:
-        """Answer a request from the cache, let it wait, or send it on to the pool."""
+        """Complete a request from the cache, park it as a follower, or send it to the pool."""
         if not isinstance(request.task, CachedTask):
             self._to_pool(request)
         elif (lookup := self.look_up(request)) is not None:
             self.dispatch(request, lookup)
 
     def look_up(self, request: Request) -> LookupResult | None:
-        """Answer a request or let it wait for an equal one; else say what was found."""
+        """Complete a request or park it as a follower: None; else return its lookup."""
         if self.is_disabled:
             headers = request.request_dict  # which the pool's process reads, too
             headers[context.HEADER] = {**context.cache_header_of(headers), "mode": "bypass"}
@@ -97,14 +109,16 @@ class ConsumerSite(bootsteps.StartStopStep):
             lookup = LookupResult(None)
         if lookup.call is not None and lookup.follows and self._followers is not None:
             task_reserved(request)  # a rate-limited one isn't yet
-            self._followers.park(request, lookup.call)
+            led = within(context.cache_header_of(request.request_dict))
+            patience = waits_at_most(lookup.call.key, led, longest_wait(self._consumer))
+            self._followers.park(request, lookup.call, patience)
             return None
         if lookup.hit is not None and self._inline.complete(request, lookup.hit):
             return None
         return lookup
 
     def _look(self, task: CachedTask, request: Request) -> LookupResult:
-        """Look for the answer, and for the right to compute it."""
+        """Look a request up, and claim its lease."""
         headers = request.request_dict
         cache_header = context.cache_header_of(headers)
         if cache_header.get("mode", "use") != "use":
@@ -116,7 +130,11 @@ class ConsumerSite(bootsteps.StartStopStep):
             )
         runtime, followers = task.cache_runtime, self._followers
 
+        led = within(cache_header)
+
         def plan(call: Call, site: str, claim: Claim) -> Plan[Hit | Miss]:
+            if call.key in led:  # its caller computes it, and may wait for this very call (C7)
+                return runtime.engine.look(call, site)
             return _join() if followers.has(call.key) else runtime.engine.look(call, site, claim)
 
         claim = _claim(runtime, request)
@@ -124,57 +142,69 @@ class ConsumerSite(bootsteps.StartStopStep):
         return look_up(call_request, Site.CONSUMER, start)
 
     def dispatch(self, request: Request, lookup: LookupResult) -> None:
-        """Send a request to the pool, with what is known of it."""
+        """Send a request to the pool, with its lookup handed off."""
         headers = request.request_dict
         if lookup.reason == VERIFY:
             headers[context.HEADER] = {**context.cache_header_of(headers), "mode": VERIFY}
         if task_events.are_wanted(request):
             headers[context.HEADER] = {**context.cache_header_of(headers), task_events.WANTED: True}
-        # A pool process without Redis has a memory of its own.
+        # Without Redis, a pool process has a log of its own: positions here mean nothing there.
         known = request.task.cache_runtime.is_shared or not self._has_processes
+        cache_header = without_handoff(context.cache_header_of(headers))
         if known and (noted := to_handoff(lookup)):
-            cache_header = {
-                **context.cache_header_of(headers),
-                "seen": noted,
-                "leads": bool(lookup.owner),
-            }
+            headers[context.HEADER] = {**cache_header, SEEN: noted, "leads": bool(lookup.owner)}
+        elif lookup.lease is not None:
             headers[context.HEADER] = cache_header
         if lookup.call is not None and lookup.lease is not None and lookup.owner:
             self._watch(request, lookup.call, lookup.lease)
         self._to_pool(request)
 
     def _watch(self, request: Request, call: Call, lease: Lease) -> None:
-        """Renew the lease of a request for as long as that is on its way."""
+        """Renew the lease of a request until it ends."""
         leases = request.task.cache_runtime.leases
 
-        def ended(succeeded: bool) -> None:
-            # What has succeeded has filled, and ended the lease with that.
-            if succeeded:
+        def begun() -> None:
+            if monotonic() - since > QUEUED_FOR / 2:  # it was said that it is queued
+                leases.renew_now(lease.owner)
+
+        def ended(end: End) -> None:
+            # What has returned has filled, and ended the lease with that.
+            if end is End.RESULT:
                 leases.let_go(lease.owner)
             else:
-                leases.end(call.key, lease.owner)
+                unshared = unshared_for(monotonic() - since) if end is End.NO_RESULT else 0.0
+                leases.end(call.key, lease.owner, unshared)
             if self._followers is not None:
                 self._followers.poll_now(call.key)
 
-        reserved = lease.stage is Stage.RESERVED
-        renew_in = RESERVED_FOR / 4 if reserved else leases.ttl / RENEWALS
-        leader = LeaderWatch(request, ended, in_process=self._has_processes)
+        since = monotonic()
+        # Others take over what is queued for long: they are told in time that it runs.
+        renew_in = min(QUEUED_FOR / 2, leases.ttl / RENEWALS)
+        leader = LeaderWatch(request, begun, ended, in_process=self._has_processes)
         leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
 
     def poll(self, follower: Follower) -> LookupResult:
-        """Look again for what a follower waits for, or for the right to compute it."""
+        """Look a follower up again, and claim its lease."""
         request, call = follower.request, follower.call
         runtime = request.task.cache_runtime
+        claim = _claim(runtime, request)
+        if monotonic() - follower.since >= QUEUED_FOR and self._could_run(call.key):
+            claim = replace(claim, takes_queued=True)
         try:
-            return to_lookup_result(
-                call,
-                runtime.run(
-                    runtime.engine.refresher.find_or_refresh(call, _claim(runtime, request))
-                ),
+            lookup = to_lookup_result(
+                call, runtime.run(runtime.engine.refresher.find_or_refresh(call, claim))
             )
+            if lookup.hit is not None and lookup.hit.refresh:  # the right to is this poll's
+                schedule_refresh(_call_request(request.task, request), call)
         except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
             self._fault(request, "follow", error)
             return LookupResult(call)
+        return lookup
+
+    def _could_run(self, key: str) -> bool:
+        """Whether a follower would run at once, and what it follows isn't of this worker's."""
+        runtime = cache_of(self._consumer.app).runtime
+        return not runtime.leases.holds(key) and has_free_slot(self._consumer, self.following)
 
     def answer(self, follower: Follower, hit: Hit) -> None:
         """Complete a follower with the leader's result."""
@@ -194,21 +224,28 @@ class ConsumerSite(bootsteps.StartStopStep):
             self._to_pool(request)
 
     def send(self, follower: Follower, lookup: LookupResult) -> None:
-        """Send a follower to the pool: it leads now, or runs for itself."""
+        """Send a follower to the pool, to lead or to run for itself."""
         self._limits.run(follower.request, lookup)
 
+    def give_up(self, follower: Follower) -> None:
+        """Wait no longer with a follower: the broker has it again, or it runs for itself (C8)."""
+        request = follower.request
+        has_waited_long = monotonic() - follower.since >= longest_wait(self._consumer)
+        if has_waited_long and can_give_back(self._consumer, request):
+            give_back(request)
+        else:
+            self.send(follower, LookupResult(follower.call, reason="waited-too-long"))
+
     def waiting(self, count: int) -> None:
-        """Take note of how many followers wait now."""
+        """Record the number of followers."""
         cache_of(self._consumer.app).runtime.observe(Waiting(count))
 
     def release_lease(self, request: Request, lookup: LookupResult) -> None:
-        """Let others lead: this call isn't on its way yet."""
+        """End the lease of a request that has to wait for its rate limit: others may lead."""
         headers = request.request_dict
         cache_header = context.cache_header_of(headers)
-        if "seen" in cache_header:  # the lease that came with it ends now
-            headers[context.HEADER] = {
-                name: cache_header[name] for name in cache_header if name != "seen"
-            }
+        if SEEN in cache_header:  # the lease that came with it ends now
+            headers[context.HEADER] = without_handoff(cache_header)
         if lookup.call is not None and lookup.owner:
             runtime = cache_of(self._consumer.app).runtime
             runtime.leases.end(lookup.call.key, lookup.owner)
@@ -234,6 +271,6 @@ def _claim(runtime: Runtime, request: Request) -> Claim:
 
 
 def _join() -> Plan[Hit | Miss]:
-    """What a call finds for which others wait here already: no look of its own."""
+    """Return the miss of a call whose key has followers here already: no look of its own."""
     yield from ()
     return Miss("following", None, Lease("", None, Stage.RUNNING))

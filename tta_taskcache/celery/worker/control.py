@@ -1,7 +1,7 @@
 """Remote control of workers: ``celery inspect taskcache``, ``celery control taskcache_disable``.
 
-Celery's registry is global: whoever imports this has the commands, the worker to obey them and the
-``celery`` command to offer them.
+Celery's registry is global: importing this module registers the commands, in the worker that obeys
+them and in the ``celery`` command that offers them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from ...stores.breaker import GuardedStore
 from ..api.task_cache import cache_of
 from ..calls.call_request import is_cached
 from ..config.settings import NAMES
+from ..patches.control_methods import add_control_method, add_inspect_method
 
 logger = logging.getLogger("tta_taskcache")
 
-#: Settings that may hold a password, or are one.
+#: Settings that hold a password or are a secret.
 _SECRET = ("url", "secret")
 
-#: Where the consumer site is found on Celery's consumer.
+#: Attribute of Celery's consumer that holds the consumer site.
 SITE = "taskcache_site"
 
 
 def library_version() -> str:
-    """The version of the library; empty where it isn't installed as a package."""
+    """Return the version of the library; empty where it isn't installed as a package."""
     try:
         return version("tta-taskcache")
     except PackageNotFoundError:
@@ -39,7 +40,7 @@ def library_version() -> str:
 
 
 def about_library() -> dict[str, Any]:
-    """What processes have to agree on to share entries."""
+    """Return the versions that processes have to agree on to share entries."""
     return {"version": library_version(), "entry_format": FORMAT, "key_format": KEY_FORMAT}
 
 
@@ -89,3 +90,8 @@ def _switch(state: Any, *, disabled: bool) -> dict[str, str]:
         about = log_fields("Switched", disabled=disabled)
         logger.warning("%s, by remote control", state_now, extra=about)
     return {"ok": state_now}
+
+
+add_inspect_method("taskcache")
+add_control_method("taskcache_disable")
+add_control_method("taskcache_enable")

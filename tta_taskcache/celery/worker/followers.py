@@ -1,14 +1,15 @@
 """Followers: messages that wait in the main process for an equal call in flight (C1 to C5).
 
-They are kept unacknowledged, as Celery keeps messages with an ETA, and take no pool slot. A key is
-polled once however many follow. When the leader has filled, all are completed, in slices so that
-the worker's loop goes on; when it fails or is gone, the first of them leads.
+Followers stay unacknowledged, as Celery's messages with an ETA do, and take no pool slot. A key is
+polled once, however many follow. When the leader has filled, all are completed, in slices so that
+the worker's loop goes on; when it fails or is gone, the first follower leads.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 from threading import RLock, get_ident
 from time import monotonic
 from typing import Any, Protocol
@@ -18,12 +19,12 @@ from celery.worker.request import Request
 from ...cache.outcome import Call, Hit
 from ..calls.lookup_result import LookupResult
 
-#: Seconds between two looks for what the leader has filled: at first, and at most.
+#: Seconds between two polls of a key: at first, and at most.
 FIRST_PAUSE = 0.05
 MAX_PAUSE = 0.25
 
-#: Seconds that one slice of work may take, and after which the next one follows: the worker's loop
-#: has its turn in between. It runs what is due at once ten times over before that.
+#: Seconds of one slice of work, and of the pause before the next, in which the worker's loop has
+#: its turn. It runs timers that are due ten times over before that.
 SLICE = 0.005
 BREATH = 0.001
 
@@ -34,22 +35,24 @@ class Follower:
 
     Attributes:
         request: The request.
-        call: What it asks for.
+        call: Its call.
         since: When it began to wait (monotonic seconds).
         counted: Whether the prefetch count was raised for it.
+        until: When it has waited for long enough, whatever the leader does (monotonic seconds).
     """
 
     request: Request
     call: Call
     since: float
     counted: bool
+    until: float
 
 
 class FollowerHandler(Protocol):
-    """What the consumer does with followers whose time has come."""
+    """The consumer site, as followers use it."""
 
     def poll(self, follower: Follower) -> LookupResult:
-        """Look again for what a follower waits for, or for the right to compute it."""
+        """Look a follower up again, and claim its lease."""
         ...
 
     def answer(self, follower: Follower, hit: Hit) -> None:
@@ -57,31 +60,54 @@ class FollowerHandler(Protocol):
         ...
 
     def send(self, follower: Follower, lookup: LookupResult) -> None:
-        """Send a follower to the pool: it leads now, or runs for itself."""
+        """Send a follower to the pool, to lead or to run for itself."""
+        ...
+
+    def give_up(self, follower: Follower) -> None:
+        """Wait no longer with a follower, whose leader goes on."""
         ...
 
     def waiting(self, count: int) -> None:
-        """Take note of how many wait now."""
+        """Record the number of followers."""
         ...
 
 
 @dataclass(slots=True)
 class _Group:
-    """Those that wait for one key. When ``outcome`` is set, they are on their way."""
+    """Those that wait for one key, and when the first of them has waited for long enough.
+
+    When ``outcome`` is set, they are on their way.
+    """
 
     due: float
+    first_until: float = inf
     pause: float = FIRST_PAUSE
     waiting: deque[Follower] = field(default_factory=deque)
     outcome: LookupResult | None = None
+
+    def add(self, follower: Follower) -> None:
+        """Let one more wait."""
+        self.waiting.append(follower)
+        self.first_until = min(self.first_until, follower.until)
+
+    def bring_forward_overdue(self, now: float) -> int:
+        """Put those in front that have waited for long enough, and say how many they are."""
+        if now < self.first_until:
+            return 0
+        overdue = [follower for follower in self.waiting if follower.until <= now]
+        others = [follower for follower in self.waiting if follower.until > now]
+        self.waiting = deque((*overdue, *others))
+        self.first_until = min((follower.until for follower in others), default=inf)
+        return len(overdue)
 
 
 class Followers:
     """The followers of one worker.
 
     Args:
-        site: Completes them.
-        consumer: Celery's consumer: its timer and its prefetch count.
-        most: How many may be held beyond the prefetch count.
+        site: The consumer site, which completes or sends them.
+        consumer: Celery's consumer, with its timer and its prefetch count.
+        most: Most followers beyond the prefetch count.
     """
 
     def __init__(self, site: FollowerHandler, consumer: Any, most: int) -> None:
@@ -97,35 +123,36 @@ class Followers:
         self._loop = get_ident()
 
     def __len__(self) -> int:
-        return sum(len(group.waiting) for group in list(self._groups.values()))
+        return self._waiting
 
     def has(self, key: str) -> bool:
-        """Whether calls wait for this key, so that the next may join without a look of its own."""
+        """Whether a key has followers, so that the next may join without a look of its own."""
         group = self._groups.get(key)
         return group is not None and group.outcome is None
 
-    def park(self, request: Request, call: Call) -> None:
-        """Let a request wait."""
+    def park(self, request: Request, call: Call, patience: float = inf) -> None:
+        """Let a request wait, for so many seconds at most."""
         with self._lock:
             counted = self._counted < self._most
             if counted:
                 self._counted += 1
                 self._consumer.qos.increment_eventually()
-            follower = Follower(request, call, monotonic(), counted)
+            now = monotonic()
+            follower = Follower(request, call, now, counted, now + patience)
             group = self._groups.get(call.key)
             if group is None or group.outcome is not None:
                 rest = group.waiting if group is not None else deque()
                 group = self._groups[call.key] = _Group(monotonic() + FIRST_PAUSE)
                 for late in rest:  # they look again, with the new ones
-                    group.waiting.append(late)
-            group.waiting.append(follower)
+                    group.add(late)
+            group.add(follower)
             self._waiting += 1
             self._site.waiting(self._waiting)
             if len(self._groups) == 1 and len(group.waiting) == 1:
                 self._arm(FIRST_PAUSE)
 
     def poll_now(self, key: str) -> None:
-        """Look at once: the leader was one of this worker's, and has ended."""
+        """Poll a key at once: its leader was in this worker, and has ended."""
         group = self._groups.get(key)
         if group is None:
             return
@@ -135,19 +162,19 @@ class Followers:
                 self._arm(0.0)
 
     def drop(self) -> None:
-        """Forget all: the broker delivers them again."""
+        """Drop all followers: the broker delivers them again."""
         with self._lock:
             self._groups.clear()
             self._counted = self._waiting = 0
             self._site.waiting(0)
 
     def _arm(self, delay: float) -> None:
-        """Let the timer tick after this delay, and not as it was armed before."""
+        """Let the timer tick after this delay; earlier arming is void."""
         self._arming += 1
         self._consumer.timer.call_after(delay, self._tick, (self._arming,))
 
     def _tick(self, arming: int) -> None:
-        """Do one slice of what is due."""
+        """Do one slice of the work that is due."""
         with self._lock:
             if arming != self._arming or not self._groups:
                 return
@@ -175,6 +202,9 @@ class Followers:
         now = monotonic()
         if group.outcome is None and group.due <= now:
             self._look(group, now)
+        if group.outcome is None:
+            for _ in range(group.bring_forward_overdue(now)):
+                self._site.give_up(self._take(group))
         while group.outcome is not None and group.waiting and monotonic() < end:
             follower = self._take(group)
             if group.outcome.hit is not None:
@@ -184,12 +214,12 @@ class Followers:
 
     def _look(self, group: _Group, now: float) -> None:
         while group.waiting and group.waiting[0].request.revoked():
-            self._take(group)  # it was acknowledged and announced
+            self._take(group)  # Celery has acknowledged and announced it
         if not group.waiting:
             return
         lookup = self._site.poll(group.waiting[0])
         if not lookup.follows and not lookup.owner:
-            group.outcome = lookup  # the answer; or there is none to wait for, and each runs
+            group.outcome = lookup  # a hit; or a miss that isn't shared, and each runs
             return
         if lookup.owner:
             group.pause = FIRST_PAUSE

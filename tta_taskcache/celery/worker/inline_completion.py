@@ -1,7 +1,7 @@
-"""Completing a hit in the worker's main process, without a pool slot (promise S2).
+"""Inline completion: completing a hit in the worker's main process, without a pool slot (S2).
 
-It is executed by Celery's own ``Request``, as a solo pool would do it, with the answer in place of
-the body: acknowledgement, revocation, events and state are Celery's.
+Celery's own ``Request`` executes it as in a solo pool, with the answer in place of the body:
+acknowledgement, revocation, events, state, and the rest of its chain or chord are Celery's.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from ..sites.task_events import send_consumer_event
 
 logger = logging.getLogger("tta_taskcache")
 
-#: A completion that takes longer than this (s) has met a result backend or broker in trouble. The
-#: main process has heartbeats to send: hits go through the pool for a while.
+#: Seconds of a completion beyond which the result backend or the broker is in trouble. The main
+#: process has heartbeats to send, so hits go through the pool for a while.
 SLOW = 1.0
 
-#: Runs what it is given at once, in this process.
+#: A pool that runs its target at once, in this process.
 _INLINE_POOL = SimpleNamespace(apply_async=apply_target)
 
 
 class InlineCompletion:
-    """Completes hits, unless that has just gone wrong."""
+    """Completes hits, behind a circuit breaker."""
 
     def __init__(self) -> None:
         self._breaker = Breaker(_log_change)
 
     def complete(self, request: Request, hit: Hit) -> bool:
-        """Complete a request; False when it has to go through the pool. Never raises."""
+        """Complete a request: False when it has to go through the pool. Never raises."""
         if not self._breaker.allows():
             return False
         started = monotonic()
@@ -53,8 +53,8 @@ class InlineCompletion:
             self._breaker.failed(f"completing a hit failed: {error!r}")
             if request.time_start is None:
                 return False
-            # It was accepted, and callbacks may have been sent: done again in the pool, they
-            # would be sent twice. A pool's process would report it like this.
+            # The request was accepted, and its callbacks may be out: the pool would send them
+            # twice. A pool process would report the failure like this.
             with suppress(Exception):
                 request.on_failure(ExceptionInfo())
             return True
@@ -66,7 +66,7 @@ class InlineCompletion:
 
 
 def _complete(request: Request, hit: Hit) -> None:
-    # revoked() has acknowledged a revoked one and told everybody, as on its way to the pool.
+    # revoked() acknowledges and announces a revoked request, as on its way to the pool.
     with answering(request.id, hit, Site.CONSUMER), suppress(TaskRevokedError):
         # The base class' method: the one of this task's own class is bound to the real pool.
         Request.execute_using_pool(request, _INLINE_POOL)

@@ -1,4 +1,4 @@
-"""The worker's metrics: served from its main process, with the shares of its pool processes."""
+"""The worker's metrics, served from its main process with the shares of its pool processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("tta_taskcache")
 
 
 class MetricsStep(bootsteps.StartStopStep):
-    """Bootstep of the worker. It is made before the pool forks."""
+    """Bootstep of the worker, made before the pool forks."""
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         settings = cache_of(worker.app).settings
@@ -38,7 +38,7 @@ class MetricsStep(bootsteps.StartStopStep):
             logger.warning("what pool processes do is missing in the metrics: %s", error)
 
     def start(self, _: Any) -> None:
-        """Serve."""
+        """Serve the metrics."""
         if self._port is not None:
             self._server = MetricsServer(self._metrics, self._port, self._host)
 

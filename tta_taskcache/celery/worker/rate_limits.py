@@ -1,7 +1,7 @@
 """Rate limits: only a call that has to run takes a token (promise S6).
 
 Celery's consumer puts the requests of a rate-limited task into a token bucket, and moves each to
-the pool when there is a token for it. Here they are looked up before.
+the pool when there is a token for it. Here the requests are looked up before.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ from kombu.utils.limits import TokenBucket
 
 from ..api.cached_task import CachedTask
 from ..calls.lookup_result import LookupResult
-from ..patches.consumer_hooks import give_back_token, intercept_rate_limits
+from ..patches.consumer_hooks import (
+    Handle,
+    give_back_token,
+    intercept_rate_limits,
+    intercept_tokens,
+)
 
 
 class RequestHandler(Protocol):
-    """What this needs of the consumer site."""
+    """The consumer site, as rate limits use it."""
 
     def look_up(self, request: Request) -> LookupResult | None:
-        """Answer a request or let it wait for an equal one; else say what was found."""
+        """Complete a request or park it as a follower: None; else return its lookup."""
         ...
 
     def dispatch(self, request: Request, lookup: LookupResult) -> None:
@@ -29,12 +34,12 @@ class RequestHandler(Protocol):
         ...
 
     def release_lease(self, request: Request, lookup: LookupResult) -> None:
-        """Let others lead: this call isn't on its way yet."""
+        """End the lease of a request that has to wait: others may lead."""
         ...
 
 
 class RateLimits:
-    """Stands between Celery's strategies and its token buckets.
+    """The lookup between Celery's strategies and its token buckets.
 
     Args:
         consumer: The worker's consumer, whose methods are replaced before its strategies are made.
@@ -45,12 +50,12 @@ class RateLimits:
         self._consumer = consumer
         self._site = site
         self._noted: dict[str, LookupResult] = {}
-        self._limit, self._leave = intercept_rate_limits(
-            consumer, self.limit, self.limit_post_eta, self.leave
-        )
+        self._limit = intercept_rate_limits(consumer, self.limit, self.limit_post_eta)
+        #: What the consumer does with a token; None before a cached task needs one.
+        self._leave: Handle | None = None
 
     def limit(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
-        """A request of a rate-limited task has come."""
+        """Handle a request of a rate-limited task."""
         if not isinstance(request.task, CachedTask):
             self._limit(request, bucket, tokens)
             return
@@ -59,12 +64,12 @@ class RateLimits:
             self._queue(request, lookup, bucket, tokens)
 
     def limit_post_eta(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
-        """Its time has come."""
+        """Handle a request of a rate-limited task whose ETA has come."""
         self._consumer.qos.decrement_eventually()
         self.limit(request, bucket, tokens)
 
     def run(self, request: Request, lookup: LookupResult) -> None:
-        """Run a request that has waited for an equal one in vain: as soon as its limit allows."""
+        """Run a follower that found no answer, as soon as its limit allows."""
         limited = not self._consumer.disable_rate_limits
         bucket = self._consumer.task_buckets[request.task.name] if limited else None
         if bucket is None:
@@ -75,15 +80,17 @@ class RateLimits:
     def _queue(
         self, request: Request, lookup: LookupResult, bucket: TokenBucket, tokens: int
     ) -> None:
+        if self._leave is None:
+            self._leave = intercept_tokens(self._consumer, self.leave)
         self._noted[request.id] = lookup
         self._limit(request, bucket, tokens)  # which calls `leave` when there is a token
         if self._noted.pop(request.id, None) is not None:
-            # It has to wait, for long perhaps. Another worker may have a token now.
+            # The request has to wait, maybe for long; another worker may have a token now.
             self._site.release_lease(request, lookup)
 
     def leave(self, request: Request) -> None:
-        """A token was taken for a request; it is given back if that needn't run any more."""
-        if not isinstance(request.task, CachedTask):
+        """Dispatch a request that has got a token; give the token back if it needn't run."""
+        if self._leave is not None and not isinstance(request.task, CachedTask):
             self._leave(request)
             return
         task_reserved(request)

@@ -1,5 +1,5 @@
--- Store an entry and end the lease, if the lease is still the owner's: whoever was stopped for
--- longer than it lasted fills over nobody.
+-- Store an entry and end the lease, if the lease is still the owner's: a leader that was stopped for
+-- longer than its lease fills over no other.
 -- KEYS: entry, lease, refresh   ARGV: owner, lifetime (ms), frame
 if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then
   return 0

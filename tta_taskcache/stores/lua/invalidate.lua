@@ -1,19 +1,16 @@
--- Take the next sequence number, set marks to it, and append to the log.
+-- Take the next number, set marks to it, and append to the log.
 -- KEYS: control, stream
 -- ARGV: a new incarnation, the log's length, grace (ms), most bans, marks ...
-if redis.call('HSETNX', KEYS[1], 'incarnation', ARGV[1]) == 1 then
-  redis.call('DEL', KEYS[2])
-end
-local sequence = redis.call('HINCRBY', KEYS[1], 'sequence', 1)
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local longest = tonumber(redis.call('HGET', KEYS[1], 'longest') or '0')
+ensure_log(ARGV[1], '')
+local sequence = next_number(redis.call('HGET', KEYS[1], 'sequence'))
+redis.call('HSET', KEYS[1], 'sequence', sequence)
+local now = milliseconds()
 -- Older marks have outlived every entry that they could end: the longest lifetime is over, and the
 -- grace for computations that are still running.
-local oldest = now - longest - tonumber(ARGV[3])
+local oldest = now - longest_lifetime(now) - tonumber(ARGV[3])
 
 local function stamp(at)
-  return string.format('%d %.0f', at, now)
+  return string.format('%.0f %.0f', at, now)
 end
 
 -- Bans are matched by the readers: all of them in one field, oldest first.
@@ -25,7 +22,7 @@ local function add_bans(patterns)
     end
   end
   for pattern in pairs(patterns) do
-    bans[#bans + 1] = {pattern, sequence, now}
+    bans[#bans + 1] = {pattern, tonumber(sequence), now}
   end
   -- Too many to match: the oldest become one that ends everything older. It stays a ban, too: who
   -- has read the marks before this and reads the bans after it must not miss what it stands for.

@@ -1,6 +1,6 @@
--- Note how far a sweep has come, and whether it is over.
--- KEYS: sweep   ARGV: how long it is remembered (ms), request, cursor, visited, total, dropped, freed
--- Returns the request to go on for, or -1 when it is over.
+-- Record the progress of a sweep.
+-- KEYS: sweep   ARGV: milliseconds that it is kept, request, cursor, visited, total, dropped, freed
+-- Returns the request that the next batch answers, or -1 when the sweep is over.
 local names = {'request', 'cursor', 'visited', 'total', 'dropped', 'freed'}
 for i, name in ipairs(names) do
   redis.call('HSET', KEYS[1], name, ARGV[i + 1])

@@ -1,5 +1,5 @@
--- End a lease, if it is the owner's; or leave word that equal calls are not to wait for one another.
--- KEYS: lease   ARGV: owner, how long that word is to stand (ms; 0 for no word)
+-- End a lease, if it is the owner's; or mark it as unshared, so that equal calls run each for itself.
+-- KEYS: lease   ARGV: owner, milliseconds that it is unshared (0: not at all)
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then
   return 0
 end

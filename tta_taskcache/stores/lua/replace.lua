@@ -1,5 +1,5 @@
--- Store an entry in place of the one that was read, if that is still there; end the owner's lease.
--- KEYS: entry, lease   ARGV: owner, lifetime (ms), frame, how the old frame begins
+-- Store an entry in place of the one that was read, if that is still stored; end the owner's lease.
+-- KEYS: entry, lease   ARGV: owner, lifetime (ms), frame, first bytes of the old frame
 if redis.call('GETRANGE', KEYS[1], 0, #ARGV[4] - 1) ~= ARGV[4] then
   return 0
 end

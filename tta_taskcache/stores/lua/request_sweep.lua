@@ -1,8 +1,8 @@
--- Ask for a sweep: whether the caller is to start one.
--- KEYS: sweep   ARGV: how long it is remembered (ms)
+-- Request a sweep; returns whether the caller starts it.
+-- KEYS: sweep   ARGV: milliseconds that its progress is kept
 redis.call('HINCRBY', KEYS[1], 'asked', 1)
 if redis.call('HSETNX', KEYS[1], 'active', 1) == 0 then
-  -- Not remembered for longer for that: whoever is at it may have gone.
+  -- Its expiry stays: the sweeping process may be gone.
   return 0
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])

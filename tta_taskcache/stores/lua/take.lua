@@ -1,6 +1,7 @@
--- Give the lease of a key to the first who asks, unless there is a valid entry or somebody leads.
+-- Give the lease of a key to the first claim, unless there is a valid entry or another call leads.
 -- KEYS: entry, lease[, control]
--- ARGV: owner, stage, ttl (ms), reservation, overtakes (ms), newest ban, '1' for regardless, then
+-- ARGV: owner, stage, ttl (ms), reservation, overtakes (ms), newest ban, flags (r: regardless,
+--       q: takes what is queued), then
 --       the names of the marks; or, where control is on another node of a cluster: incarnation,
 --       sequence, newest mark
 -- Returns {'ours', incarnation, sequence}, {'held', stage, remaining (ms)} or {'needless'}.
@@ -25,15 +26,15 @@ if not incarnation then
 end
 newest = math.max(newest, tonumber(ARGV[6]))
 
--- A birth beyond the sequence is of what a failover has lost; or of now, where the sequence was
--- read before.
+-- A birth beyond the sequence is in the part of the log that a failover has lost; or it is new, where
+-- the sequence was read before.
 local function is_current(born_in, born_at)
   local born = tonumber(born_at) or -1
   return born_in == incarnation and born >= newest and (born <= sequence or not KEYS[3])
 end
 
 local left = redis.call('PTTL', KEYS[1])
-if ARGV[7] ~= '1' and left > 0 then
+if not string.find(ARGV[7], 'r') and left > 0 then
   -- Behind the header (entry.py) its head begins: ["incarnation",sequence,served above (ms),
   local head = redis.call('GETRANGE', KEYS[1], 24, 119)
   local born_in, born_at, above = string.match(head, '^%["([^"]*)",(%d+),(%d+)')
@@ -46,7 +47,8 @@ local held = redis.call('HMGET', KEYS[2], 'owner', 'stage', 'incarnation', 'sequ
 local remaining = redis.call('PTTL', KEYS[2])
 if held[1] and remaining > 0 and held[1] ~= ARGV[1] and is_current(held[3], held[4]) then
   local mine = held[1] == ARGV[4] or remaining <= tonumber(ARGV[5])
-  if held[2] ~= 'reserved' or not mine then
+  local yields = (held[2] == 'reserved' and mine) or (held[2] == 'queued' and string.find(ARGV[7], 'q'))
+  if not yields then
     return {'held', held[2], remaining}
   end
 end

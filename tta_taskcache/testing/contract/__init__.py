@@ -1,4 +1,4 @@
-"""What every store has to do, as tests: make a subclass with a ``store``, and let pytest run it.
+"""The contract of stores, as tests: subclass it with a fixture ``store``, and let pytest run it.
 
 ::
 
@@ -63,6 +63,6 @@ class StoreContract(
     Fixtures to override:
 
     - ``store``: the store, empty. Always.
-    - ``advance``: lets the store's time pass. The default moves ``clock``.
-    - ``other``: the same data as another process sees it. The default is ``store`` itself.
+    - ``advance``: lets seconds of the store's time pass. The default moves ``clock``.
+    - ``other``: a store on the same data, as of another process. The default is ``store`` itself.
     """

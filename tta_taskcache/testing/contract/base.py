@@ -1,4 +1,4 @@
-"""What the parts of the contract share: fixtures, and short names for commands."""
+"""Fixtures and commands that the parts of the contract share."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 
@@ -26,17 +26,20 @@ from ...stores.protocol import (
 )
 from ..clock import FakeClock
 
-#: Long enough that nothing expires by itself.
+#: Seconds that no test lasts.
 LONG = 600.0
 
-#: Short enough to wait for, where time is real.
+#: Seconds that are short enough to wait for, where time is real.
 SHORT = 0.3
 
 Advance = Callable[[float], None]
 
+#: Keeps the log as it is; what it returns puts it back, as a failover does that loses its tail.
+Rewind = Callable[[], Callable[[], None]]
+
 
 def make_entry(key: str, born: Position, payload: bytes = b"1", **fields: Any) -> Entry:
-    """An entry of task ``t``, with what doesn't matter filled in."""
+    """Make an entry of task ``t``, with defaults for all other fields."""
     task = fields.get("task", "t")
     defaults: dict[str, Any] = {
         "task": task,
@@ -60,7 +63,7 @@ def look(store: Store, key: str = "k", *names: str, since: Position | None = Non
 
 
 def position(store: Store) -> Position:
-    """The log's position."""
+    """Return the log's position."""
     found = look(store).position
     assert found is not None
     return found
@@ -80,12 +83,12 @@ def invalidate(store: Store, *names: str, keys: tuple[str, ...] = ()) -> Positio
     return new
 
 
-def scan(store: Store, pattern: str = "*", count: int = 500) -> list[Found]:
+def scan(store: Store, pattern: str = "*", count: int = 500, secret: bytes = b"") -> list[Found]:
     """Read all batches."""
     found: list[Found] = []
     cursor = ""
     while True:
-        batch = store.execute(Scan(pattern, cursor, count))
+        batch = store.execute(Scan(pattern, cursor, count, secret))
         assert isinstance(batch, Batch)
         found += batch.found
         cursor = batch.cursor
@@ -101,7 +104,7 @@ def totals(store: Store) -> dict[str, float]:
 
 
 def in_threads(number: int, work: Callable[[int], object]) -> None:
-    """Let threads do this at once; what one raises is raised here."""
+    """Run work in threads at once; raise the first error of any."""
     errors: list[BaseException] = []
     start = threading.Barrier(number)
 
@@ -123,7 +126,7 @@ def in_threads(number: int, work: Callable[[int], object]) -> None:
 
 
 def fill(store: Store, key: str, **fields: Any) -> Entry:
-    """Store an entry that is born now."""
+    """Store an entry that is born at the log's position."""
     entry = make_entry(key, position(store), **fields)
     assert store.execute(Fill(key, pack(entry), entry.lifetime)) is True
     return entry
@@ -143,6 +146,10 @@ class Contract:
     @pytest.fixture
     def advance(self, clock: FakeClock) -> Advance:
         return clock.advance
+
+    @pytest.fixture
+    def rewind(self) -> Rewind:
+        pytest.skip("this store can't lose a part of its log")
 
     @pytest.fixture
     def other(self, store: Store) -> Store:

@@ -1,4 +1,4 @@
-"""Shared counters, and what threads do at once."""
+"""Shared counters, and commands of several threads at once."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 
@@ -74,4 +74,5 @@ class Counting(Contract):
                 assert Record(mine, (f"m{i}",)) in looked.records
 
         in_threads(8, work)
-        assert sorted(taken) == list(range(before.sequence + 1, before.sequence + 201))
+        assert len(set(taken)) == len(taken)
+        assert min(taken) > before.sequence

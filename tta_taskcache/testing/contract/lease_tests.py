@@ -1,4 +1,4 @@
-"""Leases: who leads, for how long, and who takes over (promises C1 to C4, I2)."""
+"""Leases: their leader, their lifetime and their end (promises C1 to C4, I2)."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 
@@ -42,7 +42,7 @@ def claim(
 
 
 def leader(store: Store) -> str:
-    """Who leads, found out without taking the lease from anybody; empty for nobody."""
+    """Return the leader, without taking its lease; empty for none."""
     for owner in ("a", "b", "c"):
         if store.execute(Renew((Holding(KEY, owner, Stage.RUNNING),), LONG)) == [True]:
             return owner
@@ -57,7 +57,7 @@ def renew(store: Store, owner: str, stage: Stage = Stage.RUNNING, ttl: float = L
 
 
 class LeaseTests(Contract):
-    """A key has one leader at most, who is known by a token, and who is soon forgotten."""
+    """A key has one leader at most, known by its token, for a bounded time."""
 
     def test_c1_the_first_to_claim_leads_and_the_second_is_told(
         self, store: Store, other: Store

@@ -20,7 +20,7 @@ def look_many(store: Store, *looks: Look, **fields: object) -> list[StoreReply]:
 
 
 def wish(key: str, owner: str = "") -> Look:
-    """A look, with a claim if there is an owner."""
+    """Make a look, with a claim if there is an owner."""
     claims = Claim(owner=owner, stage=Stage.QUEUED, ttl=LONG) if owner else None
     return Look(key, marks.of_call("t", key), claim=claims)
 

@@ -1,4 +1,4 @@
-"""Stale entries (RFC 5861): who refreshes them, and when they keep others from leading."""
+"""Stale entries (RFC 5861): their refresh, and the claims that they answer."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 
@@ -14,7 +14,7 @@ from .lease_tests import KEY, claim
 
 
 class Refreshes(Contract):
-    """One refreshes; an entry that isn't served any more doesn't stand in anybody's way."""
+    """One caller refreshes; an entry that isn't served any more stops no claim."""
 
     def test_one_refreshes(self, store: Store, other: Store) -> None:
         assert store.execute(BeginRefresh(KEY, LONG)) is True

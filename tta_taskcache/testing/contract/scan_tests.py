@@ -1,4 +1,4 @@
-"""Reading through all entries."""
+"""Scans of all entries."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 
@@ -80,3 +80,15 @@ class Scanning(Contract):
         for key, frame in garbage.items():
             store.execute(Fill(key, frame, LONG))
         assert [item.entry.key for item in scan(store)] == ["good"]
+
+    def test_x2_scan_leaves_out_what_the_secret_has_not_signed(self, store: Store) -> None:
+        entry = fill(store, "k")
+        marked = replace(entry, key="marked", marks=tuple(f"tag {i:0200}" for i in range(50)))
+        for key, signed in (("mine", replace(entry, key="mine")), ("marked", marked)):
+            store.execute(Fill(key, pack(signed, b"secret"), LONG))
+        store.execute(Fill("copied", pack(entry, b"secret"), LONG))
+        altered = pack(replace(entry, key="altered"), b"secret").replace(b'"t"', b'"u"')
+        store.execute(Fill("altered", altered, LONG))
+        found = {item.entry.key for item in scan(store, secret=b"secret")}
+        assert found == {"mine", "marked"}
+        assert {item.entry.key for item in scan(store)} == {"k"}

@@ -1,4 +1,4 @@
-"""Sweeps: giving back the memory of what was ended (promise I3)."""
+"""Sweeps: freeing the memory of ended entries (promise I3)."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 
@@ -36,21 +36,21 @@ def sweep(store: Store, count: int = 500) -> list[Swept]:
 
 
 def note(store: Store, sweeping: SweepProgress) -> SweepProgress:
-    """Note how far a sweep has come."""
+    """Record the progress of a sweep."""
     noted = store.execute(RecordSweep(sweeping))
     assert isinstance(noted, SweepProgress)
     return noted
 
 
 def progress(store: Store) -> SweepProgress:
-    """Read how far it has come."""
+    """Read the progress of a sweep."""
     found = store.execute(ReadSweep())
     assert isinstance(found, SweepProgress)
     return found
 
 
 class Sweeps(Contract):
-    """What was ended goes, all of it and nothing else; whoever asks for a sweep gets one."""
+    """Ended entries are dropped, all of them and no others; each request gets a sweep."""
 
     def test_i3_nothing_to_sweep(self, store: Store) -> None:
         batches = sweep(store)

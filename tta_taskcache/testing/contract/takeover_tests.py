@@ -1,4 +1,4 @@
-"""Leases that others take over: lapsed, outdated and reserved ones (promises C1, C3, I2)."""
+"""Takeovers of leases: lapsed, outdated and reserved ones (promises C1, C3, I2)."""
 
 # ruff: noqa: S101 - these are tests, and assert is how they assert
 
@@ -16,7 +16,7 @@ from .lease_tests import KEY, MARKS, claim, leader, renew
 
 
 class Takeovers(Contract):
-    """Nobody waits for the dead, and no call joins what is outdated."""
+    """No call waits for a dead leader, or joins an outdated one."""
 
     # Lapsing
 
@@ -42,6 +42,18 @@ class Takeovers(Contract):
         assert renew(store, "a", ttl=SHORT)
         advance(SHORT)
         assert claim(other, "b").is_ours
+
+    def test_c8_what_is_queued_gives_way_to_a_free_slot(self, store: Store, other: Store) -> None:
+        claim(store, "a", stage=Stage.RUNNING)
+        assert claim(other, "b", takes_queued=True).is_followed
+        assert store.execute(Release(KEY, "a")) is True
+        claim(store, "a")
+        assert claim(other, "b").is_followed
+        assert claim(other, "b", takes_queued=True).is_ours
+        assert not renew(store, "a")
+        assert claim(store, "a", stage=Stage.RUNNING).is_followed, "it looks again, and follows"
+        assert store.execute(Release(KEY, "b", LONG)) is True
+        assert claim(store, "a", takes_queued=True).stage is Stage.UNSHARED
 
     # What is outdated isn't joined (I2)
 

@@ -1,7 +1,7 @@
-"""What processes read, computed and invalidated, and whether the promises I1 and I2 held.
+"""Histories: records of reads, runs and invalidations, and a check of the promises I1 and I2.
 
 Processes record what they do, each in a file of its own; the files together are a history, and
-``check`` finds every read that got what an invalidation had ended::
+``check`` finds every read that got a result which an invalidation had ended::
 
     recorder = Recorder(path)                     # in each process
     begin = monotonic()
@@ -11,8 +11,8 @@ Processes record what they do, each in a file of its own; the files together are
     history = History.load(*paths)                # afterwards, anywhere
     assert check(history, staleness=0.25) == []
 
-What a task returns has to tell how new it is: a number that only rises, and best one that every run
-counts up, so that each run is known by its result. A history that was kept is checked again with
+The results of a task need a version: a number that only rises, and best one that every run counts
+up, so that each run is known by its result. A kept history is checked again with
 ``python -m tta_taskcache.testing.history FILE``.
 """
 

@@ -1,8 +1,8 @@
-"""What a history must not hold.
+"""The checks of a history.
 
-For each version of a thing there is one moment from which on no read may begin and still get it: Δ
-after the first acknowledged invalidation that ended it. So a history is checked with one look into
-a dict for each read.
+For each version of a thing there is one time after which no read may begin and still get it: Δ
+after the first acknowledged invalidation that ended it. So a check takes one look into a dict per
+read.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .records import History, Invalidation, Read, Run
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A read that got what was ended before.
+    """A read of a result that had been ended before.
 
     Attributes:
-        promise: I2 when the run that computed it was under way when the invalidation began: it
-            filled over it, or was joined after it. Else, or when the run isn't known, I1.
+        promise: ``"I2"`` when the result's run was under way as the invalidation began: it filled
+            over it, or was joined after it. Else, and when the run isn't known, ``"I1"``.
         read: The read.
-        invalidation: The first one that forbids it.
-        run: The run that computed what it got, if it was recorded.
+        invalidation: The first invalidation that forbids it.
+        run: The run of the result; None if it wasn't recorded.
     """
 
     promise: Literal["I1", "I2"]
@@ -93,19 +93,19 @@ class _Ended:
 def check(history: History, staleness: float) -> list[Violation]:
     """Find the reads that break promise I1 or I2, in the order in which they began.
 
-    A read must not begin more than ``staleness`` after an invalidation of its thing was
+    A read must not begin more than ``staleness`` seconds after an invalidation of its thing was
     acknowledged and get
 
     - a version older than the invalidation's; or
-    - what a run computed that began before the invalidation did, if runs were recorded. Of runs
-      with the same version the last counts: it may have been that one.
+    - the result of a run that began before the invalidation did, if runs were recorded. Of runs
+      with the same version the last counts: the result may be its.
 
     Args:
-        history: What happened.
+        history: The history.
         staleness: Δ in seconds; 0 is strict.
 
     Raises:
-        ValueError: A negative Δ.
+        ValueError: ``staleness`` is negative.
     """
     if staleness < 0:
         raise ValueError(f"staleness={staleness}: must be 0 or more seconds")
@@ -128,11 +128,11 @@ def check(history: History, staleness: float) -> list[Violation]:
 
 
 def surplus_runs(history: History) -> int:
-    """How many runs were more than the scheme needs.
+    """Count the runs beyond those that the scheme needs.
 
-    A thing has to be computed once, and once more for each invalidation that touches it. One that
-    wasn't acknowledged counts: it may have happened. An expired or evicted entry is computed anew
-    as well, and so is everything while Redis can't be reached: keep those out of the history.
+    A thing needs one run, and one more for each invalidation that touches it, acknowledged or not:
+    it may have happened. Expired and evicted entries need further runs, and so does everything
+    while Redis can't be reached: keep those out of the history.
     """
     needed = Counter(item.thing for item in history.invalidations)
     made = Counter(run.thing for run in history.runs)
@@ -140,9 +140,9 @@ def surplus_runs(history: History) -> int:
 
 
 def unexplained_reads(history: History) -> list[Read]:
-    """The reads that got a version which no recorded run of their thing computed (promise R1).
+    """Find the reads of versions that no recorded run of their thing computed (promise R1).
 
-    It says something where all runs are recorded, by the time they return.
+    It needs a history in which all runs are recorded by the time they return.
     """
     known = {(run.thing, run.version) for run in history.runs}
     return [read for read in history.reads if (read.thing, read.version) not in known]

@@ -1,7 +1,7 @@
 """The records of a history, and their files.
 
-All times are seconds of one clock that the recording processes share: ``time.monotonic`` is the
-same for all processes of a machine (on Linux and macOS).
+Times are seconds of one clock of all recording processes: ``time.monotonic`` is the same for all
+processes of a machine (on Linux and macOS).
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, Self
 
-#: Reads that a recorder keeps back, to write them at once.
+#: Reads that a recorder buffers, to write them at once.
 BUFFERED_READS = 100
 
 
-# Named tuples, not frozen dataclasses: a history has millions of them, and they are made faster.
+# Named tuples, which are made faster than frozen dataclasses: a history has millions of records.
 
 
 class Read(NamedTuple):
-    """One read.
+    """A read.
 
     Attributes:
-        thing: What was read.
-        begin: When it was asked for.
-        end: When the answer was there.
-        version: The version that the answer holds.
+        thing: The thing that was read.
+        begin: Time before the call (s).
+        end: Time after its return (s).
+        version: The version in the result.
     """
 
     thing: Hashable
@@ -38,12 +38,12 @@ class Read(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One computation. Runs of one thing should have versions of their own.
+    """A run. Runs of one thing should have versions of their own.
 
     Attributes:
-        thing: What was computed.
-        begin: A moment before it looked at its source.
-        end: A moment before its result was stored.
+        thing: The thing that was computed.
+        begin: Time before it read its source (s).
+        end: Time before its result was stored (s).
         version: The version in its result.
     """
 
@@ -54,12 +54,12 @@ class Run(NamedTuple):
 
 
 class Invalidation(NamedTuple):
-    """One invalidation of one thing; one that touches many things is as many records.
+    """An invalidation of one thing; one that touches many things has as many records.
 
     Attributes:
-        thing: What was invalidated.
-        begin: When it was asked for.
-        end: When it was acknowledged. None or infinite: it raised, so it may or may not have
+        thing: The thing that was invalidated.
+        begin: Time before the call (s).
+        end: Time of its acknowledgement (s). None or infinite: it raised, so it may or may not have
             happened, and forbids nothing.
         version: A version that the source had reached before ``begin``.
     """
@@ -76,7 +76,7 @@ class Invalidation(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something else that happened, for people who read the history."""
+    """A note, for people who read the history."""
 
     at: float
     text: str
@@ -94,12 +94,12 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 class HistoryError(ValueError):
-    """A file isn't a history; the message names file and line."""
+    """A file is no history; the message names file and line."""
 
 
 @dataclass(slots=True)
 class History:
-    """What happened, in any order."""
+    """The records of a history, in any order."""
 
     reads: list[Read] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
@@ -120,7 +120,7 @@ class History:
 
     @classmethod
     def merge(cls, *histories: History) -> Self:
-        """One history of what several processes recorded."""
+        """Merge the histories of several processes."""
         merged = cls()
         for history in histories:
             merged.reads += history.reads
@@ -130,10 +130,10 @@ class History:
         return merged
 
     def dump(self, path: Path) -> None:
-        """Write it to a file: a line for each record, a JSON array of its kind and its fields.
+        """Write the history to a file: a line per record, a JSON array of its kind and its fields.
 
         Raises:
-            TypeError: A thing is no string or number, nor a tuple of such: JSON can't hold it.
+            TypeError: A thing is no string or number, nor a tuple of such: JSON can't carry it.
         """
         with path.open("w") as file:
             for records in (self.notes, self.invalidations, self.runs, self.reads):
@@ -143,7 +143,7 @@ class History:
     def load(cls, *paths: Path) -> Self:
         """Read files of ``dump`` and of recorders, as one history.
 
-        A last line that isn't complete is left out: its process was killed while it wrote.
+        An incomplete last line is left out: its process was killed while it wrote.
 
         Raises:
             HistoryError: A line is no record.
@@ -158,12 +158,12 @@ class History:
 class Recorder:
     """Writes records to a file as they come, in a process that may be killed at any moment.
 
-    Runs and invalidations are on file when ``add`` returns: what was stored has its run recorded,
-    if that is added before the run returns. A few of the last reads are lost with the process:
-    that loses evidence and makes none. Threads may share a recorder, processes may not.
+    Runs and invalidations are in the file when ``add`` returns, so each stored result has its run
+    recorded, if the run adds it before it returns. The last reads may be lost with the process,
+    which loses evidence and makes none. Threads may share a recorder, processes may not.
 
     Args:
-        path: The file; what it already holds stays.
+        path: The file, which is appended to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -172,10 +172,10 @@ class Recorder:
         self._reads: list[str] = []
 
     def add(self, record: Record) -> None:
-        """Record it.
+        """Add a record.
 
         Raises:
-            TypeError: A thing is no string or number, nor a tuple of such: JSON can't hold it.
+            TypeError: A thing is no string or number, nor a tuple of such: JSON can't carry it.
         """
         line = _line(record)
         with self._lock:
@@ -184,7 +184,7 @@ class Recorder:
                 self._flush()
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
+        """Write the buffered reads, and close the file."""
         with self._lock:
             self._flush()
             self._file.close()
@@ -202,7 +202,7 @@ def _records(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):
-                return  # still being written, or cut by a kill; what follows is the rest of it
+                return  # still being written, or cut by a kill
             try:
                 yield _record(*json.loads(line))
             except (ValueError, TypeError, KeyError) as error:

@@ -58,8 +58,8 @@ def doctor(context: Any, timeout: float, as_json: bool) -> None:
     count = {level: sum(each.level is level for each in findings) for level in Level}
     if as_json:
         for finding in findings:
-            about, told = finding.about, finding.message
-            line = {"about": about, "level": finding.level.value, "told": told}
+            level = finding.level.value
+            line = {"about": finding.about, "level": level, "told": finding.message}
             click.echo(formatting.machine(line | {"remedy": finding.remedy}))
     else:
         screen = screen_of_stdout(no_color=context.no_color)
@@ -98,12 +98,12 @@ def _facts(cache: TaskCache, app: Celery, timeout: float) -> Facts:
 def _ask_broker(
     app: Celery, timeout: float
 ) -> tuple[frozenset[str], dict[str, Mapping[str, Any] | None], str]:
-    """Which Redis it is, if it is one; what workers say; or why it can't be reached."""
+    """Return the run ids of the broker's Redis, the replies of workers, and the broker's fault."""
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
             run_ids = _run_ids(connection)
-        # Not by the same one: a channel that waits for replies is good for nothing else.
+        # Over another connection: a channel that waits for replies is good for nothing else.
         alive = app.control.inspect(timeout=timeout).ping() or {}
         if not alive:
             return run_ids, {}, ""
@@ -114,7 +114,7 @@ def _ask_broker(
 
 
 def _versions_of(reply: Any) -> Mapping[str, Any] | None:
-    """A worker's reply; None for one that doesn't know the question."""
+    """Return a worker's reply; None for a worker without that command."""
     return reply if isinstance(reply, Mapping) and "error" not in reply else None
 
 
@@ -124,7 +124,7 @@ def _run_ids(connection: Any) -> frozenset[str]:
         return frozenset()
     try:
         return frozenset({client.info("server")["run_id"]})
-    except Exception:  # noqa: BLE001 - whatever client it is: this is one finding less
+    except Exception:  # noqa: BLE001 - whatever client it is: one finding less
         return frozenset()
 
 

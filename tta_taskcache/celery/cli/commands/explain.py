@@ -18,7 +18,7 @@ from ...lookup.nearest_entry import Nearest
 from .. import formatting
 from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache
 
-#: Values longer than this are cut in the list of arguments: people have just typed them.
+#: Longer values are cut in the list of arguments, which the user has just typed.
 _WIDTH = 60
 
 
@@ -58,7 +58,7 @@ def explain(
     cache = open_cache(context)
     cached = _task(cache, task)
     args, kwargs = _split(cached, arguments)
-    # A lookup takes a fault for a miss; here it is the answer.
+    # A lookup takes a fault for a miss; here it is an error.
     cache.runtime.run(cache.runtime.engine.peek("ping"))
     try:
         with cache.context(**dict(map(_header, headers))):
@@ -86,7 +86,7 @@ def _task(cache: TaskCache, name: str) -> CachedTask:
 
 
 def _split(task: CachedTask, arguments: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
-    """Positional and keyword arguments, as the task would be called with."""
+    """Return the positional and keyword arguments that the task would be called with."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     names = task.cache_keyer.binder.names

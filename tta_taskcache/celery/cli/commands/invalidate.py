@@ -27,16 +27,16 @@ from ..session import (
     example,
     note,
     open_cache,
-    warnings_told,
+    warnings_as_notes,
 )
 
-#: What has more entries than this is only invalidated after a question.
+#: More entries than these are only ended after a question.
 MANY = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to end: keys, or tasks, or tags, or patterns, or everything."""
+    """The target of an invalidation: keys, tasks, tags, patterns, or everything."""
 
     keys: tuple[str, ...]
     tasks: tuple[str, ...]
@@ -61,7 +61,7 @@ class Target:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """The marks that end it."""
+        """The marks that end its entries."""
         if self.all:
             return (marks.EVERYTHING,)
         return (
@@ -73,18 +73,18 @@ class Target:
 
     @property
     def globs(self) -> tuple[str, ...]:
-        """Globs of keys among which are all that would end."""
+        """Globs that match the keys of all its entries, and maybe others."""
         if self.tasks:
             return tuple(f"{escape(task)}{SEPARATOR}*" for task in self.tasks)
         return self.patterns or ("*",)
 
     def ends(self, found: Found) -> bool:
-        """Whether it ends an entry that one of its globs has found."""
+        """Whether it ends an entry that one of its globs matches."""
         return bool(self.patterns or set(self.marks) & set(found.entry.marks))
 
 
 def _names(option: str, metavar: str, text: str) -> Any:
-    """An option that may be given several times; twice the same counts once."""
+    """Make an option that may be given several times; equal values count once."""
     return click.option(
         f"--{option}",
         f"{option}s",
@@ -182,7 +182,7 @@ def _warn_of_unknown(cache: TaskCache, name: str) -> None:
 
 
 def _count(cache: TaskCache, target: Target) -> int:
-    """How many valid entries there are to end."""
+    """Count the valid entries that would end."""
     if target.keys:
         return sum(_is_stored(cache, key) for key in target.keys)
     found = (item for glob in target.globs for item in cache.runtime.entries(glob))
@@ -206,14 +206,14 @@ def _confirm(target: Target, count: int) -> None:
 
 
 def _end(cache: TaskCache, target: Target, *, queue: bool) -> str | None:
-    """End it, or leave that to a worker: then returns the id of the task."""
+    """End the target's entries; with ``queue``, send a task that does, and return its id."""
     try:
         if queue:
-            # Where results are kept may be the very Redis that is down.
+            # The result backend may be the very Redis that is down.
             options = {"retry": False, "ignore_result": True}
             task = cache.app.tasks[maintenance_tasks.INVALIDATE]
             return str(task.apply_async((target.marks, target.keys), **options).id)
-        with warnings_told():
+        with warnings_as_notes():
             cache.end(target.marks, target.keys)
     except StoreUnavailable as error:
         message = f"not acknowledged, so it may or may not have happened; repeat it: {error}"

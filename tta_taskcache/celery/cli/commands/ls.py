@@ -15,10 +15,10 @@ from .. import formatting
 from ..session import NOTHING_FOUND, CacheCommand, example, note, open_cache
 from ..tables import Row, Sheet
 
-#: In front of marks that are tags.
+#: Prefix of the marks of tags.
 _TAG = marks.of_tag("")
 
-#: What comes first sorts lowest.
+#: Sort keys; the lowest comes first.
 _ORDERS: dict[str, Callable[[Found], Any]] = {
     "age": lambda item: (_age(item), item.entry.key),
     "size": lambda item: (-item.size, item.entry.key),
@@ -81,7 +81,7 @@ def ls(context: Any, *, pattern: str, limit: int, sort: str, as_json: bool) -> N
 
 
 def describe(item: Found) -> dict[str, Any]:
-    """A found entry in JSON's types."""
+    """Return a found entry in JSON's types."""
     entry = item.entry
     return {
         "key": entry.key,
@@ -98,7 +98,7 @@ def describe(item: Found) -> dict[str, Any]:
 
 
 def _age(item: Found) -> float:
-    """Seconds since it was stored, by Redis' clock."""
+    """Return the seconds since an entry was stored, by Redis' clock."""
     return max(0.0, item.entry.lifetime - item.remaining)
 
 

@@ -15,7 +15,7 @@ from .. import formatting
 from ..session import NOTHING_FOUND, CacheCommand, Failure, example, open_cache
 from .ls import describe
 
-#: Reading these can't run code.
+#: Serializers whose reading can't run code.
 SAFE = ("json", "msgpack", "yaml")
 
 
@@ -63,7 +63,7 @@ def show(context: Any, key: str, as_json: bool) -> None:
 
 
 def _value(entry: Entry) -> tuple[Any, str]:
-    """The value, or why it can't be shown."""
+    """Return an entry's value; None, and the reason, when it can't be shown."""
     if entry.serializer not in SAFE:
         return None, f"not shown: stored as {entry.serializer}, which isn't safe to read here"
     if entry.serializer not in set(CODECS.serializers):

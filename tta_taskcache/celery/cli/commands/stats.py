@@ -17,13 +17,13 @@ from .. import formatting
 from ..session import CacheCommand, example, open_cache, where
 from ..tables import Row, Sheet
 
-#: Remarks that are a column also when there is nothing to say.
+#: Remarks that have a column even when all are empty.
 _ALWAYS = ("HITS AT", "COALESCED", "MISSED AS", "NOT STORED")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is known of one task, or of all: what was counted, and what is stored."""
+    """The figures of one task, or of all: its counts, and its stored entries."""
 
     counted: TaskStats
     entries: int = 0
@@ -44,14 +44,14 @@ class Line:
 
     @property
     def coalesced(self) -> list[str]:
-        """How many of the hits waited for an equal call in flight, in words, if any."""
+        """The hits that waited for an equal call in flight, in words; empty for none."""
         count = self.counted.coalesced
         words = [f"{count:,} of {formatting.plural(self.hits, 'hit', 'hits')}"] if count else []
         return words + _worth(self.counted.coalesced_seconds, self.counted.coalesced_cost)
 
     @property
     def shadow(self) -> list[str]:
-        """What shadow mode has found out, in words, if anything."""
+        """The counts of shadow mode, in words; empty for none."""
         counted = self.counted
         return _words(counted.shadow) + _worth(counted.shadow_seconds, counted.shadow_cost)
 
@@ -66,17 +66,17 @@ class Line:
         return {name: n for name, n in self.counted.fills.items() if name != "stored"}
 
     def counted_json(self) -> dict[str, Any]:
-        """What was counted, in JSON's types."""
+        """Return the counts in JSON's types."""
         about = {"hit_ratio": self.ratio, "misses_by_reason": self.reasons}
         return asdict(self.counted) | about
 
     def as_json(self) -> dict[str, Any]:
-        """It in JSON's types."""
+        """Return all figures in JSON's types."""
         return self.counted_json() | {"entries": self.entries, "size_bytes": self.size}
 
     @property
     def figures(self) -> dict[str, str]:
-        """What the ledger has for a task or a day, by its heads."""
+        """The counts of a task or a day, by column."""
         return {
             "HITS": f"{self.hits:,}",
             "RATIO": "-" if self.ratio is None else f"{self.ratio:.1%}",
@@ -88,7 +88,7 @@ class Line:
 
     @property
     def remarks(self) -> dict[str, list[str]]:
-        """What is said in words, by its heads."""
+        """The remarks in words, by column."""
         return {
             "HITS AT": _words(self.counted.hits),
             "COALESCED": self.coalesced,
@@ -180,9 +180,9 @@ def stats(context: Any, since: date | None, as_json: bool) -> None:
 
 
 def _sheet(head: str, lines: Mapping[str, Line], total: Line, *, stored: bool) -> Sheet:
-    """The table of tasks, or of days: of those nothing is known of what is stored.
+    """Make the table of tasks, or of days, which have no stored entries.
 
-    What nobody uses is left out: costs, and remarks that would be empty.
+    Unused columns are left out: costs, and remarks that would be empty.
     """
     heads = [name for name in total.figures if name != "COST SAVED" or total.counted.saved_cost]
     remarks = [name for name, words in total.remarks.items() if words or name in _ALWAYS]

@@ -15,21 +15,21 @@ from ..session import NOTHING_FOUND, CacheCommand, Failure, example, open_cache
 
 
 class _SweepRun:
-    """One sweep, as this process sees it.
+    """A sweep that this process runs or follows.
 
     Attributes:
-        now: How far it has come.
-        is_ours: Whether it stops when this process does.
+        now: Its progress.
+        is_ours: Whether this process runs it.
     """
 
-    def __init__(self, runtime: Runtime, told: Quiet) -> None:
+    def __init__(self, runtime: Runtime, output: Quiet) -> None:
         self._runtime = runtime
-        self._told = told
+        self._output = output
         self.now = SweepProgress()
         self.is_ours = True
 
     def run(self) -> SweepProgress:
-        """Start one or go on with the one under way, until it is over.
+        """Start a sweep, or follow the one under way, until it is over.
 
         Raises:
             StoreUnavailable: Redis can't be reached.
@@ -46,22 +46,22 @@ class _SweepRun:
         return now
 
     def _follow(self, found: SweepProgress) -> SweepProgress:
-        """Look on at one that others are at; when it stands still, return where to go on."""
+        """Follow another process' sweep; if it stands still, return the progress to go on from."""
         self.is_ours, self.now = False, found
-        self._told.say("A sweep is under way: following it, as long as it moves.")
+        self._output.say("A sweep is under way: following it, as long as it moves.")
         self._report_progress(found)
         now = self._runtime.run(sweeping.follow(self._runtime.engine, found, self._report_progress))
         if now.is_over:
             return now
         self.is_ours = True
-        self._told.say("It stands still: going on with it from here.")
+        self._output.say("It stands still: going on with it from here.")
         return self._runtime.run(sweeping.resume(now))
 
     def _report_progress(self, now: SweepProgress) -> None:
         if now.visited < self.now.visited:
-            self._told.say("More has ended meanwhile: through all keys once more.")
+            self._output.say("More has ended meanwhile: through all keys once more.")
         self.now = now
-        self._told.report(now)
+        self._output.report(now)
 
 
 @click.command(cls=CacheCommand, epilog=example("celery -A proj cache sweep"))
@@ -82,14 +82,14 @@ def sweep(context: Any, as_json: bool) -> None:
     interrupts a sweep; within an hour the next one goes on from there.
     """
     cache = open_cache(context)
-    told = Quiet() if as_json else on_stderr(no_color=context.no_color)
-    trip = _SweepRun(cache.runtime, told)
+    output = Quiet() if as_json else on_stderr(no_color=context.no_color)
+    sweep_run = _SweepRun(cache.runtime, output)
     try:
-        with told:
-            end = trip.run()
+        with output:
+            end = sweep_run.run()
     except KeyboardInterrupt:
-        rest = "the next sweep goes on from there" if trip.is_ours else "it goes on without us"
-        raise Failure(f"interrupted at {share(trip.now):.0%}; {rest}", NOTHING_FOUND) from None
+        rest = "the next sweep goes on from there" if sweep_run.is_ours else "it goes on without us"
+        raise Failure(f"interrupted at {share(sweep_run.now):.0%}; {rest}", NOTHING_FOUND) from None
     if as_json:
         report = {"keys": end.visited, "dropped": end.dropped, "freed_bytes": end.freed}
         click.echo(formatting.machine(report))

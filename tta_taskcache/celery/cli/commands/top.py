@@ -22,10 +22,10 @@ from .. import formatting
 from ..session import USAGE, CacheCommand, Failure, example, open_cache, where
 from ..tables import Row, Sheet, screen_of_stdout
 
-#: Seconds that rates are of: processes hand over what they count once a second.
+#: Seconds that rates cover: processes hand over their counts once a second.
 WINDOW = 10.0
 
-#: Drawings a second: a terminal that was resized looks right after the next.
+#: Drawings a second: a resized terminal is right after the next.
 DRAWINGS = 4
 
 _HEADS = ("HITS/S", "RUNS/S", "RATIO", "SAVING", "HITS", "RUNS", "SAVED")
@@ -39,7 +39,7 @@ class _Reading:
 
 @dataclass(slots=True)
 class _TopView:
-    """What is on the screen: the newest reading, and the one that rates count from."""
+    """The view on the screen: the newest reading, and the one that rates start from."""
 
     place: str
     readings: deque[_Reading] = field(default_factory=deque)
@@ -51,7 +51,7 @@ class _TopView:
             self.readings.popleft()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        # A new list for each drawing: the terminal may have another size by now.
+        # A new sheet for each drawing: the terminal may have another size by now.
         sheet = (part for line in self._sheet().lines(console) for part in line.split())
         for line in [self._head(), Text(), *sheet][: options.max_height]:
             line.no_wrap = True
@@ -103,7 +103,7 @@ def _cells(pairs: list[tuple[TaskStats, TaskStats]], seconds: float) -> tuple[st
         f"{new_hits / seconds:,.1f}" if seconds else "-",
         f"{new_runs / seconds:,.1f}" if seconds else "-",
         f"{new_hits / calls:.1%}" if calls else "-",
-        # Run time that isn't spent, a second: so many busy processes less.
+        # Run time saved a second: so many busy processes fewer.
         f"{saving / seconds:,.1f}x" if seconds else "-",
         f"{hits:,}",
         f"{runs:,}",
@@ -133,7 +133,7 @@ def top(context: Any, interval: float) -> None:
     cache = open_cache(context)
     view = _TopView(where(cache))
     screen = screen_of_stdout(no_color=context.no_color)
-    view.add(_read(cache))  # one that can't be reached at all is told as ever
+    view.add(_read(cache))  # fails as other commands do, when the cache can't be reached at all
     try:
         with Live(view, console=screen, screen=True, refresh_per_second=DRAWINGS):
             while True:

@@ -44,10 +44,10 @@ ReportProgress = Callable[[WarmReport], None]
 
 
 class _WarmFigures:
-    """What is said of a warming.
+    """The figures of a warming in words.
 
     Attributes:
-        total: How many calls there are; None when that isn't known.
+        total: Number of calls; None when it isn't known.
     """
 
     def __init__(self, total: int | None) -> None:
@@ -55,16 +55,16 @@ class _WarmFigures:
         self._started = monotonic()
 
     def share(self, now: WarmReport) -> float:
-        """How much is done, from 0 to 1."""
+        """Return the share of calls that are done, from 0 to 1."""
         return self._settled(now) / max(self.total or 0, now.total, 1)
 
     def _settled(self, now: WarmReport) -> int:
         return now.fresh + now.uncacheable + now.sent - now.in_flight
 
     def words(self, now: WarmReport) -> str:
-        """How far it has come, and what is left."""
+        """Return what is done and what is left, in words."""
         settled = self._settled(now)
-        # Those that are skipped take no time: what is left may have to run.
+        # Skipped calls take no time; the calls that are left may have to run.
         ran, seconds = settled - now.fresh, monotonic() - self._started
         if self.total is None:
             return f"{settled:,} calls, {now.fresh:,} fresh{_failed(now)}, more to read"
@@ -80,8 +80,8 @@ def _failed(now: WarmReport) -> str:
 
 @contextmanager
 def _progress_printer(total: int | None, *, no_color: bool) -> Iterator[ReportProgress]:
-    """What suits stderr: a bar on a terminal, now and then a line elsewhere."""
-    told = _WarmFigures(total)
+    """Report progress on stderr: with a bar on a terminal, in lines elsewhere."""
+    figures = _WarmFigures(total)
     screen = Console(
         stderr=True,
         color_system=None if no_color else "auto",
@@ -90,29 +90,29 @@ def _progress_printer(total: int | None, *, no_color: bool) -> Iterator[ReportPr
         highlight=False,
     )
     if not screen.is_terminal or screen.is_dumb_terminal:
-        yield _in_lines(told)
+        yield _in_lines(figures)
         return
     columns = (BarColumn(_BAR_WIDTH), TaskProgressColumn(), TextColumn("{task.description}"))
-    # Drawn anew all the time, as wide as the terminal then is.
+    # The bar is drawn anew all the time, as wide as the terminal then is.
     with Progress(*columns, console=screen) as bar:
         task = bar.add_task("", total=None if total is None else 1.0)
 
         def report(now: WarmReport) -> None:
-            share = None if total is None else told.share(now)
-            bar.update(task, completed=share, description=told.words(now))
+            share = None if total is None else figures.share(now)
+            bar.update(task, completed=share, description=figures.words(now))
 
         report(WarmReport())
         yield report
 
 
-def _in_lines(told: _WarmFigures) -> ReportProgress:
+def _in_lines(figures: _WarmFigures) -> ReportProgress:
     due = monotonic() + _LINE_EVERY
 
     def report(now: WarmReport) -> None:
         nonlocal due
         if monotonic() >= due:
             due = monotonic() + _LINE_EVERY
-            note(told.words(now))
+            note(figures.words(now))
 
     return report
 
@@ -182,7 +182,7 @@ def warm(
 
 
 def _calls(task: CacheableTask, file: str | None, hot: int | None) -> tuple[Source, int | None]:
-    """The calls, and how many there are, if that can be known."""
+    """Return the calls, and their number; None when it can't be known."""
     if file is None:
         hottest = sources(task, None, hot)
         return read_calls(hottest, task.name), len(hottest)
@@ -222,9 +222,9 @@ def _report(done: WarmReport, *, as_json: bool) -> None:
             "lost": done.lost,
             "can't be cached": done.uncacheable,
         }
-        log_fields = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+        counts = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
         took = formatting.duration(done.seconds)
         calls = formatting.plural(done.total, "call", "calls")
-        click.echo(f"Warmed {calls} in {took}: {log_fields or 'nothing to do'}.")
+        click.echo(f"Warmed {calls} in {took}: {counts or 'nothing to do'}.")
     if not done.total or done.failed or done.unstored or done.lost or done.uncacheable:
         raise click.exceptions.Exit(NOTHING_FOUND)

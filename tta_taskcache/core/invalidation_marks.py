@@ -1,23 +1,31 @@
-"""What an invalidation names, as marks of the log."""
+"""The marks of an invalidation: what ``invalidate()`` was given, in the log's terms."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Protocol
 
-from celery import Task
+from . import glob, marks
 
-from ...core import glob, marks
+
+class Named(Protocol):
+    """A task, by its name."""
+
+    name: str
+
+
+#: Characters of a key or a task's name: all processes read the log of invalidations.
+MAX_NAME = 10_000
 
 
 def read_marks(
-    key: str | None, task: str | Task | None, tags: Any, pattern: Any
+    key: str | None, task: str | Named | None, tags: Any, pattern: Any
 ) -> tuple[str, ...]:
-    """The marks of an invalidation.
+    """Read the arguments of ``invalidate()`` into marks.
 
     Raises:
-        ValueError: Nothing was named, or the pattern is too long.
-        TypeError: What was named isn't what it has to be.
+        ValueError: No argument was given, ``tags`` is empty, or one is too long.
+        TypeError: ``tags`` isn't a collection of strings, or another argument no string.
     """
     if key is None and task is None and tags is None and pattern is None:
         raise ValueError(
@@ -29,9 +37,12 @@ def read_marks(
         raise TypeError(f"invalidate(pattern={pattern!r}): must be a glob such as 'report:*'")
     if pattern is not None:
         glob.check(pattern)
+    task_name: Any = getattr(task, "name", task)  # a string has none
+    _check_name("key", key)
+    _check_name("task", task_name)
     names: list[str] = []
-    if task is not None:
-        names.append(marks.of_task(task if isinstance(task, str) else task.name))
+    if task_name is not None:
+        names.append(marks.of_task(task_name))
     if key is not None:
         names.append(marks.of_key(key))
     names.extend(map(marks.of_tag, tags or ()))
@@ -40,6 +51,15 @@ def read_marks(
     if not names:
         raise ValueError("invalidate(tags=[]): names no tag")
     return tuple(names)
+
+
+def _check_name(what: str, name: object) -> None:
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"invalidate({what}={name!r}): must be a string")
+    if isinstance(name, str) and len(name) > MAX_NAME:
+        raise ValueError(
+            f"invalidate({what}={name[:40]!r}…): {len(name):,} characters; at most {MAX_NAME:,}"
+        )
 
 
 def _is_names(tags: object) -> bool:

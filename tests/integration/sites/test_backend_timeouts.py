@@ -1,0 +1,19 @@
+"""S7: a user's own results have the timeouts that the user has set, in every pool."""
+
+import pytest
+from celery import Celery
+
+from tests.support.servers import Server
+from tests.support.workers import Worker
+
+pytestmark = pytest.mark.one_server_kind
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
+def test_s7_tasks_see_the_timeouts_of_the_user(redis_server: Server, pool: str) -> None:
+    broker, backend = redis_server.url(0), redis_server.url(1)
+    env = {"CELERY_BROKER_URL": broker, "CELERY_RESULT_BACKEND": backend}
+    env["TASKCACHE_URL"] = redis_server.url(2)
+    caller = Celery(broker=broker, backend=backend, set_as_current=False)
+    with Worker("tests.integration.sites.timeouts_app", env=env, pool=pool):
+        assert caller.send_task("timeouts").get(timeout=20) == [30.0, 20.0]

@@ -1,1 +1,0 @@
-"""What the checker says of reads after invalidations (I1, I2, I4)."""
