@@ -159,7 +159,7 @@ def test_manage_py_check_runs_what_the_doctor_can_say_without_a_server(
         ("settings.CELERY_TASKCACHE_ENABLED = False", "W001) Settings: caching is off", False),
         (
             "import tta_taskcache as t\ndef f(): ...\nt.cached_task(cache_serializer='pickle')(f)",
-            "W001) Serializer: __main__.f: pickle, unsigned",
+            "W001) Serializer: shop.f: pickle, unsigned",
             False,
         ),
     ],
