@@ -1,4 +1,4 @@
-"""What counting costs an L1 hit: with all observers, without the metrics, and with none."""
+"""What counting and tracing cost an L1 hit: with no observer, with ours, and with each SDK."""
 
 import gc
 import time
@@ -8,13 +8,19 @@ from statistics import median
 from typing import Any
 from uuid import uuid4
 
+import sentry_sdk
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from sentry_sdk.transport import Transport
+
 from benchmarks.show import console, table
 from tests.integration.harness import Harness, make_harness
 from tests.support.servers import Server, available
 from tta_taskcache.core.events import Event
 from tta_taskcache.observability.counters import Counters
 from tta_taskcache.observability.logs import LogObserver
+from tta_taskcache.observability.opentelemetry import OpenTelemetryObserver
 from tta_taskcache.observability.prometheus_metrics import Metrics
+from tta_taskcache.observability.sentry import SentryObserver
 from tta_taskcache.observability.shared_cells import PageCells, SharedFile
 
 CALLS = 100
@@ -31,9 +37,27 @@ def run() -> None:
     _show(times)
 
 
+class _Nowhere(Transport):
+    def capture_envelope(self, envelope: Any) -> None:
+        """Drop what would be sent."""
+
+
 def _observers() -> dict[str, Callable[[Event], None]]:
     counters, log, metrics, paged = Counters(), LogObserver(), Metrics("bench"), Metrics("paged")
     paged._use(PageCells(SharedFile()))
+
+    # One for all of its spans, which a transaction keeps up to 1,000 of.
+    transaction = sentry_sdk.tracing.Transaction(name="GET /", sampled=True)
+
+    def in_transaction(observer: Callable[[Event], None]) -> Callable[[Event], None]:
+        def observe(event: Event) -> None:
+            transaction.init_span_recorder(maxlen=1000)
+            scope = sentry_sdk.get_current_scope()
+            scope.span = transaction
+            observer(event)
+            scope.span = None
+
+        return observe
 
     def all_of(*observers: Callable[[Event], None]) -> Callable[[Event], None]:
         def observe(event: Event) -> None:
@@ -42,11 +66,24 @@ def _observers() -> dict[str, Callable[[Event], None]]:
 
         return observe
 
+    provider = TracerProvider()
+    provider.add_span_processor(SpanProcessor())
+    sentry_sdk.init(
+        dsn="http://key@127.0.0.1:1/1",
+        transport=_Nowhere,
+        traces_sample_rate=1.0,
+        default_integrations=False,
+        auto_enabling_integrations=False,
+    )
     return {
         "nobody told": lambda _: None,
         "ledger and log": all_of(counters, log),
         "and metrics": all_of(counters, metrics, log),
         "and metrics, in a pool process": all_of(counters, paged, log),
+        "and OpenTelemetry without an SDK": all_of(counters, metrics, log, OpenTelemetryObserver()),
+        "and OpenTelemetry": all_of(counters, metrics, log, OpenTelemetryObserver(provider)),
+        "and Sentry, outside of transactions": all_of(counters, metrics, log, SentryObserver()),
+        "and Sentry": all_of(counters, metrics, log, in_transaction(SentryObserver())),
     }
 
 

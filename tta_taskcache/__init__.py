@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .celery.api.cached_task import CachedTask
+    from .celery.api.decorator import cached_task
     from .celery.api.task_cache import TaskCache
     from .celery.api.task_handle import MISSING, Explanation
     from .celery.calls.status import CacheStatus
@@ -44,6 +45,7 @@ _MODULES = {
     "TaskCacheError": ".errors",
     "UncacheableCall": ".errors",
     "Warm": ".core.warm_policy",
+    "cached_task": ".celery.api.decorator",
 }
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "TaskCacheError",
     "UncacheableCall",
     "Warm",
+    "cached_task",
 ]
 
 
@@ -69,7 +72,7 @@ def __getattr__(name: str) -> Any:
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(module, __name__), name)
-    if name in ("CachedTask", "TaskCache"):  # with either, an app has a cache
+    if name in ("CachedTask", "TaskCache", "cached_task"):  # with any, an app has a cache
         import_module(".celery.api.installation", __name__).install()
     globals()[name] = value
     return value

@@ -25,15 +25,15 @@ def _write_whole(file: Path, content: str) -> None:
 
 
 class Channel(filesystem.Channel):
-    def _put(self, queue: Any, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # kombu's bases disagree
+    def _put(self, queue: Any, payload: Any, **kwargs: Any) -> None:
         # Names sort by the order of sending, as kombu's do.
         name = f"{int(time.monotonic() * 1000)}_{uuid4()}.{queue}.msg"
         _write_whole(Path(self.data_folder_out) / name, dumps(payload))
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         self.control_folder.mkdir(exist_ok=True)
-        _write_whole(self._exchange_file(exchange), dumps([]))  # type: ignore[no-untyped-call]
-        super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[no-untyped-call]
+        _write_whole(self._exchange_file(exchange), dumps([]))
+        super()._queue_bind(exchange, routing_key, pattern, queue)
 
 
 class Transport(filesystem.Transport):

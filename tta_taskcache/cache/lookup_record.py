@@ -53,5 +53,6 @@ def record_lookup(
             saved_cost=entry.cost if saved else 0.0,
             seconds=seconds,
             coalesced=waited is not None,
+            size=len(entry.payload),
         )
     )

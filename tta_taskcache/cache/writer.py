@@ -78,6 +78,7 @@ class Writer:
         Returns:
             Whether it was stored, and (with ``replaces``) announced.
         """
+        started = self.parts.clock()
         try:
             entry, reason = self._entry(
                 call, position, value, run_seconds, task_id, cost=cost, remember_for=remember_for
@@ -93,7 +94,8 @@ class Writer:
             except StoreUnavailable:
                 reason = "unannounced"
             self.parts.l1.require_poll()
-        self.parts.observe(Filled(call.task, call.key, size, reason))
+        seconds = self.parts.clock() - started
+        self.parts.observe(Filled(call.task, call.key, size, reason, seconds))
         return not reason
 
     def refuse(

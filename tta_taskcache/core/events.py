@@ -25,6 +25,7 @@ class Lookup:
         saved_cost: Cost of the entry's run, in the user's unit.
         seconds: Seconds that the lookup took; None without one, and for a coalesced call.
         coalesced: Whether the call waited for the run of an equal one.
+        size: Bytes of the stored result, for a hit.
     """
 
     task: str
@@ -39,6 +40,37 @@ class Lookup:
     saved_cost: float = 0.0
     seconds: float | None = None
     coalesced: bool = False
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A call is being completed with a stored result, in place of a run.
+
+    Tells of one call once, from inside Celery's trace of it; a ``Lookup`` that found the result
+    came before, perhaps outside of that trace.
+
+    Attributes:
+        task: The task's name.
+        task_id: Id of the call.
+        key: The call's key.
+        site: ``producer``, ``consumer`` or ``pool``.
+        layer: ``l1`` or ``l2``.
+        age: Seconds since the result was stored.
+        computed_by: Id of the task that computed it, if it was a task.
+        freshness: As of ``Lookup``.
+        size: Bytes of what is stored.
+    """
+
+    task: str
+    task_id: str | None
+    key: str
+    site: str
+    layer: str
+    age: float
+    computed_by: str | None
+    freshness: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +169,21 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The result of a run was stored; with a reason, it wasn't."""
+    """The result of a run was stored; with a reason, it wasn't.
+
+    Attributes:
+        task: The task's name.
+        key: The call's key.
+        size: Bytes of the entry, if there is one.
+        reason: Why it wasn't stored, if so.
+        seconds: Seconds that storing took; None when it wasn't tried.
+    """
 
     task: str
     key: str
     size: int
     reason: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +231,7 @@ class Fault:
 
 Event = (
     Lookup
+    | Answered
     | Coalesced
     | Ran
     | Shadowed

@@ -7,7 +7,7 @@ fields, all with ``cache_`` in front (``LogRecord`` and Celery use the plain nam
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..core.events import (
@@ -36,97 +36,120 @@ def log_fields(kind: str, **values: Any) -> dict[str, Any]:
     return {"cache_event": kind, **{f"cache_{name}": value for name, value in plain.items()}}
 
 
-class LogObserver:
-    """Writes events to the logger ``tta_taskcache``."""
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """What is logged of an event.
+
+    Attributes:
+        level: The level.
+        message: The message.
+        args: Its arguments.
+        once: Of what is equal here, all but the first are logged at DEBUG.
+    """
+
+    level: int
+    message: str
+    args: tuple[object, ...] = ()
+    once: tuple[str, ...] = ()
+
+
+def line_of(event: Event) -> LogLine | None:  # noqa: C901, PLR0911 - a case each
+    """What is logged of an event, if anything."""
+    match event:
+        case CircuitChanged(open=True):
+            return LogLine(
+                logging.WARNING,
+                "cache unavailable, tasks run uncached until it is back: %s",
+                (event.cause,),
+            )
+        case CircuitChanged():
+            return LogLine(logging.WARNING, "cache available again")
+        case Fault():
+            return LogLine(
+                logging.WARNING,
+                "cache fault in %s of task %s; the task is not affected: %r",
+                (event.operation, event.task, event.error),
+                ("fault", event.task, event.operation, type(event.error).__name__),
+            )
+        case Refused():
+            return LogLine(
+                logging.WARNING,
+                "the cache's store refuses to %s, tasks run uncached: %s",
+                (event.command, event.cause),
+                ("refused", event.command),
+            )
+        case Filled(reason="unserializable"):
+            return LogLine(
+                logging.WARNING,
+                "a result of task %s can't be carried by its cache serializer: not cached",
+                (event.task,),
+                ("unserializable", event.task),
+            )
+        case Filled(reason="too-large"):
+            return LogLine(
+                logging.WARNING,
+                "a result of task %s has %d bytes, more than its cache_max_bytes: not cached",
+                (event.task, event.size),
+                ("too-large", event.task),
+            )
+        case Verified(outcome="different"):
+            return LogLine(
+                logging.WARNING,
+                "verification of task %s: a run returned something else than is stored for "
+                "equal arguments (%s, computed by task %s); is it impure, or does its key lack "
+                "something? %s",
+                (event.task, event.key, event.computed_by, "; ".join(event.differences)),
+            )
+        case Verified(outcome="failed"):
+            return LogLine(
+                logging.WARNING,
+                "verification of task %s: the run has failed; what is stored was served (%s)",
+                (event.task, event.key),
+            )
+        case Lookup(layer=str()):
+            return LogLine(
+                logging.DEBUG,
+                "%s: hit in %s at %s, %.1f s old, computed by task %s",
+                (event.key, event.layer, event.site, event.age, event.computed_by),
+            )
+        case Lookup():
+            about = (event.key or event.task, event.reason, event.site)
+            return LogLine(logging.DEBUG, "%s: %s at %s", about)
+        case Invalidated():
+            marks = ", ".join(event.marks)
+            return LogLine(logging.INFO, "invalidated %s as number %d", (marks, event.sequence))
+    return None
+
+
+class LogLines:
+    """Reads events as lines: of those that repeat, the first is a warning, the others DEBUG."""
 
     def __init__(self) -> None:
         self._said: set[tuple[str, ...]] = set()
 
-    def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912 - a case each
-        """Log an event."""
-        match event:
-            case CircuitChanged(open=True):
-                logger.warning(
-                    "cache unavailable, tasks run uncached until it is back: %s",
-                    event.cause,
-                    extra=extra(event),
-                )
-            case CircuitChanged():
-                logger.warning("cache available again", extra=extra(event))
-            case Fault():
-                self._once(
-                    event,
-                    ("fault", event.task, event.operation, type(event.error).__name__),
-                    "cache fault in %s of task %s; the task is not affected: %r",
-                    event.operation,
-                    event.task,
-                    event.error,
-                )
-            case Refused():
-                self._once(
-                    event,
-                    ("refused", event.command),
-                    "the cache's store refuses to %s, tasks run uncached: %s",
-                    event.command,
-                    event.cause,
-                )
-            case Filled(reason="unserializable"):
-                self._once(
-                    event,
-                    ("unserializable", event.task),
-                    "a result of task %s can't be carried by its cache serializer: not cached",
-                    event.task,
-                )
-            case Filled(reason="too-large"):
-                self._once(
-                    event,
-                    ("too-large", event.task),
-                    "a result of task %s has %d bytes, more than its cache_max_bytes: not cached",
-                    event.task,
-                    event.size,
-                )
-            case Verified(outcome="different"):
-                logger.warning(
-                    "verification of task %s: a run returned something else than is stored for "
-                    "equal arguments (%s, computed by task %s); is it impure, or does its key lack "
-                    "something? %s",
-                    event.task,
-                    event.key,
-                    event.computed_by,
-                    "; ".join(event.differences),
-                    extra=extra(event),
-                )
-            case Verified(outcome="failed"):
-                logger.warning(
-                    "verification of task %s: the run has failed; what is stored was served (%s)",
-                    event.task,
-                    event.key,
-                    extra=extra(event),
-                )
-            case Lookup() if not logger.isEnabledFor(logging.DEBUG):
-                pass  # hits are frequent: no line is made that isn't logged
-            case Lookup(layer=str()):
-                logger.debug(
-                    "%s: hit in %s at %s, %.1f s old, computed by task %s",
-                    event.key,
-                    event.layer,
-                    event.site,
-                    event.age,
-                    event.computed_by,
-                    extra=extra(event),
-                )
-            case Lookup():
-                name = event.key or event.task
-                logger.debug("%s: %s at %s", name, event.reason, event.site, extra=extra(event))
-            case Invalidated():
-                marks = ", ".join(event.marks)
-                logger.info(
-                    "invalidated %s as number %d", marks, event.sequence, extra=extra(event)
-                )
-            case _:
-                pass
+    def read(self, event: Event) -> tuple[int, LogLine] | None:
+        """The level and the line of an event, if it has one."""
+        line = line_of(event)
+        if line is None:
+            return None
+        if not line.once:
+            return line.level, line
+        level = logging.DEBUG if line.once in self._said else line.level
+        self._said.add(line.once)
+        return level, line
 
-    def _once(self, event: Event, what: tuple[str, ...], message: str, *args: object) -> None:
-        level = logging.DEBUG if what in self._said else logging.WARNING
-        self._said.add(what)
-        logger.log(level, message, *args, extra=extra(event))
+
+class LogObserver:
+    """Writes events to the logger ``tta_taskcache``."""
+
+    def __init__(self) -> None:
+        self._lines = LogLines()
+
+    def __call__(self, event: Event) -> None:
+        """Log an event."""
+        # Hits are many: nothing is made for a line that nobody reads.
+        if isinstance(event, Lookup) and not logger.isEnabledFor(logging.DEBUG):
+            return
+        if (read := self._lines.read(event)) is not None:
+            level, line = read
+            logger.log(level, line.message, *line.args, extra=extra(event))

@@ -1,25 +1,48 @@
 """Tools for tests: a fake clock, a faulty store, the contract of stores, a checker of histories.
 
-A history is a record of what processes read, ran and invalidated (``testing.history``).
+A history is a record of what processes read, ran and invalidated (``testing.history``). The pytest
+plugin is in every test run: other names are loaded when they are first used.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from .clock import FakeClock
+    from .contract import StoreContract, make_entry
+    from .faults import FaultyStore
+    from .history import (
+        History,
+        Invalidation,
+        Read,
+        Recorder,
+        Run,
+        Violation,
+        check,
+        surplus_runs,
+    )
+
 pytest.register_assert_rewrite(f"{__name__}.contract")
 
-from .clock import FakeClock  # noqa: E402 - asserts are rewritten from here on
-from .contract import StoreContract, make_entry  # noqa: E402 - likewise
-from .faults import FaultyStore  # noqa: E402 - likewise
-from .history import (  # noqa: E402 - likewise
-    History,
-    Invalidation,
-    Read,
-    Recorder,
-    Run,
-    Violation,
-    check,
-    surplus_runs,
-)
+#: The module of each name.
+_MODULES = {
+    "FakeClock": ".clock",
+    "FaultyStore": ".faults",
+    "History": ".history",
+    "Invalidation": ".history",
+    "Read": ".history",
+    "Recorder": ".history",
+    "Run": ".history",
+    "StoreContract": ".contract",
+    "Violation": ".history",
+    "check": ".history",
+    "make_entry": ".contract",
+    "surplus_runs": ".history",
+}
 
 __all__ = [
     "FakeClock",
@@ -35,3 +58,10 @@ __all__ = [
     "make_entry",
     "surplus_runs",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name], __name__), name)
+    return value

@@ -87,7 +87,9 @@ def test_f2_events_say_what_happened(here: Process) -> None:
     assert isinstance(filled, Filled)
     assert (filled.reason, filled.size > 0) == ("", True)
     assert isinstance(hit, Lookup)
-    assert hit == Lookup("t", "t:k", "pool", "l1", "", 2.0, hit.age, "id", seconds=0.0)
+    assert hit == Lookup(
+        "t", "t:k", "pool", "l1", "", 2.0, hit.age, "id", seconds=0.0, size=len(b'"v"')
+    )
     assert 0 <= hit.age < 1
     assert invalidated == Invalidated(("t:t",), position(here.store).sequence)
 

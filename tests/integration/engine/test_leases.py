@@ -56,7 +56,8 @@ def test_c3_a_lost_lease_fills_nothing_in_either_layer(start: Start, here: Proce
     other.invalidate("k:t:k")
     in_time = other.look(claim=claim("b"))
     assert not here.fill("late", late, owner="a")
-    assert here.filled() == Filled("t", "t:k", here.filled().size, "lease-lost")
+    filled = here.filled()
+    assert filled == Filled("t", "t:k", filled.size, "lease-lost", filled.seconds)
     assert isinstance(here.look(), Miss)
     assert other.fill("good", in_time, owner="b")
     assert [process.value() for process in (here, other, start())] == ["good"] * 3

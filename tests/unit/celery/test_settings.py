@@ -183,6 +183,7 @@ WRONG = [
     ("metrics_port", "9808", "a port"),
     ("shadow", 1, "True or False"),
     ("send_events", 1, "must be True or False"),
+    ("observers", "sentry", "must be a list of callables, or of names"),
     ("secret", 1, "at most 64"),
     ("secret", b"x", "at most 64"),
     ("secret", "x" * 65, "at most 64"),

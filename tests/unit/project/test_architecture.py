@@ -162,7 +162,7 @@ def test_the_public_surface_is_what_it_was() -> None:
     assert sorted(tta_taskcache.__all__) == [
         "CacheMiss", "CacheStatus", "CachedTask", "ConfigurationError", "Explanation", "Invalidate",
         "MISSING", "MissingContext", "Stats", "StoreUnavailable", "TaskCache", "TaskCacheError",
-        "UncacheableCall", "Warm",
+        "UncacheableCall", "Warm", "cached_task",
     ]  # fmt: skip
     assert all(getattr(tta_taskcache, name) is not None for name in tta_taskcache.__all__)
     assert sorted(OPTIONS) == [
@@ -172,8 +172,8 @@ def test_the_public_surface_is_what_it_was() -> None:
     ]  # fmt: skip
     assert sorted(NAMES) == [
         "default_ttl", "enabled", "l1_max_bytes", "l1_max_entries", "l1_max_staleness", "lease_ttl",
-        "max_followers", "metrics_host", "metrics_namespace", "metrics_port", "namespace", "secret",
-        "send_events", "shadow", "timeout", "url", "wait_replicas",
+        "max_followers", "metrics_host", "metrics_namespace", "metrics_port", "namespace",
+        "observers", "secret", "send_events", "shadow", "timeout", "url", "wait_replicas",
     ]  # fmt: skip
     assert COMMANDS == (
         "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor",

@@ -62,6 +62,10 @@ class CachedTask(Task):
 
     _cache_keyer: Keyer
 
+    def __class_getitem__(cls, _: Any) -> type[CachedTask]:
+        """``CachedTask[[int], str]`` is for type checkers: the class itself."""
+        return cls
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _add_django(cls)
@@ -202,9 +206,16 @@ def _pool_site(call: Callable[..., Any]) -> Callable[..., Any]:
         if request.called_directly or request.get(_PASSED) or is_builtin(type(self)):
             return call(self, *args, **kwargs)
         setattr(request, _PASSED, True)
-        # Celery's own __call__ would push a second request, and lose the first one's children.
-        run = self.run if call is CachedTask.__call__ else functools.partial(call, self)
+        run = _run_of(self) if call is CachedTask.__call__ else functools.partial(call, self)
         return answer_or_run(self, run, args, kwargs)
 
     site._taskcache_site = True  # type: ignore[attr-defined]
     return site
+
+
+def _run_of(task: CachedTask) -> Callable[..., Any]:
+    """What runs a task whose ``__call__`` is ours: that of a class mixed in behind, or its body."""
+    behind: Callable[..., Any] = super(CachedTask, task).__call__
+    # Celery's own would push a second request, and lose the first one's children.
+    is_celerys = getattr(behind, "__func__", None) is Task.__call__
+    return task.run if is_celerys else behind

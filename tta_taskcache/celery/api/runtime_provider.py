@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
 from celery import Celery, Task, signals
 
+from ...core.codec import Codecs
 from ...observability.counters import Counters
 from ...observability.logs import log_fields
 from ..calls import context
@@ -39,6 +41,7 @@ class RuntimeProvider:
         self._tasks: dict[str, type[Task]] = {}
         self._built: dict[str, Runtime] = {}
         self._counters = Counters()
+        self._substitute: Runtime | None = None
         _all.add(self)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
@@ -74,14 +77,15 @@ class RuntimeProvider:
         Raises:
             ConfigurationError: A setting, or an option of a task, is wrong.
         """
+        if self._substitute is not None:
+            return self._substitute
         built = self._built
         if not built:
-            exact = self._app.conf.result_serializer != "json"
             settings = self.settings
             # The settings may have changed since the tasks were bound.
             for task in list(self._tasks.values()):
                 self.adopt(task)
-            mine = build(settings, EXACT_CODECS if exact else CODECS, self._counters)
+            mine = build(settings, self._codecs, self._counters)
             # Threads that build at once all get the first runtime (without a lock: promise F3).
             if built.setdefault(_RUNTIME, mine) is mine and settings.url is None:
                 logger.warning(
@@ -90,6 +94,21 @@ class RuntimeProvider:
                     extra=log_fields("MemoryOnly"),
                 )
         return built[_RUNTIME]
+
+    @property
+    def _codecs(self) -> Codecs:
+        exact = self._app.conf.result_serializer != "json"
+        return EXACT_CODECS if exact else CODECS
+
+    @contextmanager
+    def substituted(self, settings: Settings, clock: Callable[[], float]) -> Iterator[Runtime]:
+        """Replace the runtime inside a block (see ``TaskCache.substituted``)."""
+        before = self._substitute
+        self._substitute = build(settings, self._codecs, clock=clock)
+        try:
+            yield self._substitute
+        finally:
+            self._substitute = before
 
     def adopt(self, task: type[Task]) -> None:
         """Validate a task's options with the settings in force, when it is bound to the app.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from datetime import date
+from functools import partial
+from time import monotonic
 from typing import Any, Self
 
 from celery import Celery, Task, signals
@@ -26,6 +28,7 @@ from ..patches.publishing import mark_publishes
 from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
+from .commits import when_committed
 from .runtime_provider import RuntimeProvider
 
 _ATTRIBUTE = "_taskcache"
@@ -93,6 +96,17 @@ class TaskCache:
         """
         return self._provider.runtime
 
+    def substituted(
+        self, settings: Settings, clock: Callable[[], float] = monotonic
+    ) -> AbstractContextManager[Runtime]:
+        """Give this process another cache inside a block, for tests: empty, unless it is in Redis.
+
+        Args:
+            settings: Its settings.
+            clock: Monotonic seconds, for a cache in memory.
+        """
+        return self._provider.substituted(settings, clock)
+
     def adopt(self, task: type[Task]) -> None:
         """Validate a task's options with the settings in force, when it is bound to the app.
 
@@ -125,11 +139,13 @@ class TaskCache:
         tags: Collection[str] | None = None,
         pattern: str | None = None,
         queue: bool = False,
+        on_commit: bool = False,
     ) -> AsyncResult | None:
         """End the entries that any of the arguments names, in all processes, now.
 
-        When it returns, Redis has acknowledged the invalidation, unless it is queued. The memory of
-        a process answers for at most ``taskcache_l1_max_staleness`` seconds longer.
+        When it returns, Redis has acknowledged the invalidation, unless it is queued or waits for
+        a commit. The memory of a process answers for at most ``taskcache_l1_max_staleness`` seconds
+        longer.
 
         Args:
             key: Ends the entry of this key.
@@ -139,9 +155,12 @@ class TaskCache:
                 ``MATCH``, of at most 1,000 characters.
             queue: Leave the invalidation to a Celery task, which is retried until Redis
                 acknowledges it.
+            on_commit: In a Django project: invalidate when the current transaction of the default
+                database is committed, and not if it is rolled back; without a transaction, now.
+                Errors then come out of the commit.
 
         Returns:
-            None; with ``queue``, the result of the Celery task.
+            None; with ``queue`` and without ``on_commit``, the result of the Celery task.
 
         Raises:
             ValueError: No argument names anything, or one is too long.
@@ -149,13 +168,18 @@ class TaskCache:
             StoreUnavailable: Redis has not acknowledged it: it may or may not have happened.
             NotReplicated: Too few replicas have acknowledged it (``taskcache_wait_replicas``).
             OperationalError: The broker didn't take the Celery task.
+            ConfigurationError: ``on_commit`` without Django.
         """
         names = read_marks(key, task, tags, pattern)
         keys = () if key is None else (key,)
         if queue:
-            return maintenance_tasks.queue_invalidation(self.app, names, keys)
-        self.end(names, keys)
-        return None
+            act = partial(maintenance_tasks.queue_invalidation, self.app, names, keys)
+        else:
+            act = partial(self.end, names, keys)
+        if on_commit:
+            when_committed(act)
+            return None
+        return act()
 
     def clear(self) -> None:
         """End all entries of this namespace, in all processes, now.

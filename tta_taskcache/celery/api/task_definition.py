@@ -32,7 +32,18 @@ def check_definition(app: Celery, fun: Callable[..., Any], options: dict[str, An
     if not hasattr(fun, "__name__"):
         return  # Celery knows what to make of it, or says what is wrong
     base = options.get("base") or app.task_cls
-    own = {name.removeprefix(PREFIX): options[name] for name in options if name.startswith(PREFIX)}
     name = options.get("name") or app.gen_task_name(fun.__name__, fun.__module__)
+    check_function(name, base, fun, options)
+
+
+def check_function(
+    name: str, base: type[CachedTask], fun: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    """Check the options of a function that becomes a task of this name and base class.
+
+    Raises:
+        ConfigurationError: Naming task, option and what is allowed.
+    """
+    own = {name.removeprefix(PREFIX): options[name] for name in options if name.startswith(PREFIX)}
     function = partial(fun, None) if options.get("bind") else fun
     make_keyer(name, {**attributes(base), **own}, fun, function, default_ttl=1.0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, final
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
 
 from ...cache.outcome import Call, Hit, Miss
 from ...core.decide import Verdict
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from ..warming.warm_progress import WarmReport
 
 
-@final
-class Missing:
-    """The type of ``MISSING``."""
+class Missing(Enum):
+    """The type of ``MISSING``: of one member, so that type checkers understand ``is MISSING``."""
+
+    MISSING = "MISSING"
 
     def __repr__(self) -> str:
         return "MISSING"
@@ -34,7 +36,7 @@ class Missing:
 
 
 #: Return value of ``task.cache.get`` when nothing is stored: ``None`` is a result like any other.
-MISSING: Final = Missing()
+MISSING: Final = Missing.MISSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
+
+from billiard.exceptions import SoftTimeLimitExceeded
 
 from ...cache.engine import Engine, make_engine
 from ...cache.lease_keeper import LeaseKeeper
@@ -18,6 +21,7 @@ from ...errors import StoreUnavailable
 from ...observability.counters import Counters
 from ...observability.deferred_metrics import deferred_metrics_of
 from ...observability.logs import LogObserver
+from ...observability.observers import Observers
 from ...stores.breaker import Breaker, GuardedStore
 from ...stores.connection import Link
 from ...stores.l1_cache import L1Cache
@@ -44,6 +48,7 @@ class Runtime:
         warming_store: What warming keeps in the cache's Redis; None when no other process shares
             the cache.
         hot_calls: Recorder of the most requested calls.
+        observers: The user's observers.
     """
 
     settings: Settings
@@ -54,6 +59,7 @@ class Runtime:
     single_flight: SingleFlight
     warming_store: WarmingStore | None
     hot_calls: HotCallRecorder
+    observers: Observers
 
     @property
     def is_reachable(self) -> bool:
@@ -94,29 +100,37 @@ class Runtime:
         self.engine.parts.observe(event)
 
 
-def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None = None) -> Runtime:
+def build(
+    settings: Settings,
+    codecs: Codecs = CODECS,
+    counters: Counters | None = None,
+    clock: Callable[[], float] = monotonic,
+) -> Runtime:
     """Build a runtime. Connects to nothing yet.
 
     Args:
         settings: The settings.
         codecs: Serializers and compressors.
         counters: Counters to go on with; None for new ones.
+        clock: Monotonic seconds, by which entries in this process's memory expire.
 
     Raises:
-        ConfigurationError: The URL is wrong.
+        ConfigurationError: The URL is wrong, or an observer needs what isn't installed.
     """
     counters = Counters() if counters is None else counters
     log, metrics = LogObserver(), deferred_metrics_of(settings.metrics_namespace)
+    observers = Observers(settings.observers, passes=(SoftTimeLimitExceeded,))
 
     def observe(event: Event) -> None:
         counters(event)
         metrics(event)
         log(event)
+        observers(event)
 
     l1 = L1Cache(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
     store: Store
     if settings.url is None:
-        store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes)
+        store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes, clock)
         l1 = L1Cache(0, 0, 0.0)
     else:
         redis_store = RedisStore(
@@ -138,6 +152,7 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
             secret=settings.secret.encode(),
             store_layer="l1" if settings.url is None else "l2",
             in_background=settings.url is not None,
+            clock=clock,
         )
     )
     leases = LeaseKeeper(
@@ -157,4 +172,5 @@ def build(settings: Settings, codecs: Codecs = CODECS, counters: Counters | None
         SingleFlight(),
         warming_store,
         HotCallRecorder(warming_store),
+        observers,
     )

@@ -11,8 +11,10 @@ from urllib.parse import parse_qsl, urlencode
 
 from celery import Celery
 
+from ...core.events import Observe
 from ...core.option_values import seconds
 from ...errors import ConfigurationError
+from ...observability import observers
 from ...stores.address import ALLOWED, SCHEMES
 from .result_backend import key_prefix, sentinel_url, url_options
 
@@ -61,6 +63,9 @@ class Settings:
             ``cache_shadow``.
         send_events: Whether a hit at the producer sends an event to monitors such as Flower, at the
             price of a message to the broker. Workers send theirs with Celery's ``-E``.
+        observers: Callables that are told of each event (``core.events``), or names of installed
+            ones: ``opentelemetry``, ``sentry``, ``structlog``, and those of other packages' entry
+            points ``tta_taskcache.observers``.
         secret: Key of the entries' signatures (BLAKE2b): only processes that have it can make
             entries. Empty: a plain checksum.
     """
@@ -81,6 +86,7 @@ class Settings:
     metrics_port: int | None = None
     shadow: bool = False
     send_events: bool = False
+    observers: tuple[str | Observe, ...] = ()
     secret: str = field(default="", repr=False)
 
 
@@ -206,6 +212,17 @@ def _lease_ttl(value: Any) -> float:
     return read
 
 
+def _observers(value: Any) -> tuple[str | Observe, ...]:
+    names = tuple(sorted(observers.available()))
+    if not isinstance(value, (list, tuple)):
+        allowed = f"a list of callables, or of names: {', '.join(names)}"
+        raise ValueError(f"must be {allowed}")  # noqa: TRY004 - as for any other value
+    for each in value:
+        if isinstance(each, type) or not (each in names or callable(each)):
+            raise ValueError(f"{each!r} is no callable, nor one of {', '.join(names)}")
+    return tuple(value)
+
+
 def _secret(value: Any) -> str:
     if not isinstance(value, str) or len(value.encode(errors="replace")) > MAX_SECRET_BYTES:
         raise ValueError(f"must be a string of at most {MAX_SECRET_BYTES} bytes")
@@ -231,5 +248,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "metrics_port": _port,
     "shadow": _flag,
     "send_events": _flag,
+    "observers": _observers,
     "secret": _secret,
 }

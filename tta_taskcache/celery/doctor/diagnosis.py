@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...stores.health import Health, LogHealth, ServerHealth
-from .facts import Facts, Finding, Level
+from .facts import Facts, Finding, Level, StaticFacts
 from .package_diagnosis import judge_packages
 from .usage_diagnosis import judge_usage
 
@@ -28,11 +28,7 @@ SAFE_SERIALIZERS = ("json", "msgpack", "yaml")
 def diagnose(facts: Facts) -> list[Finding]:
     """Return the findings on all facts."""
     health = facts.health
-    findings: list[Finding] = []
-    if not facts.settings.enabled:
-        findings.append(
-            Finding("Settings", Level.WRONG, "caching is off", "set taskcache_enabled = True")
-        )
+    findings = list(_settings(facts))
     if not health.servers:
         findings.append(
             Finding(
@@ -53,6 +49,21 @@ def diagnose(facts: Facts) -> list[Finding]:
     findings += judge_packages(facts.packages)
     findings += [_broker(facts), *_serializers(facts), *_workers(facts), *judge_usage(facts)]
     return findings
+
+
+def diagnose_statically(facts: StaticFacts) -> list[Finding]:
+    """Judge what is known without asking Redis, the broker or workers."""
+    findings = [*_settings(facts), *_serializers(facts)]
+    if facts.settings.url is None:
+        message = "there is none: each process caches in its own memory only"
+        remedy = "set taskcache_url, or use a result backend in Redis"
+        findings.append(Finding("Server", Level.ADVICE, message, remedy))
+    return findings
+
+
+def _settings(facts: StaticFacts) -> Iterator[Finding]:
+    if not facts.settings.enabled:
+        yield Finding("Settings", Level.WRONG, "caching is off", "set taskcache_enabled = True")
 
 
 def _on(server: ServerHealth, about: str) -> str:
@@ -195,7 +206,7 @@ def _broker(facts: Facts) -> Finding:
     )
 
 
-def _serializers(facts: Facts) -> Iterator[Finding]:
+def _serializers(facts: StaticFacts) -> Iterator[Finding]:
     unsafe = {
         task: policy.serializer
         for task, policy in facts.policies.items()

@@ -40,18 +40,31 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """The facts that findings are made of.
+class StaticFacts:
+    """The facts that are known without asking a server.
 
     Attributes:
         settings: The app's settings.
+        policies: Policies of all cached tasks, by task name.
+        codecs: Names of all serializers and compressors of this process.
+        result_serializer: Celery's setting of that name.
+    """
+
+    settings: Settings
+    policies: Mapping[str, Policy]
+    codecs: frozenset[str]
+    result_serializer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(StaticFacts):
+    """The facts that findings are made of.
+
+    Attributes:
         store: Name of its store.
         health: The health of its Redis.
         broker_run_ids: Run ids of the broker's Redis servers; empty for another broker.
         broker_fault: The fault of a broker that can't be reached; else empty.
-        policies: Policies of all cached tasks, by task name.
-        codecs: Names of all serializers and compressors of this process.
-        result_serializer: Celery's setting of that name.
         versions: Versions of this process (``about_library``).
         workers: Replies of workers to ``inspect taskcache``; None for one without that command.
         packages: Versions of the installed packages.
@@ -59,14 +72,10 @@ class Facts:
         tasks: Names of all tasks of the app.
     """
 
-    settings: Settings
     store: str
     health: Health
     broker_run_ids: frozenset[str]
     broker_fault: str
-    policies: Mapping[str, Policy]
-    codecs: frozenset[str]
-    result_serializer: str
     versions: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any] | None]
     packages: PackageFacts

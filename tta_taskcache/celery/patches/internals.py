@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from celery import Celery, Task, states
+from celery._state import get_current_app as current_app
 from celery._state import get_current_worker_task as running_task
 from celery.app.task import Context
 from celery.canvas import Signature
@@ -21,6 +22,7 @@ __all__ = [
     "Chain",
     "ask_workers",
     "compressor_names",
+    "current_app",
     "event_dispatcher",
     "execution_options",
     "is_lazy",

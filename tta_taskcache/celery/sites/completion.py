@@ -26,8 +26,10 @@ from celery.utils.saferepr import saferepr
 from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
+from ...core.option_values import Site
 from ..patches.current_app import as_current_app
 from ..patches.internals import execution_options, remember, success_meta
+from ..patches.sentry_tracing import without_transaction
 
 Request = dict[str, Any]
 
@@ -43,25 +45,25 @@ _running: ContextVar[tuple[int, _Completions | None]] = ContextVar(
     "taskcache_completions", default=_NOTHING
 )
 
-#: Id and answer of the call that is being completed here. Not in the request: Celery takes unknown
-#: fields there for headers, which retries and handlers send on.
-_answer: ContextVar[tuple[str, Hit] | None] = ContextVar("taskcache_answer", default=None)
+#: Id and answer of the call that is being completed here, and the site that has found it. Not in
+#: the request: Celery takes unknown fields there for headers, which retries and handlers send on.
+_answer: ContextVar[tuple[str, Hit, Site] | None] = ContextVar("taskcache_answer", default=None)
 
 
 @contextmanager
-def answering(task_id: str, hit: Hit) -> Iterator[None]:
-    """Answer a call with a hit: inside, the task returns it in place of its body."""
-    token = _answer.set((task_id, hit))
+def answering(task_id: str, hit: Hit, site: Site) -> Iterator[None]:
+    """Answer a call with a site's hit: inside, the task returns it in place of its body."""
+    token = _answer.set((task_id, hit, site))
     try:
         yield
     finally:
         _answer.reset(token)
 
 
-def answer_to(task_id: str) -> Hit | None:
-    """Return the answer to a call that is being completed here; None for any other call."""
+def answer_to(task_id: str) -> tuple[Hit, Site] | None:
+    """Return the answer to a call that is being completed here, and its site; else None."""
     answer = _answer.get()
-    return answer[1] if answer is not None and answer[0] == task_id else None
+    return answer[1:] if answer is not None and answer[0] == task_id else None
 
 
 def in_a_loop(step: Callable[[], None]) -> bool:
@@ -184,7 +186,7 @@ def complete_here(task: Task, request: Request, hit: Hit) -> bool:
         OperationalError: The broker didn't take the next step; a plain call would raise it, too.
         SoftTimeLimitExceeded: The limit of the calling task has struck.
     """
-    with answering(request["id"], hit), as_current_app(task.app):
+    with answering(request["id"], hit, Site.PRODUCER), as_current_app(task.app):
         trace_task = _tracer(task)
         outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
     # A remembered failure is the task's, not the caller's, whatever its type.
@@ -198,7 +200,7 @@ def _tracer(task: Task) -> Callable[..., Any]:
     tracer: Callable[..., Any] | None = task.__dict__.get("_taskcache_tracer")
     if tracer is None:
         # Through the module, where tools such as Sentry's replace build_tracer.
-        tracer = trace.build_tracer(task.name, task, app=task.app)
+        tracer = without_transaction(trace.build_tracer(task.name, task, app=task.app))
         task.__dict__["_taskcache_tracer"] = tracer
     return tracer
 

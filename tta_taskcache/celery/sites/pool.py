@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...cache.outcome import Hit
+from ...core.events import Answered
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
@@ -42,7 +44,9 @@ def answer_or_run(
     request = task.request
     answer = answer_to(request.id)
     if answer is not None:  # the call is being completed with it
-        return value_of(task.cache_policy, answer)
+        hit, site = answer
+        _record_answer(task, request.id, hit, site)
+        return value_of(task.cache_policy, hit)
     headers = request.headers
     cache_header = context.cache_header_of(headers)
     mode: Mode = cache_header.get("mode", "use")
@@ -61,6 +65,8 @@ def answer_or_run(
     if request.is_eager:
 
         def record(lookup: LookupResult) -> None:
+            if lookup.hit is not None:
+                _record_answer(task, request.id, lookup.hit, Site.POOL)
             context.record_eager_status(request.id, lookup.status(Site.POOL))
 
         return read_through.read_through(
@@ -68,6 +74,7 @@ def answer_or_run(
         )
     lookup = _last_look(call_request, cache_header)
     if lookup.hit is not None:
+        _record_answer(task, request.id, lookup.hit, Site.POOL)
         if cache_header.get(task_events.WANTED):
             task_events.send_pool_event(task, lookup.hit)
         return value_of(call_request.policy, lookup.hit)
@@ -103,3 +110,21 @@ def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> Lo
     if again.hit is None and again.position is None and again.call is not None:
         return replace(handoff, call=again.call)  # nothing could be learned
     return again
+
+
+def _record_answer(task: CacheableTask, task_id: str | None, hit: Hit, site: Site) -> None:
+    """Tell the observers that a stored result takes the place of a run."""
+    entry = hit.entry
+    task.cache_runtime.observe(
+        Answered(
+            task.name,
+            task_id,
+            entry.key,
+            site.value,
+            hit.layer,
+            age=hit.age,
+            computed_by=entry.task_id,
+            freshness=hit.verdict.value,
+            size=len(entry.payload),
+        )
+    )

@@ -254,7 +254,8 @@ class ConsumerSite(bootsteps.StartStopStep):
             runtime = request.task.cache_runtime
             hot_calls.record_hot_call(call_request_of(request), call)
             copy: Hit = runtime.engine.reader.copy_of(hit)
-            record_lookup(runtime.observe, call, Site.CONSUMER, copy, waited=waited)
+            with runtime.observers.in_message(request.request_dict):
+                record_lookup(runtime.observe, call, Site.CONSUMER, copy, waited=waited)
             return copy
 
         if not self._completions.complete(request, hit, own):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import platform
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,6 +19,7 @@ from ...observability.logs import log_fields
 from ...stores.breaker import GuardedStore
 from ..api.task_cache import cache_of
 from ..calls.call_request import is_cached
+from ..config.settings import NAMES
 from ..patches.control_methods import add_control_method, add_inspect_method
 
 logger = logging.getLogger("tta_taskcache")
@@ -51,7 +51,9 @@ def inspect_cache(state: Any, **_: Any) -> dict[str, Any]:
     store, site = runtime.store, getattr(state.consumer, SITE, None)
     breaker = store.breaker if isinstance(store, GuardedStore) else None
     entries = runtime.engine.parts.l1.entries
-    settings = asdict(runtime.settings)
+    settings = {name: getattr(runtime.settings, name) for name in NAMES}
+    # What is sent is JSON.
+    settings["observers"] = [str(observer) for observer in runtime.settings.observers]
     return {
         **about_library(),
         "python": platform.python_version(),

@@ -26,6 +26,7 @@ from celery.worker.request import Request
 
 from ....cache.outcome import Hit
 from ....core.events import CircuitChanged, Fault
+from ....core.option_values import Site
 from ....observability.logs import log_fields
 from ....stores.breaker import Breaker
 from ...patches.backend_timeouts import shorten_timeouts
@@ -240,7 +241,7 @@ class Completions:
         started = monotonic()
         outcomes: list[Any] = []
         target, args = completion.traced
-        with answering(completion.request.id, completion.hit):
+        with answering(completion.request.id, completion.hit, Site.CONSUMER):
             apply_target(target, args, callback=outcomes.append)
         return started, outcomes[0]
 

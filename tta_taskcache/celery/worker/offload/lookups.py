@@ -152,7 +152,8 @@ class Lookups:
         looks: dict[tuple[str, bool], _KeyLookup] = {}
         for number, job in enumerate(jobs):
             try:
-                known = self._prepare(number, job, looks, runtime)
+                with runtime.observers.in_message(job.request.request_dict):
+                    known = self._prepare(number, job, looks, runtime)
             except Exception as error:  # noqa: BLE001 - likewise
                 known = _faulty(job, error)
             if known is not None:
@@ -212,7 +213,9 @@ class Lookups:
                 job = jobs[number]
                 try:
                     own = _own(outcome, runtime) if place else outcome
-                    found[number] = _judge(look.call, own, job, call_request, share)
+                    # A refresh that it leads to is part of the message's trace, too.
+                    with runtime.observers.in_message(job.request.request_dict):
+                        found[number] = _judge(look.call, own, job, call_request, share)
                 except Exception as error:  # noqa: BLE001 - likewise
                     found[number] = _faulty(job, error)
                     if place == 0 and look.claim is not None:
