@@ -6,6 +6,7 @@ opens it.
 
 import json
 import os
+import threading
 import time
 from typing import Any
 
@@ -288,10 +289,26 @@ class Rejecting(CachedTask):
             raise Reject("not after all", requeue=False)
 
 
+class Audited(CachedTask):
+    """Its handler says where it is, and waits until a test lets it go on."""
+
+    abstract = True
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        counts, thread = self.app.run_counts, threading.current_thread()
+        counts.rpush(f"handlers:{retval}", f"{os.getpid()} {thread is threading.main_thread()}")
+        counts.blpop([f"go-on:{retval}"], timeout=60)
+
+
 def _define_handlers(tasks: Tasks) -> None:
     @tasks.plain("rejecting", base=Rejecting, cache_sites=("consumer",))
     def rejecting(tag: str) -> str:
         tasks.ran("rejecting", tag)
+        return tag
+
+    @tasks.plain("audited", base=Audited, cache_sites=("consumer",))
+    def audited(tag: str) -> str:
+        tasks.ran("audited", tag)
         return tag
 
     @tasks.plain("asks", bind=True)

@@ -9,6 +9,7 @@ from time import monotonic
 from ..core.events import CircuitChanged, Observe, Refused
 from ..errors import CircuitOpen, NotReplicated, StoreRefused, StoreUnavailable
 from .protocol import Command, Reply, Store
+from .reply_times import ReplyTimes
 
 #: Seconds that the circuit stays open, at first and at most; each failed probe doubles them.
 FIRST_PAUSE = 0.5
@@ -44,6 +45,12 @@ class Breaker:
     def is_open(self) -> bool:
         """Whether calls are turned away."""
         return self._until is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next caller is turned away as well: no pause is over."""
+        until = self._until
+        return until is not None and self._clock() < until
 
     def allows(self) -> bool:
         """Whether the caller may try now; True for one caller only when a pause is over."""
@@ -82,11 +89,25 @@ class Breaker:
 
 
 class GuardedStore:
-    """A store behind a breaker."""
+    """A store behind a breaker.
 
-    def __init__(self, store: Store, breaker: Breaker) -> None:
+    Args:
+        store: The store.
+        breaker: The breaker.
+        clock: Monotonic seconds.
+
+    Attributes:
+        reply_times: How long the store takes to answer.
+        name: The store's.
+    """
+
+    def __init__(
+        self, store: Store, breaker: Breaker, clock: Callable[[], float] = monotonic
+    ) -> None:
         self.store = store
         self.breaker = breaker
+        self.reply_times = ReplyTimes()
+        self._clock = clock
         self.name = store.name
 
     def execute(self, command: Command) -> Reply:
@@ -98,6 +119,7 @@ class GuardedStore:
         """
         if not self.breaker.allows():
             raise CircuitOpen(f"{self.name}: the circuit is open after a failure")
+        started = self._clock()
         try:
             reply = self.store.execute(command)
         except StoreRefused as error:
@@ -110,5 +132,6 @@ class GuardedStore:
         except StoreUnavailable as error:
             self.breaker.failed(str(error))
             raise
+        self.reply_times.note(command, self._clock() - started)
         self.breaker.succeeded()
         return reply

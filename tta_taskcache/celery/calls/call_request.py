@@ -24,14 +24,15 @@ from ..config.runtime import Runtime
 from . import context as context_headers
 from . import message_form
 from .cacheable_task import CacheableTask
+from .lookup_result import SLOW
 
 #: What a call asks of the cache: use it; run, and replace the entry; bypass it; answer from it or
 #: raise ``CacheMiss``.
 PublicMode = Literal["use", "refresh", "bypass", "only"]
 
 #: The library's own modes: run and replace the entry unless it is fresh by then; run, and compare
-#: with the entry.
-Mode = PublicMode | Literal["revalidate", "verify"]
+#: with the entry; pass the cache by while it is slower than the call.
+Mode = PublicMode | Literal["revalidate", "verify", "slow"]
 
 #: Most calls that are looked up in one round trip: bounds the size of its reply.
 AT_ONCE = 500
@@ -256,6 +257,8 @@ def _undecided(
         mode = "bypass"  # the worker's mode, too
     if not (runtime.settings.enabled and policy.enabled):
         bypass = "disabled"
+    elif mode == SLOW:
+        bypass = SLOW
     elif is_disabled or mode == "bypass":
         bypass = "bypass"
     own = policy.shadow

@@ -14,6 +14,9 @@ from .status import CacheStatus
 #: The reason of a miss that the call asks for.
 REFRESH = "refresh"
 
+#: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
+SLOW = "slow"
+
 #: The site under which lookups of ``task.cache`` are counted, which happen at none.
 DIRECT = "direct"
 

@@ -22,7 +22,7 @@ from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
-from ..calls.lookup_result import LookupResult
+from ..calls.lookup_result import SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
 from .completion import complete_with, request_for
@@ -30,6 +30,9 @@ from .task_events import send_producer_event
 
 Send = Callable[..., AsyncResult]
 Options = dict[str, Any]
+
+#: The header that Celery's beat marks its calls with.
+BEAT_HEADER = "celery_beat_task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,8 @@ def read_call_request(
     headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls, too.
     kept = context.cache_header_of(headers).get("mode") if retries else None
+    if kept == SLOW:
+        kept = None
     is_request = hot_calls.is_request(headers, retries)
     return request_of_sender(
         task,
@@ -187,15 +192,20 @@ def _cache_header(call_request: CallRequest) -> context.CacheHeader:
         cache_header["mode"] = call_request.mode
     if vary := call_request.vary:
         cache_header["ctx"] = vary
-    own = message_form.serializer_of(call_request.task, None)
-    if call_request.serializer not in (None, own):
+    chosen = call_request.serializer
+    if chosen is not None and chosen != message_form.serializer_of(call_request.task, None):
         # A worker that has it refreshed asks for the same call.
-        cache_header["serializer"] = call_request.serializer
+        cache_header["serializer"] = chosen
     return cache_header
 
 
 def may_answer(options: Mapping[str, Any], app: Celery) -> bool:
-    """Whether a call with these options may be answered at once (promise S5)."""
+    """Whether a call with these options may be answered at once (promise S5).
+
+    Not one of beat's: handlers and callbacks of the task would hold up all other schedules (F4).
+    """
+    if (options.get("headers") or {}).get(BEAT_HEADER):
+        return False
     if options.get("eta") or options.get("countdown") or options.get("retries"):
         return False
     expires = options.get("expires")

@@ -1,154 +1,193 @@
-"""The consumer site (promises S2, C1 to C5): lookups in the worker's main process.
+"""The consumer site (promises S2, C1 to C5): what the worker's main process does with a message.
 
-Every request passes ``consumer.on_task_request`` on its way to the pool, ETA tasks included. A hit
-is completed here; a request whose call is in flight follows here; the others go to the pool, and
-the leading ones are watched.
+Every request passes ``consumer.on_task_request`` on its way to the pool, ETA tasks included. One
+that is cached by now is completed here; one whose call is in flight waits here; the others go to
+the pool, and those that lead are watched.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
-from uuid import uuid4
 
 from celery import bootsteps
 from celery.concurrency.prefork import TaskPool as PreforkPool
+from celery.worker import state
 from celery.worker.request import Request
 from celery.worker.state import task_reserved
 
 from ...cache.lease_keeper import RENEWALS
 from ...cache.lookup_record import VERIFY, record_lookup
-from ...cache.outcome import Call, Hit, Miss
-from ...cache.plan import Plan
+from ...cache.outcome import Call, Hit
 from ...cache.writer import unshared_for
 from ...core.events import Fault, Waiting
-from ...core.lease import Claim, Lease, Stage
+from ...core.lease import Lease
 from ...core.option_values import Site
 from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
-from ..calls.call_request import CallRequest, request_of_message
 from ..calls.led_keys import waits_at_most, within
-from ..calls.lookup_handoff import (
-    OVERTAKEN_AT,
-    QUEUED_FOR,
-    SEEN,
-    read_handoff,
-    to_handoff,
-    without_handoff,
-)
-from ..calls.lookup_result import LookupResult, to_lookup_result
+from ..calls.lookup_handoff import QUEUED_FOR, SEEN, to_handoff, without_handoff
+from ..calls.lookup_result import SLOW, LookupResult
 from ..config.runtime import Runtime
-from ..lookup.background_refresh import schedule_refresh
-from ..lookup.lookup import LookupHints, look_up
-from ..patches.backend_timeouts import shorten_timeouts
-from ..patches.consumer_hooks import intercept_requests
+from ..patches.consumer_hooks import Handle, intercept_requests
 from ..sites import task_events
 from . import control
 from .follower_age import can_give_back, give_back, longest_wait
 from .followers import Follower, Followers
-from .inline_completion import SLOW, InlineCompletion
 from .lease_watch import End, LeaderWatch, has_free_slot
-from .rate_limits import RateLimits
+from .offload.completions import Completions
+from .offload.lookahead import Lookahead
+from .offload.lookups import Lookups, call_request_of
+from .offload.loop_posts import LoopPosts
+from .offload.slow_cache import SlowCache, mode_of
+from .rate_limits import RateLimits, Then
+
+#: Seconds that a worker which ends takes to complete the hits, and to end the leases, that it has
+#: in hand. What takes longer, the broker delivers again.
+ENDING = 2.0
 
 
 class ConsumerSite(bootsteps.StartStopStep):
-    """Bootstep of the worker's consumer, in front of the pool."""
+    """Bootstep of the worker's consumer: puts itself in front of the pool."""
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._has_processes = isinstance(consumer.pool, PreforkPool)
-        self._inline = InlineCompletion()
         self._consumer = consumer
-        self._followers: Followers | None = None
-        #: Switched by remote control: calls bypass the cache.
+        #: Switched by remote control: calls pass the cache by.
         self.is_disabled = False
         setattr(consumer, control.SITE, self)
         self._to_pool = intercept_requests(consumer, self.on_task_request)
         self._limits = RateLimits(consumer, self)
+        self._slow_cache = SlowCache()
+        self._posts = LoopPosts(consumer, self._post_failed)
+        self._lookahead = Lookahead(consumer)
+        self._completions = Completions(consumer, self._posts, self._lookahead, self._to_pool)
+        self._lookups = Lookups(consumer, self._runtime, self._posts, self._lookahead, self)
+        self._followers: Followers | None = None
 
     def start(self, consumer: Any) -> None:
-        """Shorten the result backend's timeouts in this process, whose tasks run in others."""
-        if self._has_processes:  # in other pools, tasks store their own results in this process
-            shorten_timeouts(consumer.app.backend, SLOW)
-        runtime = cache_of(consumer.app).runtime
-        # Without Redis, a pool process fills a memory of its own, which followers here can't read.
+        """Begin with a new connection to the broker."""
+        if self._has_processes:  # elsewhere the tasks' own results would be concerned
+            self._completions.shorten_timeouts()
+        self._posts.start()
+        runtime = self._runtime()
+        # With a memory of its own, a pool process can't fill for those who wait here.
         if runtime.is_shared or not self._has_processes:
             self._followers = Followers(self, consumer, runtime.settings.max_followers)
 
     def stop(self, _: Any) -> None:
-        """Drop the followers: the broker delivers them again on the next connection."""
+        """Forget what isn't in the pool: with the connection gone, the broker delivers it again."""
+        # Exit codes, of which 0 is one.
+        flags = (state.should_stop, state.should_terminate)
+        is_the_end = any(flag is not None and flag is not False for flag in flags)
         if self._followers is not None:
             self._followers.drop()
+        self._completions.drop()
+        self._lookahead.forget()
+        self._lookups.drop(ENDING if is_the_end else 0.0)
+        if is_the_end:
+            self._completions.settle(ENDING)
+            self._posts.run_all()
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether calls can wait here for equal ones."""
+        return self._followers is not None
+
+    def is_followed(self, key: str) -> bool:
+        """Whether calls wait here for this key, so that the next may join them."""
+        return self._followers is not None and self._followers.has(key)
 
     @property
     def following(self) -> int:
-        """Number of followers in this worker."""
+        """How many calls wait here for equal ones."""
         return 0 if self._followers is None else len(self._followers)
 
     def on_task_request(self, request: Request) -> None:
-        """Complete a request from the cache, park it as a follower, or send it to the pool."""
-        if not isinstance(request.task, CachedTask):
+        """Answer a request from the cache, let it wait, or send it on to the pool."""
+        if isinstance(request.task, CachedTask):
+            self.look_up(request, self.dispatch)
+        else:
             self._to_pool(request)
-        elif (lookup := self.look_up(request)) is not None:
-            self.dispatch(request, lookup)
 
-    def look_up(self, request: Request) -> LookupResult | None:
-        """Complete a request or park it as a follower: None; else return its lookup."""
+    def look_up(self, request: Request, then: Then, answered: Handle | None = None) -> None:
+        """Answer a request or let it wait for an equal one; else go on with what was found.
+
+        Args:
+            request: The request.
+            then: Goes on, unless it is answered or waits.
+            answered: Told that it is.
+        """
         if self.is_disabled:
-            headers = request.request_dict  # which the pool's process reads, too
-            headers[context.HEADER] = {**context.cache_header_of(headers), "mode": "bypass"}
-            return LookupResult(None)
+            _pass_by(request, "bypass")
+        if not self._is_to_be_looked_up(request):
+            then(request, LookupResult(None))
+            return
+
+        def found(lookup: LookupResult) -> None:
+            self._act(request, lookup, then, answered)
+
+        self._lookups.look_up(request, found)
+
+    def _is_to_be_looked_up(self, request: Request) -> bool:
+        """Whether a request is looked up here; else it goes on as it came."""
+        if mode_of(request) != "use" or self._slow_cache.is_down(request):
+            return False
+        return not self._slow_cache.is_too_slow_for(request) or self._slow_cache.may_try()
+
+    def _act(
+        self, request: Request, lookup: LookupResult, then: Then, answered: Handle | None
+    ) -> None:
+        """Act on what was found."""
+        if lookup.hit is not None:
+            self._slow_cache.note_run(request.task.name, lookup.hit.entry.run_seconds)
         try:
-            # A refresh that it leads to is part of the message's trace, too.
-            with request.task.cache_runtime.observers.in_message(request.request_dict):
-                lookup = self._look(request.task, request)
+            is_settled = self._settle(request, lookup)
         except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
             self._fault(request, "consume", error)
-            lookup = LookupResult(None)
+            is_settled = False
+        if not is_settled:
+            then(request, lookup)
+        elif answered is not None:
+            answered(request)
+
+    def _settle(self, request: Request, lookup: LookupResult) -> bool:
+        """Answer a request, or let it wait; says whether it does."""
         if lookup.call is not None and lookup.follows and self._followers is not None:
             task_reserved(request)  # a rate-limited one isn't yet
             led = within(context.cache_header_of(request.request_dict))
             patience = waits_at_most(lookup.call.key, led, longest_wait(self._consumer))
             self._followers.park(request, lookup.call, patience)
-            return None
-        if lookup.hit is not None and self._inline.complete(request, lookup.hit):
-            return None
-        return lookup
-
-    def _look(self, task: CachedTask, request: Request) -> LookupResult:
-        """Look a request up, and claim its lease."""
-        headers = request.request_dict
-        cache_header = context.cache_header_of(headers)
-        if cache_header.get("mode", "use") != "use":
-            return LookupResult(None)
-        call_request = _call_request(task, request)
-        if self._followers is None:
-            return look_up(
-                call_request, Site.CONSUMER, LookupHints(handoff=read_handoff(cache_header))
-            )
-        runtime, followers = task.cache_runtime, self._followers
-
-        led = within(cache_header)
-
-        def plan(call: Call, site: str, claim: Claim) -> Plan[Hit | Miss]:
-            if call.key in led:  # its caller computes it, and may wait for this very call (C7)
-                return runtime.engine.look(call, site)
-            return _join() if followers.has(call.key) else runtime.engine.look(call, site, claim)
-
-        claim = _claim(runtime, request)
-        start = LookupHints(handoff=read_handoff(cache_header), claim=claim, plan=plan)
-        return look_up(call_request, Site.CONSUMER, start)
+            return True
+        return lookup.hit is not None and self._completions.complete(request, lookup.hit)
 
     def dispatch(self, request: Request, lookup: LookupResult) -> None:
-        """Send a request to the pool, with its lookup handed off."""
+        """Send a request to the pool, with what is known of it."""
+        try:
+            self._hand_on(request, lookup)
+        except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
+            self._fault(request, "consume", error)
+        self._to_pool(request)
+
+    def _hand_on(self, request: Request, lookup: LookupResult) -> None:
+        """Tell the pool's process what is known of a request, and learn how it ends."""
         headers = request.request_dict
+        if (
+            lookup.hit is None
+            and lookup.instead is None
+            and self._slow_cache.is_too_slow_for(request)
+        ):
+            self.end_lease(lookup)
+            _pass_by(request, SLOW)
+            lookup = LookupResult(None)
         if lookup.reason == VERIFY:
             headers[context.HEADER] = {**context.cache_header_of(headers), "mode": VERIFY}
         if task_events.are_wanted(request):
             headers[context.HEADER] = {**context.cache_header_of(headers), task_events.WANTED: True}
-        # Without Redis, a pool process has a log of its own: positions here mean nothing there.
+        # A pool process without Redis has a memory of its own.
         known = request.task.cache_runtime.is_shared or not self._has_processes
         cache_header = without_handoff(context.cache_header_of(headers))
         if known and (noted := to_handoff(lookup)):
@@ -157,10 +196,10 @@ class ConsumerSite(bootsteps.StartStopStep):
             headers[context.HEADER] = cache_header
         if lookup.call is not None and lookup.lease is not None and lookup.owner:
             self._watch(request, lookup.call, lookup.lease)
-        self._to_pool(request)
+        self._slow_cache.watch(request)
 
     def _watch(self, request: Request, call: Call, lease: Lease) -> None:
-        """Renew the lease of a request until it ends."""
+        """Renew the lease of a request for as long as that is on its way."""
         leases = request.task.cache_runtime.leases
 
         def begun() -> None:
@@ -183,48 +222,40 @@ class ConsumerSite(bootsteps.StartStopStep):
         leader = LeaderWatch(request, begun, ended, in_process=self._has_processes)
         leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
 
-    def poll(self, follower: Follower) -> LookupResult:
-        """Look a follower up again, and claim its lease."""
-        request, call = follower.request, follower.call
-        runtime = request.task.cache_runtime
-        claim = _claim(runtime, request)
-        if monotonic() - follower.since >= QUEUED_FOR and self._could_run(call.key):
-            claim = replace(claim, takes_queued=True)
-        try:
-            lookup = to_lookup_result(
-                call, runtime.run(runtime.engine.refresher.find_or_refresh(call, claim))
-            )
-            if lookup.hit is not None and lookup.hit.refresh:  # the right to is this poll's
-                schedule_refresh(_call_request(request.task, request), call)
-        except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
-            self._fault(request, "follow", error)
-            return LookupResult(call)
-        return lookup
+    def poll(self, follower: Follower, found: Callable[[LookupResult], None]) -> None:
+        """Look again for what a follower waits for, or for the right to compute it."""
+        waits_long = monotonic() - follower.since >= QUEUED_FOR
+        takes_queued = waits_long and self._could_run(follower.call.key)
+        self._lookups.poll(follower.request, follower.call, found, takes_queued=takes_queued)
 
     def _could_run(self, key: str) -> bool:
         """Whether a follower would run at once, and what it follows isn't of this worker's."""
-        runtime = cache_of(self._consumer.app).runtime
-        return not runtime.leases.holds(key) and has_free_slot(self._consumer, self.following)
+        held = self.following + self._lookups.pending + self._completions.pending
+        unreserved = self._lookahead.unreserved
+        if self._followers is not None:
+            unreserved += self._followers.unreserved
+        return not self._runtime().leases.holds(key) and has_free_slot(
+            self._consumer, held - unreserved
+        )
 
     def answer(self, follower: Follower, hit: Hit) -> None:
         """Complete a follower with the leader's result."""
         request, call = follower.request, follower.call
-        runtime = request.task.cache_runtime
-        try:
-            hot_calls.record_hot_call(_call_request(request.task, request), call)
-            own = runtime.engine.reader.copy_of(hit)
-            waited = monotonic() - follower.since
+        waited = monotonic() - follower.since
+
+        def own() -> Hit:
+            runtime = request.task.cache_runtime
+            hot_calls.record_hot_call(call_request_of(request), call)
+            copy: Hit = runtime.engine.reader.copy_of(hit)
             with runtime.observers.in_message(request.request_dict):
-                record_lookup(runtime.observe, call, Site.CONSUMER, own, waited=waited)
-            completed = self._inline.complete(request, own)
-        except Exception as error:  # noqa: BLE001 - likewise
-            self._fault(request, "follow", error)
-            completed = False
-        if not completed:
+                record_lookup(runtime.observe, call, Site.CONSUMER, copy, waited=waited)
+            return copy
+
+        if not self._completions.complete(request, hit, own):
             self._to_pool(request)
 
     def send(self, follower: Follower, lookup: LookupResult) -> None:
-        """Send a follower to the pool, to lead or to run for itself."""
+        """Send a follower to the pool: it leads now, or runs for itself."""
         self._limits.run(follower.request, lookup)
 
     def give_up(self, follower: Follower) -> None:
@@ -237,40 +268,33 @@ class ConsumerSite(bootsteps.StartStopStep):
             self.send(follower, LookupResult(follower.call, reason="waited-too-long"))
 
     def waiting(self, count: int) -> None:
-        """Record the number of followers."""
-        cache_of(self._consumer.app).runtime.observe(Waiting(count))
+        """Take note of how many followers wait now."""
+        self._runtime().observe(Waiting(count))
 
     def release_lease(self, request: Request, lookup: LookupResult) -> None:
-        """End the lease of a request that has to wait for its rate limit: others may lead."""
+        """Let others lead: this call isn't on its way yet."""
         headers = request.request_dict
         cache_header = context.cache_header_of(headers)
         if SEEN in cache_header:  # the lease that came with it ends now
             headers[context.HEADER] = without_handoff(cache_header)
+        self.end_lease(lookup)
+
+    def end_lease(self, lookup: LookupResult) -> None:
+        """Let others lead: nobody here goes on with the call."""
         if lookup.call is not None and lookup.owner:
-            runtime = cache_of(self._consumer.app).runtime
-            runtime.leases.end(lookup.call.key, lookup.owner)
+            self._runtime().leases.end(lookup.call.key, lookup.owner)
+
+    def _runtime(self) -> Runtime:
+        return cache_of(self._consumer.app).runtime
+
+    def _post_failed(self, error: Exception) -> None:
+        self._runtime().observe(Fault("", "consume", error))
 
     def _fault(self, request: Request, operation: str, error: Exception) -> None:
         request.task.cache_runtime.observe(Fault(request.task.name, operation, error))
 
 
-def _call_request(task: CachedTask, request: Request) -> CallRequest:
+def _pass_by(request: Request, mode: str) -> None:
+    """Tell the pool's process that a call passes the cache by."""
     headers = request.request_dict
-    is_request = hot_calls.is_request(headers, headers.get("retries"))
-    return request_of_message(task, request.args, request.kwargs, headers, is_request=is_request)
-
-
-def _claim(runtime: Runtime, request: Request) -> Claim:
-    return Claim(
-        owner=uuid4().hex,
-        stage=Stage.QUEUED,
-        ttl=runtime.leases.ttl,
-        reservation=request.id,
-        overtakes=OVERTAKEN_AT,
-    )
-
-
-def _join() -> Plan[Hit | Miss]:
-    """Return the miss of a call whose key has followers here already: no look of its own."""
-    yield from ()
-    return Miss("following", None, Lease("", None, Stage.RUNNING))
+    headers[context.HEADER] = {**context.cache_header_of(headers), "mode": mode}

@@ -29,6 +29,9 @@ class End(Enum):
 #: Told once, how the request has ended.
 Ended = Callable[[End], None]
 
+#: What the pool reports for a process that is gone, and a process that is told to go.
+_DEATHS = (Terminated, WorkerLostError, SystemExit, KeyboardInterrupt)
+
 #: The callbacks that tell of a request's way.
 _CALLBACKS = ("on_accepted", "on_success", "on_failure", "on_timeout")
 
@@ -101,8 +104,8 @@ class LeaderWatch:
             try:
                 return on_failure(exc_info, *args, **kwargs)
             finally:
-                lost = isinstance(exc_info.exception, (Terminated, WorkerLostError))
-                self.end(End.LOST if lost else End.NO_RESULT)
+                # Its exception may be wrapped to carry a traceback.
+                self.end(End.LOST if issubclass(exc_info.type, _DEATHS) else End.NO_RESULT)
 
         return wrapped
 
@@ -117,14 +120,14 @@ class LeaderWatch:
         return wrapped
 
 
-def has_free_slot(consumer: Any, following: int) -> bool:
+def has_free_slot(consumer: Any, held: int) -> bool:
     """Whether a message that is sent to the pool now would run at once.
 
     Args:
         consumer: Celery's consumer.
-        following: How many of its messages wait for equal calls, and aren't in the pool.
+        held: How many of the requests that it counts as reserved aren't in the pool.
     """
-    in_pool: int = len(state.reserved_requests) - following
+    in_pool: int = len(state.reserved_requests) - held
     return in_pool < int(consumer.pool.num_processes)
 
 

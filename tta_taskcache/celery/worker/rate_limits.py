@@ -6,6 +6,7 @@ the pool when there is a token for it. Here the requests are looked up before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from celery.worker.request import Request
@@ -21,12 +22,15 @@ from ..patches.consumer_hooks import (
     intercept_tokens,
 )
 
+#: Goes on with a request that isn't answered.
+Then = Callable[[Request, LookupResult], None]
+
 
 class RequestHandler(Protocol):
     """The consumer site, as rate limits use it."""
 
-    def look_up(self, request: Request) -> LookupResult | None:
-        """Complete a request or park it as a follower: None; else return its lookup."""
+    def look_up(self, request: Request, then: Then, answered: Handle | None = None) -> None:
+        """Complete a request, or park it as a follower; else go on with its lookup."""
         ...
 
     def dispatch(self, request: Request, lookup: LookupResult) -> None:
@@ -53,15 +57,19 @@ class RateLimits:
         self._limit = intercept_rate_limits(consumer, self.limit, self.limit_post_eta)
         #: What the consumer does with a token; None before a cached task needs one.
         self._leave: Handle | None = None
+        #: The request for which a token is being taken.
+        self._leaving: Request | None = None
 
     def limit(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
         """Handle a request of a rate-limited task."""
         if not isinstance(request.task, CachedTask):
             self._limit(request, bucket, tokens)
             return
-        lookup = self._site.look_up(request)
-        if lookup is not None:
+
+        def then(request: Request, lookup: LookupResult) -> None:
             self._queue(request, lookup, bucket, tokens)
+
+        self._site.look_up(request, then)
 
     def limit_post_eta(self, request: Request, bucket: TokenBucket, tokens: int) -> None:
         """Handle a request of a rate-limited task whose ETA has come."""
@@ -94,10 +102,23 @@ class RateLimits:
             self._leave(request)
             return
         task_reserved(request)
-        lookup = self._noted.pop(request.id, None) or self._site.look_up(request)
+        lookup = self._noted.pop(request.id, None)
         if lookup is not None:
             self._site.dispatch(request, lookup)
             return
+        self._leaving = request
+        self._site.look_up(request, self._site.dispatch, self._give_back)
+        self._leaving = None
+
+    def _give_back(self, request: Request) -> None:
+        """Hand the token of a request on to the next one, or put it back."""
         bucket = self._consumer.task_buckets[request.task.name]
-        if bucket is not None:
+        if bucket is None:
+            return
+        # Right after this, Celery looks whether there is a token for the next request. Where an
+        # answer comes later, Celery has scheduled that request without this token.
+        if self._leaving is request or not bucket.contents:
             give_back_token(bucket)
+        else:
+            following, _ = bucket.pop()
+            self.leave(following)

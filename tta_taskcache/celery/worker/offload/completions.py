@@ -1,0 +1,309 @@
+"""Completing hits in the worker's main process, without a pool slot and off its event loop (S2).
+
+A hit is handed over by Celery's own ``Request``, as to a pool, and ended by it: revocation,
+acknowledgement, events and state are Celery's, and happen in the loop. In between, in the thread,
+its tracer runs, with the answer in place of the body: handlers, signals, callbacks, and the result
+backend keep nobody waiting (F4).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery import Celery
+from celery.concurrency.base import apply_target
+from celery.exceptions import TaskRevokedError
+from celery.worker.request import Request
+
+from ....cache.outcome import Hit
+from ....core.events import CircuitChanged, Fault
+from ....core.option_values import Site
+from ....observability.logs import log_fields
+from ....stores.breaker import Breaker
+from ...patches.backend_timeouts import shorten_timeouts
+from ...patches.result_batches import can_batch, results_together
+from ...patches.trace_effects import forget_termination, only_stores
+from ...sites.completion import answering
+from ...sites.task_events import send_consumer_event
+from .batches import has_loop, make_batches
+from .lookahead import Lookahead
+from .loop_posts import LoopPosts
+
+logger = logging.getLogger("tta_taskcache")
+
+#: A completion that takes longer than this (s) has met a result backend or broker in trouble: hits
+#: go through the pool for a while.
+SLOW = 1.0
+
+#: Seconds that hits with handlers, callbacks or a workflow may have to wait for one another: others
+#: go through the pool, which has many processes for them.
+LATE = 0.5
+
+#: What one of them usually takes (s), as long as that isn't known; and what each counts in it.
+USUAL = 0.05
+WEIGHT = 0.25
+
+
+@dataclass(slots=True, eq=False)
+class _Completion:
+    """A hit to be completed.
+
+    Attributes:
+        request: The request.
+        hit: The answer.
+        own: Makes the answer its own, when others have the same.
+        traced: Celery's function that runs a task, and what it is called with.
+        connection: Number of the broker's connection that it came with.
+        is_plain: Whether nothing happens but that its result is stored: twice changes nothing.
+        has_ended: Whether the loop was told of its end.
+    """
+
+    request: Request
+    hit: Hit
+    own: Callable[[], Hit] | None
+    traced: tuple[Any, Sequence[Any]]
+    connection: int
+    is_plain: bool
+    has_ended: bool = False
+
+
+class _Capture:
+    """A pool that keeps what it is to run."""
+
+    def __init__(self) -> None:
+        self.target: Any = None
+        self.args: Sequence[Any] = ()
+
+    def apply_async(self, target: Any, args: Sequence[Any] = (), **_: Any) -> None:
+        """Keep it."""
+        self.target, self.args = target, args
+
+
+class Completions:
+    """Completes hits, unless that has just gone wrong.
+
+    Args:
+        consumer: Celery's consumer.
+        posts: What is to be done in the event loop.
+        lookahead: Told what is being completed.
+        to_pool: Sends a request to the pool after all.
+    """
+
+    def __init__(
+        self,
+        consumer: Any,
+        posts: LoopPosts,
+        lookahead: Lookahead,
+        to_pool: Callable[[Request], None],
+    ) -> None:
+        self._app: Celery = consumer.app
+        self._posts = posts
+        self._lookahead = lookahead
+        self._to_pool = to_pool
+        self._breaker = Breaker(_log_change)
+        self._batches = make_batches(consumer, "taskcache-completions", self._work)
+        self._connection = 0
+        self._has_thread = has_loop(consumer)
+        self._shortens = False
+        self._usual = USUAL
+        #: Those that the loop has handed over, and how many of them aren't plain.
+        self.pending = 0
+        self._others = 0
+
+    def shorten_timeouts(self) -> None:
+        """Let the result backend give up in time in this process, whose tasks run in others."""
+        self._shortens = True
+        shorten_timeouts(self._app.backend, SLOW)
+
+    def complete(self, request: Request, hit: Hit, own: Callable[[], Hit] | None = None) -> bool:
+        """Complete a request; False when it has to go through the pool. Never raises.
+
+        Args:
+            request: The request.
+            hit: The answer.
+            own: Makes the answer its own, when others have the same; called in the thread.
+        """
+        try:
+            is_plain = not hit.entry.is_failure and only_stores(request)
+            if self._is_late(is_plain=is_plain) or not self._breaker.allows():
+                return False
+            capture = _Capture()
+            # The base class' method: the one of this task's own class is bound to the real pool.
+            Request.execute_using_pool(request, capture)
+        except TaskRevokedError:  # it was acknowledged, and everybody told
+            return True
+        except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
+            self._fault(request, error)
+            return False
+        if not is_plain and not self._acknowledge(request):
+            return True
+        traced = (capture.target, capture.args)
+        completion = _Completion(request, hit, own, traced, self._connection, is_plain)
+        self.pending += 1
+        self._others += not is_plain
+        self._lookahead.begin_completion(request)
+        self._batches.put(completion)
+        return True
+
+    def drop(self) -> None:
+        """The broker's connection is gone: what wasn't acknowledged comes again."""
+        self._connection += 1
+
+    def settle(self, seconds: float) -> None:
+        """Complete what was begun, within so many seconds: the worker ends."""
+        if not self._batches.settle(seconds):
+            logger.warning("hits are still being completed")
+
+    def _is_late(self, *, is_plain: bool) -> bool:
+        waited = self._batches.waited()
+        if is_plain:
+            return waited > SLOW
+        return waited > LATE or self._others * self._usual > LATE
+
+    def _acknowledge(self, request: Request) -> bool:
+        """As Celery does before a run, unless it is told to do it late: nothing happens twice.
+
+        At once, and not with the loop's next turn: the connection may be lost until then. Then the
+        broker delivers it again.
+        """
+        if request.task.acks_late or request.acknowledged:
+            return True
+        try:
+            request.message.ack()
+        except Exception as error:  # noqa: BLE001 - the broker delivers it again
+            self._fault(request, error)
+            return False
+        request.acknowledged = True
+        return True
+
+    # In the thread
+
+    def _work(self, completions: list[_Completion]) -> None:
+        """Do a batch, and what comes meanwhile: no result waits for many handlers."""
+        begun = list(completions)
+        try:
+            if self._shortens:
+                shorten_timeouts(self._app.backend, SLOW)  # each thread has a backend of its own
+            together = self._has_thread and can_batch(self._app)
+            one_by_one: deque[_Completion] = deque()
+            while completions or one_by_one:
+                plain = [one for one in completions if one.is_plain and together]
+                one_by_one.extend(one for one in completions if not (one.is_plain and together))
+                if plain:
+                    self._store_together(plain)
+                if one_by_one:
+                    self._batches.give_way()
+                    self._do_alone(one_by_one.popleft())
+                completions = self._batches.more()
+                begun += completions
+        except Exception as error:  # noqa: BLE001 - each of them is to come to an end
+            self._give_up([one for one in begun if not one.has_ended], error)
+
+    def _store_together(self, completions: list[_Completion]) -> None:
+        started = monotonic()
+        ids = [one.request.id for one in completions if not one.request.ignore_result]
+        try:
+            with results_together(self._app, ids):
+                traced = [(one, *self._trace(one)) for one in completions]
+        except Exception as error:  # noqa: BLE001 - nothing may end the thread
+            self._give_up(completions, error)
+            return
+        self._took(monotonic() - started)
+        for one, started_at, outcome in traced:
+            self._post(one, partial(self._finish, one, started_at, outcome))
+
+    def _do_alone(self, completion: _Completion) -> None:
+        started = monotonic()
+        try:
+            started_at, outcome = self._trace(completion)
+        except Exception as error:  # noqa: BLE001 - nothing may end the thread
+            self._give_up([completion], error)
+            return
+        took = monotonic() - started
+        if not completion.is_plain:
+            self._usual += WEIGHT * (took - self._usual)
+        self._took(took)
+        self._post(completion, partial(self._finish, completion, started_at, outcome))
+
+    def _trace(self, completion: _Completion) -> tuple[float, Any]:
+        """Run Celery's tracer; when it began, and what it says."""
+        if completion.own is not None:
+            completion.hit = completion.own()
+        started = monotonic()
+        outcomes: list[Any] = []
+        target, args = completion.traced
+        with answering(completion.request.id, completion.hit, Site.CONSUMER):
+            apply_target(target, args, callback=outcomes.append)
+        return started, outcomes[0]
+
+    def _give_up(self, completions: Sequence[_Completion], error: Exception) -> None:
+        """Result backend or broker is in trouble: what can be done again, the pool does."""
+        self._breaker.failed(f"completing a hit failed: {error!r}")
+        info = ExceptionInfo()
+        for one in completions:
+            self._fault(one.request, error)
+            end = self._back_to_pool if one.is_plain else partial(self._fail, info=info)
+            self._post(one, partial(end, one))
+
+    def _took(self, seconds: float) -> None:
+        if seconds > SLOW:
+            self._breaker.failed(f"completing a hit took more than {SLOW} s")
+        else:
+            self._breaker.succeeded()
+
+    def _post(self, completion: _Completion, step: Callable[[], None]) -> None:
+        completion.has_ended = True
+
+        def end() -> None:
+            self.pending -= 1
+            self._others -= not completion.is_plain
+            self._lookahead.end_completion(completion.request)
+            step()
+
+        self._posts.post(end)
+
+    # In the event loop
+
+    def _finish(self, completion: _Completion, started: float, outcome: Any) -> None:
+        """Celery's bookkeeping, from start to end at once."""
+        request = completion.request
+        forget_termination(request)  # it has ended
+        request.on_accepted(os.getpid(), started)
+        if isinstance(outcome, ExceptionInfo):
+            request.on_failure(outcome)
+        else:
+            request.on_success(outcome)
+        send_consumer_event(request, completion.hit)
+
+    def _fail(self, completion: _Completion, info: ExceptionInfo) -> None:
+        # Callbacks may have been sent: done again in the pool, they would be sent twice. A pool's
+        # process would report it like this.
+        with suppress(Exception):
+            completion.request.on_accepted(os.getpid(), monotonic())
+            completion.request.on_failure(info)
+
+    def _back_to_pool(self, completion: _Completion) -> None:
+        if completion.connection == self._connection:  # else the broker delivers it again
+            self._to_pool(completion.request)
+
+    def _fault(self, request: Request, error: Exception) -> None:
+        request.task.cache_runtime.observe(Fault(request.task.name, "complete", error))
+
+
+def _log_change(event: object) -> None:
+    match event:
+        case CircuitChanged(open=True, cause=cause):
+            about = log_fields("InlineChanged", open=True, cause=cause)
+            logger.warning("hits go through the pool for a while: %s", cause, extra=about)
+        case CircuitChanged():
+            about = log_fields("InlineChanged", open=False, cause="")
+            logger.warning("hits are answered in the main process again", extra=about)

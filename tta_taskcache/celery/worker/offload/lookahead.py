@@ -1,0 +1,81 @@
+"""Fetching ahead: the broker delivers more while messages are being looked up or completed (F4).
+
+They take no slot of the pool, and a prefetch count full of them would let others wait in the broker
+for as long as the cache takes. But those that turn out to be misses are this worker's then, while
+another may be idle: how many are fetched follows from how many of the last ones were hits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.worker.request import Request
+
+from ...patches.prefetch_allowance import PrefetchAllowance
+
+#: Messages that are fetched ahead at most.
+MOST = 256
+
+#: This share of the prefetch count may be missed by calls that were fetched ahead.
+MISSES = 0.25
+
+#: Lookups of which the share of hits is learnt.
+LEARNT_FROM = 8
+
+
+class Lookahead:
+    """How many messages more a worker fetches just now.
+
+    Args:
+        consumer: Celery's consumer.
+    """
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self._allowance = PrefetchAllowance(consumer, MOST, in_steps=True)
+        # Its user wants no more in a worker than runs there.
+        self._ahead = not consumer.app.conf.worker_disable_prefetch
+        self._hits = 0.0
+        self._lookups: set[Request] = set()
+        self._completions: set[Request] = set()
+
+    def begin_lookup(self, request: Request) -> None:
+        """A message is looked up: perhaps another one may come."""
+        is_wanted = self._ahead and len(self._lookups) < self._most_lookups()
+        if is_wanted and self._allowance.hold(request):
+            self._lookups.add(request)
+
+    def end_lookup(self, request: Request, *, is_hit: bool) -> None:
+        """It was looked up."""
+        self._hits += (is_hit - self._hits) / LEARNT_FROM
+        self._release(self._lookups, request)
+
+    def begin_completion(self, request: Request) -> None:
+        """A hit is completed: it never takes a slot."""
+        if self._allowance.hold(request):
+            self._completions.add(request)
+
+    def end_completion(self, request: Request) -> None:
+        """It was completed, or goes to the pool after all."""
+        self._release(self._completions, request)
+
+    def forget(self) -> None:
+        """The connection is gone."""
+        self._lookups.clear()
+        self._completions.clear()
+        self._allowance.forget()
+
+    @property
+    def unreserved(self) -> int:
+        """How many of them Celery doesn't count as reserved."""
+        return self._allowance.unreserved
+
+    def _most_lookups(self) -> int:
+        spare: float = self._consumer.qos.value * MISSES
+        misses = 1.0 - self._hits
+        return MOST if misses * MOST <= spare else int(spare / misses)
+
+    def _release(self, held: set[Request], request: Request) -> None:
+        if request in held:
+            held.remove(request)
+            self._allowance.release(request)

@@ -1,0 +1,309 @@
+"""Looking requests up: all that have arrived at once, one look a key, in one pipeline (F4).
+
+The polls of followers are lookups like any other, and share that pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from typing import Any, Protocol
+from uuid import uuid4
+
+from celery.worker.request import Request
+
+from ....cache.outcome import Call, Hit, Miss
+from ....cache.plan import run as run_plan
+from ....core.events import Fault
+from ....core.lease import Claim, Lease, Stage
+from ....core.option_values import Site
+from ....stores.protocol import Command, Reply, Store
+from ...calls import context, hot_calls
+from ...calls.call_request import CallRequest, request_of_message
+from ...calls.led_keys import within
+from ...calls.lookup_handoff import OVERTAKEN_AT, read_handoff
+from ...calls.lookup_result import LookupResult, to_lookup_result
+from ...config.runtime import Runtime
+from ...lookup.background_refresh import schedule_refresh
+from ...lookup.lookup import LookupHints, look_up, unanswerable
+from .batches import Batches, make_batches
+from .lookahead import Lookahead
+from .loop_posts import LoopPosts
+
+#: Takes what was found; called in the event loop.
+Found = Callable[[LookupResult], None]
+
+#: What a call finds for which others wait here already: no look of its own.
+JOINED = Miss("following", None, Lease("", None, Stage.RUNNING))
+
+
+class WaitingCalls(Protocol):
+    """The calls that wait in this process for equal ones."""
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether calls can wait here for equal ones."""
+        ...
+
+    def is_followed(self, key: str) -> bool:
+        """Whether calls wait here for this key, so that the next may join them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookupJob:
+    """A request to be looked up.
+
+    Attributes:
+        request: The request.
+        found: Told what was found.
+        connection: Number of the broker's connection that it came with.
+        follows: The call that it has waited for, when that is looked for again.
+        takes_queued: Whether it takes over a lease that is only queued elsewhere.
+    """
+
+    request: Request
+    found: Found
+    connection: int
+    follows: Call | None = None
+    takes_queued: bool = False
+
+
+@dataclass(slots=True)
+class _KeyLookup:
+    """One look, and those that want it.
+
+    Attributes:
+        call: What is looked for.
+        claim: Made on the way.
+        wanted: Numbers of the jobs, with the request that each makes of the cache.
+    """
+
+    call: Call
+    claim: Claim | None
+    wanted: list[tuple[int, CallRequest | None]] = field(default_factory=list)
+
+
+class Lookups:
+    """Looks requests up, and tells the event loop what was found.
+
+    Args:
+        consumer: Celery's consumer.
+        runtime: The cache.
+        posts: What is to be done in the event loop.
+        lookahead: Told what is being looked up.
+        waiting: The calls that wait here for equal ones.
+    """
+
+    def __init__(
+        self,
+        consumer: Any,
+        runtime: Callable[[], Runtime],
+        posts: LoopPosts,
+        lookahead: Lookahead,
+        waiting: WaitingCalls,
+    ) -> None:
+        self._runtime = runtime
+        self._posts = posts
+        self._lookahead = lookahead
+        self._waiting = waiting
+        self._batches = make_batches(consumer, "taskcache-lookups", self._work)
+        self._connection = 0
+        #: Requests that are being looked up, those of followers aside.
+        self.pending = 0
+
+    def look_up(self, request: Request, found: Found) -> None:
+        """Look a request up."""
+        self.pending += 1
+        self._lookahead.begin_lookup(request)
+        self._batches.put(LookupJob(request, found, self._connection))
+
+    def poll(self, request: Request, call: Call, found: Found, *, takes_queued: bool) -> None:
+        """Look again for what a follower waits for, or for the right to compute it."""
+        job = LookupJob(request, found, self._connection, call, takes_queued)
+        self._batches.put(job)
+
+    def drop(self, seconds: float) -> None:
+        """Forget what is being looked up: with the connection gone, the broker delivers it again.
+
+        Args:
+            seconds: How long to wait for the leases that are being taken, to end them.
+        """
+        self._connection += 1
+        self.pending = 0
+        self._batches.settle(seconds)
+
+    # In the thread
+
+    def _work(self, jobs: list[LookupJob]) -> None:
+        runtime = self._runtime()
+        try:
+            found = self._find(jobs, runtime)
+        except Exception as error:  # noqa: BLE001 - they run as they would have without us (F1)
+            runtime.observe(Fault("", "consume", error))
+            found = [LookupResult(job.follows) for job in jobs]
+        for job, lookup in zip(jobs, found, strict=True):
+            self._posts.post(partial(self._end, job, lookup))
+
+    def _find(self, jobs: Sequence[LookupJob], runtime: Runtime) -> list[LookupResult]:
+        found: dict[int, LookupResult] = {}
+        looks: dict[tuple[str, bool], _KeyLookup] = {}
+        for number, job in enumerate(jobs):
+            try:
+                known = self._prepare(number, job, looks, runtime)
+            except Exception as error:  # noqa: BLE001 - likewise
+                known = _faulty(job, error)
+            if known is not None:
+                found[number] = known
+        if looks:
+            self._look(list(looks.values()), jobs, found, runtime)
+        return [found[number] for number in range(len(jobs))]
+
+    def _prepare(
+        self,
+        number: int,
+        job: LookupJob,
+        looks: dict[tuple[str, bool], _KeyLookup],
+        runtime: Runtime,
+    ) -> LookupResult | None:
+        """Note what a job wants to be looked for; or return what needs no look."""
+        call, call_request, claims = job.follows, None, True
+        if call is None:
+            header = context.cache_header_of(job.request.request_dict)
+            call_request, handoff = call_request_of(job.request), read_handoff(header)
+            call = call_request.call
+            if call is None or handoff or unanswerable(call_request, Site.CONSUMER):
+                return look_up(call_request, Site.CONSUMER, LookupHints(handoff=handoff))
+            # What its caller computes may wait for this very call (C7).
+            claims = call.policy.coalesce and call.key not in within(header)
+            claims = claims and self._waiting.can_follow
+            if claims and self._waiting.is_followed(call.key):
+                return to_lookup_result(call, JOINED)
+        look = looks.get((call.key, claims))
+        if look is None:
+            claim = _claim(runtime, job) if claims else None
+            look = looks[call.key, claims] = _KeyLookup(call, claim)
+        look.wanted.append((number, call_request))
+        return None
+
+    def _look(
+        self,
+        looks: Sequence[_KeyLookup],
+        jobs: Sequence[LookupJob],
+        found: dict[int, LookupResult],
+        runtime: Runtime,
+    ) -> None:
+        started = monotonic()
+        find = runtime.engine.reader.find_many(
+            [look.call for look in looks], [look.claim for look in looks]
+        )
+        try:
+            outcomes = run_plan(find, _OpenStore(runtime.store, self._batches))
+        except Exception:
+            for look in looks:  # it isn't known which leases were given
+                if look.claim is not None:
+                    runtime.leases.end(look.call.key, look.claim.owner)
+            raise
+        share = (monotonic() - started) / len(jobs)
+        for look, outcome in zip(looks, outcomes, strict=True):
+            for place, (number, call_request) in enumerate(look.wanted):
+                job = jobs[number]
+                try:
+                    own = _own(outcome, runtime) if place else outcome
+                    found[number] = _judge(look.call, own, job, call_request, share)
+                except Exception as error:  # noqa: BLE001 - likewise
+                    found[number] = _faulty(job, error)
+                    if place == 0 and look.claim is not None:
+                        runtime.leases.end(look.call.key, look.claim.owner)
+
+    # In the event loop
+
+    def _end(self, job: LookupJob, lookup: LookupResult) -> None:
+        if job.connection != self._connection:
+            self._give_up(lookup)
+            return
+        if job.follows is None:
+            self.pending -= 1
+            self._lookahead.end_lookup(job.request, is_hit=lookup.hit is not None)
+        job.found(lookup)
+
+    def _give_up(self, lookup: LookupResult) -> None:
+        """The broker delivers it again, to whomever: nobody is to wait for this lease."""
+        if lookup.call is not None and lookup.owner:
+            self._runtime().leases.end(lookup.call.key, lookup.owner)
+
+
+class _OpenStore:
+    """A store whose commands let forks go on: what a child has of its connections is made anew."""
+
+    def __init__(self, store: Store, batches: Batches[LookupJob]) -> None:
+        self.name = store.name
+        self._store = store
+        self._batches = batches
+
+    def execute(self, command: Command) -> Reply:
+        """Execute a command.
+
+        Raises:
+            StoreUnavailable: It failed.
+        """
+        with self._batches.forks_allowed():
+            return self._store.execute(command)
+
+
+def call_request_of(request: Request) -> CallRequest:
+    """What a request asks of the cache."""
+    headers = request.request_dict
+    is_request = hot_calls.is_request(headers, headers.get("retries"))
+    task = request.task
+    return request_of_message(task, request.args, request.kwargs, headers, is_request=is_request)
+
+
+def _claim(runtime: Runtime, job: LookupJob) -> Claim:
+    return Claim(
+        owner=uuid4().hex,
+        stage=Stage.QUEUED,
+        ttl=runtime.leases.ttl,
+        reservation=job.request.id,
+        overtakes=OVERTAKEN_AT,
+        takes_queued=job.takes_queued,
+    )
+
+
+def _own(outcome: Hit | Miss, runtime: Runtime) -> Hit | Miss:
+    """What an equal call of the same batch has found: a value of its own, or it follows."""
+    if isinstance(outcome, Hit):
+        return runtime.engine.reader.copy_of(outcome)
+    lease = outcome.lease
+    return JOINED if lease is not None and (lease.is_ours or lease.is_followed) else outcome
+
+
+def _judge(
+    call: Call,
+    outcome: Hit | Miss,
+    job: LookupJob,
+    call_request: CallRequest | None,
+    seconds: float,
+) -> LookupResult:
+    """What a look has found, for one of those that wanted it; and it is recorded."""
+    if call_request is not None:
+        if outcome is JOINED:
+            return to_lookup_result(call, outcome)
+        known = to_lookup_result(call, outcome, seconds)
+        # A refresh that it leads to is part of the message's trace, too.
+        with call_request.runtime.observers.in_message(job.request.request_dict):
+            return look_up(call_request, Site.CONSUMER, LookupHints(known=known))
+    runtime = job.request.task.cache_runtime
+    if isinstance(outcome, Hit):
+        outcome = runtime.run(runtime.engine.refresher.claim_refresh(call, outcome))
+        if isinstance(outcome, Hit) and outcome.refresh:  # the right to is this poll's
+            schedule_refresh(call_request_of(job.request), call)
+    return to_lookup_result(call, outcome)
+
+
+def _faulty(job: LookupJob, error: Exception) -> LookupResult:
+    operation = "follow" if job.follows is not None else "consume"
+    job.request.task.cache_runtime.observe(Fault(job.request.task.name, operation, error))
+    return LookupResult(job.follows)
