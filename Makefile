@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance celery-suite chaos bench lint format lock clean
+.PHONY: help demo test conformance matrix celery-suite chaos bench lint format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(VENV)/.installed ## run the tests on every Redis-compatible server there
 conformance: $(VENV)/.installed ## compare workflows with plain Celery's at every pool, broker and result backend
 	CONFORMANCE_EXAMPLES=$${CONFORMANCE_EXAMPLES:-2000} $(PY) -m pytest tests/conformance/test_generated.py -q
 	$(PY) -m tests.conformance.matrix $(ARGS)
+
+matrix: $(VENV)/.installed ## run the tests on all promised versions of Celery and redis-py (ARGS=--part: what CI does)
+	@$(PY) -m tests.version_matrix $(ARGS)
 
 chaos: $(VENV)/.installed ## let things go wrong for longer, and check what was read (ARGS="--seed 7")
 	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-2000} $(PY) -m pytest tests/integration/engine/test_engine_model.py --timeout 0 -q
@@ -52,7 +55,7 @@ lock: ## resolve the dependencies anew (UPGRADE=1: to their newest versions)
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(LOCK)
 
 clean: ## remove everything that make made
-	rm -rf $(VENV) $(VENV)-lock build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lock .matrix build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps, so that a change of pyproject.toml alone doesn't install everything again.

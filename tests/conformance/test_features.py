@@ -222,7 +222,10 @@ def test_s4_eager_values(eager: Stage, name: str) -> None:
     tag = new_tag()
 
     def value(kind: str) -> Any:
-        return eager.start(Build(eager.app, kind, tag), CANVASES[name]).get(propagate=False)
+        try:
+            return eager.start(Build(eager.app, kind, tag), CANVASES[name]).get(propagate=False)
+        except NotImplementedError as refusal:  # up to 5.6, of an eager chord of chains
+            return refusal
 
     plain = value("plain")
     for _ in range(2):

@@ -192,16 +192,21 @@ def replicate(node: Server, primary: Server) -> None:
     wait_until(done, what="a node that knows its primary")
 
 
+def _ask(sentinel: Sentinel, command: str, service: str) -> Any:
+    # redis-py 6.4's own methods are for its Sentinel clients only.
+    return admin(sentinel).execute_command(f"SENTINEL {command}", service)
+
+
 def named_master(sentinel: Sentinel, service: str) -> int:
     """The port of whom a Sentinel calls the master."""
-    address: Any = admin(sentinel).sentinel_get_master_addr_by_name(service)
+    address: Any = _ask(sentinel, "GET-MASTER-ADDR-BY-NAME", service)
     return int(address[1])
 
 
 def watches_well(sentinel: Sentinel, service: str, others: int, replicas: int) -> bool:
     """Whether a Sentinel knows so many others, and so many replicas that it would promote."""
-    state: Any = admin(sentinel).sentinel_master(service)
-    found: Any = admin(sentinel).sentinel_slaves(service)
+    state: Any = _ask(sentinel, "MASTER", service)
+    found: Any = _ask(sentinel, "SLAVES", service)
     return (
         state["flags"] == "master"
         and state["num-other-sentinels"] == others

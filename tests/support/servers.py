@@ -1,6 +1,7 @@
 """Real Redis-compatible servers, each a subprocess on a free port of 127.0.0.1."""
 
 import importlib.util
+import inspect
 import os
 import shutil
 import signal
@@ -69,6 +70,12 @@ def why_missing(kind: ServerKind) -> str:
     if kind is ServerKind.SYSTEM:
         return "no redis-server on PATH"
     return f"package {kind} not installed, or without a binary for this platform"
+
+
+def take(pool: Any) -> Any:
+    """A connection of a pool, which before redis-py 5.3 wants to know what for."""
+    named = inspect.signature(pool.get_connection).parameters["command_name"]
+    return pool.get_connection(*(["_"] if named.default is named.empty else []))
 
 
 def free_port() -> int:

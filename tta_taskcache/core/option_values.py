@@ -199,7 +199,10 @@ def _serializer(value: Any, choices: Choices) -> str:
 
 
 def _compression(value: Any, choices: Choices) -> str:
-    return _one_of(value, choices.compressions)
+    known = choices.compressions
+    if value == "zstd" and known is not None and value not in known:
+        raise WrongValue("zstd needs an extra: pip install 'tta-taskcache[zstd]'")
+    return _one_of(value, known)
 
 
 def _warm(value: Any, _: Choices) -> Warm:

@@ -12,8 +12,7 @@ import logging
 import os
 from collections import Counter as Sums
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
-from weakref import WeakSet
+from typing import Any
 
 import prometheus_client as client
 from prometheus_client import values
@@ -26,20 +25,10 @@ from . import metric_families as f
 from .cells import GAUGE, SUM, Cells, CellSink, Key, MemoryCells
 from .event_metrics import Sink, measure
 from .metric_families import FAMILIES, Family, MetricKind
+from .process_counts import MeasuredMemory, ProcessCounts, counts_of
 from .shared_cells import PageCells, SharedFile
 
 logger = logging.getLogger("tta_taskcache")
-
-
-class MeasuredMemory(Protocol):
-    """A memory whose entries and bytes are measured."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        ...
 
 
 def is_multiprocess() -> bool:
@@ -52,13 +41,15 @@ class Metrics(Collector):
 
     Args:
         namespace: Prefix of their names.
+        counts: The counts that it shows, from before prometheus_client was imported, too.
     """
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, counts: ProcessCounts | None = None) -> None:
         self.namespace = namespace
-        self._memories: WeakSet[MeasuredMemory] = WeakSet()
+        counts = ProcessCounts() if counts is None else counts
+        self._memories = counts.memories
         self._shared: SharedFile | None = None
-        self._use(MemoryCells())
+        self._use(counts.cells)
 
     def _use(self, cells: Cells) -> None:
         """Count in cells, unless prometheus_client has to count."""
@@ -208,7 +199,7 @@ def metrics_of(namespace: str) -> Metrics:
     """Return the metrics of this process with a namespace, registered at the first call."""
     found = _all.get(namespace)
     if found is None:
-        found = _all.setdefault(namespace, Metrics(namespace))
+        found = _all.setdefault(namespace, Metrics(namespace, counts_of(namespace)))
         try:
             if not is_multiprocess():
                 client.REGISTRY.register(found)

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from inspect import signature
 from random import sample
 from typing import Any
 
@@ -36,6 +38,10 @@ _CHANGING = (RedisClusterException, ClusterDownError, AskError, TryAgainError)
 
 _ONCE = Retry(NoBackoff(), 1)
 _NEVER = Retry(NoBackoff(), 0)
+
+#: Whether ``retry`` says how often the cluster tries a command. Up to redis-py 5 it is what each of
+#: its connections repeats, and the cluster has a number of its own.
+_RETRY_IS_THE_CLUSTERS = "retry" in signature(ClusterPipeline).parameters
 
 
 def make_cluster(
@@ -77,6 +83,23 @@ def unknown_options(options: Mapping[str, Any]) -> bool:
     return bool(set(options) - set(REDIS_ALLOWED_KEYS))
 
 
+def _tries(again: Retry, times: int) -> dict[str, Any]:
+    """The options of a cluster or pipeline that tries a command again so many times."""
+    if _RETRY_IS_THE_CLUSTERS:
+        return {"retry": again}
+    return {"retry": _NEVER, "cluster_error_retry_attempts": times}
+
+
+class _StartupNodes(dict[str, ClusterNode]):
+    """The nodes that are asked for the layout; chosen anew each time.
+
+    Up to redis-py 5, a thread that can't reach one takes it out while another iterates over them.
+    """
+
+    def pop(self, *_: Any) -> None:  # type: ignore[override]
+        return None
+
+
 class Cluster(redis.RedisCluster):
     """A client of a cluster, made by ``make_cluster``.
 
@@ -104,8 +127,8 @@ class Cluster(redis.RedisCluster):
             startup_nodes=self._scouts(hosts),
             dynamic_startup_nodes=False,
             require_full_coverage=False,
-            retry=_ONCE,
             redis_connect_func=greet,
+            **_tries(_ONCE, 1),
             **options,
         )
         self._ask = self.nodes_manager.initialize
@@ -118,7 +141,9 @@ class Cluster(redis.RedisCluster):
             try:
                 known = {(node.host, node.port) for node in self.get_nodes()}
                 scouts = self._scouts([*known.union(self._hosts)])
-                self.nodes_manager.startup_nodes = {node.name: node for node in scouts}
+                self.nodes_manager.startup_nodes = _StartupNodes(
+                    (node.name, node) for node in scouts
+                )
                 self._ask(*args, **options)
             finally:
                 self._asking.release()
@@ -170,19 +195,17 @@ class Pipeline(ClusterPipeline):
             commands_parser=cluster.commands_parser,
             cluster_response_callbacks=cluster.cluster_response_callbacks,
             result_callbacks=cluster.result_callbacks,
-            event_dispatcher=cluster._event_dispatcher,
+            event_dispatcher=getattr(cluster, "_event_dispatcher", None),  # since redis-py 5.3
             lock=cluster._lock,
-            retry=_NEVER,
+            **_tries(_NEVER, 0),
         )
-        self._again = self.parent_execute_command
-        self.parent_execute_command = self._repeat
         self.late = False
 
-    def _repeat(self, *args: Any, **options: Any) -> Any:
+    def _execute_command(self, target_node: Any, *args: Any, **options: Any) -> Any:
         if self.late:
             raise redis.TimeoutError("not sent again after a timeout")
         try:
-            return self._again(*args, **options)
+            return super()._execute_command(target_node, *args, **options)
         except redis.TimeoutError:
             self.late = True
             raise
@@ -203,6 +226,12 @@ class Pipeline(ClusterPipeline):
             return super().execute(raise_on_error)
         except _CHANGING as error:
             raise redis.ConnectionError(str(error)) from error
+        finally:
+            if self.late and not _RETRY_IS_THE_CLUSTERS:
+                # redis-py 4 connects to a server that hangs without sending it anything, so no
+                # failure to connect makes it ask for the layout.
+                with suppress(redis.RedisError, *_CHANGING):
+                    self.nodes_manager.initialize()
 
 
 class _Node:
@@ -217,7 +246,18 @@ class _Node:
         self._client = client
         self._pipeline = pipeline
         self.connection = client.connection
-        self.connection_pool = client.connection_pool
+        self.connection_pool = self
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        try:
+            return self._client.connection_pool.get_connection(*args, **options)
+        except redis.TimeoutError as error:
+            # Up to redis-py 5, a pipeline knows ConnectionError only: of a timeout it doesn't ask
+            # for the layout, and keeps the other nodes' connections.
+            raise redis.ConnectionError(str(error)) from error
+
+    def release(self, connection: Any) -> None:
+        self._client.connection_pool.release(connection)
 
     def parse_response(self, connection: Any, name: str, **options: Any) -> Any:
         if self._pipeline.late:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from inspect import signature
 from typing import Any
 from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from . import log_state
@@ -94,13 +96,18 @@ class Link:
                 return make_sentinel(
                     address.hosts,
                     address.service,
-                    options | {"retry": _retry(), "redis_connect_func": self._greet},
+                    options | _retried() | {"redis_connect_func": self._greet_master},
                     {**address.sentinel_options, **_FIXED},
                     self._timeout,
                 )
 
     def _greet(self, connection: Any) -> None:
-        connection.on_connect_check_health(check_health=False)
+        _begin(connection)
+        self._bind(connection)
+
+    def _greet_master(self, connection: Any) -> None:
+        _begin(connection)
+        connection.check_role()
         self._bind(connection)
 
     def _bind(self, connection: Any) -> None:
@@ -126,18 +133,30 @@ class Link:
 
 
 #: Options that the rest of the code relies on.
-_FIXED = {"protocol": 2, "decode_responses": False}
+_FIXED: dict[str, Any] = {"decode_responses": False}
+if "protocol" in signature(AbstractConnection).parameters:  # before redis-py 5 there was but one
+    _FIXED["protocol"] = 2
 
 
-def _retry() -> Retry:
-    return Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+def _retried() -> dict[str, Any]:
+    once = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+    # Up to redis-py 5, a Retry repeats the errors of this list only.
+    return {"retry": once, "retry_on_error": [redis.ConnectionError]}
+
+
+def _begin(connection: Any) -> None:
+    """Authenticate on a new connection and choose its database, as redis-py does."""
+    if hasattr(connection, "on_connect_check_health"):  # since redis-py 6
+        connection.on_connect_check_health(check_health=False)
+    else:
+        connection.on_connect()
 
 
 def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
     kind: type = TimedSSLConnection if options.pop("ssl", False) else TimedConnection
     if not address.hosts:
         kind = TimedUnixConnection
-    pool = redis.ConnectionPool(connection_class=kind, retry=_retry(), **options)
+    pool = redis.ConnectionPool(connection_class=kind, **options | _retried())
     # A client that made its pool itself would close it under the hands of other threads.
     return redis.Redis(connection_pool=pool)
 

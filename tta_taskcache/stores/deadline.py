@@ -102,9 +102,9 @@ _WOULD_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class _TimedSocket:
     """A socket each of whose waits ends with the operation."""
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, timeout: float | None) -> None:
         self._sock = sock
-        self._timeout = sock.gettimeout()
+        self._timeout = timeout
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -135,9 +135,10 @@ class _TimedSocket:
         self._do(self._sock.sendall, data)
 
 
-class _Timed:
+class Timed:
     """Mixin of connections that connect, send and receive within the deadline."""
 
+    socket_timeout: float | None
     _socket_connect_timeout: float | None
 
     @property
@@ -149,49 +150,48 @@ class _Timed:
         self._socket_connect_timeout = seconds
 
     def _connect(self) -> Any:
-        return _TimedSocket(super()._connect())  # type: ignore[misc]
+        return _TimedSocket(super()._connect(), self.socket_timeout)  # type: ignore[misc]
 
 
-class Resolved(_Timed):
-    """Mixin of connections whose host names are resolved within the deadline, too."""
+class _Dialed(Connection):
+    """A connection by host name, which is resolved within the deadline, too.
 
-    _host: str
-    _name = ""
+    The last base of a class: TLS, which checks that a certificate is for the name, is above it.
+    """
 
     def _connect(self) -> Any:
-        self._name, error = self._host, OSError(f"{self._host} has no address")
-        for address in _addresses(self._name):
-            self._host = address
+        name = self.host
+        error = OSError(f"{name} has no address")
+        for address in _addresses(name):
+            self.host = address
             try:
-                return super()._connect()
+                sock = super()._connect()
             except TimeoutError:
                 raise
             except OSError as fault:
                 error = fault
+            else:
+                sock.settimeout(remaining(self.socket_timeout))  # for the handshake of TLS
+                return sock
             finally:
-                self._host = self._name
+                self.host = name
         raise error
 
-    def _wrap_socket_with_ssl(self, sock: Any) -> Any:
-        # A certificate is for a name.
-        address, self._host = self._host, self._name
-        try:
-            sock.settimeout(remaining(sock.gettimeout()))
-            return super()._wrap_socket_with_ssl(sock)  # type: ignore[misc]
-        finally:
-            self._host = address
 
-
-class TimedConnection(Resolved, Connection):
+class TimedConnection(Timed, _Dialed):
     """A connection to a server."""
 
 
-class TimedSSLConnection(Resolved, SSLConnection):
+class TimedSSLConnection(Timed, SSLConnection, _Dialed):
     """A connection to a server, with TLS."""
 
 
-class TimedUnixConnection(_Timed, UnixDomainSocketConnection):
+class TimedUnixConnection(Timed, UnixDomainSocketConnection):
     """A connection to a server, by a Unix socket."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.socket_timeout = options.get("socket_timeout")  # redis-py 5.0.0 and 5.0.1 forget it
 
 
 _TIMED = {Connection: TimedConnection, SSLConnection: TimedSSLConnection}

@@ -23,9 +23,10 @@ from redis.sentinel import (
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
+from redis.utils import str_if_bytes
 
 from .cluster import scout
-from .deadline import Resolved
+from .deadline import TimedConnection, TimedSSLConnection
 
 #: Seconds between two questions to the Sentinels whether the master is still the master.
 ASK_AGAIN = 2.0
@@ -100,9 +101,15 @@ class Sentinels(Sentinel):
         epoch: int = state["config-epoch"]
         # Whoever leads a failover has the new epoch beside the old address until it is over.
         if "failover_in_progress" in state["flags"]:
-            return sentinel.sentinel_get_master_addr_by_name(service), epoch
+            return self._address_by(sentinel, service), epoch
         is_well = self.check_master_state(state, service)
         return (state["ip"], state["port"]) if is_well else None, epoch
+
+    @staticmethod
+    def _address_by(sentinel: Any, service: str) -> tuple[str, int] | None:
+        # redis-py's own method for it fails with a client of one Sentinel, from 6.4 to 7.4.
+        address: Any = sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service)
+        return address and (str_if_bytes(address[0]), address[1])
 
 
 class MasterPool(SentinelConnectionPool):
@@ -119,15 +126,19 @@ class MasterPool(SentinelConnectionPool):
         return super().get_connection(*args, **options)
 
 
-class MasterConnection(Resolved, SentinelManagedConnection):
+class MasterConnection(SentinelManagedConnection, TimedConnection):
     """A connection to the master, and to no former one."""
 
     def connect(self) -> None:
         # Without redis-py's own retries: the command is repeated once.
         self._connect_retry()
 
-    def on_connect_check_health(self, check_health: bool = True) -> None:
-        super().on_connect_check_health(check_health)
+    def check_role(self) -> None:
+        """Refuse a server that isn't a master.
+
+        Raises:
+            redis.ConnectionError: It is none.
+        """
         # A Sentinel may know late of a failover. What the old master answers is stale.
         self.send_command("ROLE", check_health=False)
         try:
@@ -151,5 +162,5 @@ class MasterConnection(Resolved, SentinelManagedConnection):
             raise
 
 
-class MasterSSLConnection(MasterConnection, SentinelManagedSSLConnection):
+class MasterSSLConnection(MasterConnection, SentinelManagedSSLConnection, TimedSSLConnection):
     """A connection to the master, with TLS."""

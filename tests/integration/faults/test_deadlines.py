@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.servers import Server
+from tests.support.servers import Server, take
 from tests.support.topologies import ClusterServers
 from tests.support.waiting import wait_until
 from tta_taskcache.errors import NotReplicated, StoreUnavailable
@@ -83,7 +83,7 @@ def test_f5_what_has_come_in_time_is_read_by_who_is_late(redis_server: Server) -
     store = RedisStore(Link(redis_server.url(), TIMEOUT), "ns")
 
     def ask_and_be_late(client: Any) -> Any:
-        connection = client.connection_pool.get_connection()
+        connection = take(client.connection_pool)
         connection.send_command("PING")
         with suppress(TimeoutError):
             while True:

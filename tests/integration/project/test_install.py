@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, Task
+from celery.app import base as celery_base
 from celery.result import EagerResult
 from pydantic import BaseModel
 
@@ -229,6 +230,7 @@ class Point(BaseModel):
     x: int
 
 
+@pytest.mark.skipif(not hasattr(celery_base, "pydantic_wrapper"), reason="since Celery 5.5")
 def test_pydantic_tasks(new_app: NewApp) -> None:
     app = new_app()
     runs = []

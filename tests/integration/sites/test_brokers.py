@@ -116,6 +116,7 @@ def rabbit_place(request: pytest.FixtureRequest, new_place: Callable[[str], Plac
 
 @pytest.fixture
 def quorum(new_place: Callable[[str], Place]) -> Place:
+    pytest.importorskip("celery.utils.quorum_queues", reason="Celery knows them since 5.5")
     return new_place("quorum")
 
 

@@ -13,7 +13,7 @@ from tests.integration.stores.redis_stores import (
     guarded,
     redis_store,
 )
-from tests.support.servers import Server
+from tests.support.servers import Server, take
 from tta_taskcache.core.entry import pack
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
 from tta_taskcache.stores.connection import Link
@@ -163,7 +163,7 @@ def test_f3_an_interrupted_command_leaves_no_reply_to_another(
 
     for key in ("a", "b"):
         store.execute(Fill(key, key.encode(), LONG))
-    connection = store.client.connection_pool.get_connection()
+    connection = take(store.client.connection_pool)
     store.client.connection_pool.release(connection)
     read, strikes = connection.read_response, iter([True])
 

@@ -55,10 +55,16 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def tls(redis_server: Server, authority: trustme.CA) -> Iterator[int]:
+def named() -> str:
+    """Whom the server's certificate is for."""
+    return "127.0.0.1"
+
+
+@pytest.fixture
+def tls(redis_server: Server, authority: trustme.CA, named: str) -> Iterator[int]:
     """The port of the server, by TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.issue_cert(named).configure_cert(context)
     terminator = Terminator(context, redis_server.port)
     yield terminator.port
     terminator.stop()
@@ -90,3 +96,14 @@ def test_f1_tls_with_a_certificate_of_somebody_else(tls: int, tmp_path: Path) ->
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     assert runs(f"rediss://127.0.0.1:{tls}/2?ssl_ca_certs={other}") == 2
+
+
+@pytest.mark.parametrize("named", ["localhost"])
+@pytest.mark.parametrize(("host", "count"), [("localhost", 1), ("127.0.0.1", 2)])
+def test_f1_a_certificate_is_for_the_name_and_not_for_what_it_resolves_to(
+    tls: int, authority: trustme.CA, tmp_path: Path, host: str, count: int
+) -> None:
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    options = f"ssl_ca_certs={trusted}&ssl_check_hostname=True"  # by default since redis-py 6
+    assert runs(f"rediss://{host}:{tls}/2?{options}") == count

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from celery import signals
+from celery.app import trace
 
 from tests.integration.warming.warm_app import make_app
 from tests.integration.warming.warm_harness import MODULE, WarmHarness, Workers
@@ -119,7 +120,9 @@ def test_no_result_backend_is_needed(warm_harness: WarmHarness) -> None:
     warm_harness.tag = f"fails{warm_harness.tag}"
     done = TaskCache(app).warm("page", warm_harness.calls(14))
     assert (done.stored, done.failed) == (12, 2)
-    assert not warm_harness.server.client(1).keys("celery-task-meta-*"), "nor are results kept"
+    kept = warm_harness.server.client(1).keys("celery-task-meta-*")
+    # Up to 5.5, Celery stores failures whatever the message says of its result.
+    assert len(kept) == (0 if hasattr(trace, "get_actual_ignore_result") else 2), kept
     app.close()
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 from celery import Celery, signals
 
 from tests.integration.warming.warm_app import make_app
+from tests.support.results import take_leave
 from tests.support.servers import Server
 from tests.support.workers import Worker, clean_environment
 from tta_taskcache import TaskCache
@@ -79,4 +80,5 @@ def make_warm_harness(server: Server) -> Iterator[WarmHarness]:
     signals.before_task_publish.connect(made.on_publish, sender="page", weak=False)
     yield made
     signals.before_task_publish.disconnect(made.on_publish, sender="page")
+    take_leave(app)
     app.close()

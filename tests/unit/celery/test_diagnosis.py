@@ -8,6 +8,7 @@ import pytest
 from tta_taskcache.celery.config.settings import Settings
 from tta_taskcache.celery.doctor.diagnosis import diagnose
 from tta_taskcache.celery.doctor.facts import Facts, Finding, Level
+from tta_taskcache.celery.doctor.package_facts import PackageFacts
 from tta_taskcache.core.policy import Policy
 from tta_taskcache.stores.health import Health, LogHealth, ServerHealth
 
@@ -58,6 +59,14 @@ FACTS = Facts(
     result_serializer="json",
     versions=LIBRARY,
     workers={"w": WORKER},
+    packages=PackageFacts(
+        celery="5.7.0",
+        kombu="5.7.0",
+        redis="8.1.0",
+        pubsub_lock_is_reentrant=True,
+        redis_broker=True,
+        redis_results=True,
+    ),
 )
 SIGNED = Settings(secret="s")  # noqa: S106 - of nobody
 SHARED = frozenset(("cache",))
@@ -87,7 +96,8 @@ def settings(**fields: Any) -> Facts:
 def test_a_well_cache_is_well() -> None:
     findings = diagnose(FACTS)
     assert {finding.level for finding in findings} == {Level.OK}
-    areas = ["Server", "Eviction", "Persistence", "Latency", "Clock", "Log", "Broker", "Serializer"]
+    areas = ["Server", "Eviction", "Persistence", "Latency", "Clock", "Log"]
+    areas += ["Packages", "Broker", "Serializer"]
     assert [finding.about for finding in findings] == [*areas, "Worker w"]
 
 

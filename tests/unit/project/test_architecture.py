@@ -54,8 +54,8 @@ def test_private_names_of_celery_are_read_in_patches_only() -> None:
         if PATCHES not in path.parents and (names := set(private_names(tree)))
     }
     assert found == {
-        "stores/cluster.py": {"_event_dispatcher", "_get_command_keys", "_lock"},
-        "stores/deadline.py": {"_connect", "_wrap_socket_with_ssl"},
+        "stores/cluster.py": {"_execute_command", "_get_command_keys", "_lock"},
+        "stores/deadline.py": {"_connect"},
     }
 
 

@@ -15,6 +15,7 @@ from ..canvas.group_prefetch import Prepared, apply_group
 from ..patches import (
     group_application,
     hidden_settings,
+    pending_results,
     publishing,
     revocations,
     task_decorator,
@@ -44,4 +45,5 @@ def install() -> None:
     group_application.install(_apply_group)
     publishing.install()
     revocations.install()
+    pending_results.install()
     hidden_settings.hide_url()

@@ -19,9 +19,9 @@ from ...core.codec import Codecs
 from ...core.events import Event, Evicted
 from ...errors import StoreUnavailable
 from ...observability.counters import Counters
+from ...observability.deferred_metrics import deferred_metrics_of
 from ...observability.logs import LogObserver
 from ...observability.observers import Observers
-from ...observability.prometheus_metrics import metrics_of
 from ...stores.breaker import Breaker, GuardedStore
 from ...stores.connection import Link
 from ...stores.l1_cache import L1Cache
@@ -118,7 +118,7 @@ def build(
         ConfigurationError: The URL is wrong, or an observer needs what isn't installed.
     """
     counters = Counters() if counters is None else counters
-    log, metrics = LogObserver(), metrics_of(settings.metrics_namespace)
+    log, metrics = LogObserver(), deferred_metrics_of(settings.metrics_namespace)
     observers = Observers(settings.observers, passes=(SoftTimeLimitExceeded,))
 
     def observe(event: Event) -> None:

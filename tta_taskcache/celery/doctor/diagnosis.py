@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...stores.health import Health, LogHealth, ServerHealth
 from .facts import Facts, Finding, Level, StaticFacts
+from .package_diagnosis import judge_packages
 from .usage_diagnosis import judge_usage
 
 #: The oldest supported version of Redis.
@@ -45,13 +46,14 @@ def diagnose(facts: Facts) -> list[Finding]:
             *_replication(server, facts.settings.wait_replicas),
         ]
     findings += [_latency(health, facts.settings.timeout), _clock(health), _log(health.log)]
+    findings += judge_packages(facts.packages)
     findings += [_broker(facts), *_serializers(facts), *_workers(facts), *judge_usage(facts)]
     return findings
 
 
 def diagnose_statically(facts: StaticFacts) -> list[Finding]:
     """Judge what is known without asking Redis, the broker or workers."""
-    findings = [*_settings(facts), *_serializers(facts)]
+    findings = [*_settings(facts), *judge_packages(facts.packages), *_serializers(facts)]
     if facts.settings.url is None:
         message = "there is none: each process caches in its own memory only"
         remedy = "set taskcache_url, or use a result backend in Redis"

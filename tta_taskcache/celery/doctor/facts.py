@@ -11,6 +11,7 @@ from ...core.policy import Policy
 from ...observability.counters import TaskStats
 from ...stores.health import Health
 from ..config.settings import Settings
+from .package_facts import PackageFacts
 
 
 class Level(Enum):
@@ -47,12 +48,14 @@ class StaticFacts:
         policies: Policies of all cached tasks, by task name.
         codecs: Names of all serializers and compressors of this process.
         result_serializer: Celery's setting of that name.
+        packages: Versions of the installed packages.
     """
 
     settings: Settings
     policies: Mapping[str, Policy]
     codecs: frozenset[str]
     result_serializer: str
+    packages: PackageFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

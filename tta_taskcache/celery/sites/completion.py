@@ -27,6 +27,7 @@ from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
 from ...core.option_values import Site
+from ..patches.current_app import as_current_app
 from ..patches.internals import execution_options, remember, success_meta
 from ..patches.sentry_tracing import without_transaction
 
@@ -185,7 +186,7 @@ def complete_here(task: Task, request: Request, hit: Hit) -> bool:
         OperationalError: The broker didn't take the next step; a plain call would raise it, too.
         SoftTimeLimitExceeded: The limit of the calling task has struck.
     """
-    with answering(request["id"], hit, Site.PRODUCER):
+    with answering(request["id"], hit, Site.PRODUCER), as_current_app(task.app):
         trace_task = _tracer(task)
         outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
     # A remembered failure is the task's, not the caller's, whatever its type.
@@ -248,7 +249,7 @@ def request_for(
         chain=chain and list(chain),
         ignore_result=options.get("ignore_result"),
         # Of the caller's arguments, which may be a tuple.
-        argsrepr=options.get("argsrepr") or _repr(app, args),
+        argsrepr=options.get("argsrepr") or argument_repr(app, args),
         kwargsrepr=options.get("kwargsrepr"),
         stamped_headers=stamped,
         replaced_task_nesting=options.get("replaced_task_nesting", 0),
@@ -285,9 +286,11 @@ def _with_defaults(
     return merged
 
 
-def _repr(app: Celery, args: Sequence[Any]) -> str:
-    width, levels = app.amqp.argsrepr_maxsize, app.conf.task_repr_maxlevels
-    return saferepr(args, width, maxlevels=levels)  # type: ignore[no-any-return]
+def argument_repr(app: Celery, arguments: object) -> str:
+    """How arguments are shown in messages and events, cut as an app has it."""
+    levels = app.conf.get("task_repr_maxlevels", 3)  # a setting since 5.7
+    text: str = saferepr(arguments, app.amqp.argsrepr_maxsize, maxlevels=levels)
+    return text
 
 
 def _lineage(task: Task, options: Mapping[str, Any]) -> tuple[str | None, str | None, Any]:

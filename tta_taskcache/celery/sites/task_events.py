@@ -19,6 +19,7 @@ from ...core.events import Fault
 from ...core.option_values import Site
 from ..calls.cacheable_task import CacheableTask
 from ..patches.internals import event_dispatcher
+from .completion import argument_repr
 
 if TYPE_CHECKING:
     from celery.worker.request import Request
@@ -118,10 +119,9 @@ def send_producer_event(
 def _known(call_request: CallRequest, options: Mapping[str, Any], hit: Hit) -> dict[str, str]:
     """Return the fields that monitors know of other calls from Celery's own events."""
     app, task = call_request.task.app, call_request.task
-    width, levels = app.amqp.argsrepr_maxsize, app.conf.task_repr_maxlevels
     return {
-        "args": options.get("argsrepr") or saferepr(call_request.args, width, levels),
-        "kwargs": options.get("kwargsrepr") or saferepr(call_request.kwargs, width, levels),
+        "args": options.get("argsrepr") or argument_repr(app, call_request.args),
+        "kwargs": options.get("kwargsrepr") or argument_repr(app, call_request.kwargs),
         "result": saferepr(hit.value, task.resultrepr_maxsize),
     }
 

@@ -32,6 +32,7 @@ from ..calls.lookup_handoff import QUEUED_FOR, SEEN, to_handoff, without_handoff
 from ..calls.lookup_result import SLOW, LookupResult
 from ..config.runtime import Runtime
 from ..patches.consumer_hooks import Handle, intercept_requests
+from ..patches.failing_request import expose_on_failure
 from ..sites import task_events
 from . import control
 from .follower_age import can_give_back, give_back, longest_wait
@@ -64,7 +65,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._slow_cache = SlowCache()
         self._posts = LoopPosts(consumer, self._post_failed)
         self._lookahead = Lookahead(consumer)
-        self._completions = Completions(consumer, self._posts, self._lookahead, self._to_pool)
+        self._completions = Completions(consumer, self._posts, self._lookahead, self._run)
         self._lookups = Lookups(consumer, self._runtime, self._posts, self._lookahead, self)
         self._followers: Followers | None = None
 
@@ -170,6 +171,12 @@ class ConsumerSite(bootsteps.StartStopStep):
             self._hand_on(request, lookup)
         except Exception as error:  # noqa: BLE001 - it runs as it would have without us (promise F1)
             self._fault(request, "consume", error)
+        self._run(request)
+
+    def _run(self, request: Request) -> None:
+        """Send a cached task's request to the pool."""
+        if request.request_dict.get(hot_calls.WARM_HEADER):  # its failure is the warming's outcome
+            expose_on_failure(request)
         self._to_pool(request)
 
     def _hand_on(self, request: Request, lookup: LookupResult) -> None:
@@ -252,7 +259,7 @@ class ConsumerSite(bootsteps.StartStopStep):
             return copy
 
         if not self._completions.complete(request, hit, own):
-            self._to_pool(request)
+            self._run(request)
 
     def send(self, follower: Follower, lookup: LookupResult) -> None:
         """Send a follower to the pool: it leads now, or runs for itself."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import OperationalError, VersionMismatch
 from rich.console import Console
 from rich.text import Text
 
@@ -20,6 +20,7 @@ from ...api.task_cache import TaskCache
 from ...config.serializers import CODECS
 from ...doctor.diagnosis import diagnose
 from ...doctor.facts import Facts, Finding, Level
+from ...doctor.package_facts import read_packages
 from ...patches.internals import ask_workers
 from ...worker.control import about_library
 from .. import formatting
@@ -46,10 +47,10 @@ def doctor(context: Any, timeout: float, as_json: bool) -> None:
     """Look for what is wrong with the cache, and say what to do about it.
 
     Looked at are: version, eviction, persistence and replication of Redis, its latency and clock
-    from here, the invalidation log, whether the broker is on the same Redis, the serializers of
-    all cached tasks, and the workers: their versions, whether they use the same Redis and
-    namespace, and reach it. And what was counted: tasks that shouldn't be cached, and tasks of
-    another app in this namespace.
+    from here, the invalidation log, the versions of Celery, kombu and redis-py here, whether the
+    broker is on the same Redis, the serializers of all cached tasks, and the workers: their
+    versions, whether they use the same Redis and namespace, and reach it. And what was counted:
+    tasks that shouldn't be cached, and tasks of another app in this namespace.
 
     What is wrong makes the exit code 1. Advice doesn't: it names a risk that may be meant.
     """
@@ -90,6 +91,7 @@ def _facts(cache: TaskCache, app: Celery, timeout: float) -> Facts:
         result_serializer=app.conf.result_serializer,
         versions=about_library(),
         workers=workers,
+        packages=read_packages(app),
         stats=read_stats(runtime.run(runtime.engine.totals())).tasks,
         tasks=frozenset(app.tasks),
     )
@@ -109,7 +111,7 @@ def _ask_broker(
             return run_ids, {}, ""
         replies = ask_workers(app, "taskcache", timeout=timeout, limit=len(alive))
         return run_ids, {name: _versions_of(replies.get(name)) for name in alive}, ""
-    except (OperationalError, OSError) as error:
+    except (OperationalError, VersionMismatch, OSError) as error:
         return frozenset(), {}, str(error)
 
 

@@ -1,9 +1,9 @@
-"""Completing hits in the worker's main process, without a pool slot and off its event loop (S2).
+"""Completion of hits in the worker's main process, without a pool slot and off its loop (S2).
 
-A hit is handed over by Celery's own ``Request``, as to a pool, and ended by it: revocation,
-acknowledgement, events and state are Celery's, and happen in the loop. In between, in the thread,
-its tracer runs, with the answer in place of the body: handlers, signals, callbacks, and the result
-backend keep nobody waiting (F4).
+Celery's own ``Request`` hands a hit over, as to a pool, and ends it: revocation, acknowledgement,
+events and state are Celery's, and happen in the loop. In between, Celery's tracer runs in the
+thread, with the answer in place of the body: handlers, signals, callbacks, the next step of a
+chain, the count of a chord and the result backend keep nobody waiting (F4).
 """
 
 from __future__ import annotations
