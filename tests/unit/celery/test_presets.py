@@ -1,10 +1,11 @@
 """Presets are base classes: with abstract ones, annotations, and Flask's task class in the mix."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import flask
 import pytest
-from celery import Celery, Task, shared_task
+from celery import Celery, Task, _state, shared_task
 
 from tta_taskcache import CachedTask, ConfigurationError, cached_task
 
@@ -46,6 +47,14 @@ def app() -> Celery:
     app = Celery("presets", broker="memory://", backend="cache+memory://", set_as_current=False)
     app.conf.task_always_eager = True
     return app
+
+
+@pytest.fixture
+def _no_shared_task_stays() -> Iterator[None]:
+    """Else each app that a later test makes would have it, and with it a cache."""
+    before = set(_state._on_app_finalizers)
+    yield
+    _state._on_app_finalizers.intersection_update(before)
 
 
 def double(x: int) -> int:
@@ -111,6 +120,7 @@ def test_a_preset_is_checked_where_it_is_defined() -> None:
         type("Misspelt", (Daily,), {"abstract": True, "cache_tll": 1})
 
 
+@pytest.mark.usefixtures("_no_shared_task_stays")
 def test_cached_task_is_the_same_as_the_decorators(app: Celery) -> None:
     own = cached_task(app=app, base=Daily, name="own")(double)
     shared = cached_task(base=Daily, name="shared-preset")(double)

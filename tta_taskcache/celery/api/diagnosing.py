@@ -6,6 +6,7 @@ from celery import Celery
 
 from ..config.serializers import CODECS
 from ..doctor.facts import StaticFacts
+from ..doctor.package_facts import read_packages
 from .cached_task import CachedTask
 from .task_cache import cache_of
 
@@ -24,4 +25,5 @@ def static_facts(app: Celery) -> StaticFacts:
         policies={task.name: task.cache_policy for task in cached},
         codecs=frozenset((*CODECS.serializers, *CODECS.compressors)),
         result_serializer=app.conf.result_serializer,
+        packages=read_packages(app),
     )

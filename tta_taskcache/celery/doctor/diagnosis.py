@@ -53,7 +53,7 @@ def diagnose(facts: Facts) -> list[Finding]:
 
 def diagnose_statically(facts: StaticFacts) -> list[Finding]:
     """Judge what is known without asking Redis, the broker or workers."""
-    findings = [*_settings(facts), *_serializers(facts)]
+    findings = [*_settings(facts), *judge_packages(facts.packages), *_serializers(facts)]
     if facts.settings.url is None:
         message = "there is none: each process caches in its own memory only"
         remedy = "set taskcache_url, or use a result backend in Redis"

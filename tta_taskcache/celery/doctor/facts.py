@@ -48,12 +48,14 @@ class StaticFacts:
         policies: Policies of all cached tasks, by task name.
         codecs: Names of all serializers and compressors of this process.
         result_serializer: Celery's setting of that name.
+        packages: Versions of the installed packages.
     """
 
     settings: Settings
     policies: Mapping[str, Policy]
     codecs: frozenset[str]
     result_serializer: str
+    packages: PackageFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,6 @@ class Facts(StaticFacts):
         broker_fault: The fault of a broker that can't be reached; else empty.
         versions: Versions of this process (``about_library``).
         workers: Replies of workers to ``inspect taskcache``; None for one without that command.
-        packages: Versions of the installed packages.
         stats: Counts of this namespace, by task.
         tasks: Names of all tasks of the app.
     """
@@ -78,6 +79,5 @@ class Facts(StaticFacts):
     broker_fault: str
     versions: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any] | None]
-    packages: PackageFacts
     stats: Mapping[str, TaskStats] = field(default_factory=dict)
     tasks: frozenset[str] = frozenset()

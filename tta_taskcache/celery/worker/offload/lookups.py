@@ -295,7 +295,9 @@ def _judge(
         if outcome is JOINED:
             return to_lookup_result(call, outcome)
         known = to_lookup_result(call, outcome, seconds)
-        return look_up(call_request, Site.CONSUMER, LookupHints(known=known))
+        # A refresh that it leads to is part of the message's trace, too.
+        with call_request.runtime.observers.in_message(job.request.request_dict):
+            return look_up(call_request, Site.CONSUMER, LookupHints(known=known))
     runtime = job.request.task.cache_runtime
     if isinstance(outcome, Hit):
         outcome = runtime.run(runtime.engine.refresher.claim_refresh(call, outcome))
