@@ -187,6 +187,9 @@ def test_c3_when_the_leader_is_gone_a_follower_leads(
     end(pid, flight, first)
     _, second = flight.started()
     assert second != first
+    client = flight.harness.server.client(2)
+    (name,) = client.keys("taskcache:l:*")
+    assert client.hget(name, "stage") != b"unshared", "the others wait for the second"
     flight.tell(second, "done")
     flight.tell(first, "late")
     others = [result for result in results if result.id != first]

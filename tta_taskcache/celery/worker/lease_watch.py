@@ -101,7 +101,8 @@ class LeaderWatch:
             try:
                 return on_failure(exc_info, *args, **kwargs)
             finally:
-                lost = isinstance(exc_info.exception, (Terminated, WorkerLostError))
+                # Its type: billiard wraps the exception itself.
+                lost = issubclass(exc_info.type, (Terminated, WorkerLostError))
                 self.end(End.LOST if lost else End.NO_RESULT)
 
         return wrapped
