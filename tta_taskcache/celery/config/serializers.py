@@ -10,11 +10,14 @@ from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
 from ...core.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
-from ...core.decompression import BOUNDED
+from ...core.decompression import BOUNDED, zstandard_decompress
 from ...core.interruption import Interruptions
 from ..patches.internals import compressor_names, serializer_encoding, serializer_names
 
 _encoder = kombu_json.JSONEncoder()
+
+#: Of kombu's own functions, up to 5.6 that for zstd.
+_BOUNDED = BOUNDED | {getattr(compression, "zstd_decompress", None): zstandard_decompress}
 
 
 def reduce(value: Any) -> Any:
@@ -67,7 +70,7 @@ class _Compressors(Mapping[str, Compressor]):
             return bytes(compression.compress(data, name)[0])
 
         decoder = compression.get_decoder(name)
-        bounded = BOUNDED.get(decoder)
+        bounded = _BOUNDED.get(decoder)
 
         def decompress(data: bytes, max_bytes: int) -> bytes:
             # A compressor that an application has registered is bounded by its result only.
