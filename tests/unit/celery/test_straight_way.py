@@ -13,8 +13,8 @@ from tta_taskcache import CachedTask
 CELERY = Path(tta_taskcache.__file__).parent / "celery"
 
 #: Modules of ``celery/`` that such a call stops in, and how often it comes back to one that it had
-#: left. With the decisions spread over the way, it came back 37 times. Telling observers from inside
-#: the trace takes two or three.
+#: left. With the decisions spread over the way, it came back 37 times. Telling observers inside the
+#: trace takes two or three.
 MOST_RETURNS = 23
 
 
