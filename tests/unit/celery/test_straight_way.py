@@ -13,8 +13,9 @@ from tta_taskcache import CachedTask
 CELERY = Path(tta_taskcache.__file__).parent / "celery"
 
 #: Modules of ``celery/`` that such a call stops in, and how often it comes back to one that it had
-#: left. With the decisions spread over the way, it came back 37 times.
-MOST_RETURNS = 20
+#: left. With the decisions spread over the way, it came back 37 times. Telling observers inside the
+#: trace takes two or three.
+MOST_RETURNS = 23
 
 
 def test_a_hit_at_the_producer_seldom_comes_back_to_a_module() -> None:

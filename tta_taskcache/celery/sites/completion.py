@@ -26,6 +26,7 @@ from celery.utils.saferepr import saferepr
 from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
+from ...core.events import Observe
 from ...core.option_values import Site
 from ..patches.current_app import as_current_app
 from ..patches.internals import execution_options, remember, success_meta
@@ -45,22 +46,25 @@ _running: ContextVar[tuple[int, _Completions | None]] = ContextVar(
     "taskcache_completions", default=_NOTHING
 )
 
-#: Id and answer of the call that is being completed here, and the site that has found it. Not in
-#: the request: Celery takes unknown fields there for headers, which retries and handlers send on.
-_answer: ContextVar[tuple[str, Hit, Site] | None] = ContextVar("taskcache_answer", default=None)
+#: Id and answer of the call that is being completed here, the site that has found it, and its
+#: observers. Not in the request: Celery takes unknown fields there for headers, which retries and
+#: handlers send on.
+_answer: ContextVar[tuple[str, Hit, Site, Observe] | None] = ContextVar(
+    "taskcache_answer", default=None
+)
 
 
 @contextmanager
-def answering(task_id: str, hit: Hit, site: Site) -> Iterator[None]:
+def answering(task_id: str, hit: Hit, site: Site, observe: Observe) -> Iterator[None]:
     """Answer a call with a site's hit: inside, the task returns it in place of its body."""
-    token = _answer.set((task_id, hit, site))
+    token = _answer.set((task_id, hit, site, observe))
     try:
         yield
     finally:
         _answer.reset(token)
 
 
-def answer_to(task_id: str) -> tuple[Hit, Site] | None:
+def answer_to(task_id: str) -> tuple[Hit, Site, Observe] | None:
     """Return the answer to a call that is being completed here, and its site; else None."""
     answer = _answer.get()
     return answer[1:] if answer is not None and answer[0] == task_id else None
@@ -140,7 +144,7 @@ def _run_all(queue: _Completions) -> None:
 
 
 def complete_with(
-    task: Task, request: Request, hit: Hit, result: AsyncResult, *, in_group: bool
+    task: Task, request: Request, hit: Hit, result: AsyncResult, observe: Observe, *, in_group: bool
 ) -> None:
     """Complete a call in this process, and let its result hold the value.
 
@@ -149,6 +153,7 @@ def complete_with(
         request: The request that a worker would have made.
         hit: The answer.
         result: The result that ``apply_async`` returns.
+        observe: Told of the answer.
         in_group: Whether a group keeps that result.
 
     Raises:
@@ -161,7 +166,7 @@ def complete_with(
             # Sending a message would have declared the queue that the result goes to.
             with task.app.producer_pool.acquire(block=True) as sender:
                 backend.on_task_call(sender, request["id"])
-        if complete_here(task, request, hit):
+        if complete_here(task, request, hit, observe):
             _preload(result, hit, request, in_group=in_group)
 
     if not in_a_loop(complete):
@@ -176,7 +181,7 @@ def _preload(result: AsyncResult, hit: Hit, request: Request, *, in_group: bool)
     remember(result, success_meta(result.backend, hit.value, request), in_group=in_group)
 
 
-def complete_here(task: Task, request: Request, hit: Hit) -> bool:
+def complete_here(task: Task, request: Request, hit: Hit, observe: Observe) -> bool:
     """Complete a call in this process, which is not the worker that would have run it.
 
     Returns:
@@ -186,7 +191,7 @@ def complete_here(task: Task, request: Request, hit: Hit) -> bool:
         OperationalError: The broker didn't take the next step; a plain call would raise it, too.
         SoftTimeLimitExceeded: The limit of the calling task has struck.
     """
-    with answering(request["id"], hit, Site.PRODUCER), as_current_app(task.app):
+    with answering(request["id"], hit, Site.PRODUCER, observe), as_current_app(task.app):
         trace_task = _tracer(task)
         outcome = trace_task(request["id"], request["args"], request["kwargs"], request).info
     # A remembered failure is the task's, not the caller's, whatever its type.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...cache.outcome import Hit
-from ...core.events import Answered
+from ...core.events import Answered, Observe
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
@@ -44,8 +44,8 @@ def answer_or_run(
     request = task.request
     answer = answer_to(request.id)
     if answer is not None:  # the call is being completed with it
-        hit, site = answer
-        _record_answer(task, request.id, hit, site)
+        hit, site, observe = answer
+        _record_answer(observe, task, request.id, hit, site)
         return value_of(task.cache_policy, hit)
     headers = request.headers
     cache_header = context.cache_header_of(headers)
@@ -66,7 +66,9 @@ def answer_or_run(
 
         def record(lookup: LookupResult) -> None:
             if lookup.hit is not None:
-                _record_answer(task, request.id, lookup.hit, Site.POOL)
+                _record_answer(
+                    call_request.runtime.observe, task, request.id, lookup.hit, Site.POOL
+                )
             context.record_eager_status(request.id, lookup.status(Site.POOL))
 
         return read_through.read_through(
@@ -74,7 +76,7 @@ def answer_or_run(
         )
     lookup = _last_look(call_request, cache_header)
     if lookup.hit is not None:
-        _record_answer(task, request.id, lookup.hit, Site.POOL)
+        _record_answer(call_request.runtime.observe, task, request.id, lookup.hit, Site.POOL)
         if cache_header.get(task_events.WANTED):
             task_events.send_pool_event(task, lookup.hit)
         return value_of(call_request.policy, lookup.hit)
@@ -112,10 +114,12 @@ def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> Lo
     return again
 
 
-def _record_answer(task: CacheableTask, task_id: str | None, hit: Hit, site: Site) -> None:
+def _record_answer(
+    observe: Observe, task: CacheableTask, task_id: str | None, hit: Hit, site: Site
+) -> None:
     """Tell the observers that a stored result takes the place of a run."""
     entry = hit.entry
-    task.cache_runtime.observe(
+    observe(
         Answered(
             task.name,
             task_id,

@@ -250,7 +250,7 @@ def _answer(
     parent = task.app.current_worker_task
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
-    complete_with(task, request, hit, result, in_group=in_group)
+    complete_with(task, request, hit, result, call_request.runtime.observe, in_group=in_group)
     if call_request.runtime.settings.send_events:
         send_producer_event(call_request, task_id, options, hit)
     return result

@@ -241,7 +241,8 @@ class Completions:
         started = monotonic()
         outcomes: list[Any] = []
         target, args = completion.traced
-        with answering(completion.request.id, completion.hit, Site.CONSUMER):
+        observe = completion.request.task.cache_runtime.engine.parts.observe
+        with answering(completion.request.id, completion.hit, Site.CONSUMER, observe):
             apply_target(target, args, callback=outcomes.append)
         return started, outcomes[0]
 
