@@ -160,12 +160,11 @@ def test_f4_a_worker_that_ends_hands_back_what_it_looks_up(
 def test_f4_a_lost_connection_completes_no_hit_twice(own: Harness, own_worker: Any) -> None:
     """What isn't harmless twice was acknowledged before: its callbacks are sent once."""
     with Proxy(own.server.port) as broker:
-        own_worker(own, broker=broker.url(0), concurrency=2)
         task = own.task("audited")
         task.cache.set(own.tag, own.tag)
-        results = [
-            task.apply_async((own.tag,), link=own.task("note").s(own.tag)) for _ in range(10)
-        ]
+        # Sent before the worker comes: a hit that is found late goes to the pool.
+        results = [task.apply_async((own.tag,), link=own.task("note").s(own.tag)) for _ in range(5)]
+        own_worker(own, broker=broker.url(0), concurrency=2)
         wait_until(lambda: is_idle(own), timeout=PATIENCE, what="all to be handed over")
         broker.cut()
         own.counts.rpush(f"go-on:{own.tag}", *range(5))
