@@ -8,7 +8,7 @@ from .protocol import ClientCall, Command, Count, LookMany, ReadDays, Scan
 from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 
 #: Replies that have to be slow, one after the other: a busy machine makes a single one slow.
-IN_A_ROW = 3
+IN_A_ROW = 5
 
 #: Seconds that each look of many may add to a reply that isn't slow.
 A_LOOK = 0.0002
