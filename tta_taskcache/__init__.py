@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .celery.api.cached_task import CachedTask
-    from .celery.api.decorator import cached_task
     from .celery.api.task_cache import TaskCache
+    from .celery.api.task_definition import cached_task
     from .celery.api.task_handle import MISSING, Explanation
     from .celery.calls.status import CacheStatus
     from .celery.warming.schedules import Invalidate
@@ -45,7 +45,7 @@ _MODULES = {
     "TaskCacheError": ".errors",
     "UncacheableCall": ".errors",
     "Warm": ".core.warm_policy",
-    "cached_task": ".celery.api.decorator",
+    "cached_task": ".celery.api.task_definition",
 }
 
 __all__ = [

@@ -11,9 +11,9 @@ from ...core.decide import Verdict
 from ...errors import StoreUnavailable, UncacheableCall
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
-from ..calls.cached_errors import value_of
 from ..calls.call_request import CallRequest, is_enabled, request_of_caller
 from ..lookup import read_through
+from ..lookup.hit_value import value_of
 from ..lookup.lookup import look_up
 from ..lookup.nearest_entry import NearestSearch, find_nearest
 from .task_cache import cache_of

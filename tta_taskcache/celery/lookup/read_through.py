@@ -18,12 +18,12 @@ from ...cache.single_flight import MAX_WAIT
 from ...cache.writer import UNSHARED_FOR
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
-from ..calls.cached_errors import value_of
 from ..calls.call_request import CallRequest
 from ..calls.context import led_by_callers
 from ..calls.led_keys import leading, led_keys, waits_at_most
 from ..calls.lookup_handoff import OVERTAKEN_AT
 from ..calls.lookup_result import LookupResult
+from .hit_value import value_of
 from .lookup import LookupHints, look_up
 from .run_and_store import run_and_store
 

@@ -16,10 +16,9 @@ from ...core.events import Fault
 from ...core.option_values import Site
 from ...core.remembered_errors import encode_error
 from ...errors import UncacheableCall, UnserializableResult
-from ..calls import cached_errors
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, REFRESH, LookupResult
-from . import verification
+from .hit_value import value_of, verification
 from .lookup import unanswerable
 from .verification import WITHOUT_RESULT
 
@@ -67,7 +66,7 @@ def run_and_store(
         if stale is None:
             _end_unshared(call_request, lookup, monotonic() - started)
             raise
-        return cached_errors.value_of(call_request.policy, stale)
+        return value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds)
     _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=refused())
