@@ -18,7 +18,8 @@ from ...core.remembered_errors import encode_error
 from ...errors import UncacheableCall, UnserializableResult
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, REFRESH, LookupResult
-from .hit_value import value_of, verification
+from . import verification
+from .hit_value import value_of
 from .lookup import unanswerable
 from .verification import WITHOUT_RESULT
 
