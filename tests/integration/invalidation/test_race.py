@@ -23,8 +23,8 @@ def race(
 
 
 def race_until_stale(kind: ServerKind, **options: Any) -> Outcome:
-    """Races until one finds stale reads: on a busy machine, the first may not come to it."""
-    for seed in range(1, 6):
+    """Races until one finds stale reads: on a busy machine, many may not come to it."""
+    for seed in range(1, 26):
         outcome = race(kind, 0.05, seed=seed, **options)
         if outcome.violations or outcome.failures:
             break
@@ -41,6 +41,7 @@ def test_i1_i2_no_read_is_stale(redis_kind: ServerKind, staleness: float) -> Non
     assert outcome.surplus_runs == 0, "C1, C4: an invalidation costs one run, whoever reads"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("sabotage", ["fence", "del"])
 def test_without_the_scheme_the_race_finds_stale_reads(
     redis_kind: ServerKind, sabotage: str
@@ -50,12 +51,14 @@ def test_without_the_scheme_the_race_finds_stale_reads(
     assert not outcome.failures
 
 
+@pytest.mark.timeout(600)
 def test_with_bare_numbers_a_lost_tail_means_stale_reads(redis_kind: ServerKind) -> None:
     outcome = race_until_stale(redis_kind, scenario=LoseTail, sabotage="counter")
     assert outcome.violations
     assert not outcome.failures
 
 
+@pytest.mark.timeout(600)
 def test_the_race_finds_stale_reads_where_there_are(redis_kind: ServerKind) -> None:
     """The same with memories that are trusted for longer than the checker allows."""
     outcome = race_until_stale(redis_kind, trusted=5.0)
