@@ -16,6 +16,7 @@ app.conf.update(
     taskcache_url=os.environ.get("TASKCACHE_URL") or None,
     taskcache_enabled="TASKCACHE_DISABLED" not in os.environ,
     taskcache_l1_max_entries=0,
+    taskcache_timeout=5,  # a busy machine isn't a cache that is down
 )
 
 

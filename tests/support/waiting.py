@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], *, timeout: float = 10, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], *, timeout: float = 60, what: str = "") -> T:
     """Poll until the condition is true and return its value; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
