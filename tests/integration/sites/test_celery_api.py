@@ -46,6 +46,7 @@ def test_k3_context_travels_after_send_task_was_replaced_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = Celery(broker="memory://", backend="cache+memory://", set_as_current=False)
+    app.conf.task_default_queue = "send_task was replaced"  # all apps of a process share the broker
     with monkeypatch.context() as patched:
         patched.setattr(app, "send_task", lambda *_, **__: app.AsyncResult("1"))
         cache = TaskCache(app)
