@@ -6,7 +6,9 @@ Within a process followers wait for a bell that the leader rings; leaders elsewh
 from __future__ import annotations
 
 import _thread
+import asyncio
 import os
+from contextlib import suppress
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -20,8 +22,9 @@ from .plan import Pause, Plan
 FIRST_PAUSE = 0.005
 MAX_PAUSE = 0.1
 
-#: Seconds between two looks while a leader in this process is to ring.
+#: Seconds between two looks while a leader in this process is to ring: at first, and at most.
 WAKEUP_PAUSE = 1.0
+MAX_WAKEUP_PAUSE = 4.0
 
 #: Seconds that a caller waits for a leader that isn't running yet: it may be in a long queue, even
 #: behind this very caller.
@@ -32,13 +35,19 @@ MAX_WAIT = 900.0
 
 
 class LockWakeup:
-    """A bell made of a bare lock: one C call each to hang it up, to wait and to ring."""
+    """A bell made of a bare lock: one C call each to hang it up, to wait and to ring.
 
-    __slots__ = ("_lock",)
+    It rings for threads and for loops.
+    """
+
+    __slots__ = ("_has_rung", "_lock", "_waiting")
 
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()
         self._lock.acquire()
+        self._has_rung = False
+        #: Those that wait in loops.
+        self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
 
     def wait(self, seconds: float) -> None:
         """Block until it rings, or that long."""
@@ -47,8 +56,44 @@ class LockWakeup:
 
     def wake(self) -> None:
         """Let all who wait go on, and all who come later."""
+        self._has_rung = True
         if self._lock.locked():
             self._lock.release()
+        loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        for future, loop in list(self._waiting.items()):
+            loops.setdefault(loop, []).append(future)
+        for loop, futures in loops.items():
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(_end_waits, loop, futures)
+
+    async def wait_in_loop(self, seconds: float) -> None:
+        """Wait in a loop until it rings, or that long."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting[future] = loop
+        timer = loop.call_later(seconds, _end_wait, future)
+        try:
+            if not self._has_rung:  # else it may have done so before we were there
+                await future
+        finally:
+            timer.cancel()
+            self._waiting.pop(future, None)
+
+
+#: So many go on in one turn of their loop.
+ENDED_AT_ONCE = 100
+
+
+def _end_wait(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _end_waits(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) -> None:
+    for future in futures[:ENDED_AT_ONCE]:
+        _end_wait(future)
+    if later := futures[ENDED_AT_ONCE:]:
+        loop.call_soon(_end_waits, loop, later)
 
 
 class SingleFlight:
@@ -86,7 +131,7 @@ class SingleFlight:
             another just now.
         """
         asked_at = engine.parts.clock()
-        pause = FIRST_PAUSE
+        pause, wakeup_pause = FIRST_PAUSE, WAKEUP_PAUSE
         waited = False
         while True:
             found = yield from engine.refresher.find_or_refresh(call, claim)
@@ -104,8 +149,11 @@ class SingleFlight:
                 found = Miss("waited-too-long", found.position)  # type: ignore[union-attr]  # a miss
                 break
             wakeup = self._wakeups.get(call.key)
-            yield Pause(WAKEUP_PAUSE if wakeup else pause, wakeup)
-            pause = min(pause * 2, MAX_PAUSE)
+            yield Pause(wakeup_pause if wakeup else pause, wakeup)
+            if wakeup:
+                wakeup_pause = min(wakeup_pause * 2, MAX_WAKEUP_PAUSE)
+            else:
+                pause = min(pause * 2, MAX_PAUSE)
             waited = True
         took = engine.parts.clock() - asked_at
         if waited and isinstance(found, Hit):

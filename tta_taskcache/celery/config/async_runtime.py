@@ -1,0 +1,34 @@
+"""The cache of one process as event loops have it: the same engine, memory and keys."""
+
+from __future__ import annotations
+
+from ...cache.async_cache import AsyncCache, InProcess
+from ...stores.async_connection import AsyncLink
+from ...stores.async_redis_store import AsyncRedisStore
+from ...stores.breaker import AsyncGuardedStore, GuardedStore
+from ...stores.protocol import AsyncStore
+from ...stores.redis_store import RedisStore
+from .runtime import Runtime
+
+
+def build_async_cache(runtime: Runtime) -> AsyncCache:
+    """Make a runtime's cache for loops. Connects to nothing yet."""
+    settings, guarded = runtime.settings, runtime.store
+    store: AsyncStore = InProcess(guarded)
+    if isinstance(guarded, GuardedStore) and isinstance(guarded.store, RedisStore):
+        redis_store = AsyncRedisStore(
+            AsyncLink(settings.url or "", settings.timeout),
+            guarded.store,
+            settings.namespace,
+            replicas=settings.wait_replicas,
+            patience=0.8 * settings.timeout,
+        )
+        # One circuit: what threads find of Redis holds for loops.
+        store = AsyncGuardedStore(redis_store, guarded.breaker)
+    return AsyncCache(
+        runtime.engine,
+        runtime.single_flight,
+        store,
+        settings.lease_ttl,
+        batches=settings.url is not None,
+    )
