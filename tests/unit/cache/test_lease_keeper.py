@@ -271,7 +271,7 @@ def test_c3_what_is_ended_while_it_is_renewed_is_ended_all_the_same(
         server.lost.add("a")
         return server.renew(holdings)
 
-    leases = ByHand(renew, server.release, TTL, events.append, clock)
+    leases = ByHand(Leasing(renew, server.release), TTL, events.append, clock)
     leases.hold("k", "a", running, renew_in=0.0)
     leases.work_due()
     leases.work_due()
