@@ -6,6 +6,8 @@ import signal
 import time
 from typing import ClassVar
 
+import redis
+
 from tests.chaos.world import Layout, World
 from tests.support.topologies import ClusterServers, SentinelServers
 
@@ -181,6 +183,43 @@ class Restart(Scenario):
             world.server.kill()
         world.server.restart()
         return "crash and restart" if crash else "restart"
+
+
+class LoseTail(Scenario):
+    """A failover to a server that lacks the end of the log, and goes on (promise I6).
+
+    Entries are on other nodes of a cluster, say, and stay; or they go back with the log.
+    """
+
+    name = "lose-tail"
+
+    def strike(self, world: World, dice: random.Random) -> str:
+        client, keeps_entries = world.admin(), dice.random() < 0.5
+        names = [world.control, world.stream] if keeps_entries else client.keys()
+        kept = [(name, max(0, client.pttl(name)), client.dump(name)) for name in names]
+        seconds = dice.uniform(0.02, 0.3)
+        time.sleep(seconds)
+        world.proxy.refuse()
+        world.proxy.cut(reset=True)
+        client.client_kill_filter(_type="normal", skipme=True)
+        length = client.xlen(world.stream)
+        if keeps_entries:
+            client.delete(*names)
+        else:
+            client.flushall()
+        for name, ttl, dumped in kept:
+            if dumped is not None:
+                client.restore(name, ttl, dumped)
+        lost = length - client.xlen(world.stream)
+        promote(client)
+        world.proxy.accept()
+        return f"lost the last {lost} records of {seconds:.3f} s"
+
+
+def promote(client: redis.Redis) -> None:
+    """Give a server the identity of one that was promoted; its data stays."""
+    client.replicaof("127.0.0.1", 1)
+    client.replicaof("NO", "ONE")
 
 
 class Clock(Scenario):

@@ -234,11 +234,11 @@ class SentinelServers:
 
     def kill_master(self) -> None:
         """Crash the master, and return when the Sentinels have found another."""
-        self._lose(Server.kill)
+        self.lose_master(Server.kill)
 
     def pause_master(self) -> None:
         """Make the master hang, and return when the Sentinels have found another."""
-        self._lose(Server.pause)
+        self.lose_master(Server.pause)
 
     def failover(self) -> None:
         """Swap the master and a replica, as an operator does, and return when that is known.
@@ -261,7 +261,8 @@ class SentinelServers:
         admin(self.master).flushall()
         admin(self.master).script_flush()
 
-    def _lose(self, how: Callable[[Server], None]) -> None:
+    def lose_master(self, how: Callable[[Server], None]) -> None:
+        """Take the master away, and return when the Sentinels have found another."""
         old = self.master
         how(old)
         self._wait_for_another(old)

@@ -57,6 +57,15 @@ class AsyncLink(Link):
         """From now on have clients without connections, in all loops."""
         self._clients = LoopLocal(self._make_for_loop)
 
+    async def ready(self) -> None:
+        """Wait until a cluster's layout is known: one asks for it, whoever waits.
+
+        Raises:
+            redis.RedisError: Nobody says.
+        """
+        if self.is_cluster:
+            await self.client.begin()
+
     async def aclose(self) -> None:
         """Close the connections of the loop that runs here."""
         client = self._clients.take()
@@ -67,8 +76,10 @@ class AsyncLink(Link):
         """Have a new client in this loop: the cluster isn't what the old one has learnt of it."""
         client = self._clients.take()
         if client is not None:
-            _closing.add(task := asyncio.get_running_loop().create_task(_close(client)))
-            task.add_done_callback(_closing.discard)
+            # Those that are on their way have until then.
+            closing = asyncio.get_running_loop().create_task(_close(client, 2 * self.timeout))
+            _closing.add(closing)
+            closing.add_done_callback(_closing.discard)
 
     def _make_for_loop(self) -> Any:
         address, options = self._address, self._options()
@@ -108,7 +119,8 @@ class AsyncLink(Link):
 _closing: set[asyncio.Task[None]] = set()
 
 
-async def _close(client: Any) -> None:
+async def _close(client: Any, pause: float = 0.0) -> None:
+    await asyncio.sleep(pause)
     with suppress(redis.RedisError, OSError):
         await client.aclose()
 
@@ -175,3 +187,10 @@ class _Cluster(RedisCluster):
         self.nodes_manager.connection_kwargs["redis_connect_func"] = greet
         for node in self.nodes_manager.startup_nodes.values():
             node.connection_kwargs["redis_connect_func"] = greet
+        self._beginning: asyncio.Task[Any] | None = None
+
+    async def begin(self) -> None:
+        """Ask for the layout, if nobody has: when two ask, redis-py (8.1) closes connections."""
+        if self._beginning is None:
+            self._beginning = asyncio.get_running_loop().create_task(self.initialize())
+        await asyncio.shield(self._beginning)

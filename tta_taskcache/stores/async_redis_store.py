@@ -77,6 +77,7 @@ class AsyncRedisStore:
                 seconds = self._redis.timeout
                 timer = loop.call_later(seconds, _expire, limit, loop.time() + seconds, seconds)
                 try:
+                    await self.link.ready()
                     return await hold_exchange_in_loop(self._redis.exchange(command))
                 finally:
                     timer.cancel()

@@ -11,30 +11,73 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from ipaddress import ip_address
 from time import monotonic
 from typing import Any
+from weakref import ref
 
 import redis
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
-#: When the operation of this thread or greenlet is to be over (monotonic seconds).
-_ends: ContextVar[float | None] = ContextVar("taskcache_deadline", default=None)
+#: Calls of sockets, none of which waits, that still read and send when an operation is over: it may
+#: be this process that was late.
+LATE_CALLS = 16
+
+
+@dataclass(slots=True, weakref_slot=True)
+class _Deadline:
+    """When an operation is to be over (monotonic seconds), and calls of sockets since then."""
+
+    end: float
+    late: int = 0
+
+    def left(self) -> float:
+        """Seconds that remain; none are less than 0."""
+        return max(0.0, self.end - monotonic())
+
+    def left_for_socket(self) -> float:
+        """The same; with 0, a socket doesn't wait.
+
+        Raises:
+            TimeoutError: It is over, for this process as well.
+        """
+        left = self.left()
+        if left == 0:
+            self.late += 1
+            if self.late > LATE_CALLS:
+                raise _over()
+        return left
+
+
+#: That of this thread's or greenlet's operation. Weak: a soft time limit may strike on the way out
+#: of ``within``, and what it leaves behind then must not bound the next command.
+_current: ContextVar[ref[_Deadline] | None] = ContextVar("taskcache_deadline", default=None)
+
+
+def _deadline() -> _Deadline | None:
+    current = _current.get()
+    return None if current is None else current()
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Give all that is done in the block so many seconds; an outer block's end still counts."""
-    outer, end = _ends.get(), monotonic() + seconds
-    token = _ends.set(end if outer is None else min(outer, end))
+    """Give all that is done in the block so many seconds. Blocks aren't nested."""
+    deadline = _Deadline(monotonic() + seconds)
     try:
+        _current.set(ref(deadline))
         yield
     finally:
-        _ends.reset(token)
+        _current.set(None)
+
+
+def _over() -> TimeoutError:
+    return TimeoutError("the operation's time is over")
 
 
 def remaining(most: float | None) -> float | None:
@@ -43,13 +86,17 @@ def remaining(most: float | None) -> float | None:
     Raises:
         TimeoutError: The operation's time is over.
     """
-    end = _ends.get()
-    if end is None:
+    deadline = _deadline()
+    if deadline is None:
         return most
-    left = end - monotonic()
-    if left <= 0:
-        raise TimeoutError("the operation's time is over")
+    left = deadline.left()
+    if left == 0:
+        raise _over()
     return left if most is None else min(most, left)
+
+
+#: Raised by a socket that is not to wait, when it would have to.
+_WOULD_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class _TimedSocket:
@@ -66,21 +113,26 @@ class _TimedSocket:
         self._timeout = seconds
         self._sock.settimeout(seconds)
 
-    def _begin(self) -> None:
-        if self._timeout != 0:
-            self._sock.settimeout(remaining(self._timeout))
+    def _do(self, act: Callable[..., Any], *args: Any) -> Any:
+        deadline, most = _deadline(), self._timeout
+        if deadline is None or most == 0:  # redis-py sees whether there is anything to read
+            self._sock.settimeout(most)
+            return act(*args)
+        left = deadline.left_for_socket()
+        self._sock.settimeout(left if most is None else min(most, left))
+        try:
+            return act(*args)
+        except _WOULD_WAIT:
+            raise _over() from None
 
     def recv(self, *args: Any) -> Any:
-        self._begin()
-        return self._sock.recv(*args)
+        return self._do(self._sock.recv, *args)
 
     def recv_into(self, *args: Any) -> Any:
-        self._begin()
-        return self._sock.recv_into(*args)
+        return self._do(self._sock.recv_into, *args)
 
     def sendall(self, data: Any) -> None:
-        self._begin()
-        self._sock.sendall(data)
+        self._do(self._sock.sendall, data)
 
 
 class _Timed:
@@ -188,7 +240,7 @@ def _addresses(name: str) -> list[str]:
     Raises:
         OSError: It can't be resolved, or not in time.
     """
-    if _ends.get() is None or _is_address(name):
+    if _deadline() is None or _is_address(name):
         return [name]
     mine = _Resolution(name)
     resolution = _resolving.setdefault(name, mine)

@@ -1,5 +1,8 @@
 """redis-py's client for Redis Sentinel, held to the time that a command may take (F1), and to the
 master (I1).
+
+A master that was cut off from its Sentinels goes on answering its clients. So they are asked again
+every few seconds; and more than half of them, since some may be cut off with it.
 """
 
 # redis-py is typed in part: calling what isn't yet is no error of ours.
@@ -8,11 +11,13 @@ master (I1).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
+from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import redis
 from redis.sentinel import (
+    MasterNotFoundError,
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
@@ -21,6 +26,12 @@ from redis.sentinel import (
 
 from .cluster import scout
 from .deadline import Resolved
+
+#: Seconds between two questions to the Sentinels whether the master is still the master.
+ASK_AGAIN = 2.0
+
+#: The share of an operation's time that asking all of the Sentinels may take.
+SHARE = 0.5
 
 
 def make_sentinel(
@@ -37,34 +48,75 @@ def make_sentinel(
         service: What they call the master.
         options: Options of the connections to the master.
         sentinel_options: Options of the connections to the Sentinels.
-        timeout: Seconds that asking all of the Sentinels for the master may take.
+        timeout: Seconds that an operation may take.
 
     Raises:
         TypeError: An option is unknown.
     """
     sentinels = Sentinels([])
-    sentinels.sentinels = [
-        scout(host, port, sentinel_options, timeout / len(hosts)) for host, port in hosts
-    ]
+    share = SHARE * timeout / len(hosts)
+    sentinels.sentinels = [scout(host, port, sentinel_options, share) for host, port in hosts]
     kinds = (MasterConnection, MasterSSLConnection)
     options = dict(options)
     kind = kinds[bool(options.pop("ssl", False))]
-    pool = SentinelConnectionPool(service, sentinels, connection_class=kind, **options)
+    pool = MasterPool(service, sentinels, connection_class=kind, **options)
     # A client that made its pool itself would close it under the hands of other threads.
     return redis.Redis(connection_pool=pool)
 
 
 class Sentinels(Sentinel):
-    """Sentinels that may be asked by several threads at once."""
+    """Sentinels that may be asked by several threads at once, and of whom some may be cut off."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        # redis-py moves the one that answered to the front, in place: when two threads do, one may
-        # be lost, for ever.
-        mine = copy(self)
-        mine.sentinels = list(self.sentinels)
-        address: tuple[str, int] = super(Sentinels, mine).discover_master(service_name)
-        self.sentinels = mine.sentinels
-        return address
+        """The master that more than half of the Sentinels know of, as far as they answer.
+
+        Raises:
+            MasterNotFoundError: None of them knows one.
+        """
+        named: dict[tuple[str, int], int] = {}
+        silent, answers = [], 0
+        for sentinel in self.sentinels:
+            try:
+                address, epoch = self._named_by(sentinel, service_name)
+            except (redis.ConnectionError, redis.TimeoutError):
+                silent.append(sentinel)
+                continue
+            answers += 1
+            if address is not None:
+                named[address] = epoch
+            if 2 * answers > len(self.sentinels) and named:
+                break
+        if silent:  # asked last from now on; another list, as other threads may read this one
+            self.sentinels = [s for s in self.sentinels if s not in silent] + silent
+        if not named:
+            raise MasterNotFoundError(f"no Sentinel knows a master {service_name!r}")
+        return max(named, key=named.__getitem__)  # each failover has a higher epoch
+
+    def _named_by(self, sentinel: Any, service: str) -> tuple[tuple[str, int] | None, int]:
+        """What a Sentinel calls the master, if that is well, and since which epoch."""
+        state = sentinel.sentinel_masters().get(service)
+        if state is None:
+            return None, 0
+        epoch: int = state["config-epoch"]
+        # Whoever leads a failover has the new epoch beside the old address until it is over.
+        if "failover_in_progress" in state["flags"]:
+            return sentinel.sentinel_get_master_addr_by_name(service), epoch
+        is_well = self.check_master_state(state, service)
+        return (state["ip"], state["port"]) if is_well else None, epoch
+
+
+class MasterPool(SentinelConnectionPool):
+    """Connections to the master, for as long as its Sentinels call it that."""
+
+    _asked_at = 0.0
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        now = monotonic()
+        if self.master_address is not None and now - self._asked_at > ASK_AGAIN:
+            self._asked_at = now  # first, so that one thread asks
+            with suppress(redis.ConnectionError, redis.TimeoutError):
+                self.get_master_address()  # which closes connections to another
+        return super().get_connection(*args, **options)
 
 
 class MasterConnection(Resolved, SentinelManagedConnection):

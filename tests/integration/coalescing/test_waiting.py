@@ -68,6 +68,17 @@ def test_c6_once_one_has_succeeded_the_others_are_answered(flight: Flight, own_w
     assert flight.runs == 3, "no more than there are processes, after the one that has failed"
 
 
+def test_c6_what_runs_side_by_side_looks_again_however_short_runs_are(
+    flight: Flight, own_worker: Any
+) -> None:
+    own_worker(flight.harness, CONF, concurrency=1)
+    results = flight.ask(5)
+    flight.order("fail", "done")
+    values = [result.get(timeout=PATIENCE, propagate=False) for result in results]
+    assert [isinstance(value, ValueError) for value in values].count(True) == 1
+    assert flight.runs == 2
+
+
 @pytest.mark.parametrize("way", ["call", "message", "each other"])
 def test_c7_a_run_that_asks_for_itself_is_answered(
     flight: Flight, own_worker: Any, way: str

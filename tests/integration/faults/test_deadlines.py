@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -12,8 +13,9 @@ from tests.support.servers import Server
 from tests.support.topologies import ClusterServers
 from tests.support.waiting import wait_until
 from tta_taskcache.errors import NotReplicated, StoreUnavailable
+from tta_taskcache.stores import deadline
 from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.protocol import Fill, SetMarks
+from tta_taskcache.stores.protocol import ClientCall, Fill, SetMarks
 from tta_taskcache.stores.redis_store import RedisStore
 from tta_taskcache.testing.contract import LONG, look
 
@@ -75,6 +77,36 @@ def test_f5_a_reply_that_trickles_is_given_up_in_time(
         look(store, "k")
     assert dripping.closed.wait(10), "its connection is closed"
     assert look(store, "another").frame is None
+
+
+def test_f5_what_has_come_in_time_is_read_by_who_is_late(redis_server: Server) -> None:
+    store = RedisStore(Link(redis_server.url(), TIMEOUT), "ns")
+
+    def ask_and_be_late(client: Any) -> Any:
+        connection = client.connection_pool.get_connection()
+        connection.send_command("PING")
+        with suppress(TimeoutError):
+            while True:
+                deadline.remaining(None)
+        try:
+            return connection.read_response()
+        finally:
+            client.connection_pool.release(connection)
+
+    assert store.execute(ClientCall(ask_and_be_late)) == b"PONG"
+
+
+def test_f5_f3_a_deadline_that_was_left_behind_counts_for_nothing(redis_server: Server) -> None:
+    """As by a time limit that strikes on the way out."""
+    store = RedisStore(Link(redis_server.url(), TIMEOUT), "ns")
+
+    def work() -> Any:
+        left_behind = deadline.within(0.0)
+        left_behind.__enter__()
+        return look(store, "k")
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(work).result().frame is None
 
 
 def test_f5_names_that_are_not_resolved_are_given_up_in_time(

@@ -5,14 +5,21 @@ from typing import Any
 import pytest
 
 from tests.chaos.run import Outcome, run
-from tests.chaos.scenarios import Scenario
+from tests.chaos.scenarios import LoseTail, Scenario
 from tests.chaos.world import Setting
 from tests.support.servers import ServerKind
 
 
-def race(kind: ServerKind, staleness: float, *, seed: int = 1, **options: Any) -> Outcome:
+def race(
+    kind: ServerKind,
+    staleness: float,
+    *,
+    seed: int = 1,
+    scenario: type[Scenario] = Scenario,
+    **options: Any,
+) -> Outcome:
     """Processes that read, compute and invalidate; see `Setting`."""
-    return run(Scenario(), Setting(seed=seed, kind=kind, staleness=staleness, **options))
+    return run(scenario(), Setting(seed=seed, kind=kind, staleness=staleness, **options))
 
 
 def race_until_stale(kind: ServerKind, **options: Any) -> Outcome:
@@ -38,6 +45,12 @@ def test_without_the_scheme_the_race_finds_stale_reads(
     redis_kind: ServerKind, sabotage: str
 ) -> None:
     outcome = race_until_stale(redis_kind, sabotage=sabotage)
+    assert outcome.violations
+    assert not outcome.failures
+
+
+def test_with_bare_numbers_a_lost_tail_means_stale_reads(redis_kind: ServerKind) -> None:
+    outcome = race_until_stale(redis_kind, scenario=LoseTail, sabotage="counter")
     assert outcome.violations
     assert not outcome.failures
 

@@ -10,6 +10,9 @@ from ...core.entry import Position
 from ...core.lease import Lease, Stage
 from .lookup_result import LookupResult
 
+#: The name in our header.
+SEEN = "seen"
+
 #: Seconds for which a site trusts what the site before has found. A message takes a few
 #: milliseconds to a free worker; one that had to wait is looked up again.
 HANDOFF_VALID_FOR = 0.05
@@ -30,11 +33,17 @@ QUEUED_FOR = 0.15
 def to_handoff(lookup: LookupResult) -> list[Any] | None:
     """A miss in the form that travels in our header: time, incarnation, sequence, owner.
 
-    Nothing when an equal call is in flight: the next site has to look whether it still is.
+    Nothing when equal calls are in flight, or run side by side: one may have filled by the time
+    the next site has it.
     """
-    if lookup.position is None or lookup.follows:
+    if lookup.position is None or (lookup.lease is not None and not lookup.lease.is_ours):
         return None
     return [lookup.at, lookup.position.incarnation, lookup.position.sequence, lookup.owner]
+
+
+def without_handoff(cache_header: Mapping[str, Any]) -> dict[str, Any]:
+    """Our header, so that the next site looks for itself."""
+    return {name: value for name, value in cache_header.items() if name != SEEN}
 
 
 def read_handoff(cache_header: Mapping[str, Any]) -> LookupResult | None:
@@ -45,7 +54,7 @@ def read_handoff(cache_header: Mapping[str, Any]) -> LookupResult | None:
     stored in the meantime: then it runs as it would have, had it come a moment earlier. Where
     clocks differ, a site looks again, or trusts for longer than it should.
     """
-    match cache_header.get("seen"):
+    match cache_header.get(SEEN):
         case [int() | float() as at, str() as incarnation, int() as sequence, str() as owner]:
             # A leader's main process renews its lease: it may have waited for the pool.
             leads = bool(owner) and cache_header.get("leads") is True

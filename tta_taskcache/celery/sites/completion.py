@@ -27,7 +27,17 @@ from ..patches.internals import execution_options
 
 Request = dict[str, Any]
 
-_running = threading.local()
+#: Completions that wait for the one that runs.
+_Completions = deque[Callable[[], None]]
+
+#: No thread's, and no queue.
+_NOTHING: tuple[int, _Completions | None] = (0, None)
+
+#: The thread or greenlet in which a completion runs, and those that wait. Not a thread-local: one
+#: that was made before gevent's patches is shared by all greenlets.
+_running: ContextVar[tuple[int, _Completions | None]] = ContextVar(
+    "taskcache_completions", default=_NOTHING
+)
 
 #: The call that is being completed here, and its answer. Not in the request: what Celery doesn't
 #: know there counts as a header, which retries and handlers send on.
@@ -54,7 +64,7 @@ def in_a_loop(step: Callable[[], None]) -> bool:
     """Run a completion, and after it the ones that it leads to, one after the other.
 
     The next step of a chain may be a hit as well, and so on for a thousand steps: while one
-    completion runs in this thread, further ones wait in a queue and don't recurse.
+    completion runs here, further ones wait in a queue and don't recurse.
 
     Returns:
         Whether it has run; else it waits for the one that it was called from.
@@ -62,12 +72,13 @@ def in_a_loop(step: Callable[[], None]) -> bool:
     Raises:
         Exception: The first error of any of them, after all have been tried.
     """
-    waiting: deque[Callable[[], None]] | None = getattr(_running, "waiting", None)
-    if waiting is not None:
-        waiting.append(step)
+    queue = _current()
+    if queue is not None:
+        queue.append(step)
         return False
-    _running.waiting = deque([step])
-    _run_waiting()
+    with _queueing() as queue:
+        queue.append(step)
+        _run_all(queue)
     return True
 
 
@@ -81,30 +92,43 @@ def completions_deferred() -> Iterator[None]:
     Raises:
         Exception: The first error of any completion, unless the block has raised one.
     """
-    if getattr(_running, "waiting", None) is not None:
+    if _current() is not None:
         yield  # those that run this block are followed by what it leads to
         return
-    _running.waiting = deque()
-    try:
-        yield
-    except BaseException:
-        with suppress(Exception):
-            _run_waiting()
-        raise
-    _run_waiting()
+    with _queueing() as queue:
+        try:
+            yield
+        except BaseException:
+            with suppress(Exception):
+                _run_all(queue)
+            raise
+        _run_all(queue)
 
 
-def _run_waiting() -> None:
-    waiting: deque[Callable[[], None]] = _running.waiting
-    first_error: Exception | None = None
+def _current() -> _Completions | None:
+    """The queue of the completion that runs here, if one does."""
+    owner, queue = _running.get()
+    # Not that of whoever started this thread or greenlet, which may have a copy of its context.
+    return queue if owner == threading.get_ident() else None
+
+
+@contextmanager
+def _queueing() -> Iterator[_Completions]:
+    queue: _Completions = deque()
     try:
-        while waiting:
-            try:
-                waiting.popleft()()
-            except Exception as error:  # noqa: BLE001 - the others are calls of their own
-                first_error = first_error or error
+        _running.set((threading.get_ident(), queue))
+        yield queue
     finally:
-        _running.waiting = None
+        _running.set(_NOTHING)
+
+
+def _run_all(queue: _Completions) -> None:
+    first_error: Exception | None = None
+    while queue:
+        try:
+            queue.popleft()()
+        except Exception as error:  # noqa: BLE001 - the others are calls of their own
+            first_error = first_error or error
     if first_error is not None:
         raise first_error
 

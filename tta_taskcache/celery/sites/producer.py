@@ -23,7 +23,7 @@ from ...errors import CacheMiss
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
-from ..calls.lookup_handoff import RESERVED_FOR, to_handoff
+from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
@@ -117,7 +117,7 @@ def apply_cached(
             cache_header["mode"] = VERIFY
         # A memory of its own says nothing of a worker's: positions there are of another log.
         if call_request.runtime.is_shared and (noted := to_handoff(lookup)):
-            cache_header["seen"] = noted
+            cache_header[SEEN] = noted
     if call_request.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({lookup.reason})")
     # Without anything to tell, the message is as plain Celery's.

@@ -30,7 +30,14 @@ from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
 from ..calls.call_request import CallRequest, request_of_message
-from ..calls.lookup_handoff import OVERTAKEN_AT, QUEUED_FOR, read_handoff, to_handoff
+from ..calls.lookup_handoff import (
+    OVERTAKEN_AT,
+    QUEUED_FOR,
+    SEEN,
+    read_handoff,
+    to_handoff,
+    without_handoff,
+)
 from ..calls.lookup_result import LookupResult, to_lookup_result
 from ..config.runtime import Runtime
 from ..lookup.background_refresh import schedule_refresh
@@ -141,12 +148,10 @@ class ConsumerSite(bootsteps.StartStopStep):
             headers[context.HEADER] = {**context.cache_header_of(headers), task_events.WANTED: True}
         # A pool process without Redis has a memory of its own.
         known = request.task.cache_runtime.is_shared or not self._has_processes
+        cache_header = without_handoff(context.cache_header_of(headers))
         if known and (noted := to_handoff(lookup)):
-            cache_header = {
-                **context.cache_header_of(headers),
-                "seen": noted,
-                "leads": bool(lookup.owner),
-            }
+            headers[context.HEADER] = {**cache_header, SEEN: noted, "leads": bool(lookup.owner)}
+        elif lookup.lease is not None:
             headers[context.HEADER] = cache_header
         if lookup.call is not None and lookup.lease is not None and lookup.owner:
             self._watch(request, lookup.call, lookup.lease)
@@ -236,10 +241,8 @@ class ConsumerSite(bootsteps.StartStopStep):
         """Let others lead: this call isn't on its way yet."""
         headers = request.request_dict
         cache_header = context.cache_header_of(headers)
-        if "seen" in cache_header:  # the lease that came with it ends now
-            headers[context.HEADER] = {
-                name: cache_header[name] for name in cache_header if name != "seen"
-            }
+        if SEEN in cache_header:  # the lease that came with it ends now
+            headers[context.HEADER] = without_handoff(cache_header)
         if lookup.call is not None and lookup.owner:
             runtime = cache_of(self._consumer.app).runtime
             runtime.leases.end(lookup.call.key, lookup.owner)
