@@ -55,6 +55,7 @@ class CachePrimitive:
         l1_max_bytes: Most bytes in memory.
         timeout: Seconds that a command to Redis may take.
         lease_ttl: Seconds after which an equal call takes over from a process that has gone.
+        wait_replicas: How many replicas of Redis have to acknowledge an invalidation as well.
         secret: With it, only processes that have it can make entries in Redis.
         metrics_namespace: In front of the names of metrics for Prometheus.
         **options: See ``PrimitiveOptions``: stale windows, tags, costs, verification and more.
@@ -79,6 +80,7 @@ class CachePrimitive:
         l1_max_bytes: int = 64 * 1024 * 1024,
         timeout: float = 0.25,
         lease_ttl: float = 5.0,
+        wait_replicas: int = 0,
         secret: str = "",
         metrics_namespace: str = "taskcache",
         **options: Unpack[PrimitiveOptions],
@@ -101,6 +103,7 @@ class CachePrimitive:
             max_staleness=l1_max_staleness,
             timeout=timeout,
             lease_ttl=lease_ttl,
+            wait_replicas=wait_replicas,
             secret=secret,
             metrics_namespace=metrics_namespace,
         ).checked(self.name)

@@ -70,7 +70,8 @@ class PrimitiveKeyer:
     Args:
         name: The primitive's name.
         policy: Its policy.
-        key_fn: Says what identifies data in a context; None for the data and the user.
+        key_fn: Says what identifies data in a context; None for the data and the user, if there
+            is one. Data that are a text are the key then.
         vary: Names in the context that are part of the identity; None for the user's, if there is
             one and no ``key_fn``.
     """
@@ -93,13 +94,21 @@ class PrimitiveKeyer:
         given = self._key_fn(data, context) if self._key_fn is not None else None
         rest: list[Any] = [self._of_context(name, context) for name in self._vary or ()]
         if self._key_fn is None:
-            rest += [data, *self._user(context)]
+            given = data if type(data) is str else None
+            rest += [] if given is not None else [data]
+            rest += [] if self._vary is not None or context.user_id is None else [context.user_id]
         return Identity(self._key(given, rest), self._tags(data, context))
 
     def stored(self, key: Any) -> str | None:
-        """What is stored under a key that ``key_fn`` returns; None when more belongs to it."""
+        """What is stored under a key that ``key_fn`` returns; None when more belongs to it.
+
+        Raises:
+            ValueError: There is no ``key_fn``, and this is no text.
+        """
         if isinstance(key, PrimitiveKey):
             return key.stored
+        if self._key_fn is None and type(key) is not str:
+            raise ValueError(f"{self.name!r} has no key_fn: give what its key(data) returns")
         return None if self._vary else self._key(key, [])
 
     def shown(self, stored: str) -> PrimitiveKey:
@@ -136,9 +145,6 @@ class PrimitiveKeyer:
                 f"pass WorkflowContext({name}=…)"
             )
         return value
-
-    def _user(self, context: WorkflowContext) -> list[Any]:
-        return [context.user_id] if self._vary is None else []
 
     def _tags(self, data: Any, context: WorkflowContext) -> tuple[str, ...]:
         tags = self._policy.tags

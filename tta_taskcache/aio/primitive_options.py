@@ -129,6 +129,7 @@ class CachePlace:
             invalidations again.
         timeout: Seconds that a command to Redis may take.
         lease_ttl: Seconds after which an equal call takes over from one whose process has gone.
+        wait_replicas: How many replicas of Redis have to acknowledge an invalidation as well.
         secret: Key of the entries' signatures; empty for a plain checksum.
         metrics_namespace: In front of the names of metrics.
     """
@@ -141,6 +142,7 @@ class CachePlace:
     max_staleness: float = 0.25
     timeout: float = 0.25
     lease_ttl: float = 5.0
+    wait_replicas: int = 0
     secret: str = field(default="", repr=False)
     metrics_namespace: str = "taskcache"
 

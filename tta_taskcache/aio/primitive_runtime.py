@@ -77,12 +77,13 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
     else:
         l1 = L1Cache(place.max_size, place.max_bytes, place.max_staleness)
         entries = l1.entries
-        redis_store = RedisStore(Link(place.url, place.timeout), place.namespace)
+        waiting: Any = {"replicas": place.wait_replicas, "patience": 0.8 * place.timeout}
+        redis_store = RedisStore(Link(place.url, place.timeout), place.namespace, **waiting)
         link = AsyncLink(place.url, place.timeout)
         # Whoever blocks has less time, and a circuit of its own: in a loop a slow Redis is down.
         blocking = GuardedStore(redis_store, Breaker(observe))
         store = AsyncGuardedStore(
-            AsyncRedisStore(link, redis_store, place.namespace), Breaker(observe)
+            AsyncRedisStore(link, redis_store, place.namespace, **waiting), Breaker(observe)
         )
     entries.evicted = lambda count: observe(Evicted(count))
     metrics.watch(entries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from ..core.events import Fault
@@ -72,7 +73,8 @@ class AsyncCache:
 
     def abandon(self, key: str, owner: str) -> None:
         """End a lease that may be held without anybody's knowing."""
-        self.leases.end(key, owner)
+        with suppress(RuntimeError):  # no loop runs here any more: it lapses
+            self.leases.end(key, owner)
 
     def begin(self, work: Coroutine[Any, Any, object], task: str) -> None:
         """Do something in the background.
@@ -88,6 +90,11 @@ class AsyncCache:
             except Exception as error:  # noqa: BLE001 - nobody waits for it
                 self.engine.parts.observe(Fault(task, "background", error))
 
-        background = asyncio.get_running_loop().create_task(run())
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # it has ended
+            work.close()
+            return
+        background = loop.create_task(run())
         self._tasks.add(background)
         background.add_done_callback(self._tasks.discard)

@@ -32,7 +32,9 @@ class LeaseTask(HeldLeases):
     def _alert(self) -> None:
         self._alarm.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._work())
+            with suppress(RuntimeError):  # the loop has ended: they lapse
+                loop = asyncio.get_running_loop()
+                self._task = loop.create_task(self._work())
 
     async def _work(self) -> None:
         while (pause := self.pause()) is not None:

@@ -90,9 +90,11 @@ class AsyncLink(Link):
                     kind = UnixDomainSocketConnection
                 return _client(ConnectionPool(connection_class=kind, **self._fixed(options)))
             case Topology.CLUSTER:
-                return _Cluster(address.hosts, options, partial(self._greet_in_loop))
+                return AsyncCluster(address.hosts, options, partial(self._greet_in_loop))
             case Topology.SENTINEL:
-                kind = _MasterSSLConnection if options.pop("ssl", False) else _MasterConnection
+                kind = (
+                    AsyncMasterSSLConnection if options.pop("ssl", False) else AsyncMasterConnection
+                )
                 sentinels = _sentinels(
                     address.hosts,
                     {**self._sentinel_options(), **self._timeouts(len(address.hosts))},
@@ -140,7 +142,7 @@ def _sentinels(hosts: Sequence[tuple[str, int]], options: Mapping[str, Any]) -> 
     return sentinels
 
 
-class _MasterConnection(SentinelManagedConnection):
+class AsyncMasterConnection(SentinelManagedConnection):
     """A connection to the master, and to nobody who only was (see ``sentinel``)."""
 
     async def connect(self) -> None:
@@ -167,11 +169,11 @@ class _MasterConnection(SentinelManagedConnection):
             raise
 
 
-class _MasterSSLConnection(_MasterConnection, SentinelManagedSSLConnection):
+class AsyncMasterSSLConnection(AsyncMasterConnection, SentinelManagedSSLConnection):
     """The same, with TLS."""
 
 
-class _Cluster(RedisCluster):
+class AsyncCluster(RedisCluster):
     """A cluster. What fails is not repeated: the next command has a new client."""
 
     def __init__(

@@ -23,7 +23,7 @@ MOST_ON_THE_WAY = 16
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _EqualLooks:
     """Equal looks, in the order in which they came: who waits for each."""
 
     looks: list[Look]
@@ -31,11 +31,11 @@ class _Waiting:
 
 
 @dataclass(slots=True)
-class _Queue:
+class _LookQueue:
     """The looks that are still to be sent in one loop, by what they look for."""
 
     slots: asyncio.Semaphore
-    waiting: dict[object, _Waiting] = field(default_factory=dict)
+    waiting: dict[object, _EqualLooks] = field(default_factory=dict)
     #: Batches that are about to take what waits.
     starting: int = 0
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -56,7 +56,7 @@ class BatchingStore:
         self.store = store
         self.name = store.name
         self._abandon = abandon
-        self._queues = LoopLocal(lambda: _Queue(asyncio.Semaphore(MOST_ON_THE_WAY)))
+        self._queues = LoopLocal(lambda: _LookQueue(asyncio.Semaphore(MOST_ON_THE_WAY)))
 
     async def execute(self, command: Command) -> Reply:
         """Execute a command (see ``Store``)."""
@@ -68,7 +68,7 @@ class BatchingStore:
         kind = _kind(command)
         waiting = queue.waiting.get(kind)
         if waiting is None:
-            waiting = queue.waiting[kind] = _Waiting([], [])
+            waiting = queue.waiting[kind] = _EqualLooks([], [])
             if queue.starting * MOST_LOOKS < len(queue.waiting):
                 queue.starting += 1
                 _begin(queue, self._send(queue))
@@ -76,11 +76,11 @@ class BatchingStore:
         waiting.futures.append(future)
         return await future
 
-    async def _execute(self, queue: _Queue, command: Command) -> Reply:
+    async def _execute(self, queue: _LookQueue, command: Command) -> Reply:
         async with queue.slots:
             return await self.store.execute(command)
 
-    async def _send(self, queue: _Queue) -> None:
+    async def _send(self, queue: _LookQueue) -> None:
         """Send what waits by now, or as much of it as one round trip takes."""
         async with queue.slots:
             queue.starting -= 1
@@ -91,7 +91,7 @@ class BatchingStore:
             if batch:
                 await self._send_batch(batch)
 
-    async def _send_batch(self, batch: Sequence[_Waiting]) -> None:
+    async def _send_batch(self, batch: Sequence[_EqualLooks]) -> None:
         looks = [waiting.looks[0] for waiting in batch]
         try:
             replies = await self._look(looks, _counts(batch))
@@ -107,7 +107,7 @@ class BatchingStore:
         for waiting, reply in zip(batch, replies, strict=True):
             self._answer(waiting, reply)
 
-    def _answer(self, waiting: _Waiting, reply: StoreReply) -> None:
+    def _answer(self, waiting: _EqualLooks, reply: StoreReply) -> None:
         """Tell all who wait what Redis would have told them, one after the other."""
         lease = reply.lease
         is_given = lease is not None and lease.is_ours
@@ -129,7 +129,7 @@ class BatchingStore:
         return reply if many else [reply]
 
 
-def _begin(queue: _Queue, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+def _begin(queue: _LookQueue, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     task = asyncio.get_running_loop().create_task(work)
     queue.tasks.add(task)
     task.add_done_callback(queue.tasks.discard)
@@ -142,7 +142,7 @@ def _hear(task: asyncio.Task[Any]) -> None:
         task.exception()  # whoever has waited for it may have been cancelled
 
 
-def _take(queue: _Queue) -> list[_Waiting]:
+def _take(queue: _LookQueue) -> list[_EqualLooks]:
     """Take what waits, as far as it goes into one round trip: it begins at one place of the log."""
     kinds = list(queue.waiting)[:MOST_LOOKS]
     since = [queue.waiting[kind].looks[0].since for kind in kinds]
@@ -157,7 +157,7 @@ def _kind(look: Look) -> object:
     return look.key, look.marks, look.since, claim
 
 
-def _counts(batch: Sequence[_Waiting]) -> dict[str, float]:
+def _counts(batch: Sequence[_EqualLooks]) -> dict[str, float]:
     counts: dict[str, float] = {}
     for waiting in batch:
         for look in waiting.looks:

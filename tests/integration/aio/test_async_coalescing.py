@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
-from tta_taskcache import CachePrimitive
+from tta_taskcache import MISSING, CachePrimitive
 from tta_taskcache.testing import LoopThread
 
 MODULE = "tests.integration.aio.stampede"
@@ -125,6 +126,23 @@ def test_c1_a_failure_is_nobody_elses(make: Make) -> None:
         assert answers[1:] == ["k"] * 4
 
     asyncio.run(main())
+
+
+def test_it_works_on_uvloop(make: Make) -> None:
+    async def main() -> None:
+        assert type(asyncio.get_running_loop()) is uvloop.Loop
+        source = Source()
+        async with make(source) as cache:
+            tasks = await begin(cache, 1_000)
+            tasks[0].cancel()
+            await until(lambda: source.runs == 2)
+            source.go_on.set()
+            answers = await asyncio.gather(*tasks[1:])
+            assert answers == [{"answer": "k", "run": 2}] * 999
+            await cache.ainvalidate(key="k")
+            assert await cache.aget("k") is MISSING
+
+    uvloop.run(main())
 
 
 def test_c7_a_run_that_executes_itself_is_answered(make: Make) -> None:
