@@ -1,16 +1,24 @@
 """Each example runs, on a server of its own, and does what it says."""
 
+import json
 import re
+import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from tests.support.servers import available
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
+
+Get = Callable[..., str]
 
 pytestmark = pytest.mark.skipif(not available(), reason="there is no server")
 
@@ -31,7 +39,7 @@ def test_each_example_is_in_the_readme_and_here() -> None:
     readme, here = (ROOT / "README.md").read_text(), Path(__file__).read_text()
     names = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"embedded"}
     assert {name for name in names if f"`python -m examples.{name}`" not in readme} == set()
-    assert {name for name in names if f'run("{name}"' not in here} == set()
+    assert {name for name in names if f'("{name}"' not in here} == set()
 
 
 def test_quickstart() -> None:
@@ -70,6 +78,63 @@ def test_dashboard() -> None:
     assert len(versions) == 40
     assert versions == sorted(versions, key=int), "never back to an older one"
     assert len(set(versions)) > 1, "it was refreshed"
+
+
+@pytest.fixture
+def serve(free_port: int) -> Iterator[Callable[[str], Get]]:
+    """Start an example that serves; what is returned asks it, once it answers."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(name: str) -> Get:
+        command = [sys.executable, "-m", f"examples.{name}", "--port", str(free_port)]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        started.append(process)
+
+        def get(path: str, method: str = "GET") -> str:
+            url = f"http://127.0.0.1:{free_port}{path}"
+            request = urllib.request.Request(url, method=method)
+            with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310 - likewise
+                text: str = reply.read().decode()
+                return text
+
+        def answers() -> bool:
+            assert process.poll() is None, process.stdout and process.stdout.read()
+            try:
+                get("/")
+            except urllib.error.HTTPError:
+                return True
+            except OSError:
+                return False
+            return True
+
+        wait_until(answers, timeout=60, what="the example")
+        return get
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def test_web(serve: Callable[[str], Get]) -> None:
+    get = serve("web")
+    assert "<h1>Reports</h1>" in get("/")
+    first = json.loads(get("/reports/north"))
+    assert first["total"] == 555_000
+    assert json.loads(get("/reports/north")) == first, "stored"
+    get("/reports/north", "DELETE")
+    assert json.loads(get("/reports/north"))["computed_at"] > first["computed_at"]
+
+
+def test_django_site(serve: Callable[[str], Get]) -> None:
+    get = serve("django_site")
+    first, second = (json.loads(get("/quotes/ACME")) for _ in range(2))
+    assert (first["hit"], second["hit"]) == (False, True)
+    assert second["computed_at"] == first["computed_at"]
+    get("/quotes/ACME/changed")
+    assert json.loads(get("/quotes/ACME"))["hit"] is False
 
 
 def test_cost_tracking(tmp_path: Path) -> None:
