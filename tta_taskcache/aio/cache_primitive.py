@@ -85,7 +85,7 @@ class CachePrimitive:
         metrics_namespace: str = "taskcache",
         **options: Unpack[PrimitiveOptions],
     ) -> None:
-        self.name = _name_of(primitive, backend) if name is None else name
+        self.name = _name_of(primitive) if name is None else name
         self.primitive = primitive
         self._run = runner(self.name, primitive)
         self._policy = self._read_policy(ttl_seconds, backend, options)
@@ -107,6 +107,8 @@ class CachePrimitive:
             secret=secret,
             metrics_namespace=metrics_namespace,
         ).checked(self.name)
+        if primitive is None and name is None and backend == "redis":
+            raise ConfigurationError("a primitive that wraps nothing needs a name in Redis: name=…")
         self._timeout = timeout
         self._runtime = build_runtime(place)
         self._keyer = self._make_keyer(key_fn, options.get("vary"))
@@ -332,10 +334,8 @@ class CachePrimitive:
         return min(self._timeout, IN_LOOP)
 
 
-def _name_of(primitive: Any, backend: str) -> str:
+def _name_of(primitive: Any) -> str:
     if isinstance(primitive, CachePrimitive):
         return f"{primitive.name}.cached"
     function = primitive if hasattr(primitive, "__qualname__") else type(primitive)
-    if primitive is None and backend != "memory":
-        raise ConfigurationError("a primitive that wraps nothing needs a name in Redis: name=…")
     return f"{function.__module__}.{function.__qualname__}"

@@ -93,7 +93,8 @@ class FunctionPrimitive(CachePrimitive):
         super().__init__(run, **options)
 
     def _read_policy(self, ttl: Any, backend: str, options: Mapping[str, Any]) -> Policy:
-        return read_options(self.name, ttl, backend, options, self._own)
+        arguments = Binder(self._function).names
+        return read_options(self.name, ttl, backend, options, self._own, arguments)
 
     def _make_keyer(self, key_fn: Any, vary: Any) -> FunctionKeyer:  # noqa: ARG002 - a function has none
         return FunctionKeyer(self.name, self._policy, self._function)

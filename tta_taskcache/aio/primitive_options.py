@@ -82,6 +82,7 @@ def read_options(
     backend: str,
     options: Mapping[str, Any],
     own: Mapping[str, Any] = MappingProxyType({}),
+    arguments: tuple[str, ...] | None = None,
 ) -> Policy:
     """Validate the options of a primitive.
 
@@ -91,6 +92,7 @@ def read_options(
         backend: Where its entries are.
         options: The others.
         own: More that aren't any primitive's.
+        arguments: Those of its function, if it is one's.
 
     Raises:
         ConfigurationError: Naming primitive, option and what is allowed.
@@ -105,7 +107,7 @@ def read_options(
         "serializer": PICKLE.name if backend == "memory" else EXACT_JSON.name,
     }
     given = {_NAMES.get(option, option): value for option, value in options.items()}
-    choices = Choices(None, CODECS.serializers.keys(), CODECS.compressors.keys())
+    choices = Choices(arguments, CODECS.serializers.keys(), CODECS.compressors.keys())
     try:
         return read_policy(
             name, {"ttl": ttl, **defaults, **given, **own}, choices, default_ttl=3600.0
