@@ -94,7 +94,7 @@ class FunctionPrimitive(CachePrimitive):
 
     def _read_policy(self, ttl: Any, backend: str, options: Mapping[str, Any]) -> Policy:
         arguments = Binder(self._function).names
-        return read_options(self.name, ttl, backend, options, self._own, arguments)
+        return read_options(self.name, ttl, backend, options, own=self._own, arguments=arguments)
 
     def _make_keyer(self, key_fn: Any, vary: Any) -> FunctionKeyer:  # noqa: ARG002 - a function has none
         return FunctionKeyer(self.name, self._policy, self._function)

@@ -81,6 +81,7 @@ def read_options(
     ttl: Any,
     backend: str,
     options: Mapping[str, Any],
+    *,
     own: Mapping[str, Any] = MappingProxyType({}),
     arguments: tuple[str, ...] | None = None,
 ) -> Policy:
