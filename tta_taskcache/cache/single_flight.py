@@ -1,6 +1,7 @@
 """Leading and following in one process: calls that wait for the result that they ask for.
 
-Within a process followers wait for a bell that the leader rings; leaders elsewhere are polled.
+Within a process followers wait for a bell that the leader rings; a leader elsewhere is polled, by
+one follower for all of them.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ class SingleFlight:
 
     def __init__(self) -> None:
         self._wakeups: dict[str, LockWakeup] = {}
+        #: Of the keys with leaders elsewhere, what their watchers here ring.
+        self._watched: dict[str, LockWakeup] = {}
         _all.add(self)
 
     def begin(self, key: str) -> LockWakeup:
@@ -131,36 +134,81 @@ class SingleFlight:
             another just now.
         """
         asked_at = engine.parts.clock()
-        pause, wakeup_pause = FIRST_PAUSE, WAKEUP_PAUSE
-        waited = False
-        while True:
-            found = yield from engine.refresher.find_or_refresh(call, claim)
-            lease = found.lease if isinstance(found, Miss) else None
-            if lease is None or not lease.is_followed:
-                break
-            took = engine.parts.clock() - asked_at
-            if lease.stage is not Stage.RUNNING and took >= PATIENCE:
-                if not claim.takes_queued:
-                    claim = replace(claim, takes_queued=True)
-                    continue
-                found = Miss("queued-elsewhere", found.position)  # type: ignore[union-attr]  # a miss
-                break
-            if took >= patience:
-                found = Miss("waited-too-long", found.position)  # type: ignore[union-attr]  # a miss
-                break
-            wakeup = self._wakeups.get(call.key)
-            yield Pause(wakeup_pause if wakeup else pause, wakeup)
-            if wakeup:
-                wakeup_pause = min(wakeup_pause * 2, MAX_WAKEUP_PAUSE)
-            else:
-                pause = min(pause * 2, MAX_PAUSE)
-            waited = True
+        pauses = _Pauses(self, call.key)
+        try:
+            found = yield from self._follow(engine, call, claim, patience, pauses)
+        finally:
+            pauses.end()
         took = engine.parts.clock() - asked_at
-        if waited and isinstance(found, Hit):
+        if pauses.count and isinstance(found, Hit):
             record_lookup(engine.parts.observe, call, site, found, waited=took)
         else:
             record_lookup(engine.parts.observe, call, site, found, seconds=took)
         return found
+
+    def _follow(
+        self, engine: Engine, call: Call, claim: Claim, patience: float, pauses: _Pauses
+    ) -> Plan[Hit | Miss]:
+        asked_at = engine.parts.clock()
+        while True:
+            found = yield from engine.refresher.find_or_refresh(call, claim)
+            lease = found.lease if isinstance(found, Miss) else None
+            if isinstance(found, Hit) or lease is None or not lease.is_followed:
+                return found
+            took = engine.parts.clock() - asked_at
+            if lease.stage is not Stage.RUNNING and took >= PATIENCE:
+                if claim.takes_queued:
+                    return Miss("queued-elsewhere", found.position)
+                claim = replace(claim, takes_queued=True)
+                continue
+            if took >= patience:
+                return Miss("waited-too-long", found.position)
+            yield pauses.next()
+
+
+class _Pauses:
+    """The pauses of one follower.
+
+    Of those that follow a leader elsewhere, one looks for all in this process.
+
+    Attributes:
+        count: How many there were.
+    """
+
+    __slots__ = ("_flights", "_key", "_mine", "_pause", "_wakeup_pause", "count")
+
+    def __init__(self, flights: SingleFlight, key: str) -> None:
+        self._flights, self._key = flights, key
+        self._pause, self._wakeup_pause = FIRST_PAUSE, WAKEUP_PAUSE
+        self._mine: LockWakeup | None = None
+        self.count = 0
+
+    def next(self) -> Pause:
+        """The next one: until a leader or a watcher here rings, or until the next look."""
+        self.count += 1
+        wakeup = self._flights._wakeups.get(self._key) or self._watcher()
+        if wakeup is not None:
+            seconds = self._wakeup_pause
+            self._wakeup_pause = min(seconds * 2, MAX_WAKEUP_PAUSE)
+        else:
+            seconds = self._pause
+            self._pause = min(seconds * 2, MAX_PAUSE)
+        return Pause(seconds, wakeup)
+
+    def _watcher(self) -> LockWakeup | None:
+        """What somebody else here rings who looks for all; None when this one does."""
+        watched = self._flights._watched
+        if self._mine is None:
+            self._mine = LockWakeup()
+        watcher = watched.setdefault(self._key, self._mine)
+        return None if watcher is self._mine else watcher
+
+    def end(self) -> None:
+        """Let those look that have left it to this one."""
+        if self._mine is not None:
+            if self._flights._watched.get(self._key) is self._mine:
+                self._flights._watched.pop(self._key, None)
+            self._mine.wake()
 
 
 _all: WeakSet[SingleFlight] = WeakSet()
@@ -169,6 +217,7 @@ _all: WeakSet[SingleFlight] = WeakSet()
 def _forget_in_child() -> None:
     for single_flight in list(_all):
         single_flight._wakeups.clear()  # their leaders are threads of the parent
+        single_flight._watched.clear()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -22,7 +22,10 @@ PATCHES = PACKAGE / "celery" / "patches"
 LINTER = Path(sys.executable).with_name("lint-imports")
 
 #: What may be private to a module and is read next door: its own class, and what forks renew.
-OURS = {"_taskcache", "_cache_keyer", "_taskcache_site", "_reset", "_wakeups", "_client", "_forget"}
+OURS = {
+    "_taskcache", "_cache_keyer", "_taskcache_site", "_reset", "_wakeups", "_watched", "_client",
+    "_forget",
+}  # fmt: skip
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
