@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from random import random
 from typing import Any, Self, Unpack
@@ -18,7 +17,7 @@ from ..core import marks
 from ..core.events import Lookup
 from ..core.missing import MISSING
 from ..core.policy import Policy
-from ..errors import CacheError, ConfigurationError, StoreUnavailable, UncacheableCall
+from ..errors import CacheError, ConfigurationError, UncacheableCall
 from ..observability.counters import Stats, read_stats
 from .primitive_keys import KeyerOfPrimitive, OfCall, PrimitiveKey, PrimitiveKeyer
 from .primitive_options import Backend, CachePlace, OnError, PrimitiveOptions, read_options
@@ -244,10 +243,7 @@ class CachePrimitive:
 
     async def aclose(self) -> None:
         """End what this loop holds: its leases, and its connections."""
-        with suppress(StoreUnavailable):
-            await self._runtime.cache.leases.finish()
-        if self._runtime.link is not None:
-            await self._runtime.link.aclose()
+        await self._runtime.cache.aclose()
 
     async def __aenter__(self) -> Self:
         return self

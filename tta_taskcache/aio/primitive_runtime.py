@@ -36,14 +36,12 @@ class PrimitiveRuntime:
         engine: The cache.
         cache: It, for loops.
         blocking: Its store, for whoever blocks.
-        link: The connections of loops; None without Redis.
         counters: What was counted in this process.
     """
 
     engine: Engine
     cache: AsyncCache
     blocking: Store
-    link: AsyncLink | None
     counters: Counters
 
     def run(self, plan: Plan[T], seconds: float) -> T:
@@ -97,8 +95,6 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
             store_layer="l1" if place.url is None else "l2",
         )
     )
-    cache = AsyncCache(
-        engine, SingleFlight(), store, place.lease_ttl, batches=place.url is not None
-    )
+    cache = AsyncCache(engine, SingleFlight(), store, place.lease_ttl, link=link)
     engine.parts.abandon = cache.abandon
-    return PrimitiveRuntime(engine, cache, blocking, link, counters)
+    return PrimitiveRuntime(engine, cache, blocking, counters)

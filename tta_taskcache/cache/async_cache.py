@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from ..core.events import Fault
+from ..errors import StoreUnavailable
+from ..stores.async_connection import AsyncLink
 from ..stores.batching_store import BatchingStore
 from ..stores.loop_local import LoopLocal
 from ..stores.protocol import AsyncStore, Command, Reply, Store
@@ -42,7 +44,8 @@ class AsyncCache:
         single_flight: The computations that callers in this process lead, in threads and loops.
         store: Executes its commands.
         lease_ttl: Seconds that a lease lasts.
-        batches: Whether looks that are made at once are to be sent together.
+        link: The connections that the store has; looks that are made at once are sent together
+            then. None for memory.
     """
 
     def __init__(
@@ -52,12 +55,13 @@ class AsyncCache:
         store: AsyncStore,
         lease_ttl: float,
         *,
-        batches: bool,
+        link: AsyncLink | None,
     ) -> None:
         self.engine = engine
         self.single_flight = single_flight
         self.lease_ttl = lease_ttl
-        self.store = BatchingStore(store, self.abandon) if batches else store
+        self.store = BatchingStore(store, self.abandon) if link is not None else store
+        self._link = link
         observe = engine.parts.observe
         self._leases = LoopLocal(lambda: LeaseTask(self.store, lease_ttl, observe))
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -75,6 +79,13 @@ class AsyncCache:
         """End a lease that may be held without anybody's knowing."""
         with suppress(RuntimeError):  # no loop runs here any more: it lapses
             self.leases.end(key, owner)
+
+    async def aclose(self) -> None:
+        """End what the loop that runs here holds: its leases, and its connections."""
+        with suppress(StoreUnavailable):
+            await self.leases.finish()
+        if self._link is not None:
+            await self._link.aclose()
 
     def begin(self, work: Coroutine[Any, Any, object], task: str) -> None:
         """Do something in the background.

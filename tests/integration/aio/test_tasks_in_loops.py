@@ -17,16 +17,12 @@ def harness(redis_server: Server, new_harness: Callable[..., Harness]) -> Harnes
     return new_harness(redis_server)
 
 
-async def close(harness: Harness) -> None:
-    await harness.cache.async_cache.store.store.store.link.aclose()  # type: ignore[attr-defined]
-
-
 def in_loop(harness: Harness, work: Callable[[], Any]) -> Any:
     async def main() -> Any:
         try:
             return await work()
         finally:
-            await close(harness)
+            await harness.cache.aclose()
 
     return asyncio.run(main())
 

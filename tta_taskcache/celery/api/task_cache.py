@@ -207,6 +207,10 @@ class TaskCache:
         self.end(names, keys)
         return None
 
+    async def aclose(self) -> None:
+        """Close the cache's connections of the event loop that runs here, before it ends."""
+        await self.async_cache.aclose()
+
     async def ainvalidate(
         self,
         *,

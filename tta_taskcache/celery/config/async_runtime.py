@@ -15,9 +15,11 @@ def build_async_cache(runtime: Runtime) -> AsyncCache:
     """Make a runtime's cache for loops. Connects to nothing yet."""
     settings, guarded = runtime.settings, runtime.store
     store: AsyncStore = InProcess(guarded)
+    link: AsyncLink | None = None
     if isinstance(guarded, GuardedStore) and isinstance(guarded.store, RedisStore):
+        link = AsyncLink(settings.url or "", settings.timeout)
         redis_store = AsyncRedisStore(
-            AsyncLink(settings.url or "", settings.timeout),
+            link,
             guarded.store,
             settings.namespace,
             replicas=settings.wait_replicas,
@@ -30,5 +32,5 @@ def build_async_cache(runtime: Runtime) -> AsyncCache:
         runtime.single_flight,
         store,
         settings.lease_ttl,
-        batches=settings.url is not None,
+        link=link,
     )
