@@ -8,8 +8,6 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import django
@@ -19,7 +17,8 @@ from django.core.management import call_command
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
-from examples.analysis.demo.processes import running, server
+from examples.analysis.demo.processes import running
+from examples.embedded import redis
 from tta_taskcache import CachedTask, TaskCache
 
 if not settings.configured:
@@ -68,11 +67,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     port = parser.parse_args().port
     with (
-        TemporaryDirectory() as name,
-        server(Path(name), os.environ.get("REDIS_URL")) as (_, env),
+        redis() as (folder, env),
         running(
             [sys.executable, "-m", "celery", "-A", "examples.django_site", "worker", "-c", "2"],
-            Path(name) / "worker.log",
+            folder / "worker.log",
             {**os.environ, **env},
         ),
     ):

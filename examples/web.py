@@ -9,8 +9,6 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -18,7 +16,8 @@ from celery import Celery
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
-from examples.analysis.demo.processes import running, server
+from examples.analysis.demo.processes import running
+from examples.embedded import redis
 from tta_taskcache import CachedTask, TaskCache
 
 tasks = Celery("web", broker=os.environ.get("CELERY_BROKER_URL", "memory://"))
@@ -85,11 +84,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     port = parser.parse_args().port
     with (
-        TemporaryDirectory() as name,
-        server(Path(name), os.environ.get("REDIS_URL")) as (_, env),
+        redis() as (folder, env),
         running(
             [sys.executable, "-m", "celery", "-A", "examples.web:tasks", "worker", "-c", "2"],
-            Path(name) / "worker.log",
+            folder / "worker.log",
             {**os.environ, **env},
         ),
     ):
