@@ -36,12 +36,20 @@ def with_del(cache: TaskCache) -> None:
 
 def with_counter(_: TaskCache | None) -> None:
     """Positions are bare numbers, as up to 0.1: a log that lost its end gives them again."""
-    for module, name in ((log_state, "_OPEN"), (redis_store, "_INVALIDATE")):
-        text = getattr(module, name)
-        for part, other in _COUNTER.items():
-            assert part in text
-            text = text.replace(part, other)
-        setattr(module, name, text)
+    for module, name in LOG_SCRIPTS:
+        setattr(module, name, counting(getattr(module, name)))
+
+
+#: The scripts that give numbers.
+LOG_SCRIPTS: tuple[tuple[Any, str], ...] = ((log_state, "_OPEN"), (redis_store, "_INVALIDATE"))
+
+
+def counting(script: str) -> str:
+    """A script of the log as it would be with bare numbers."""
+    for part, other in _COUNTER.items():
+        assert part in script
+        script = script.replace(part, other)
+    return script
 
 
 #: What the log's scripts have, and what they had.

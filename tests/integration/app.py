@@ -16,6 +16,7 @@ from celery.result import allow_join_result
 from kombu.exceptions import OperationalError
 
 from tta_taskcache import CachedTask
+from tta_taskcache.celery.worker import follower_age
 
 RUNS_DATABASE = 3
 SLOW_TTL = 5.0
@@ -23,6 +24,8 @@ SITES = ("producer", "consumer", "pool")
 
 
 def make_app(broker: str, backend: str, cache: str, **conf: Any) -> Celery:
+    # Its bound for brokers of which none is known is too long for a test.
+    follower_age.UNKNOWN = conf.pop("tests_longest_wait", follower_age.UNKNOWN)
     app = Celery("tests.integration.app", set_as_current=False)
     app.conf.update(
         broker_url=broker,
@@ -199,9 +202,17 @@ def _define_asking(tasks: Tasks) -> None:
             return "answer"
         if way == "call":
             return asking.cache.call(tag, way, depth=1)
-        asked = asking if way == "message" else tasks.app.tasks["asking_back"]
+        others = {"each other": "asking_back", "message": "asking"}
+        asked = tasks.app.tasks[others.get(way, "asking_plainly")]
         with allow_join_result():
             return asked.delay(tag, way, depth=1).get(timeout=60)
+
+    @tasks.plain("asking_plainly")
+    def asking_plainly(tag: str, way: str, depth: int) -> str:
+        if way == "call by a plain task":
+            return asking.cache.call(tag, way, depth=depth)
+        with allow_join_result():
+            return asking.delay(tag, way, depth=depth).get(timeout=60)
 
     @tasks.cached("asking_back", cache_ignore=("depth",))
     def asking_back(tag: str, way: str, depth: int) -> str:

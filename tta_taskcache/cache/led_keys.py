@@ -26,9 +26,13 @@ AGAINST_ORDER = 10.0
 _led: ContextVar[tuple[tuple[str, str | None], ...]] = ContextVar("taskcache_led", default=())
 
 
-def led_keys() -> frozenset[str]:
-    """The keys that are computed by callers of the code that runs here."""
-    return frozenset(key for key, _ in _led.get())
+def led_keys(outer: Sequence[str] = ()) -> frozenset[str]:
+    """The keys that are computed by callers of the code that runs here.
+
+    Args:
+        outer: Those that the running task's message said are computed further up.
+    """
+    return frozenset((*outer, *(key for key, _ in _led.get())))
 
 
 @contextmanager
@@ -47,22 +51,24 @@ def leading(key: str, task_id: str | None, outer: Collection[str] = ()) -> Itera
         _led.reset(token)
 
 
-def sent_along(task_id: str | None) -> list[str]:
+def sent_along(task_id: str | None, outer: Sequence[str] = ()) -> list[str]:
     """The keys that go along with a message.
 
     Args:
         task_id: The message's. A task that retries or replaces itself has ended when its message
             comes, and doesn't wait for it.
+        outer: The keys that the message of the task that sends it said are computed further up.
     """
-    return [key for key, by in _led.get() if by is None or by != task_id][-MOST_SENT:]
+    led = [key for key, by in _led.get() if by is None or by != task_id]
+    return list(dict.fromkeys((*outer, *led)))[-MOST_SENT:]
 
 
-def within(cache_header: Mapping[str, Any]) -> frozenset[str]:
-    """The keys that a message says are computed further up."""
+def within(cache_header: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that a message says are computed further up, outermost first."""
     keys = cache_header.get(WITHIN)
     if not isinstance(keys, Sequence) or isinstance(keys, str):
-        return frozenset()
-    return frozenset(key for key in keys if isinstance(key, str))
+        return ()
+    return tuple(key for key in keys if isinstance(key, str))
 
 
 def waits_at_most(key: str, led: Collection[str], most: float) -> float:

@@ -79,7 +79,10 @@ def test_c6_what_runs_side_by_side_looks_again_however_short_runs_are(
     assert flight.runs == 2
 
 
-@pytest.mark.parametrize("way", ["call", "message", "each other"])
+WAYS = ["call", "message", "each other", "message by a plain task", "call by a plain task"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_c7_a_run_that_asks_for_itself_is_answered(
     flight: Flight, own_worker: Any, way: str
 ) -> None:

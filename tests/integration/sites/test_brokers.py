@@ -275,6 +275,39 @@ def test_c3_a_window_full_of_followers_of_a_worker_that_is_lost(quorum: Place) -
     assert flight.runs == 2
 
 
+def received(worker: Worker, result: AsyncResult) -> int:
+    """How often a worker was given a call's message."""
+    return worker.log.count(f"[{result.id}] received")
+
+
+def test_c8_a_classic_queue_has_followers_again_before_it_loses_patience(
+    new_place: Callable[[str], Place],
+) -> None:
+    """Each time its bound begins anew; so there is one run, however long that takes."""
+    place = new_place("classic")
+    worker = place.start({"tests_longest_wait": 0.5}, concurrency=2)
+    flight = place.flight
+    results = flight.ask(2)
+    _, leader = flight.started()
+    (follower,) = (result for result in results if result.id != leader)
+    wait_until(lambda: received(worker, follower) >= 4, timeout=PATIENCE, what="it again and again")
+    flight.order("done")
+    assert flight.values(results) == [["done", leader]] * 2
+    assert flight.runs == 1
+
+
+def test_c8_a_quorum_queue_has_followers_again_once(quorum: Place) -> None:
+    """It counts how often it delivers a message, and drops it in the end."""
+    worker = quorum.start({"tests_longest_wait": 0.5}, concurrency=2)
+    flight = quorum.flight
+    results = flight.ask(2)
+    runs = {flight.started()[1] for _ in range(2)}
+    assert runs == {result.id for result in results}, "it runs for itself then"
+    assert sorted(received(worker, result) for result in results) == [1, 2]
+    flight.order("done", "done")
+    assert sorted(value[1] for value in flight.values(results)) == sorted(runs)
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_c5_followers_are_delivered_again_after_a_loss_of_the_connection(
     rabbit_place: Place, rabbit: Rabbit, late: bool

@@ -27,6 +27,13 @@ def test_c7_a_task_that_sends_itself_again_has_ended_by_then() -> None:
         assert sent_along("task") == ["a"]
 
 
+def test_c7_what_a_message_said_is_sent_on() -> None:
+    with leading("b", "task"):
+        assert sent_along(None, ("a", "b")) == ["a", "b"]
+        assert led_keys(("a",)) == {"a", "b"}
+    assert sent_along(None, ("a",)) == ["a"], "by a task that leads nothing, too"
+
+
 def test_c7_what_is_sent_along_is_bounded() -> None:
     with leading("last", "task", [f"k{i}" for i in range(2 * MOST_SENT)]):
         assert len(sent_along(None)) == MOST_SENT
@@ -35,7 +42,7 @@ def test_c7_what_is_sent_along_is_bounded() -> None:
 
 @pytest.mark.parametrize("carried", [None, "ab", 3, {"a": 1}])
 def test_c7_what_isnt_ours_in_a_header_reads_as_nothing(carried: object) -> None:
-    assert within({"within": carried}) == frozenset()
+    assert within({"within": carried}) == ()
 
 
 def test_c7_of_what_waits_in_a_circle_one_soon_runs() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from celery import Task, uuid
 from celery.app.task import Context
 
-from ...cache.led_keys import WITHIN, sent_along
+from ...cache.led_keys import WITHIN, sent_along, within
 from ..patches.internals import running_task
 from ..patches.publishing import publishing_app
 from .status import CacheStatus
@@ -162,6 +162,12 @@ def inherited_context() -> dict[str, Any]:
     return inherited
 
 
+def led_by_callers() -> tuple[str, ...]:
+    """The keys that callers of the running task compute, as its message says."""
+    task = running_task()
+    return within(cache_header_of(task.request.headers)) if task is not None else ()
+
+
 def propagated_context(
     headers: Mapping[str, Any], cache_header: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -186,7 +192,7 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
         if is_disabled():  # sent by name, say: no CachedTask has read the mode
             cache_header["mode"] = "bypass"
     inherited = propagated_context(headers, cache_header)
-    if led := sent_along(headers.get("id")):
+    if led := sent_along(headers.get("id"), led_by_callers()):
         cache_header[WITHIN] = led
     if inherited:
         cache_header["ctx"] = inherited

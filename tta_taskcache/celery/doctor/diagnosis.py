@@ -45,7 +45,7 @@ def diagnose(facts: Facts) -> list[Finding]:
         findings += [
             _version(server),
             _memory(server, shared=server.run_id in facts.broker_run_ids),
-            _persistence(server),
+            _persistence(server, is_bound=health.log.is_bound),
             *_replication(server, facts.settings.wait_replicas),
         ]
     findings += [_latency(health, facts.settings.timeout), _clock(health), _log(health.log)]
@@ -93,35 +93,24 @@ def _mb(count: int) -> str:
     return f"{count / 1e6:,.1f}MB"
 
 
-def _persistence(server: ServerHealth) -> Finding:
+def _persistence(server: ServerHealth, *, is_bound: bool) -> Finding:
     about = _on(server, "Persistence")
+    remedy = "a cache needs no persistence: save '', appendonly no"
     if server.aof == "always":
         return Finding(about, Level.OK, "append-only file, written always")
-    if server.aof:
-        return Finding(
-            about,
-            Level.ADVICE,
-            f"append-only file, written {server.aof}: a crash may forget the last invalidations, "
-            "and what they ended is served until it expires",
-            "a cache needs no persistence: appendonly no and save ''; or appendfsync always",
-        )
     if server.snapshots is None or server.aof is None:
-        return Finding(
-            about,
-            Level.ADVICE,
-            "it doesn't tell whether it saves anything",
-            "see to it that it doesn't (save '', appendonly no): a restart from an older snapshot "
-            "forgets invalidations",
-        )
-    if server.snapshots:
-        return Finding(
-            about,
-            Level.ADVICE,
-            "snapshots: a restart forgets invalidations since the last one, and what they ended is "
-            "served until it expires",
-            "a cache needs no persistence: save ''. A restart then is a cold start",
-        )
-    return Finding(about, Level.OK, "none: a restart is a cold start, and never serves stale data")
+        message = "it doesn't tell whether it saves anything"
+    elif server.aof:
+        message = f"append-only file, written {server.aof}"
+    elif server.snapshots:
+        message = "snapshots"
+    else:
+        return Finding(about, Level.OK, "none: a restart is a cold start")
+    if is_bound:
+        message += ": after a restart every entry misses all the same"
+    else:
+        message += ": a restart may forget invalidations, and what they ended is served"
+    return Finding(about, Level.ADVICE, message, remedy)
 
 
 def _replication(server: ServerHealth, wait_replicas: int) -> Iterator[Finding]:
@@ -130,9 +119,10 @@ def _replication(server: ServerHealth, wait_replicas: int) -> Iterator[Finding]:
         remedy = "point taskcache_url at its master"
         yield Finding(about, Level.WRONG, "this is a replica: it takes no results", remedy)
     elif server.replicas and not wait_replicas:
-        message = f"{server.replicas} replicas, and nobody waits for them: a failover may lose "
+        message = f"{server.replicas} replicas, and nobody waits for them: a master that was cut "
+        message += "off from them acknowledges invalidations that nobody else hears of"
         remedy = "set taskcache_wait_replicas = 1 if that matters"
-        yield Finding(about, Level.ADVICE, message + "acknowledged invalidations", remedy)
+        yield Finding(about, Level.ADVICE, message, remedy)
     elif server.replicas < wait_replicas:
         message = (
             f"{server.replicas} replicas, and invalidations wait for {wait_replicas}: they fail"

@@ -21,6 +21,7 @@ from ...cache.writer import UNSHARED_FOR
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls.call_request import CallRequest
+from ..calls.context import led_by_callers
 from ..calls.lookup_handoff import OVERTAKEN_AT
 from ..calls.lookup_result import LookupResult
 from .lookup import LookupHints, look_up
@@ -51,7 +52,7 @@ def read_through(
 
     def plan(call: Call, where: str, claim: Claim) -> Plan[Hit | Miss]:
         nonlocal key
-        patience = waits_at_most(call.key, led_keys(), MAX_WAIT)
+        patience = waits_at_most(call.key, led_keys(led_by_callers()), MAX_WAIT)
         if not patience:  # a computation that asks for itself
             return runtime.engine.look(call, where)
         key = call.key
