@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import redis
@@ -34,6 +35,7 @@ from .address import Topology
 from .connection import Link
 from .exchange import hold_exchange_in_loop
 from .loop_local import LoopLocal
+from .sentinel import ASK_AGAIN, SHARE, MasterDiscovery
 
 
 class AsyncLink(Link):
@@ -99,7 +101,7 @@ class AsyncLink(Link):
                     address.hosts,
                     {**self._sentinel_options(), **self._timeouts(len(address.hosts))},
                 )
-                pool = SentinelConnectionPool(
+                pool = AsyncMasterPool(
                     address.service, sentinels, connection_class=kind, **self._fixed(options)
                 )
                 return _client(pool)
@@ -108,7 +110,7 @@ class AsyncLink(Link):
         return options | {"retry": _once(), "redis_connect_func": self._greet_in_loop}
 
     def _timeouts(self, share: int) -> dict[str, float]:
-        seconds = self._timeout / share
+        seconds = SHARE * self._timeout / share
         return {"socket_timeout": seconds, "socket_connect_timeout": seconds}
 
     async def _greet_in_loop(self, connection: Any) -> None:
@@ -135,8 +137,29 @@ def _once() -> Retry:
     return Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
 
 
+class AsyncSentinels(Sentinel, MasterDiscovery):
+    """Sentinels that loops ask."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        return await hold_exchange_in_loop(self.discovery(service_name))
+
+
+class AsyncMasterPool(SentinelConnectionPool):
+    """Connections to the master, for as long as its Sentinels call it that (see ``sentinel``)."""
+
+    _asked_at = 0.0
+
+    async def get_connection(self, *args: Any, **options: Any) -> Any:
+        now = monotonic()
+        if self.master_address is not None and now - self._asked_at > ASK_AGAIN:
+            self._asked_at = now  # first, so that one asks
+            with suppress(redis.ConnectionError, redis.TimeoutError):
+                await self.get_master_address()  # which closes connections to another
+        return await super().get_connection(*args, **options)
+
+
 def _sentinels(hosts: Sequence[tuple[str, int]], options: Mapping[str, Any]) -> Sentinel:
-    sentinels = Sentinel([])
+    sentinels = AsyncSentinels([])
     never = Retry(NoBackoff(), 0)
     sentinels.sentinels = [Redis(host=h, port=p, retry=never, **options) for h, p in hosts]
     return sentinels
