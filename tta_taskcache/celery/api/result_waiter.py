@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from time import sleep
 from typing import Any
+from weakref import WeakSet
 
 from celery import Celery
 from celery.result import AsyncResult
@@ -29,6 +31,10 @@ class ResultWaiter:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._reset()
+        _all.add(self)
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = {}
         self._is_running = False
@@ -94,3 +100,14 @@ def _set(future: asyncio.Future[None], error: Exception | None) -> None:
         future.set_result(None)
     else:
         future.set_exception(error)
+
+
+_all: WeakSet[ResultWaiter] = WeakSet()
+
+
+def _reset_in_child() -> None:
+    for waiter in list(_all):
+        waiter._reset()  # its thread, and the loops, are the parent's
+
+
+os.register_at_fork(after_in_child=_reset_in_child)
