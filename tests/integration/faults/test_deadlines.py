@@ -103,7 +103,10 @@ def test_f5_f3_a_deadline_that_was_left_behind_counts_for_nothing(redis_server: 
     def work() -> Any:
         left_behind = deadline.within(0.0)
         left_behind.__enter__()
-        return look(store, "k")
+        try:
+            return look(store, "k")
+        finally:
+            left_behind.__exit__(None, None, None)
 
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(work).result().frame is None

@@ -224,13 +224,15 @@ def test_c4_a_window_full_of_followers_of_another_workers_call(quorum: Place, en
     worker = quorum.start({"worker_prefetch_multiplier": 2})
     results = flight.ask(10)
     other = fill_window(quorum, worker, results, window=4)
-    flight.order(end, "done")
+    flight.order(end, "done", "done")
     values = [r.get(timeout=PATIENCE, propagate=False) for r in first + results]
     assert other.get(timeout=PATIENCE) == 3
-    runs = 1 if end == "done" else 2
-    assert flight.runs == runs
     assert isinstance(values[0], ValueError) == (end == "fail")
-    assert len({tuple(value) for value in values[end == "fail" :]}) == 1
+    answers = {tuple(value) for value in values[end == "fail" :]}
+    # After an end without a result they run side by side, in two slots (C6).
+    most = 1 if end == "done" else 2
+    assert 1 <= len(answers) <= most
+    assert flight.runs == len(answers) + (end != "done")
 
 
 def test_c3_a_window_full_of_followers_of_a_message_behind_them(
