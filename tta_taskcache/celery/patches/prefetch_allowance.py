@@ -31,9 +31,9 @@ class PrefetchAllowance:
         self._most = most
         self._in_steps = in_steps
         # The limit is what its user wants in memory at most: there, no more is fetched.
-        self._raises = not conf.worker_eta_task_limit
+        self._raises = not conf.get("worker_eta_task_limit")
         # Celery fetches only while less than the pool's slots are reserved: these take none.
-        self._unreserves = bool(conf.worker_disable_prefetch)
+        self._unreserves = bool(conf.get("worker_disable_prefetch"))
         self._held = 0
         self._qos: Any = None
 

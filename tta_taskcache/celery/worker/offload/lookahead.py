@@ -34,7 +34,7 @@ class Lookahead:
         self._consumer = consumer
         self._allowance = PrefetchAllowance(consumer, MOST, in_steps=True)
         # Its user wants no more in a worker than runs there.
-        self._ahead = not consumer.app.conf.worker_disable_prefetch
+        self._ahead = not consumer.app.conf.get("worker_disable_prefetch")
         self._hits = 0.0
         self._lookups: set[Request] = set()
         self._completions: set[Request] = set()
