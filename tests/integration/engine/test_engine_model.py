@@ -4,6 +4,9 @@ The model knows what the caches can't: everything that ever happened, in its ord
 lets it run for longer: ``CHAOS_EXAMPLES`` is the number of histories.
 """
 
+from collections.abc import Callable
+
+import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -324,6 +327,12 @@ class Processes(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, DELTA, DELTA + 0.001, 1.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+
+@pytest.fixture
+def redis_server(server_factory: Callable[..., Server]) -> Server:
+    """A server of the test's own: the shared worker wouldn't outlive a change of roles."""
+    return server_factory()
 
 
 def test_i1_i2_i5_c1_c3_whatever_processes_do(redis_server: Server) -> None:

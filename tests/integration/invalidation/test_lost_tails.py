@@ -7,6 +7,7 @@ everybody. ``LOST_TAILS=20`` runs so many of each.
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -133,6 +134,12 @@ def test_i6_a_cluster_fails_over_without_the_tail(
     log = cluster_servers.owner("lost:{log}:control")
     kept = lose_tail(cluster_servers, log, lambda: cluster_servers.kill(log), seed)
     assert kept == [[]] * 4
+
+
+@pytest.fixture
+def redis_server(server_factory: Callable[..., Server]) -> Server:
+    """A server of the test's own: the shared worker wouldn't outlive a change of roles."""
+    return server_factory()
 
 
 def promote(client: redis.Redis) -> None:
