@@ -4,6 +4,8 @@ Nothing is timed: what others would have to wait for is counted, or held up unti
 go on.
 """
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -140,16 +142,20 @@ def test_f4_a_handler_keeps_nobody_waiting(own: Harness, own_worker: Any) -> Non
     assert own.runs("audited", own.tag) == 0
 
 
+@pytest.mark.parametrize("end", ["warm", "soft", "cold"])
 def test_f4_a_worker_that_ends_hands_back_what_it_looks_up(
-    own: Harness, own_worker: Any, way: Proxy, start: Callable[..., Any]
+    own: Harness, own_worker: Any, way: Proxy, start: Callable[..., Any], end: str
 ) -> None:
-    first = start(taskcache_timeout=1.0)
+    soft = {"worker_soft_shutdown_timeout": 1.0} if end == "soft" else {}
+    first = start(taskcache_timeout=1.0, **soft)
     warm_up(own)
     way.freeze()
     # Enough that the first look, and the circuit that opens then, doesn't decide for all.
     results = ask(own, "consumer.add", range(20))
-    first.stop()
-    assert first.exit_code == 0, first.log
+    os.kill(first.main_pid, signal.SIGTERM if end == "warm" else signal.SIGQUIT)
+    wait_until(lambda: not first.running, timeout=PATIENCE, what="the worker's end")
+    if end == "warm":
+        assert first.exit_code == 0, first.log
     way.thaw()
     own_worker(own, concurrency=2)
     assert get(results) == list(range(20))
