@@ -132,7 +132,7 @@ def test_f1_a_hung_result_backend_does_not_stop_the_workers_loop(
     worker = own_worker(harness)
     results.pause()
     sender = new_harness(server, result_backend=None)
-    sender.app.send_task("consumer.add", (harness.tag, 1), ignore_result=False)
+    sent = sender.app.send_task("consumer.add", (harness.tag, 1), ignore_result=False)
     wait_until(lambda: "consumer.add[" in worker.log, what="the message to arrive")
 
     def answers() -> bool:
@@ -144,6 +144,8 @@ def test_f1_a_hung_result_backend_does_not_stop_the_workers_loop(
     said = "hits go through the pool for a while"
     wait_until(lambda: said in worker.log, timeout=30, what="the completion to be given up")
     results.resume()
+    assert harness.app.AsyncResult(sent.id).get(timeout=30) == 1
+    assert harness.runs("add", harness.tag, 1, 0) == 0, "the pool answers with the hit"
 
 
 class Bomb:

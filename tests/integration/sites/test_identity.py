@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -140,7 +140,7 @@ def test_s4_a_naive_expires_is_read_as_the_worker_reads_it(
     def f(x: int) -> None: ...
 
     f.cache.set("stored", 1)
-    utc = datetime.utcnow()  # noqa: DTZ003 - a naive one, as Celery takes it
+    utc = datetime.now(UTC).replace(tzinfo=None)  # a naive one, as Celery takes it
     assert not f.apply_async((1,), expires=utc - timedelta(hours=1)).cache_status.hit
     assert f.apply_async((1,), expires=utc + timedelta(hours=1)).cache_status.hit
 

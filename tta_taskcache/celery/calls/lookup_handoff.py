@@ -10,8 +10,11 @@ from ...core.entry import Position
 from ...core.lease import Lease, Stage
 from .lookup_result import LookupResult
 
-#: The name in our header.
+#: The name of the hand-off in our header.
 SEEN = "seen"
+
+#: The name there of the word that the consumer has found a hit, and leaves it to the pool.
+FOUND = "found"
 
 #: Seconds for which a site trusts what the site before has found. A message takes a few
 #: milliseconds to a free worker; one that had to wait is looked up again.

@@ -14,7 +14,7 @@ from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, request_of_message
 from ..calls.led_keys import leading, within
-from ..calls.lookup_handoff import QUEUED_FOR, is_recent, read_handoff
+from ..calls.lookup_handoff import FOUND, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
 from ..lookup.hit_value import value_of
@@ -101,8 +101,11 @@ def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> Lo
     """What the main process has found; or, where that was a while ago, what there is by now.
 
     A leader that has waited for the pool for long may have been overtaken: its lease is its own
-    again only if nobody else leads, and there is no result yet (C8).
+    again only if nobody else leads, and there is no result yet (C8). A hit that the consumer
+    couldn't complete in time is answered here, for the consumer.
     """
+    if cache_header.get(FOUND) is True and Site.POOL not in call_request.policy.sites:
+        return look_up(call_request, Site.CONSUMER, LookupHints())
     handoff = read_handoff(cache_header)
     if handoff is None or not handoff.owner or is_recent(handoff, QUEUED_FOR):
         return look_up(call_request, Site.POOL, LookupHints(handoff=handoff))

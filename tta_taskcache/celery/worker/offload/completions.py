@@ -29,6 +29,8 @@ from ....core.events import CircuitChanged, Fault
 from ....core.option_values import Site
 from ....observability.logs import log_fields
 from ....stores.breaker import Breaker
+from ...calls import context
+from ...calls.lookup_handoff import FOUND
 from ...patches.backend_timeouts import shorten_timeouts
 from ...patches.result_batches import can_batch, results_together
 from ...patches.trace_effects import forget_termination, only_stores
@@ -132,6 +134,12 @@ class Completions:
             hit: The answer.
             own: Makes the answer its own, when others have the same; called in the thread.
         """
+        if self._begin(request, hit, own):
+            return True
+        _let_pool_answer(request)
+        return False
+
+    def _begin(self, request: Request, hit: Hit, own: Callable[[], Hit] | None) -> bool:
         try:
             is_plain = not hit.entry.is_failure and only_stores(request)
             if self._is_late(is_plain=is_plain) or not self._breaker.allows():
@@ -294,10 +302,17 @@ class Completions:
 
     def _back_to_pool(self, completion: _Completion) -> None:
         if completion.connection == self._connection:  # else the broker delivers it again
+            _let_pool_answer(completion.request)
             self._to_pool(completion.request)
 
     def _fault(self, request: Request, error: Exception) -> None:
         request.task.cache_runtime.observe(Fault(request.task.name, "complete", error))
+
+
+def _let_pool_answer(request: Request) -> None:
+    """Let the pool answer a request with the hit, also where ``cache_sites`` leaves it out."""
+    headers = request.request_dict
+    headers[context.HEADER] = {**context.cache_header_of(headers), FOUND: True}
 
 
 def _log_change(event: object) -> None:
