@@ -145,7 +145,7 @@ def test_f1_a_hung_result_backend_does_not_stop_the_workers_loop(
     wait_until(lambda: said in worker.log, timeout=30, what="the completion to be given up")
     results.resume()
     assert harness.app.AsyncResult(sent.id).get(timeout=30) == 1
-    assert harness.runs("add", harness.tag, 1, 0) == 0, "the pool answers with the hit"
+    assert harness.runs("add", harness.tag, 1, 0) == 0, "it is answered, in whichever process"
 
 
 class Bomb:

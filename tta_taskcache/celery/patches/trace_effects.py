@@ -1,4 +1,4 @@
-"""What happens when a request's run is traced, beside that its result is stored."""
+"""Effects of a traced run beside its stored result: callbacks, handlers, signals."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from celery.worker.request import Request
 #: The signals that a successful run sends.
 _SIGNALS: tuple[Signal, ...] = (signals.task_prerun, signals.task_postrun, signals.task_success)
 
-#: The methods of a task that it calls.
+#: The methods of a task that such a run calls.
 _HANDLERS = ("before_start", "on_success", "after_return")
 
-#: Whose receivers change nothing that counts when they are called twice.
+#: Modules whose receivers may be called twice without harm.
 _HARMLESS = ("celery.", "tta_taskcache.")
 
 
@@ -31,7 +31,7 @@ def only_stores(request: Request) -> bool:
 
 
 def forget_termination(request: Request) -> None:
-    """Don't terminate a request any more when it is said to have begun: it has ended as well."""
+    """Drop the termination that waits for a request to begin: the request has ended."""
     request._terminate_on_ack = None
 
 

@@ -70,18 +70,18 @@ class ConsumerSite(bootsteps.StartStopStep):
         self._followers: Followers | None = None
 
     def start(self, consumer: Any) -> None:
-        """Begin with a new connection to the broker."""
-        if self._has_processes:  # elsewhere the tasks' own results would be concerned
+        """Start with a new connection to the broker."""
+        if self._has_processes:  # in other pools, tasks store their own results in this process
             self._completions.shorten_timeouts()
         self._posts.start()
         runtime = self._runtime()
-        # With a memory of its own, a pool process can't fill for those who wait here.
+        # Without Redis, a pool process fills a memory of its own, which followers here can't read.
         if runtime.is_shared or not self._has_processes:
             self._followers = Followers(self, consumer, runtime.settings.max_followers)
 
     def stop(self, _: Any) -> None:
-        """Forget what isn't in the pool: with the connection gone, the broker delivers it again."""
-        # Exit codes, of which 0 is one.
+        """Drop what isn't in the pool: the broker delivers it again on the next connection."""
+        # Each is None, False or an exit code, which may be 0.
         flags = (state.should_stop, state.should_terminate)
         is_the_end = any(flag is not None and flag is not False for flag in flags)
         if self._followers is not None:
@@ -95,16 +95,16 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     @property
     def can_follow(self) -> bool:
-        """Whether calls can wait here for equal ones."""
+        """Whether this worker can have followers."""
         return self._followers is not None
 
     def is_followed(self, key: str) -> bool:
-        """Whether calls wait here for this key, so that the next may join them."""
+        """Whether a key has followers here, which the next equal call may join."""
         return self._followers is not None and self._followers.has(key)
 
     @property
     def following(self) -> int:
-        """How many calls wait here for equal ones."""
+        """Number of followers in this worker."""
         return 0 if self._followers is None else len(self._followers)
 
     def on_task_request(self, request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Fetching ahead: the broker delivers more while messages are being looked up or completed (F4).
+"""Prefetch for lookups and completions: the broker delivers more messages meanwhile (F4).
 
 They take no slot of the pool, and a prefetch count full of them would let others wait in the broker
 for as long as the cache takes. But those that turn out to be misses are this worker's then, while
@@ -24,7 +24,7 @@ LEARNT_FROM = 8
 
 
 class Lookahead:
-    """How many messages more a worker fetches just now.
+    """The messages that a worker fetches beyond its prefetch count.
 
     Args:
         consumer: Celery's consumer.
@@ -33,41 +33,41 @@ class Lookahead:
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
         self._allowance = PrefetchAllowance(consumer, MOST, in_steps=True)
-        # Its user wants no more in a worker than runs there.
+        # With worker_disable_prefetch, a worker has no more messages than it runs.
         self._ahead = not consumer.app.conf.get("worker_disable_prefetch")
         self._hits = 0.0
         self._lookups: set[Request] = set()
         self._completions: set[Request] = set()
 
     def begin_lookup(self, request: Request) -> None:
-        """A message is looked up: perhaps another one may come."""
+        """Begin a lookup; fetch one more message where enough lookups are hits."""
         is_wanted = self._ahead and len(self._lookups) < self._most_lookups()
         if is_wanted and self._allowance.hold(request):
             self._lookups.add(request)
 
     def end_lookup(self, request: Request, *, is_hit: bool) -> None:
-        """It was looked up."""
+        """End a lookup."""
         self._hits += (is_hit - self._hits) / LEARNT_FROM
         self._release(self._lookups, request)
 
     def begin_completion(self, request: Request) -> None:
-        """A hit is completed: it never takes a slot."""
+        """Begin a completion, which takes no slot; fetch one more message."""
         if self._allowance.hold(request):
             self._completions.add(request)
 
     def end_completion(self, request: Request) -> None:
-        """It was completed, or goes to the pool after all."""
+        """End a completion, or leave it to the pool."""
         self._release(self._completions, request)
 
     def forget(self) -> None:
-        """The connection is gone."""
+        """Forget all messages: the connection is gone."""
         self._lookups.clear()
         self._completions.clear()
         self._allowance.forget()
 
     @property
     def unreserved(self) -> int:
-        """How many of them Celery doesn't count as reserved."""
+        """Number of the messages that Celery doesn't count as reserved."""
         return self._allowance.unreserved
 
     def _most_lookups(self) -> int:
