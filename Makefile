@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance matrix celery-suite chaos bench lint format lock clean
+.PHONY: help demo test conformance matrix celery-suite chaos bench lint format lock package clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,7 @@ lint: $(VENV)/.installed ## check style, formatting, types and the direction of 
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/zizmor --quiet --offline .github
 
 format: $(VENV)/.installed ## format, and mend what can be mended
 	$(PY) -m ruff check --fix .
@@ -54,6 +55,13 @@ lock: ## resolve the dependencies anew (UPGRADE=1: to their newest versions)
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(LOCK)
 
+# The unpacked source distribution has this Makefile, and makes an environment of its own.
+package: $(VENV)/.installed ## build the package into dist/, and run its own tests from its source distribution
+	rm -rf dist build/sdist
+	$(PY) -m build --no-isolation
+	mkdir -p build/sdist && tar -xzf dist/*.tar.gz --strip-components=1 -C build/sdist
+	$(MAKE) -C build/sdist test VENV=.venv ARGS="$(or $(ARGS),tests/unit tests/integration/project)"
+
 clean: ## remove everything that make made
 	rm -rf $(VENV) $(VENV)-lock .matrix build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -63,7 +71,7 @@ $(VENV)/.locked: $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
 		"tta_taskcache needs Python 3.11 or newer; $(PYTHON) is %d.%d: set PYTHON" % sys.version_info[:2])'
 	@echo "Installing into $(VENV) ..."
-	@$(PYTHON) -m venv --clear $(VENV)
+	@test -x $(PY) || $(PYTHON) -m venv --clear $(VENV)   # of a changed lock, only what differs is installed
 	@$(PIP) install --require-hashes -r $(LOCK)
 	@touch $@
 
