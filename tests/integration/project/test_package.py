@@ -1,4 +1,4 @@
-"""What is uploaded: the page on PyPI, the wheel, and a source distribution that passes its own tests."""
+"""What is uploaded: the page on PyPI, the wheel, and a source distribution that passes its tests."""
 
 import email
 import os

@@ -1,4 +1,4 @@
-"""The Grafana dashboard: of Grafana's schema, for any data source, and handed out by the command."""
+"""The Grafana dashboard: of Grafana's schema, for any data source, and written by a command."""
 
 import json
 from collections.abc import Iterator
@@ -58,7 +58,8 @@ def test_the_dashboard_asks_the_data_source_that_its_user_chooses() -> None:
     """So it can be imported anywhere: it names no data source, and no id of a database."""
     board = dashboard()
     used = [panel["datasource"] for panel in board["panels"] if panel["type"] != "row"]
-    used += [target["datasource"] for panel in board["panels"] for target in panel.get("targets", ())]
+    targets = [each for panel in board["panels"] for each in panel.get("targets", ())]
+    used += [target["datasource"] for target in targets]
     chosen, *others = board["templating"]["list"]
     used += [variable["datasource"] for variable in others]
     assert {tuple(each.items()) for each in used} == {
