@@ -1,4 +1,4 @@
-"""What is uploaded: the page on PyPI, the wheel, and a source distribution that passes its tests."""
+"""What is uploaded: the page on PyPI, the wheel, and a source distribution that tests itself."""
 
 import email
 import os
