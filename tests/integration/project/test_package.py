@@ -159,6 +159,5 @@ def test_the_source_distribution_passes_its_own_tests(package: Package, tmp_path
     assert re.search(r"\d+ passed", said)
     place = python("-c", "import tta_taskcache as t; print(t.__file__)", cwd=folder)
     assert place.startswith(str(folder))
-    assert email.message_from_string((folder / "PKG-INFO").read_text())["Version"] == (
-        package.page["Version"]
-    )
+    metadata = email.message_from_string((folder / "PKG-INFO").read_text())
+    assert metadata["Version"] == package.page["Version"]
