@@ -180,6 +180,7 @@ def test_the_public_surface_is_what_it_was() -> None:
     ]  # fmt: skip
     assert COMMANDS == (
         "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor",
+        "dashboards",
     )  # fmt: skip
     assert sorted(family.name for family in FAMILIES) == [
         "circuit_open", "circuit_opened", "coalesced", "coalesced_saved_cost",
