@@ -47,5 +47,6 @@ def record_answer(observe: Observe, task: str, task_id: str | None, hit: Hit, si
             computed_by=entry.task_id,
             freshness=hit.verdict.value,
             size=len(entry.payload),
+            computed_in=entry.trace,
         )
     )

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...core.events import Missed
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, request_of_message
 from ..calls.led_keys import leading, within
-from ..calls.lookup_handoff import FOUND, QUEUED_FOR, is_recent, read_handoff
+from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
 from ..lookup.hit_value import record_answer, value_of
@@ -73,6 +74,7 @@ def answer_or_run(
             call_request, Site.POOL, lambda: run(*args, **kwargs), request.id, record
         )
     lookup = _last_look(call_request, cache_header)
+    _record_miss(call_request, lookup, cache_header.get(MISSED))
     if lookup.hit is not None:
         observe = call_request.runtime.observe
         record_answer(observe, task.name, request.id, lookup.hit, Site.POOL)
@@ -114,3 +116,12 @@ def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> Lo
     if again.hit is None and again.position is None and again.call is not None:
         return replace(handoff, call=again.call)  # nothing could be learned
     return again
+
+
+def _record_miss(call_request: CallRequest, lookup: LookupResult, missed: object) -> None:
+    """Tell the observers of the consumer's miss, now that the task's context is in force."""
+    match missed:
+        case [str() as reason, float() as seconds]:
+            key = lookup.call.key if lookup.call is not None else None
+            miss = Missed(call_request.task.name, key, Site.CONSUMER.value, reason, seconds)
+            call_request.runtime.observe(miss)
