@@ -1,12 +1,15 @@
 """Leading and following in one process: calls that wait for the result that they ask for.
 
-Within a process followers wait for a bell that the leader rings; leaders elsewhere are polled.
+Within a process followers wait for a bell that the leader rings; a leader elsewhere is polled, by
+one follower for all of them.
 """
 
 from __future__ import annotations
 
 import _thread
+import asyncio
 import os
+from contextlib import suppress
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -20,8 +23,9 @@ from .plan import Pause, Plan
 FIRST_PAUSE = 0.005
 MAX_PAUSE = 0.1
 
-#: Seconds between two looks while a leader in this process is to ring.
+#: Seconds between two looks while a leader in this process is to ring: at first, and at most.
 WAKEUP_PAUSE = 1.0
+MAX_WAKEUP_PAUSE = 4.0
 
 #: Seconds that a caller waits for a leader that isn't running yet: it may be in a long queue, even
 #: behind this very caller.
@@ -32,13 +36,19 @@ MAX_WAIT = 900.0
 
 
 class LockWakeup:
-    """A bell made of a bare lock: one C call each to hang it up, to wait and to ring."""
+    """A bell made of a bare lock: one C call each to hang it up, to wait and to ring.
 
-    __slots__ = ("_lock",)
+    It rings for threads and for loops.
+    """
+
+    __slots__ = ("_has_rung", "_lock", "_waiting")
 
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()
         self._lock.acquire()
+        self._has_rung = False
+        #: Those that wait in loops.
+        self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
 
     def wait(self, seconds: float) -> None:
         """Block until it rings, or that long."""
@@ -47,8 +57,44 @@ class LockWakeup:
 
     def wake(self) -> None:
         """Let all who wait go on, and all who come later."""
+        self._has_rung = True
         if self._lock.locked():
             self._lock.release()
+        loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        for future, loop in list(self._waiting.items()):
+            loops.setdefault(loop, []).append(future)
+        for loop, futures in loops.items():
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(_end_waits, loop, futures)
+
+    async def wait_in_loop(self, seconds: float) -> None:
+        """Wait in a loop until it rings, or that long."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting[future] = loop
+        timer = loop.call_later(seconds, _end_wait, future)
+        try:
+            if not self._has_rung:  # else it may have done so before we were there
+                await future
+        finally:
+            timer.cancel()
+            self._waiting.pop(future, None)
+
+
+#: So many go on in one turn of their loop.
+ENDED_AT_ONCE = 100
+
+
+def _end_wait(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _end_waits(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) -> None:
+    for future in futures[:ENDED_AT_ONCE]:
+        _end_wait(future)
+    if later := futures[ENDED_AT_ONCE:]:
+        loop.call_soon(_end_waits, loop, later)
 
 
 class SingleFlight:
@@ -56,6 +102,8 @@ class SingleFlight:
 
     def __init__(self) -> None:
         self._wakeups: dict[str, LockWakeup] = {}
+        #: Of the keys with leaders elsewhere, what their watchers here ring.
+        self._watched: dict[str, LockWakeup] = {}
         _all.add(self)
 
     def begin(self, key: str) -> LockWakeup:
@@ -86,33 +134,81 @@ class SingleFlight:
             another just now.
         """
         asked_at = engine.parts.clock()
-        pause = FIRST_PAUSE
-        waited = False
-        while True:
-            found = yield from engine.refresher.find_or_refresh(call, claim)
-            lease = found.lease if isinstance(found, Miss) else None
-            if lease is None or not lease.is_followed:
-                break
-            took = engine.parts.clock() - asked_at
-            if lease.stage is not Stage.RUNNING and took >= PATIENCE:
-                if not claim.takes_queued:
-                    claim = replace(claim, takes_queued=True)
-                    continue
-                found = Miss("queued-elsewhere", found.position)  # type: ignore[union-attr]  # a miss
-                break
-            if took >= patience:
-                found = Miss("waited-too-long", found.position)  # type: ignore[union-attr]  # a miss
-                break
-            wakeup = self._wakeups.get(call.key)
-            yield Pause(WAKEUP_PAUSE if wakeup else pause, wakeup)
-            pause = min(pause * 2, MAX_PAUSE)
-            waited = True
+        pauses = _Pauses(self, call.key)
+        try:
+            found = yield from self._follow(engine, call, claim, patience, pauses)
+        finally:
+            pauses.end()
         took = engine.parts.clock() - asked_at
-        if waited and isinstance(found, Hit):
+        if pauses.count and isinstance(found, Hit):
             record_lookup(engine.parts.observe, call, site, found, waited=took)
         else:
             record_lookup(engine.parts.observe, call, site, found, seconds=took)
         return found
+
+    def _follow(
+        self, engine: Engine, call: Call, claim: Claim, patience: float, pauses: _Pauses
+    ) -> Plan[Hit | Miss]:
+        asked_at = engine.parts.clock()
+        while True:
+            found = yield from engine.refresher.find_or_refresh(call, claim)
+            lease = found.lease if isinstance(found, Miss) else None
+            if isinstance(found, Hit) or lease is None or not lease.is_followed:
+                return found
+            took = engine.parts.clock() - asked_at
+            if lease.stage is not Stage.RUNNING and took >= PATIENCE:
+                if claim.takes_queued:
+                    return Miss("queued-elsewhere", found.position)
+                claim = replace(claim, takes_queued=True)
+                continue
+            if took >= patience:
+                return Miss("waited-too-long", found.position)
+            yield pauses.next()
+
+
+class _Pauses:
+    """The pauses of one follower.
+
+    Of those that follow a leader elsewhere, one looks for all in this process.
+
+    Attributes:
+        count: How many there were.
+    """
+
+    __slots__ = ("_flights", "_key", "_mine", "_pause", "_wakeup_pause", "count")
+
+    def __init__(self, flights: SingleFlight, key: str) -> None:
+        self._flights, self._key = flights, key
+        self._pause, self._wakeup_pause = FIRST_PAUSE, WAKEUP_PAUSE
+        self._mine: LockWakeup | None = None
+        self.count = 0
+
+    def next(self) -> Pause:
+        """The next one: until a leader or a watcher here rings, or until the next look."""
+        self.count += 1
+        wakeup = self._flights._wakeups.get(self._key) or self._watcher()
+        if wakeup is not None:
+            seconds = self._wakeup_pause
+            self._wakeup_pause = min(seconds * 2, MAX_WAKEUP_PAUSE)
+        else:
+            seconds = self._pause
+            self._pause = min(seconds * 2, MAX_PAUSE)
+        return Pause(seconds, wakeup)
+
+    def _watcher(self) -> LockWakeup | None:
+        """What somebody else here rings who looks for all; None when this one does."""
+        watched = self._flights._watched
+        if self._mine is None:
+            self._mine = LockWakeup()
+        watcher = watched.setdefault(self._key, self._mine)
+        return None if watcher is self._mine else watcher
+
+    def end(self) -> None:
+        """Let those look that have left it to this one."""
+        if self._mine is not None:
+            if self._flights._watched.get(self._key) is self._mine:
+                self._flights._watched.pop(self._key, None)
+            self._mine.wake()
 
 
 _all: WeakSet[SingleFlight] = WeakSet()
@@ -121,6 +217,7 @@ _all: WeakSet[SingleFlight] = WeakSet()
 def _forget_in_child() -> None:
     for single_flight in list(_all):
         single_flight._wakeups.clear()  # their leaders are threads of the parent
+        single_flight._watched.clear()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

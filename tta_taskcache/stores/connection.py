@@ -95,7 +95,7 @@ class Link:
                     address.hosts,
                     address.service,
                     options | {"retry": _retry(), "redis_connect_func": self._greet},
-                    {**address.sentinel_options, **_FIXED},
+                    self._sentinel_options(),
                     self._timeout,
                 )
 
@@ -111,6 +111,9 @@ class Link:
     def _options(self) -> dict[str, Any]:
         timeouts = {"socket_timeout": self._timeout, "socket_connect_timeout": self._timeout}
         return {**timeouts, **self._address.options, **_FIXED}
+
+    def _sentinel_options(self) -> dict[str, Any]:
+        return {**self._address.sentinel_options, **_FIXED}
 
     def _check(self) -> None:
         """Let redis-py see the options, which it does when it makes a connection."""

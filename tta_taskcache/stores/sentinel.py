@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -26,6 +27,7 @@ from redis.sentinel import (
 
 from .cluster import scout
 from .deadline import Resolved
+from .exchange import Exchange, hold_exchange
 
 #: Seconds between two questions to the Sentinels whether the master is still the master.
 ASK_AGAIN = 2.0
@@ -64,10 +66,16 @@ def make_sentinel(
     return redis.Redis(connection_pool=pool)
 
 
-class Sentinels(Sentinel):
-    """Sentinels that may be asked by several threads at once, and of whom some may be cut off."""
+class MasterDiscovery:
+    """Of Sentinels that may be asked by several at once, and of whom some may be cut off."""
 
-    def discover_master(self, service_name: str) -> tuple[str, int]:
+    sentinels: list[Any]
+
+    def check_master_state(self, state: Any, service_name: str) -> bool:
+        """Whether a master is well: redis-py says so."""
+        raise NotImplementedError
+
+    def discovery(self, service_name: str) -> Exchange[tuple[str, int]]:
         """The master that more than half of the Sentinels know of, as far as they answer.
 
         Raises:
@@ -77,7 +85,7 @@ class Sentinels(Sentinel):
         silent, answers = [], 0
         for sentinel in self.sentinels:
             try:
-                address, epoch = self._named_by(sentinel, service_name)
+                address, epoch = yield from self._named_by(sentinel, service_name)
             except (redis.ConnectionError, redis.TimeoutError):
                 silent.append(sentinel)
                 continue
@@ -92,17 +100,24 @@ class Sentinels(Sentinel):
             raise MasterNotFoundError(f"no Sentinel knows a master {service_name!r}")
         return max(named, key=named.__getitem__)  # each failover has a higher epoch
 
-    def _named_by(self, sentinel: Any, service: str) -> tuple[tuple[str, int] | None, int]:
+    def _named_by(self, sentinel: Any, service: str) -> Exchange[tuple[Any, int]]:
         """What a Sentinel calls the master, if that is well, and since which epoch."""
-        state = sentinel.sentinel_masters().get(service)
+        state = (yield sentinel.sentinel_masters).get(service)
         if state is None:
             return None, 0
         epoch: int = state["config-epoch"]
         # Whoever leads a failover has the new epoch beside the old address until it is over.
         if "failover_in_progress" in state["flags"]:
-            return sentinel.sentinel_get_master_addr_by_name(service), epoch
+            return (yield partial(sentinel.sentinel_get_master_addr_by_name, service)), epoch
         is_well = self.check_master_state(state, service)
-        return (state["ip"], state["port"]) if is_well else None, epoch
+        return ((state["ip"], state["port"]) if is_well else None), epoch
+
+
+class Sentinels(Sentinel, MasterDiscovery):
+    """Sentinels that threads ask."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        return hold_exchange(self.discovery(service_name))
 
 
 class MasterPool(SentinelConnectionPool):

@@ -20,12 +20,15 @@ from .history import (  # noqa: E402 - likewise
     check,
     surplus_runs,
 )
+from .loops import InLoop, LoopThread  # noqa: E402 - likewise
 
 __all__ = [
     "FakeClock",
     "FaultyStore",
     "History",
+    "InLoop",
     "Invalidation",
+    "LoopThread",
     "Read",
     "Recorder",
     "Run",

@@ -5,6 +5,7 @@ lets it run for longer: ``CHAOS_EXAMPLES`` is the number of histories.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -103,10 +104,11 @@ class Process:
     """The cache of one process."""
 
     engine: Engine
-    store: RedisStore
+    store: Any
+    drive: Callable[[Plan[Any], Any], Any]
 
     def do(self, plan: Plan[Any]) -> Any:
-        return run(plan, self.store)
+        return self.drive(plan, self.store)
 
 
 @dataclass
@@ -142,8 +144,9 @@ class World:
 class Processes(RuleBasedStateMachine):
     """Engines with memories of their own, on one Redis and one clock."""
 
-    link: Link
     client: redis.Redis
+    make_store: Callable[[], Any]
+    drive: Callable[[Plan[Any], Any], Any]
 
     @initialize()
     def start(self) -> None:
@@ -167,7 +170,7 @@ class Processes(RuleBasedStateMachine):
                 draw=lambda: 0.0,
             )
         )
-        return Process(engine, RedisStore(self.link, "ns"))
+        return Process(engine, self.make_store(), self.drive)
 
     def next(self) -> int:
         self.serial += 1
@@ -417,11 +420,14 @@ class Processes(RuleBasedStateMachine):
         self.clock.advance(seconds)
 
 
-def test_i1_i2_i5_c1_c3_whatever_processes_do(redis_server: Server) -> None:
-    link, client = Link(redis_server.url(), 10.0), redis_server.client()
-    machine = type("Machine", (Processes,), {"link": link, "client": client})
+def run_machine(server: Server, make_store: Callable[[], Any], drive: Callable[..., Any]) -> None:
+    fixed = {
+        "client": server.client(),
+        "make_store": staticmethod(make_store),
+        "drive": staticmethod(drive),
+    }
     run_state_machine_as_test(
-        machine,
+        type("Machine", (Processes,), fixed),
         settings=settings(
             max_examples=CHAOS_EXAMPLES or 40,
             stateful_step_count=60 if CHAOS_EXAMPLES else 30,
@@ -429,3 +435,8 @@ def test_i1_i2_i5_c1_c3_whatever_processes_do(redis_server: Server) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_i1_i2_i5_c1_c3_whatever_processes_do(redis_server: Server) -> None:
+    link = Link(redis_server.url(), 10.0)
+    run_machine(redis_server, lambda: RedisStore(link, "ns"), run)

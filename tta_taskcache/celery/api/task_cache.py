@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 from collections.abc import Collection, Iterable, Mapping
@@ -14,6 +15,7 @@ from celery import Celery, Task, signals
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
+from ...cache.async_cache import AsyncCache
 from ...core import glob, marks
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
@@ -22,6 +24,7 @@ from ...observability.logs import log_fields
 from ..calls import context
 from ..calls.invalidation_marks import read_marks
 from ..canvas import map_tasks, signature_calls
+from ..config.async_runtime import build_async_cache
 from ..config.options import read_keyer
 from ..config.runtime import Runtime, build
 from ..config.serializers import CODECS, EXACT_CODECS
@@ -32,6 +35,7 @@ from ..patches.publishing import mark_publishes
 from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
+from .async_calls import AsyncCalls
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -65,6 +69,9 @@ class TaskCache:
     _built: dict[str, Runtime]
     _schedule: Schedule
     _counters: Counters
+    _in_loops: tuple[Runtime, AsyncCache] | None
+    #: The calls that event loops of this process wait for.
+    async_calls: AsyncCalls
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
@@ -72,6 +79,7 @@ class TaskCache:
         if existing is None:
             self.app, self._overrides, self._tasks, self._built = app, {}, {}, {}
             self._schedule, self._counters = Schedule(app), Counters()
+            self.async_calls, self._in_loops = AsyncCalls(app), None
             self._install()
         self._configure(settings if url is None else {**settings, "url": url})
         return self
@@ -107,6 +115,14 @@ class TaskCache:
             ConfigurationError: One of them is wrong.
         """
         return read_settings(self.app, self._overrides)
+
+    @property
+    def async_cache(self) -> AsyncCache:
+        """The cache of this process, for event loops."""
+        runtime, known = self.runtime, self._in_loops
+        if known is None or known[0] is not runtime:
+            known = self._in_loops = (runtime, build_async_cache(runtime))
+        return known[1]
 
     @property
     def runtime(self) -> Runtime:
@@ -191,6 +207,30 @@ class TaskCache:
         self.end(names, keys)
         return None
 
+    async def aclose(self) -> None:
+        """Close the cache's connections of the event loop that runs here, before it ends."""
+        await self.async_cache.aclose()
+
+    async def ainvalidate(
+        self,
+        *,
+        key: str | None = None,
+        task: str | Task | None = None,
+        tags: Collection[str] | None = None,
+        pattern: str | None = None,
+    ) -> None:
+        """As ``invalidate``, without blocking the event loop.
+
+        Raises:
+            ValueError: Nothing was named.
+            TypeError: ``tags`` isn't a collection of strings, or ``pattern`` no string.
+            StoreUnavailable: It was not acknowledged: it may or may not have happened.
+        """
+        names = read_marks(key, task, tags, pattern)
+        keys = () if key is None else (key,)
+        await self.async_cache.run(self.runtime.engine.invalidate(names, keys))
+        await asyncio.to_thread(self._reclaim, names)
+
     def clear(self) -> None:
         """End all entries of this namespace, everywhere, now.
 
@@ -206,6 +246,10 @@ class TaskCache:
             StoreUnavailable: It was not acknowledged.
         """
         self.runtime.run(self.runtime.engine.invalidate(names, keys))
+        self._reclaim(names)
+
+    def _reclaim(self, names: tuple[str, ...]) -> None:
+        """Have the memory given back of what marks have ended."""
         if any(marks.is_wide(name) for name in names):
             maintenance_tasks.request_sweep(self.app, self.runtime)
 

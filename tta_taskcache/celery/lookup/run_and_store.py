@@ -11,12 +11,12 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
+from ...cache import cached_errors
 from ...cache.outcome import Hit
 from ...core.events import Fault
 from ...core.option_values import Site
 from ...core.remembered_errors import encode_error
 from ...errors import UncacheableCall, UnserializableResult
-from ..calls import cached_errors
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, REFRESH, LookupResult
 from . import verification

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...cache.cached_errors import value_of
+from ...cache.led_keys import leading, within
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
-from ..calls.cached_errors import value_of
 from ..calls.call_request import CallRequest, Mode, request_of_message
-from ..calls.led_keys import leading, within
 from ..calls.lookup_handoff import QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through

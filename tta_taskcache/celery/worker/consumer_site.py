@@ -17,7 +17,8 @@ from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker.request import Request
 from celery.worker.state import task_reserved
 
-from ...cache.lease_keeper import RENEWALS
+from ...cache.held_leases import RENEWALS
+from ...cache.led_keys import waits_at_most, within
 from ...cache.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
@@ -29,7 +30,6 @@ from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
 from ..calls.call_request import CallRequest, request_of_message
-from ..calls.led_keys import waits_at_most, within
 from ..calls.lookup_handoff import (
     OVERTAKEN_AT,
     QUEUED_FOR,
