@@ -18,10 +18,10 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Task
 from celery.result import AsyncResult
 
+from ...cache.hit_value import record_answer
 from ...cache.outcome import Hit
 from ...core.option_values import Site
 from ..calls.call_request import AT_ONCE, CallRequest
-from ..lookup.hit_value import record_answer
 from ..patches.internals import remember
 from ..patches.new_results import NewResult, can_store, make_result, store_together
 from ..patches.trace_effects import is_watched, log_success, logs_success

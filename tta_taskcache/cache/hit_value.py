@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...cache.outcome import Hit
-from ...core.events import Answered, Observe
-from ...core.option_values import Site
-from ...core.policy import Policy
-from ...core.remembered_errors import decode_error
+from ..core.events import Answered, Observe
+from ..core.option_values import Site
+from ..core.policy import Policy
+from ..core.remembered_errors import decode_error
+from .outcome import Hit
 
 
 def value_of(policy: Policy, hit: Hit) -> Any:
