@@ -54,5 +54,6 @@ def record_lookup(
             seconds=seconds,
             coalesced=waited is not None,
             size=len(entry.payload),
+            computed_in=entry.trace,
         )
     )

@@ -29,6 +29,7 @@ class Parts:
         clock: Returns monotonic seconds.
         wall: Returns Unix seconds, for display.
         draw: Returns a random number from [0, 1).
+        trace: Returns the traceparent of the span in force; empty without one.
     """
 
     l1: L1Cache
@@ -42,3 +43,4 @@ class Parts:
     clock: Callable[[], float] = monotonic
     wall: Callable[[], float] = time
     draw: Callable[[], float] = random
+    trace: Callable[[], str] = str

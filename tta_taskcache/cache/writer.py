@@ -178,6 +178,7 @@ class Writer:
             compression=policy.compression,
             payload=payload,
             traits=call.traits,
+            trace=self.parts.trace(),
         )
         return entry, ""
 

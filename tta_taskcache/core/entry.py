@@ -22,7 +22,7 @@ from typing import Any
 from ..errors import EntryError
 
 MAGIC = b"\xc2TC"
-FORMAT = 5
+FORMAT = 6
 _HEADER = struct.Struct(">3sB16sI")
 
 #: The largest figure of an entry: a time in microseconds, a sequence number, a cost.
@@ -30,6 +30,9 @@ MAX_FIGURE = 2**63
 
 #: Bytes of an entry's figures and position, and of its place in a map.
 _FIGURES, _PLACE = 7 * 24 + 48, 200
+
+#: Most characters of a W3C traceparent; today's version has 55.
+MAX_TRACE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Entry:
         compression: Name of its compressor, or None.
         payload: The serialized result.
         traits: Short digests of its call (``core.traits``).
+        trace: W3C traceparent of the span in which it was computed; empty when that wasn't traced.
     """
 
     key: str
@@ -84,11 +88,12 @@ class Entry:
     compression: str | None
     payload: bytes
     traits: str = ""
+    trace: str = ""
 
     @property
     def size(self) -> int:
         """Approximate bytes of the entry in memory, its marks and traits included."""
-        texts = (self.key, self.task_id or "", self.traits, *self.marks)
+        texts = (self.key, self.task_id or "", self.traits, self.trace, *self.marks)
         held = sum(map(getsizeof, texts)) + getsizeof(self.payload) + getsizeof(self.marks)
         # The allocator rounds each block up, by 8 bytes on average.
         return held + 8 * (len(texts) + 2) + getsizeof(self) + _FIGURES + _PLACE
@@ -124,6 +129,7 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
             entry.serializer,
             entry.compression,
             entry.traits,
+            entry.trace,
             _digest(entry.payload),
         ],
         separators=(",", ":"),
@@ -227,15 +233,18 @@ def _check(*, is_text: Iterable[Any] = (), is_figure: Iterable[Any] = ()) -> Non
 def _read(key: str, head: bytes, payload: bytes) -> tuple[Entry, str]:
     """Return the entry, and the digest that its payload has to have."""
     incarnation, sequence, above, task, task_id, *rest = json.loads(head)
-    at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, traits, digest = rest
+    at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, *texts = rest
+    traits, trace, digest = texts
     # Any writer to Redis may have made it: figures that pass here can be added up anywhere.
-    _check(is_text=(incarnation, task, serializer, traits, digest, *marks))
+    _check(is_text=(incarnation, task, serializer, traits, trace, digest, *marks))
     _check(is_text=(text for text in (task_id, zipped) if text is not None))
     _check(is_figure=(sequence, above, at, lifetime, fresh_for, run, cost))
     if not isinstance(marks, list) or not isinstance(is_failure, bool):
         raise TypeError("it holds something else than it should")
     if not isinstance(sequence, int) or not isinstance(above, int):
         raise TypeError("a position is a whole number")
+    if len(trace) > MAX_TRACE:
+        raise ValueError("its trace is too long")
     entry = Entry(
         key=key,
         task=_shared(task),
@@ -253,5 +262,6 @@ def _read(key: str, head: bytes, payload: bytes) -> tuple[Entry, str]:
         compression=zipped,
         payload=payload,
         traits=traits,
+        trace=trace,
     )
     return entry, digest

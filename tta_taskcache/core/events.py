@@ -26,6 +26,8 @@ class Lookup:
         seconds: Seconds that the lookup took; None without one, and for a coalesced call.
         coalesced: Whether the call waited for the run of an equal one.
         size: Bytes of the stored result, for a hit.
+        computed_in: Of a hit: W3C traceparent of the span in which it was computed; empty when that
+            wasn't traced.
     """
 
     task: str
@@ -41,6 +43,7 @@ class Lookup:
     seconds: float | None = None
     coalesced: bool = False
     size: int = 0
+    computed_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Answered:
         computed_by: Id of the task that computed it, if it was a task.
         freshness: As of ``Lookup``.
         size: Bytes of what is stored.
+        computed_in: W3C traceparent of the span in which it was computed; empty when that wasn't
+            traced.
     """
 
     task: str
@@ -71,6 +76,29 @@ class Answered:
     computed_by: str | None
     freshness: str
     size: int
+    computed_in: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A call that a worker's main process has looked up, and found no answer to, is in the pool.
+
+    Tells of one call once, from inside Celery's trace of it; the ``Lookup`` came before, outside of
+    that trace.
+
+    Attributes:
+        task: The task's name.
+        key: The call's key; None when it has none by now.
+        site: ``consumer``.
+        reason: The reason of the miss.
+        seconds: Seconds that the lookup took.
+    """
+
+    task: str
+    key: str | None
+    site: str
+    reason: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +260,7 @@ class Fault:
 Event = (
     Lookup
     | Answered
+    | Missed
     | Coalesced
     | Ran
     | Shadowed

@@ -4,6 +4,8 @@ An observer is called with a frozen record (``core.events``) in the thread where
 then: it has to be quick, safe in threads and after a fork. What it raises is logged and goes no
 further. One that has a method ``in_message`` is asked for a context manager, with a message's
 headers, while a worker's main process looks that message up: there, no task's context is in force.
+One that has a method ``current_trace`` is asked for the W3C traceparent of the span in force when a
+result is stored; hits of it are told with that (``computed_in``).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
+from ..core.entry import MAX_TRACE
 from ..core.events import Event, Observe
 from ..errors import ConfigurationError
 from .logs import log_fields
@@ -26,6 +29,9 @@ GROUP: Final = "tta_taskcache.observers"
 
 #: Puts a message's context in force.
 InMessage = Callable[[Mapping[str, Any]], AbstractContextManager[object]]
+
+#: Returns the W3C traceparent of the span in force; empty without one.
+CurrentTrace = Callable[[], str]
 
 
 @cache
@@ -67,6 +73,11 @@ class Observers:
         self._in_message: tuple[InMessage, ...] = tuple(
             observer.in_message for observer in self._observers if hasattr(observer, "in_message")
         )
+        self._current_trace: tuple[CurrentTrace, ...] = tuple(
+            observer.current_trace
+            for observer in self._observers
+            if hasattr(observer, "current_trace")
+        )
         self._said: set[str] = set()
 
     def __bool__(self) -> bool:
@@ -93,6 +104,24 @@ class Observers:
             except Exception as error:  # noqa: BLE001 - likewise
                 self._fault(enter, error)
         return stack
+
+    def current_trace(self) -> str:
+        """The traceparent of the span in force; empty when no observer knows of one."""
+        traces = (self._ask(ask) for ask in self._current_trace)
+        return next(filter(None, traces), "")
+
+    def _ask(self, ask: CurrentTrace) -> str:
+        try:
+            trace = ask()
+        except self._passes:
+            raise
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._fault(ask, error)
+            return ""
+        if len(trace) <= MAX_TRACE:
+            return trace
+        self._fault(ask, ValueError(f"no traceparent: {trace:.80}"))
+        return ""
 
     def _fault(self, observer: object, error: Exception) -> None:
         name = getattr(observer, "__qualname__", type(observer).__qualname__)

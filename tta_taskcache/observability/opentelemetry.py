@@ -7,6 +7,7 @@ Keys hold arguments' labels, so they are left out unless asked for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import time_ns
@@ -25,6 +26,9 @@ NAME = "tta_taskcache"
 
 #: What the name of the span of a task's run begins with, as Celery's instrumentation makes it.
 RUN = "run/"
+
+#: What ``current_trace`` returns, and an entry may hold.
+_TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-01")
 
 
 class OpenTelemetryObserver:
@@ -94,6 +98,13 @@ class OpenTelemetryObserver:
         finally:
             context.detach(token)
 
+    def current_trace(self) -> str:
+        """The W3C traceparent of the span in force, to which spans of hits link; empty if none."""
+        span = trace.get_current_span().get_span_context()
+        if not (span.is_valid and span.trace_flags.sampled):
+            return ""
+        return f"00-{span.trace_id:032x}-{span.span_id:016x}-01"
+
     @property
     def _is_traced(self) -> bool:
         """Whether anybody gets spans: an SDK is there."""
@@ -136,9 +147,20 @@ class OpenTelemetryObserver:
             name,
             kind=trace.SpanKind.INTERNAL,
             attributes={key: value for key, value in attributes.items() if value != ""},
+            links=_links(event),
             start_time=end - int(seconds * 1e9),
         )
         span.end(end)
+
+
+def _links(event: Lookup | Coalesced | Filled) -> list[trace.Link]:
+    """A link to the span in which a hit was computed, if that was traced."""
+    found = _TRACEPARENT.fullmatch(event.computed_in) if isinstance(event, Lookup) else None
+    if found is None:
+        return []
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+    trace_id, span_id = (int(text, 16) for text in found.groups())
+    return [trace.Link(trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags))]
 
 
 def _about_hit(event: Lookup | Answered) -> dict[str, Any]:

@@ -1,90 +1,72 @@
 """What the cache does with calls, as an SDK sees it: each scene is one web request."""
 
-import threading
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from celery import Celery, chain
-from celery.contrib.testing.worker import start_worker
-from celery.worker import state
+from celery import chain
 
-from tests.integration.traces.spans import Sdk, Span, tree
+from tests.integration.traces.spans import Span, tree
 from tests.support.servers import Server, available
 from tests.support.waiting import wait_until
-from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.core.events import Coalesced, Event, Ran, Waiting
+from tests.support.workers import Worker
+from tta_taskcache.core.events import Coalesced, Ran, Waiting
 
 
 class Scenes:
-    """An app with a worker in threads of this process, and what it does."""
+    """An app with a worker, and what it does.
 
-    def __init__(self, server: Server, sdk: Sdk) -> None:
-        self.sdk, self.events = sdk, list[Event]()
-        self.app = app = Celery("scenes", set_as_current=False)
-        app.conf.update(
-            broker_url=server.url(0),
-            result_backend=server.url(1),
-            taskcache_url=server.url(2),
-            taskcache_timeout=5,
-            broker_connection_retry_on_startup=True,
-        )
-        self.cache = TaskCache(app, observers=[sdk.observer, self.events.append])
-        self.gate = threading.Event()
-        self.gate.set()
+    Args:
+        worker: The worker, if it is a process of its own; None for one in threads of this process.
+    """
 
-        def double(x: int) -> int:
-            assert self.gate.wait(30)
-            return 2 * x
+    def __init__(self, worker: Worker | None) -> None:
+        # Of the environment; and an SDK has to be set up before Celery's worker is imported.
+        from tests.integration.traces import traced_app  # noqa: PLC0415
 
-        def task(name: str, **options: Any) -> Any:
-            return app.task(name=name, base=CachedTask, shared=False, **options)(double)
-
-        self.double = task("double", cache_key="user:{x}")
-        self.at = {site: task(site, cache_sites=(site,)) for site in ("consumer", "pool")}
-        self.stale = task("stale", cache_ttl=0.05, cache_stale_while_revalidate=60)
-        app.finalize()
-
-    def seen(self, kind: type[Event], **about: Any) -> int:
-        return sum(
-            isinstance(event, kind)
-            and all(getattr(event, name) == value for name, value in about.items())
-            for event in list(self.events)
-        )
+        self.traced, self.recording, self.worker = traced_app, traced_app.recording, worker
+        self.names, self.keys = dict[str, str](), set[str]()
 
     @contextmanager
     def scene(self) -> Iterator[list[str]]:
         """Inside, a request is served; the lines are there afterwards."""
         self.settle()
         lines: list[str] = []
-        with self.sdk.request():
+        with self.traced.sdk.request():
             yield lines
-        lines += tree(self.settle())
+        lines += tree(self.settle(), self.names)
 
     def settle(self) -> list[Span]:
         """Wait until nothing is on its way any more, and take the spans."""
-        taken: list[Span] = []
-
-        def is_still() -> bool:
-            taken.extend(self.sdk.take())
-            return self.sdk.is_quiet
-
-        wait_until(is_still, what="all spans to end")
+        wait_until(lambda: self.recording.is_quiet, what="all spans to end")
         # A task's span ends after its result is there; a worker without any has ended all.
-        self._pool_is_idle()
-        is_still()
-        return taken
+        wait_until(self._worker_is_idle, what="the worker to be idle")
+        wait_until(lambda: self.recording.is_quiet, what="all spans to end")
+        spans = self.recording.take()
+        self.names |= {span.id: span.name for span in spans}
+        self.keys |= {str(span.attributes.get("cache.key", "")) for span in spans} - {""}
+        return spans
 
-    def _pool_is_idle(self) -> None:
-        wait_until(lambda: not state.reserved_requests, what="the worker to be idle")
+    def _worker_is_idle(self) -> bool:
+        if self.worker is None:
+            from celery.worker import state  # noqa: PLC0415 - likewise
+
+            return not state.reserved_requests
+        ask = self.traced.app.control.inspect([self.worker.hostname], timeout=5)
+        here = self.worker.hostname
+        return not (ask.reserved() or {here: True})[here] and not ask.active()[here]
 
     def play(self) -> dict[str, list[str]]:
         """All scenes, by name."""
         return {
-            "A miss": self.call(self.double, 1),
-            "A hit at the producer": self.call(self.double, 1),
-            "A hit at the consumer": self.hit_at("consumer"),
-            "A hit in the pool": self.hit_at("pool"),
+            "A miss": self.call(self.traced.doubling, 1),
+            "A hit at the producer": self.call(self.traced.doubling, 1),
+            "A miss at the consumer": self.call(self.traced.at["consumer"], 1),
+            "A hit at the consumer": self.call(self.traced.at["consumer"], 1),
+            "A miss in the pool": self.call(self.traced.at["pool"], 1),
+            "A hit in the pool": self.call(self.traced.at["pool"], 1),
             "A follower": self.follower(),
             "A chain: a stored step, and one that runs": self.chain(),
             "A stale hit with its refresh": self.stale_hit(),
@@ -95,17 +77,13 @@ class Scenes:
             task.delay(x).get(timeout=30)
         return lines
 
-    def hit_at(self, site: str) -> list[str]:
-        self.at[site].delay(1).get(timeout=30)
-        return self.call(self.at[site], 1)
-
     def follower(self) -> list[str]:
-        self.gate.clear()
-        leader = self.double.delay(2)
+        self.traced.shut.touch()
+        leader = self.traced.doubling.delay(2)
         with self.scene_of_follower() as lines:
-            follower = self.double.delay(2)
-            wait_until(lambda: self.seen(Waiting, count=1), what="a follower")
-            self.gate.set()
+            follower = self.traced.doubling.delay(2)
+            wait_until(lambda: self.recording.seen(Waiting, count=1), what="a follower")
+            self.traced.shut.unlink()
             assert follower.get(timeout=30) == leader.get(timeout=30)
         return lines
 
@@ -113,34 +91,42 @@ class Scenes:
     def scene_of_follower(self) -> Iterator[list[str]]:
         """A scene that begins while a task runs, which is none of its own."""
         lines: list[str] = []
-        waited = self.seen(Coalesced)
-        with self.sdk.request():
+        waited = self.recording.seen(Coalesced)
+        with self.traced.sdk.request():
             yield lines
-        wait_until(lambda: self.seen(Coalesced) > waited, what="the follower's end")
-        spans = self.settle()
-        lines += _trees_of_requests(spans)
+        wait_until(lambda: self.recording.seen(Coalesced) > waited, what="the follower's end")
+        lines += _trees_of_requests(tree(self.settle(), self.names))
 
     def chain(self) -> list[str]:
-        self.double.delay(50).get(timeout=30)
+        double = self.traced.doubling
+        double.delay(50).get(timeout=30)
         with self.scene() as lines:
-            chain(self.double.s(50), self.double.s()).delay().get(timeout=30)
+            chain(double.s(50), double.s()).delay().get(timeout=30)
         return lines
 
     def stale_hit(self) -> list[str]:
-        self.stale.delay(1).get(timeout=30)
-        wait_until(lambda: self.stale.cache.explain(1).stale, what="a stale entry")
-        ran = self.seen(Ran, task="stale")
+        stale = self.traced.stale
+        stale.delay(1).get(timeout=30)
+        wait_until(lambda: stale.cache.explain(1).stale, what="a stale entry")
+        ran = self.recording.seen(Ran, task="stale")
         with self.scene() as lines:
-            self.stale.delay(1).get(timeout=30)
-            wait_until(lambda: self.seen(Ran, task="stale") > ran, what="the refresh")
+            stale.delay(1).get(timeout=30)
+            wait_until(lambda: self.recording.seen(Ran, task="stale") > ran, what="the refresh")
         return lines
 
+    def context(self) -> tuple[str, list[str]]:
+        """What a chain's last step knows of the context, and what is stored of the steps."""
+        with self.traced.sdk.request(), self.traced.cache.context(tenant="acme"):
+            steps = chain(*(self.traced.tenant.si(step) for step in range(3))).delay()
+            told = steps.get(timeout=30)
+        return told, self.traced.cache.keys("*tenant*")
 
-def _trees_of_requests(spans: list[Span]) -> list[str]:
+
+def _trees_of_requests(all_lines: list[str]) -> list[str]:
     """The trees that begin with a request: the leader's is another's."""
     lines: list[str] = []
     wanted = False
-    for line in tree(spans):
+    for line in all_lines:
         if not line.startswith(" "):
             wanted = "GET /" in line
         if wanted:
@@ -148,11 +134,37 @@ def _trees_of_requests(spans: list[Span]) -> list[str]:
     return lines
 
 
-def play(sdk: Sdk) -> dict[str, list[str]]:
-    """All scenes with one SDK."""
-    with Server(available()[0]) as server:
-        scenes = Scenes(server, sdk)
-        with start_worker(
-            scenes.app, pool="threads", concurrency=2, perform_ping_check=False, loglevel="ERROR"
-        ):
-            return scenes.play()
+def play(sdk: str, pool: str) -> dict[str, Any]:
+    """All scenes with one SDK: their trees, and what else there is to check.
+
+    Args:
+        sdk: The SDK's name.
+        pool: ``threads`` of this process, or ``prefork``: a worker of its own.
+    """
+    with Server(available()[0]) as server, TemporaryDirectory() as folder:
+        redis = server.url(0).rpartition("/")[0]
+        ours = {"TRACES_SDK": sdk, "TRACES_FOLDER": folder, "TRACES_REDIS": redis}
+        os.environ |= ours
+        with _worker(pool, ours | {"CELERY_BROKER_URL": server.url(0)}) as worker:
+            scenes = Scenes(worker)
+            trees = scenes.play()
+            figures = scenes.traced.sdk.figures() | {"keys": sorted(scenes.keys)}
+            return {"trees": trees, "figures": figures, "context": scenes.context()}
+
+
+def _worker(pool: str, env: dict[str, str]) -> AbstractContextManager[Worker | None]:
+    if pool == "prefork":
+        # One process, so that its memory has what it has stored.
+        return Worker("tests.integration.traces.traced_app", env=env, concurrency=1)
+    return _worker_in_threads()
+
+
+@contextmanager
+def _worker_in_threads() -> Iterator[None]:
+    from tests.integration.traces.traced_app import app  # noqa: PLC0415, I001 - likewise
+    from celery.contrib.testing.worker import start_worker  # noqa: PLC0415
+
+    with start_worker(
+        app, pool="threads", concurrency=2, perform_ping_check=False, loglevel="ERROR"
+    ):
+        yield

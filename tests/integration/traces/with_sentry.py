@@ -1,34 +1,37 @@
-"""Sentry with its Celery integration, and a transport that keeps what it gets."""
+"""Sentry with its Celery integration, and a transport that records what it gets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sentry_sdk
+from sentry_sdk import traces
 from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.transport import Transport
 
-from tests.integration.traces.spans import Span
+from tests.integration.traces.spans import Recording, Span
 from tta_taskcache.observability.sentry import SentryObserver
 
 
-class _Kept(Transport):
-    def __init__(self, options: Any = None) -> None:
-        super().__init__(options)
-        self.transactions: list[Any] = []
+class _Recorder(Transport):
+    def __init__(self, recording: Recording) -> None:
+        super().__init__()
+        self._recording = recording
 
     def capture_envelope(self, envelope: Any) -> None:
         for item in envelope.items:
             if item.type == "transaction":
-                self.transactions.append(item.payload.json)
+                for span in _spans(item.payload.json):
+                    self._recording.span(span)
 
 
 class Sentry:
-    def __init__(self, **options: Any) -> None:
-        self._kept = _Kept()
+    """Spans that are sent with their transaction."""
+
+    def __init__(self, recording: Recording, **options: Any) -> None:
         sentry_sdk.init(
             dsn="http://key@127.0.0.1:1/1",
-            transport=self._kept,
+            transport=_Recorder(recording),
             traces_sample_rate=1.0,
             default_integrations=False,
             auto_enabling_integrations=False,
@@ -36,11 +39,9 @@ class Sentry:
             **options,
         )
         self.observer = SentryObserver()
-        self._keys: set[str] = set()
 
     def figures(self) -> dict[str, Any]:
-        """The keys that were shown."""
-        return {"keys": sorted(self._keys)}
+        return {}
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -50,15 +51,23 @@ class Sentry:
             with sentry_sdk.start_transaction(transaction):
                 yield
 
-    @property
-    def is_quiet(self) -> bool:
-        return True  # a transaction is seen when it has ended
 
-    def take(self) -> list[Span]:
-        kept, self._kept.transactions = self._kept.transactions, []
-        spans = [span for event in kept for span in _spans(event)]
-        self._keys |= {key for span in spans for key in span.attributes.get("cache.key", ())}
-        return spans
+class StreamingSentry(Sentry):
+    """Spans that are sent one by one."""
+
+    def __init__(self, recording: Recording) -> None:
+        def record(span: Any, _: Any) -> Any:
+            recording.span(_streamed(span))
+            return span
+
+        super().__init__(recording, trace_lifecycle="stream", before_send_span=record)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        with sentry_sdk.isolation_scope():
+            traces.continue_trace({})
+            with traces.start_span("GET /", {"sentry.op": "http.server"}, parent_span=None):
+                yield
 
 
 def _spans(event: Any) -> Iterator[Span]:
@@ -73,3 +82,16 @@ def _spans(event: Any) -> Iterator[Span]:
         yield Span(
             span["span_id"], span["parent_span_id"], name, span["start_timestamp"], span["data"]
         )
+
+
+def _streamed(span: Any) -> Span:
+    about = span["attributes"]
+    op = about["sentry.op"]
+    return Span(
+        span["span_id"],
+        span.get("parent_span_id"),
+        op if op.startswith("cache.") else f"{op} {span['name']}",
+        span["start_timestamp"],
+        about,
+        is_transaction=span["is_segment"],
+    )

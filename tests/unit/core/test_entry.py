@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tta_taskcache.core import entry as entries
-from tta_taskcache.core.entry import FORMAT, MAGIC, PEEK_BYTES, Entry, Position, pack, peek, unpack
+from tta_taskcache.core.entry import (
+    FORMAT,
+    MAGIC,
+    MAX_TRACE,
+    PEEK_BYTES,
+    Entry,
+    Position,
+    pack,
+    peek,
+    unpack,
+)
 from tta_taskcache.errors import EntryError
 from tta_taskcache.testing import make_entry
 
@@ -35,6 +45,7 @@ any_entry = st.builds(
     compression=st.one_of(st.none(), st.text()),
     payload=st.binary(),
     traits=st.text(),
+    trace=st.text(max_size=MAX_TRACE),
 )
 
 
@@ -44,6 +55,12 @@ def test_comes_back_as_it_was(entry: Entry, secret: bytes) -> None:
     assert unpack(entry.key, frame, secret) == entry
     assert peek(entry.key, frame) == peek(entry.key, frame, secret) == replace(entry, payload=b"")
     assert peek(entry.key, frame, secret + b"?") is None
+
+
+def test_r4_a_trace_that_is_too_long_is_an_entry_error() -> None:
+    entry = replace(make_entry(KEY, Position("i", 1)), trace="x" * (MAX_TRACE + 1))
+    with pytest.raises(EntryError, match="trace"):
+        unpack(KEY, pack(entry))
 
 
 @pytest.mark.parametrize("secret", SECRETS, ids=len)

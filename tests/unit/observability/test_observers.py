@@ -72,6 +72,24 @@ def test_an_observer_may_put_the_context_of_a_message_in_force() -> None:
     assert log == ["id", HIT, HIT, "left"]
 
 
+def test_an_observer_may_say_which_span_is_in_force(caplog: pytest.LogCaptureFixture) -> None:
+    class Tracer:
+        def __init__(self, *answers: str) -> None:
+            self.answers = list(answers)
+
+        def __call__(self, event: Event) -> None:
+            pass
+
+        def current_trace(self) -> str:
+            return self.answers.pop()
+
+    observers = Observers([Tracer(), Tracer(""), Tracer("x" * 99), Tracer("00-a-b-01"), Tracer()])
+    with caplog.at_level(logging.WARNING, "tta_taskcache"):
+        assert observers.current_trace() == "00-a-b-01"
+    assert "has failed" in caplog.text
+    assert Observers([fails]).current_trace() == ""
+
+
 def test_those_that_come_with_the_library_have_names() -> None:
     assert set(available()) >= {"opentelemetry", "sentry", "structlog"}
 

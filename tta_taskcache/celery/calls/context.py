@@ -25,6 +25,10 @@ from .status import CacheStatus
 #: and ``serializer``, each only where there is a value.
 HEADER = "taskcache"
 
+#: Where Sentry's and Datadog's instrumentation put a copy of a message's headers, from before it is
+#: published (Celery's issue 4875). Tasks see the copy in ``request.headers``, in place of the rest.
+_COPY = "headers"
+
 #: Header names that any task of this process varies on: child tasks inherit them.
 declared: set[str] = set()
 
@@ -116,6 +120,31 @@ def cache_header_of(headers: object) -> Mapping[str, Any]:
     """Return our header in a task's headers; empty where there is none of ours."""
     cache_header = headers.get(HEADER) if isinstance(headers, Mapping) else None
     return cache_header if isinstance(cache_header, dict) else {}
+
+
+def write_cache_header(headers: dict[str, Any], cache_header: Mapping[str, Any]) -> None:
+    """Put our header into a message's headers; an empty one takes it out."""
+    _write(headers, cache_header, {})
+
+
+def add_to_cache_header(headers: dict[str, Any], added: Mapping[str, Any]) -> None:
+    """Add values to our header of a message."""
+    write_cache_header(headers, {**cache_header_of(headers), **added})
+
+
+def _write(
+    headers: dict[str, Any], cache_header: Mapping[str, Any], visible: Mapping[str, Any]
+) -> None:
+    copy = headers.get(_COPY)
+    if isinstance(copy, dict):
+        headers[_COPY] = own = dict(copy)
+        _write(own, cache_header, visible)
+    for name in visible.keys() - headers.keys():
+        headers[name] = visible[name]
+    if cache_header:
+        headers[HEADER] = cache_header
+    else:
+        headers.pop(HEADER, None)
 
 
 def of_message(headers: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -211,8 +240,4 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
         cache_header[WITHIN] = led
     if inherited:
         cache_header["ctx"] = inherited
-        headers.update({**visible_headers(inherited), **headers})
-    if cache_header:
-        headers[HEADER] = cache_header
-    else:
-        headers.pop(HEADER, None)
+    _write(headers, cache_header, visible_headers(inherited))

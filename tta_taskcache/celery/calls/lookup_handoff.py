@@ -16,6 +16,9 @@ SEEN = "seen"
 #: The name there of the word that the consumer has found a hit, and leaves it to the pool.
 FOUND = "found"
 
+#: The name there of the consumer's miss, for observers: its reason and seconds.
+MISSED = "missed"
+
 #: Seconds for which a site trusts what the site before has found. A message takes a few
 #: milliseconds to a free worker; one that had to wait is looked up again.
 HANDOFF_VALID_FOR = 0.05

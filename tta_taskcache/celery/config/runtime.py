@@ -153,6 +153,7 @@ def build(
             store_layer="l1" if settings.url is None else "l2",
             in_background=settings.url is not None,
             clock=clock,
+            trace=observers.current_trace,
         )
     )
     leases = LeaseKeeper(

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from ...cache.outcome import Hit
-from ...core.events import Answered, Observe
+from ...core.events import Answered, Missed, Observe
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, request_of_message
 from ..calls.led_keys import leading, within
-from ..calls.lookup_handoff import FOUND, QUEUED_FOR, is_recent, read_handoff
+from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
 from ..lookup.hit_value import value_of
@@ -75,6 +75,7 @@ def answer_or_run(
             call_request, Site.POOL, lambda: run(*args, **kwargs), request.id, record
         )
     lookup = _last_look(call_request, cache_header)
+    _record_miss(call_request, lookup, cache_header.get(MISSED))
     if lookup.hit is not None:
         _record_answer(call_request.runtime.observe, task, request.id, lookup.hit, Site.POOL)
         if cache_header.get(task_events.WANTED):
@@ -117,6 +118,15 @@ def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> Lo
     return again
 
 
+def _record_miss(call_request: CallRequest, lookup: LookupResult, missed: object) -> None:
+    """Tell the observers of the consumer's miss, now that the task's context is in force."""
+    match missed:
+        case [str() as reason, float() as seconds]:
+            key = lookup.call.key if lookup.call is not None else None
+            miss = Missed(call_request.task.name, key, Site.CONSUMER.value, reason, seconds)
+            call_request.runtime.observe(miss)
+
+
 def _record_answer(
     observe: Observe, task: CacheableTask, task_id: str | None, hit: Hit, site: Site
 ) -> None:
@@ -133,5 +143,6 @@ def _record_answer(
             computed_by=entry.task_id,
             freshness=hit.verdict.value,
             size=len(entry.payload),
+            computed_in=entry.trace,
         )
     )

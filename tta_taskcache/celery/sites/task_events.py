@@ -59,7 +59,10 @@ def fields_of(task: CacheableTask, hit: Hit, site: Site) -> dict[str, Any]:
 def are_wanted(request: Request) -> bool:
     """Whether the worker sends events of this call."""
     eventer = event_dispatcher(request)
-    return bool(eventer is not None and eventer.enabled and request.task.send_events)
+    if eventer is None or not eventer.enabled or not request.task.send_events:
+        return False
+    # Without ``-E``, a worker sends those of its own, such as heartbeats, and none of tasks.
+    return not eventer.groups or "task" in eventer.groups
 
 
 def send_consumer_event(request: Request, hit: Hit) -> None:

@@ -28,7 +28,7 @@ from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
 from ..calls.led_keys import waits_at_most, within
-from ..calls.lookup_handoff import QUEUED_FOR, SEEN, to_handoff, without_handoff
+from ..calls.lookup_handoff import MISSED, QUEUED_FOR, SEEN, to_handoff, without_handoff
 from ..calls.lookup_result import SLOW, LookupResult
 from ..config.runtime import Runtime
 from ..patches.consumer_hooks import Handle, intercept_requests
@@ -182,6 +182,9 @@ class ConsumerSite(bootsteps.StartStopStep):
     def _hand_on(self, request: Request, lookup: LookupResult) -> None:
         """Tell the pool's process what is known of a request, and learn how it ends."""
         headers = request.request_dict
+        if lookup.hit is None and lookup.seconds is not None and self._runtime().observers:
+            missed = {MISSED: [lookup.reason, lookup.seconds]}
+            context.add_to_cache_header(headers, missed)
         if (
             lookup.hit is None
             and lookup.instead is None
@@ -191,16 +194,17 @@ class ConsumerSite(bootsteps.StartStopStep):
             _pass_by(request, SLOW)
             lookup = LookupResult(None)
         if lookup.reason == VERIFY:
-            headers[context.HEADER] = {**context.cache_header_of(headers), "mode": VERIFY}
+            context.add_to_cache_header(headers, {"mode": VERIFY})
         if task_events.are_wanted(request):
-            headers[context.HEADER] = {**context.cache_header_of(headers), task_events.WANTED: True}
+            context.add_to_cache_header(headers, {task_events.WANTED: True})
         # A pool process without Redis has a memory of its own.
         known = request.task.cache_runtime.is_shared or not self._has_processes
         cache_header = without_handoff(context.cache_header_of(headers))
         if known and (noted := to_handoff(lookup)):
-            headers[context.HEADER] = {**cache_header, SEEN: noted, "leads": bool(lookup.owner)}
+            cache_header |= {SEEN: noted, "leads": bool(lookup.owner)}
+            context.write_cache_header(headers, cache_header)
         elif lookup.lease is not None:
-            headers[context.HEADER] = cache_header
+            context.write_cache_header(headers, cache_header)
         if lookup.call is not None and lookup.lease is not None and lookup.owner:
             self._watch(request, lookup.call, lookup.lease)
         self._slow_cache.watch(request)
@@ -283,7 +287,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         headers = request.request_dict
         cache_header = context.cache_header_of(headers)
         if SEEN in cache_header:  # the lease that came with it ends now
-            headers[context.HEADER] = without_handoff(cache_header)
+            context.write_cache_header(headers, without_handoff(cache_header))
         self.end_lease(lookup)
 
     def end_lease(self, lookup: LookupResult) -> None:
@@ -303,5 +307,4 @@ class ConsumerSite(bootsteps.StartStopStep):
 
 def _pass_by(request: Request, mode: str) -> None:
     """Tell the pool's process that a call passes the cache by."""
-    headers = request.request_dict
-    headers[context.HEADER] = {**context.cache_header_of(headers), "mode": mode}
+    context.add_to_cache_header(request.request_dict, {"mode": mode})

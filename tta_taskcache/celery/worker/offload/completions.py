@@ -311,8 +311,7 @@ class Completions:
 
 def _let_pool_answer(request: Request) -> None:
     """Let the pool answer a request with the hit, also where ``cache_sites`` leaves it out."""
-    headers = request.request_dict
-    headers[context.HEADER] = {**context.cache_header_of(headers), FOUND: True}
+    context.add_to_cache_header(request.request_dict, {FOUND: True})
 
 
 def _log_change(event: object) -> None:
