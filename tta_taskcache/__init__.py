@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .celery.api.task_handle import MISSING, Explanation
     from .celery.calls.status import CacheStatus
     from .celery.warming.schedules import Invalidate
+    from .core.semantic.semantic_policy import Semantic
     from .core.warm_policy import Warm
     from .errors import (
         CacheMiss,
@@ -39,6 +40,7 @@ _MODULES = {
     "Explanation": ".celery.api.task_handle",
     "Invalidate": ".celery.warming.schedules",
     "MissingContext": ".errors",
+    "Semantic": ".core.semantic.semantic_policy",
     "Stats": ".observability.counters",
     "StoreUnavailable": ".errors",
     "TaskCache": ".celery.api.task_cache",
@@ -57,6 +59,7 @@ __all__ = [
     "Explanation",
     "Invalidate",
     "MissingContext",
+    "Semantic",
     "Stats",
     "StoreUnavailable",
     "TaskCache",

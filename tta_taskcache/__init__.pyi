@@ -31,6 +31,7 @@ from .celery.api.task_handle import Missing as _Missing
 from .celery.calls.status import CacheStatus as CacheStatus
 from .celery.warming.schedules import Invalidate as Invalidate
 from .celery.warming.warm_progress import WarmReport as _WarmReport
+from .core.semantic.semantic_policy import Semantic as Semantic
 from .core.warm_policy import Warm as Warm
 from .errors import CacheMiss as CacheMiss
 from .errors import ConfigurationError as ConfigurationError
@@ -49,6 +50,7 @@ __all__ = [
     "Explanation",
     "Invalidate",
     "MissingContext",
+    "Semantic",
     "Stats",
     "StoreUnavailable",
     "TaskCache",
@@ -116,6 +118,7 @@ class CachedTask(Task[_P, _R]):
     cache_sites: _Sites | None
     cache_cost: float | Callable[[Any], Any] | None
     cache_verify: float | None
+    cache_semantic: Semantic | None
     cache_shadow: bool | None
     cache_enabled: bool | None
 
@@ -132,6 +135,7 @@ class CachedTask(Task[_P, _R]):
         link_error: Signature[Any] | list[Signature[Any]] | None = ...,
         shadow: str | None = ...,
         cache: _Mode | None = ...,
+        cache_semantic: float | bool | None = ...,
         *,
         countdown: float = ...,
         eta: datetime = ...,
@@ -177,6 +181,7 @@ class _Options(TypedDict, total=False):
     cache_sites: _Sites | None
     cache_cost: float | Callable[[Any], Any] | None
     cache_verify: float | None
+    cache_semantic: Semantic | None
     cache_shadow: bool | None
     cache_enabled: bool | None
     name: str

@@ -77,6 +77,9 @@ class JudgedNeighbour:
     similarity: float
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.similarity:.4f} {self.reason or 'answers'}: {self.text!r}"
+
 
 @dataclass(frozen=True, slots=True)
 class NeighbourSearch:

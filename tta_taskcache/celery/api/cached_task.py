@@ -57,6 +57,7 @@ class CachedTask(Task):
     cache_sites: Any = None
     cache_cost: Any = None
     cache_verify: Any = None
+    cache_semantic: Any = None
     cache_shadow: Any = None
     cache_enabled: Any = None
 
@@ -121,6 +122,7 @@ class CachedTask(Task):
         link_error: Any = None,
         shadow: str | None = None,
         cache: Mode | None = None,
+        cache_semantic: float | bool | None = None,
         **options: Any,
     ) -> AsyncResult:
         """Call the task; a hit is answered here, and no message is sent.
@@ -129,6 +131,7 @@ class CachedTask(Task):
             cache: ``"use"`` (default): answer from the cache, or run and store; ``"refresh"``: run,
                 and replace the entry; ``"bypass"``: run, and neither read nor store; ``"only"``:
                 answer from the cache or raise.
+            cache_semantic: False: only the exact key counts; or a threshold above the task's.
 
         All other arguments are those of Celery's ``Task.apply_async``.
 
@@ -138,7 +141,7 @@ class CachedTask(Task):
 
         Raises:
             CacheMiss: ``cache="only"``, and no entry answers the call.
-            ValueError: ``cache`` is another mode.
+            ValueError: ``cache`` is another mode, or ``cache_semantic`` isn't allowed.
             OperationalError: The broker can't be reached (Celery's own).
         """
         options.update(
@@ -153,7 +156,9 @@ class CachedTask(Task):
         if is_builtin(type(self)) or not isinstance(options.get("headers") or {}, Mapping):
             read_mode(cache or "use")
             return send(**options)
-        return apply_cached(self, args, kwargs, mode=cache, send=send, options=options)
+        return apply_cached(
+            self, args, kwargs, mode=cache, semantic=cache_semantic, send=send, options=options
+        )
 
     def push_request(self, /, *args: Any, **kwargs: Any) -> None:
         """Push a request as Celery does; that of a direct call has the context in force as headers.

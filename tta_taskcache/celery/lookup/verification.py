@@ -83,15 +83,21 @@ def _compare(runtime: Runtime, call: Call, stored: Hit, value: Any) -> Verified:
     entry = stored.entry
     how = (entry.serializer, entry.compression)
     codecs = runtime.engine.parts.codecs
+    semantic, near = call.policy.semantic, stored.similarity
     try:
         returned = codecs.decode(codecs.encode(value, *how), *how)
     except UnserializableResult:
-        return Verified(call.task, call.key, "incomparable", entry.task_id)
-    found = differences(codecs.decode(entry.payload, *how), returned)
+        return Verified(call.task, call.key, "incomparable", entry.task_id, similarity=near)
+    before = codecs.decode(entry.payload, *how)
+    if near is not None and semantic is not None and semantic.same is not None:
+        says_same = semantic.same(before, returned)
+        found: tuple[str, ...] = () if says_same else ("they don't say the same",)
+    else:
+        found = differences(before, returned)
     outcome = "same"
     if found:
         outcome = "different" if _is_current(runtime, stored) else "outdated"
-    return Verified(call.task, call.key, outcome, entry.task_id, found)
+    return Verified(call.task, call.key, outcome, entry.task_id, found, near)
 
 
 def _is_current(runtime: Runtime, stored: Hit) -> bool:
