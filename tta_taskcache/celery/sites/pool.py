@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...cache.hit_value import value_of
+from ...cache.led_keys import leading, within
 from ...cache.outcome import Hit
 from ...core.events import Answered, Missed, Observe
 from ...core.lease import Claim, Stage
@@ -14,11 +16,9 @@ from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, request_of_message
 from ..calls.carried_text import read_carried
-from ..calls.led_keys import leading, within
 from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
-from ..lookup.hit_value import value_of
 from ..lookup.lookup import LookupHints, look_up
 from ..lookup.run_and_store import run_and_store
 from . import task_events
