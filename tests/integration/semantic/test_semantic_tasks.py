@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import Celery, chain, group
@@ -125,13 +126,15 @@ def test_verification_and_shadow_mode_measure_wrong_hits(caller: Celery) -> None
                 outcomes.setdefault(name, {})[kind] = count
         return outcomes
 
-    wait_until(
-        lambda: (
-            {"different"} <= set(counted().get("verified", ()))
-            and {"shadow", "same"} <= set(counted().get("shadowed", ()))
-        ),
-        what="the workers' counts",
-    )
+    def are_counted() -> bool:
+        # A pool process hands over its counts with what it asks of Redis next.
+        call(caller.tasks["exact"], uuid4().hex)
+        found = counted()
+        return {"different"} <= set(found.get("verified", ())) and {"shadow", "same"} <= set(
+            found.get("shadowed", ())
+        )
+
+    wait_until(are_counted, what="the workers' counts")
     stats = TaskCache(caller).stats().tasks["shadowed"]
     assert stats.shadow == {"miss": 1, "hit": 1}
     assert stats.embed_cost > 0

@@ -209,7 +209,8 @@ def test_the_public_surface_is_what_it_was() -> None:
         "fills_refused", "followers", "hits", "invalidation_lag_seconds", "invalidations",
         "l1_bytes", "l1_entries", "latency_seconds", "lease_wait_seconds", "misses", "run_cost",
         "run_seconds", "saved_cost", "saved_seconds", "semantic_similarity", "shadow_hits",
-        "shadow_misses", "shadow_saved_cost", "shadow_saved_seconds", "stale_served", "verifications",
+        "shadow_misses", "shadow_saved_cost", "shadow_saved_seconds", "stale_served",
+        "verifications",
     ]  # fmt: skip
 
 

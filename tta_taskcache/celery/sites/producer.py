@@ -21,7 +21,7 @@ from ...errors import CacheMiss
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
-from ..calls.carried_text import SEMANTIC, CarriedText, read_asked, read_carried, to_header
+from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
 from ..calls.lookup_result import SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
@@ -123,7 +123,8 @@ def apply_cached(
         if lookup.reason == VERIFY:
             cache_header["mode"] = VERIFY
         _hand_off(call_request, cache_header, lookup)
-    _carry(cache_header, replace(carried, vector=lookup.vector or carried.vector))
+    if lookup.vector is not None or carried is not NOTHING:
+        _carry(cache_header, replace(carried, vector=lookup.vector or carried.vector))
     if call_request.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({lookup.reason})")
     own = options.get("headers") or {}
@@ -213,7 +214,9 @@ def _carried(task: CacheableTask, semantic: float | bool | None, options: Option
     Raises:
         ValueError: The threshold isn't allowed.
     """
-    if semantic is None and options.get("retries"):
+    if semantic is None:
+        if not options.get("retries"):
+            return NOTHING
         return read_carried(context.cache_header_of(options.get("headers")))
     return CarriedText(asked=read_asked(task.cache_policy, task.name, semantic))
 
