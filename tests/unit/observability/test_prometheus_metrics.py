@@ -86,6 +86,9 @@ x_shadow_misses_total{task="t"} 1.0
 x_shadow_saved_seconds_total{task="t"} 1.0
 x_shadow_saved_cost_total{task="t"} 7.0
 x_verifications_total{outcome="different",task="t"} 1.0
+x_semantic_similarity_count{outcome="hit",task="t"} 1.0
+x_embed_seconds_sum{task="t"} 0.01
+x_embed_cost_total{task="t"} 0.5
 """
 
 
