@@ -113,6 +113,8 @@ def test_verification_and_shadow_mode_measure_wrong_hits(caller: Celery) -> None
     verified, shadowed = caller.tasks["verified"], caller.tasks["shadowed"]
     for task in (verified, shadowed):
         call(task, "cats are what?")
+        # This process learns of it within the staleness of its copy.
+        wait_until(lambda: task.cache.explain("cats, or what?").status == "hit", what="it")  # noqa: B023
     assert call(verified, "cats, or what?").get() == "a: cats, or what?"
     assert call(shadowed, "cats are, or what?").get() == "a: cats are, or what?"
 
