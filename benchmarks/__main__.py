@@ -5,19 +5,30 @@ import time
 
 import click
 
-from benchmarks import coalescing, freshness, groups, hot, invalidation, metrics
 from benchmarks.comparison import calls, counts, growth, lookups, report, streams
 from benchmarks.comparison.app import make_app
 from benchmarks.show import console, table
 from tests.support.servers import Server, available
+from benchmarks import (
+    coalescing,
+    event_loops,
+    freshness,
+    groups,
+    hot,
+    invalidation,
+    metrics,
+    task_hits,
+)
 
 BENCHMARKS = {
     "coalescing": coalescing.run,
+    "event_loops": event_loops.run,
     "freshness": freshness.run,
     "groups": groups.run,
     "hot": hot.run,
     "invalidation": invalidation.run,
     "metrics": metrics.run,
+    "task_hits": task_hits.run,
 }
 
 #: Parts of the comparison, in order.
