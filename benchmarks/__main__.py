@@ -5,10 +5,6 @@ import time
 
 import click
 
-from benchmarks.comparison import calls, counts, growth, lookups, report, streams
-from benchmarks.comparison.app import make_app
-from benchmarks.show import console, table
-from tests.support.servers import Server, available
 from benchmarks import (
     coalescing,
     event_loops,
@@ -19,6 +15,10 @@ from benchmarks import (
     metrics,
     task_hits,
 )
+from benchmarks.comparison import calls, counts, growth, lookups, report, streams
+from benchmarks.comparison.app import make_app
+from benchmarks.show import console, table
+from tests.support.servers import Server, available
 
 BENCHMARKS = {
     "coalescing": coalescing.run,
