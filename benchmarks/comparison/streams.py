@@ -72,12 +72,20 @@ class _Peer:
         return False
 
 
+class _Theine(_Peer):
+    def request(self, key: str) -> bool:
+        _, is_there = self.cache.get(key)
+        if not is_there:
+            self.cache.set(key, 1)
+        return bool(is_there)
+
+
 def _policies(missing: list[str]) -> dict[str, Callable[[int], Any]]:
     policies: dict[str, Callable[[int], Any]] = {"ours (S3-FIFO)": _Ours, "LRU": _Lru}
     try:
         from theine import Cache  # noqa: PLC0415 - an optional peer
 
-        policies["theine (W-TinyLFU)"] = lambda room: _Peer(Cache(room))
+        policies["theine (W-TinyLFU)"] = lambda room: _Theine(Cache(room))
     except ImportError:
         missing.append("theine isn't installed")
     try:

@@ -112,7 +112,7 @@ def cost(server: Server, call: Callable[[], Any], calls: int = 20) -> dict[str, 
     with round_trips(server) as trips:
         for _ in range(calls):
             call()
-    before = _bytes(server)
+    nothing, before = _bytes(server), _bytes(server)
     for _ in range(calls):
         call()
     after = _bytes(server)
@@ -120,8 +120,9 @@ def cost(server: Server, call: Callable[[], Any], calls: int = 20) -> dict[str, 
     with commands(server) as done:
         for _ in range(calls):
             call()
+    # What lies between two readings with nothing between them is the reading itself.
     received, sent = (
-        max(0, b - a - own) / calls for a, b, own in zip(before, after, _OWN, strict=True)
+        max(0, c - b - (b - a)) / calls for a, b, c in zip(nothing, before, after, strict=True)
     )
     return {
         "round_trips": round(trips.count / calls, 1),
@@ -129,10 +130,6 @@ def cost(server: Server, call: Callable[[], Any], calls: int = 20) -> dict[str, 
         "bytes_to_server": round(received),
         "bytes_from_server": round(sent),
     }
-
-
-#: Bytes of asking the server for its own figures, about.
-_OWN = (300, 9_000)
 
 
 def _bytes(server: Server) -> tuple[int, int]:
