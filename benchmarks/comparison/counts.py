@@ -18,9 +18,9 @@ BOUNDS = {
     "L1 hit: round trips": 0,
     "L1 hit: blocks kept": 0,
     "L2 hit: round trips": 1,
-    "L2 hit: commands": 7,
-    "L2 hit: bytes to the server": 600,
-    "modules imported by the package": 20,
+    "L2 hit: commands": 5,
+    "L2 hit: bytes to the server": 500,
+    "modules imported by the package": 3,
 }
 
 
