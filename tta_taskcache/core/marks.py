@@ -110,7 +110,8 @@ def is_valid(
     born = entry.born
     if born.incarnation != now.incarnation or born.sequence > now.sequence:
         return False  # born in a log that was lost, or in the part that a failover lost
-    # Nearly always there are none: then nothing is gone through.
-    if marks and any(marks.get(name, 0) > born.sequence for name in chain(entry.marks, names)):
+    if not marks and not bans:
+        return True  # nearly always: nothing is gone through
+    if any(marks.get(name, 0) > born.sequence for name in chain(entry.marks, names)):
         return False
-    return not bans or not banned_at(entry.key, bans, born.sequence)
+    return not banned_at(entry.key, bans, born.sequence)
