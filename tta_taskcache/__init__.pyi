@@ -60,7 +60,7 @@ __all__ = [
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_Mode: TypeAlias = Literal["use", "refresh", "bypass", "only"]
+_Mode: TypeAlias = Literal["use", "refresh", "bypass", "only", "no-store"]
 _Site: TypeAlias = Literal["producer", "consumer", "pool"]
 _Sites: TypeAlias = tuple[_Site, ...] | list[_Site] | set[_Site] | frozenset[_Site]
 # And no string, which is a collection of strings, too.
@@ -103,6 +103,7 @@ class CachedTask(Task[_P, _R]):
     cache_errors: Mapping[type[Exception], float | timedelta] | None
     cache_if: Callable[[Any], bool] | None
     cache_validate: Callable[[Any], bool] | None
+    cache_min_run: float | timedelta | None
     cache_max_bytes: int | None
     cache_key: str | Callable[..., Any] | None
     cache_ignore: _Names | None
@@ -132,6 +133,7 @@ class CachedTask(Task[_P, _R]):
         link_error: Signature[Any] | list[Signature[Any]] | None = ...,
         shadow: str | None = ...,
         cache: _Mode | None = ...,
+        cache_max_age: float | timedelta | None = ...,
         *,
         countdown: float = ...,
         eta: datetime = ...,
@@ -164,6 +166,7 @@ class _Options(TypedDict, total=False):
     cache_errors: Mapping[type[Exception], float | timedelta] | None
     cache_if: Callable[[Any], bool] | None
     cache_validate: Callable[[Any], bool] | None
+    cache_min_run: float | timedelta | None
     cache_max_bytes: int | None
     cache_key: str | Callable[..., Any] | None
     cache_ignore: _Names | None

@@ -22,6 +22,8 @@ class Call:
         policy: The task's policy.
         tags: Its tags.
         verify: Whether a fresh result isn't served, as the call runs to be compared with it.
+        max_age: Greatest age of an entry that answers it (s), which isn't stale, either; None for
+            no bound (RFC 9111, section 5.2.1.1).
         traits: The traits that its entry keeps (``core.traits``); empty until it is about to run.
     """
 
@@ -30,7 +32,14 @@ class Call:
     policy: Policy
     tags: tuple[str, ...] = ()
     verify: bool = False
+    max_age: float | None = None
     traits: str = ""
+
+    def accepts(self, entry: Entry, remaining: float, verdict: Verdict) -> bool:
+        """Whether the call takes an answer of this age (RFC 9111, section 5.2.1.1)."""
+        if self.max_age is None:
+            return True
+        return not verdict.is_stale and entry.lifetime - remaining <= self.max_age
 
     @property
     def marks(self) -> tuple[str, ...]:

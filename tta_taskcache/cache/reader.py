@@ -26,6 +26,9 @@ from .outcome import Call, Hit, Miss
 from .parts import Parts
 from .plan import Plan, execute_looks
 
+#: The reason of a miss with an entry that is older than its caller accepts.
+TOO_OLD = "too-old"
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:
@@ -212,6 +215,8 @@ class Reader:
                 verdict = Verdict.STALE_IF_ERROR
             if entry is None or not verdict.answers:
                 return Miss(verdict.value, at)
+            if not call.accepts(entry, remaining, verdict):
+                return Miss(TOO_OLD, at)
             value = self._valid_value(call, entry)
         except EntryError as error:
             return Miss(error.reason, at)
@@ -234,6 +239,8 @@ class Reader:
             verdict = judge_age(entry, remaining, call.policy, 1.0 - self.parts.draw())
             with suppress(EntryError):  # the look into L2 counts it
                 if verdict.answers:
+                    if not call.accepts(entry, remaining, verdict):
+                        return None
                     return Hit(entry, self._valid_value(call, entry), "l1", remaining, verdict)
         self.parts.l1.entries.drop(call.key)
         return None

@@ -236,6 +236,7 @@ READERS: dict[str, Callable[[Any, Choices], Any]] = {
     "errors": _errors,
     "if": _test,
     "validate": _test,
+    "min_run": _window,
     "max_bytes": _bytes,
     "key": _key,
     "ignore": _ignore,

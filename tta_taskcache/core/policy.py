@@ -36,6 +36,7 @@ class Policy:
             the exception again without a run (negative caching).
         if_: ``cache_if``: callable from a result to whether it is stored.
         validate: Callable from a stored result to whether it may be served.
+        min_run: Least seconds of a run whose result is stored; 0 stores all.
         max_bytes: Most bytes of a serialized result, before compression; larger ones aren't stored,
             nor read, so that no frame takes more memory.
         key: Template or callable of the readable label in front of the digest; None for no label.
@@ -64,6 +65,7 @@ class Policy:
     errors: Mapping[type[Exception], float] = field(default_factory=dict)
     if_: Callable[[Any], bool] | None = None
     validate: Callable[[Any], bool] | None = None
+    min_run: float = 0.0
     max_bytes: int = MAX_BYTES
     key: str | Callable[..., Any] | None = None
     ignore: frozenset[str] = frozenset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from celery import Celery, Task
@@ -14,7 +15,7 @@ from celery.result import AsyncResult
 from ...core.keys import Keyer
 from ...core.policy import Policy
 from ..calls import context
-from ..calls.call_request import Mode, read_mode
+from ..calls.call_request import MAX_AGE, Mode, read_mode
 from ..config.options import read_keyer
 from ..config.runtime import Runtime
 from ..sites.pool import UNSTORED, answer_or_run
@@ -44,6 +45,7 @@ class CachedTask(Task):
     cache_errors: Any = None
     cache_if: Any = None
     cache_validate: Any = None
+    cache_min_run: Any = None
     cache_max_bytes: Any = None
     cache_key: Any = None
     cache_ignore: Any = None
@@ -121,6 +123,7 @@ class CachedTask(Task):
         link_error: Any = None,
         shadow: str | None = None,
         cache: Mode | None = None,
+        cache_max_age: float | timedelta | None = None,
         **options: Any,
     ) -> AsyncResult:
         """Call the task; a hit is answered here, and no message is sent.
@@ -128,7 +131,10 @@ class CachedTask(Task):
         Args:
             cache: ``"use"`` (default): answer from the cache, or run and store; ``"refresh"``: run,
                 and replace the entry; ``"bypass"``: run, and neither read nor store; ``"only"``:
-                answer from the cache or raise.
+                answer from the cache or raise; ``"no-store"``: answer from the cache, or run and
+                store nothing (RFC 9111, section 5.2.1.5).
+            cache_max_age: Greatest age of an entry that answers this call (seconds or a timedelta,
+                0 or more); a stale one doesn't (RFC 9111, section 5.2.1.1). None for no bound.
 
         All other arguments are those of Celery's ``Task.apply_async``.
 
@@ -138,7 +144,7 @@ class CachedTask(Task):
 
         Raises:
             CacheMiss: ``cache="only"``, and no entry answers the call.
-            ValueError: ``cache`` is another mode.
+            ValueError: ``cache`` is another mode, or ``cache_max_age`` no such age.
             OperationalError: The broker can't be reached (Celery's own).
         """
         options.update(
@@ -149,9 +155,12 @@ class CachedTask(Task):
             shadow=shadow,
         )
         send = functools.partial(super().apply_async, args, kwargs)
+        if cache_max_age is not None:
+            options[MAX_AGE] = cache_max_age
         # What can't be a call is Celery's to refuse.
         if is_builtin(type(self)) or not isinstance(options.get("headers") or {}, Mapping):
             read_mode(cache or "use")
+            options.pop(MAX_AGE, None)
             return send(**options)
         return apply_cached(self, args, kwargs, mode=cache, send=send, options=options)
 

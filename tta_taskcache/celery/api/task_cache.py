@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from time import monotonic
 from typing import Any, Self
@@ -19,6 +19,7 @@ from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
 from ...observability.counters import Stats, read_stats, sum_up
 from ..calls import context
+from ..calls.call_request import PublicMode, read_max_age, read_mode
 from ..canvas import map_tasks, signature_calls
 from ..config.runtime import Runtime
 from ..config.settings import Settings
@@ -130,6 +131,25 @@ class TaskCache:
     def disabled(self) -> AbstractContextManager[None]:
         """Let the calls made inside bypass the cache: they run, and nothing is stored."""
         return context.disabled_block()
+
+    def mode(
+        self, mode: PublicMode | None = None, *, max_age: float | timedelta | None = None
+    ) -> AbstractContextManager[None]:
+        """Let the calls made inside ask this of the cache: ``with cache.mode("refresh"): …``.
+
+        What a call says itself comes first, and so does ``disabled()``. ``task.cache`` goes by it,
+        too; the child tasks of what runs elsewhere don't.
+
+        Args:
+            mode: As ``cache`` of ``apply_async``; None leaves it as it is.
+            max_age: As ``cache_max_age`` of ``apply_async``; None leaves it as it is.
+
+        Raises:
+            ValueError: The mode is unknown, or the age is none.
+        """
+        if mode is not None:
+            read_mode(mode)
+        return context.mode_block(mode, read_max_age(max_age))
 
     def invalidate(
         self,

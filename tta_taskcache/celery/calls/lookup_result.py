@@ -17,6 +17,9 @@ REFRESH = "refresh"
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
 SLOW = "slow"
 
+#: The mode, and the reason that nothing is stored, of a call that stores nothing.
+NO_STORE = "no-store"
+
 #: The site under which lookups of ``task.cache`` are counted, which happen at none.
 DIRECT = "direct"
 

@@ -114,7 +114,7 @@ def _find(
     wanted = replace(call, verify=True) if call_request.is_verified else call
     if known is not None and known.call == call and _is_recent(known, runtime):
         lookup = _use(call_request, wanted, known, where)
-    elif claim is not None and call.policy.coalesce:
+    elif claim is not None and call_request.leads:
         plan = hints.plan or runtime.engine.look
         lookup = to_lookup_result(call, runtime.run(plan(wanted, where, claim)))
     else:
@@ -163,7 +163,7 @@ def _position_only(
     call_request: CallRequest, call: Call, site: Site | None, reason: str
 ) -> LookupResult:
     """Read the log's position for a call that runs unanswered, to store its result with."""
-    if site is not Site.POOL:
+    if site is not Site.POOL and not (site is None and reason == REFRESH):
         return LookupResult(call, reason=reason)
     runtime = call_request.runtime
     if call_request.mode == "revalidate":
@@ -194,7 +194,7 @@ def look_up_all(
     runtime = call_requests[0].runtime
     started = monotonic()
     try:
-        claimed = [claims[i] if call.policy.coalesce else None for i, call in calls.items()]
+        claimed = [claims[i] if call_requests[i].leads else None for i in calls]
         outcomes = runtime.run(runtime.engine.reader.find_many(list(calls.values()), claimed))
     except SoftTimeLimitExceeded:
         raise

@@ -17,7 +17,7 @@ from ...core.option_values import Site
 from ...core.remembered_errors import encode_error
 from ...errors import UncacheableCall, UnserializableResult
 from ..calls.call_request import CallRequest
-from ..calls.lookup_result import DIRECT, REFRESH, LookupResult
+from ..calls.lookup_result import DIRECT, NO_STORE, REFRESH, LookupResult
 from . import verification
 from .hit_value import value_of
 from .lookup import unanswerable
@@ -70,8 +70,16 @@ def run_and_store(
         return value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds)
-    _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=refused())
+    refusal = refused() or _refusal(call_request, run_seconds)
+    _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=refusal)
     return value
+
+
+def _refusal(call_request: CallRequest, run_seconds: float) -> str:
+    """Return the reason why neither caller nor policy has a result stored; empty for none."""
+    if call_request.mode == NO_STORE:
+        return NO_STORE
+    return "min-run" if run_seconds < call_request.policy.min_run else ""
 
 
 def _end_unshared(
@@ -200,7 +208,7 @@ def _store(
             task_id=task_id,
             cost=cost,
             owner=lookup.owner,
-            replaces=lookup.reason == REFRESH,
+            replaces=lookup.reason == REFRESH or call.max_age is not None,
             remember_for=remember_for,
         )
         runtime.run(fill)

@@ -20,7 +20,14 @@ from ...core.option_values import Site
 from ...errors import CacheMiss
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
+from ..calls.call_request import (
+    MAX_AGE,
+    CallRequest,
+    Mode,
+    read_max_age,
+    read_mode,
+    request_of_sender,
+)
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
 from ..calls.lookup_result import SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
@@ -97,6 +104,7 @@ def apply_cached(
     revoked = not eager and revocations.is_revoked(options)
     answerable = not eager and not revoked and may_answer(options, task.app)
     call_request = read_call_request(task, args, kwargs, mode, options, is_answerable=answerable)
+    options.pop(MAX_AGE, None)
     cache_header = _cache_header(call_request)
     # A revoked call is for the worker to refuse.
     lookup = LookupResult(None, reason="revoked" if revoked else "later")
@@ -158,29 +166,33 @@ def read_call_request(
         is_answerable: Whether the producer may answer it; else it needs no key here.
 
     Raises:
-        ValueError: The mode is unknown.
+        ValueError: The mode is unknown, or the age is none.
     """
     headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls, too.
-    kept = context.cache_header_of(headers).get("mode") if retries else None
+    first = context.cache_header_of(headers) if retries else {}
+    kept = first.get("mode")
     if kept == SLOW:
         kept = None
     is_request = hot_calls.is_request(headers, retries)
-    return request_of_sender(
+    block_mode, block_age = context.mode_in_force()
+    max_age = options.get(MAX_AGE, first.get(MAX_AGE, block_age))
+    request = request_of_sender(
         task,
         args,
         kwargs,
         headers,
-        read_mode(mode or kept or "use"),
+        read_mode(mode or kept or block_mode or "use"),
         serializer=options.get("serializer"),
         is_request=is_request,
         is_identified=None if is_answerable else False,
     )
+    return request if max_age is None else request.with_max_age(read_max_age(max_age))
 
 
 def claim_reservation(call_request: CallRequest, options: Options) -> Claim | None:
     """Return the claim that reserves the lease for the message of a miss; None for no claim."""
-    if call_request.mode == "only" or not call_request.runtime.is_shared:
+    if not call_request.leads or not call_request.runtime.is_shared:
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
     return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
@@ -188,8 +200,10 @@ def claim_reservation(call_request: CallRequest, options: Options) -> Claim | No
 
 def _cache_header(call_request: CallRequest) -> context.CacheHeader:
     cache_header = context.CacheHeader()
-    if call_request.mode in ("refresh", "bypass", "revalidate"):
+    if call_request.mode in ("refresh", "bypass", "revalidate", "no-store"):
         cache_header["mode"] = call_request.mode
+    if call_request.max_age is not None:
+        cache_header[MAX_AGE] = call_request.max_age
     if vary := call_request.vary:
         cache_header["ctx"] = vary
     chosen = call_request.serializer
