@@ -2,10 +2,11 @@
 
 import click
 
-from benchmarks import coalescing, freshness, groups, hot, invalidation, metrics
+from benchmarks import coalescing, event_loops, freshness, groups, hot, invalidation, metrics
 
 BENCHMARKS = {
     "coalescing": coalescing.run,
+    "event_loops": event_loops.run,
     "freshness": freshness.run,
     "groups": groups.run,
     "hot": hot.run,

@@ -25,12 +25,12 @@ from celery.canvas import Signature
 from celery.result import AsyncResult
 
 from .celery.api.task_cache import TaskCache as TaskCache
-from .celery.api.task_handle import MISSING as MISSING
 from .celery.api.task_handle import Explanation as Explanation
-from .celery.api.task_handle import Missing as _Missing
 from .celery.calls.status import CacheStatus as CacheStatus
 from .celery.warming.schedules import Invalidate as Invalidate
 from .celery.warming.warm_progress import WarmReport as _WarmReport
+from .core.missing import MISSING as MISSING
+from .core.missing import Missing as _Missing
 from .core.warm_policy import Warm as Warm
 from .errors import CacheMiss as CacheMiss
 from .errors import ConfigurationError as ConfigurationError

@@ -290,9 +290,12 @@ class Reader:
             self._advance(looked, now, position)
 
     def _advance(self, looked: StoreReply, now: float, since: Position | None) -> None:
-        """Advance L1 by the log records of a reply to a poll that was sent with a position."""
-        if looked.records:
-            self.parts.observe(InvalidationsRead(len(looked.records), self.parts.l1.lag(now)))
+        """Take in what a poll of the log has brought that was sent with a position."""
+        known = self.parts.l1.position
+        # Looks that were sent together bring the same records.
+        news = [r for r in looked.records or () if not known or r.sequence > known.sequence]
+        if news:
+            self.parts.observe(InvalidationsRead(len(news), self.parts.l1.lag(now)))
         self.parts.l1.advance(looked.position, looked.records, now, since)
 
 

@@ -296,3 +296,14 @@ class Store(Protocol):
     def execute(self, command: Command) -> Reply:
         """Execute one command."""
         ...
+
+
+class AsyncStore(Protocol):
+    """A ``Store`` of asyncio: the same commands, replies and errors."""
+
+    #: As of ``Store``.
+    name: str
+
+    async def execute(self, command: Command) -> Reply:
+        """Execute one command."""
+        ...

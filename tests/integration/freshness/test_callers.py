@@ -24,7 +24,9 @@ class Source:
         self.clock = FakeClock()
         self.runs = 0
 
-        @self.app.task(shared=False, base=CachedTask, name="source", **{"cache_ttl": 100, **options})
+        options = {"cache_ttl": 100, "shared": False, **options}
+
+        @self.app.task(base=CachedTask, name="source", **options)
         def source(x: int) -> int:
             self.runs += 1
             return self.runs

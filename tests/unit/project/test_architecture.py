@@ -22,7 +22,10 @@ PATCHES = PACKAGE / "celery" / "patches"
 LINTER = Path(sys.executable).with_name("lint-imports")
 
 #: What may be private to a module and is read next door: its own class, and what forks renew.
-OURS = {"_taskcache", "_cache_keyer", "_taskcache_site", "_reset", "_wakeups", "_client", "_forget"}
+OURS = {
+    "_taskcache", "_cache_keyer", "_taskcache_site", "_reset", "_wakeups", "_watched", "_client",
+    "_forget",
+}  # fmt: skip
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
@@ -161,11 +164,28 @@ def test_s7_importing_the_package_imports_no_celery() -> None:
     assert done.stdout.split("\n")[:3] == ["[]", "True", "False"]
 
 
+def test_s7_primitives_import_no_celery() -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from tta_taskcache import CachePrimitive, FallbackPrimitive, RouterPrimitive, "
+        "WorkflowContext, cached, MISSING, CacheError\n"
+        "async def double(data, context): return 2 * data\n"
+        "print(asyncio.run(CachePrimitive(double).execute(4, WorkflowContext())))\n"
+        "print([name for name in ('celery', 'kombu', 'billiard') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "8\n[]\n"
+
+
 def test_the_public_surface_is_what_it_was() -> None:
+    assert len(tta_taskcache.__all__) <= 22
     assert sorted(tta_taskcache.__all__) == [
-        "CacheMiss", "CacheStatus", "CachedTask", "ConfigurationError", "Explanation", "Invalidate",
-        "MISSING", "MissingContext", "Stats", "StoreUnavailable", "TaskCache", "TaskCacheError",
-        "UncacheableCall", "Warm", "cached_task",
+        "CacheError", "CacheMiss", "CachePrimitive", "CacheStatus", "CachedTask",
+        "ConfigurationError", "Explanation", "FallbackPrimitive", "Invalidate", "MISSING",
+        "MissingContext", "RouterPrimitive", "Stats", "StoreUnavailable", "TaskCache",
+        "TaskCacheError", "UncacheableCall", "Warm", "WorkflowContext", "cached", "cached_task",
     ]  # fmt: skip
     assert all(getattr(tta_taskcache, name) is not None for name in tta_taskcache.__all__)
     assert sorted(OPTIONS) == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from datetime import date, timedelta
@@ -13,6 +14,7 @@ from celery import Celery, Task, signals
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
+from ...cache.async_cache import AsyncCache
 from ...core import glob, marks
 from ...core.invalidation_marks import read_marks
 from ...core.warm_policy import IN_FLIGHT, Sending
@@ -21,6 +23,7 @@ from ...observability.counters import Stats, read_stats, sum_up
 from ..calls import context
 from ..calls.call_request import PublicMode, read_max_age, read_mode
 from ..canvas import map_tasks, signature_calls
+from ..config.async_runtime import build_async_cache
 from ..config.runtime import Runtime
 from ..config.settings import Settings
 from ..maintenance import maintenance_tasks
@@ -29,6 +32,7 @@ from ..patches.publishing import mark_publishes
 from ..warming import warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
+from .async_calls import AsyncCalls
 from .commits import when_committed
 from .runtime_provider import RuntimeProvider
 
@@ -58,6 +62,9 @@ class TaskCache:
     app: Celery
     _schedule: Schedule
     _provider: RuntimeProvider
+    _in_loops: tuple[Runtime, AsyncCache] | None
+    #: The calls that event loops of this process wait for.
+    async_calls: AsyncCalls
 
     def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
         existing = app.__dict__.get(_ATTRIBUTE)
@@ -65,6 +72,7 @@ class TaskCache:
         if existing is None:
             self.app, self._schedule = app, Schedule(app)
             self._provider = RuntimeProvider(app, self._schedule)
+            self.async_calls, self._in_loops = AsyncCalls(app), None
             self._install()
         self._provider.configure(settings if url is None else {**settings, "url": url})
         return self
@@ -87,6 +95,14 @@ class TaskCache:
             ConfigurationError: A setting is wrong.
         """
         return self._provider.settings
+
+    @property
+    def async_cache(self) -> AsyncCache:
+        """The cache of this process, for event loops."""
+        runtime, known = self.runtime, self._in_loops
+        if known is None or known[0] is not runtime:
+            known = self._in_loops = (runtime, build_async_cache(runtime))
+        return known[1]
 
     @property
     def runtime(self) -> Runtime:
@@ -201,6 +217,30 @@ class TaskCache:
             return None
         return act()
 
+    async def aclose(self) -> None:
+        """Close the cache's connections of the event loop that runs here, before it ends."""
+        await self.async_cache.aclose()
+
+    async def ainvalidate(
+        self,
+        *,
+        key: str | None = None,
+        task: str | Task | None = None,
+        tags: Collection[str] | None = None,
+        pattern: str | None = None,
+    ) -> None:
+        """As ``invalidate``, without blocking the event loop.
+
+        Raises:
+            ValueError: Nothing was named.
+            TypeError: ``tags`` isn't a collection of strings, or ``pattern`` no string.
+            StoreUnavailable: It was not acknowledged: it may or may not have happened.
+        """
+        names = read_marks(key, task, tags, pattern)
+        keys = () if key is None else (key,)
+        await self.async_cache.run(self.runtime.engine.invalidate(names, keys))
+        await asyncio.to_thread(self._reclaim, names)
+
     def clear(self) -> None:
         """End all entries of this namespace, in all processes, now.
 
@@ -216,6 +256,10 @@ class TaskCache:
             StoreUnavailable: Redis has not acknowledged it.
         """
         self.runtime.run(self.runtime.engine.invalidate(names, keys))
+        self._reclaim(names)
+
+    def _reclaim(self, names: tuple[str, ...]) -> None:
+        """Have the memory given back of what marks have ended."""
         if any(marks.is_wide(name) for name in names):
             maintenance_tasks.request_sweep(self.app, self.runtime)
 

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from ...cache.hit_value import value_of
 from ...cache.outcome import Call, Hit, Miss
 from ...core.decide import Verdict
+from ...core.missing import MISSING
 from ...errors import StoreUnavailable, UncacheableCall
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, is_enabled, request_of_caller
 from ..lookup import read_through
-from ..lookup.hit_value import value_of
 from ..lookup.lookup import look_up
 from ..lookup.nearest_entry import NearestSearch, find_nearest
+from .async_calls import look_up_in_loop, request_in_loop
 from .task_cache import cache_of
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime
     from ..warming.warm_progress import WarmReport
-
-
-class Missing(Enum):
-    """The type of ``MISSING``: of one member, so that type checkers understand ``is MISSING``."""
-
-    MISSING = "MISSING"
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-#: Return value of ``task.cache.get`` when nothing is stored: ``None`` is a result like any other.
-MISSING: Final = Missing.MISSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +123,30 @@ class TaskHandle:
         if found.hit is None:
             return MISSING
         return value_of(call_request.policy, found.hit)
+
+    async def aget(self, /, *args: Any, **kwargs: Any) -> Any:
+        """As ``get``, without blocking the event loop."""
+        cache = cache_of(self.task.app).async_cache
+        hit = await look_up_in_loop(cache, request_in_loop(self.task, args, kwargs))
+        return MISSING if hit is None else value_of(self.task.cache_policy, hit)
+
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The stored result; or the call is sent to a worker, and its result awaited.
+
+        Never blocks the event loop. Equal calls of one loop are sent once; those of others coalesce
+        in the workers.
+
+        Raises:
+            Exception: What the run has raised.
+        """
+        call_request = request_in_loop(self.task, args, kwargs)
+        cache = cache_of(self.task.app)
+        hit = await look_up_in_loop(cache.async_cache, call_request)
+        if hit is not None:
+            return value_of(self.task.cache_policy, hit)
+        key = call_request.call.key if call_request.call is not None else None
+        result = await cache.async_calls.result_of(self.task, key, args, kwargs)
+        return await asyncio.to_thread(result.get, disable_sync_subtasks=False)
 
     def set(self, value: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Store a result for a call, as if it had just run.

@@ -156,12 +156,7 @@ def build(
             trace=observers.current_trace,
         )
     )
-    leases = LeaseKeeper(
-        lambda holdings: run_plan(engine.renew(holdings, settings.lease_ttl), store),
-        lambda key, owner, unshared: run_plan(engine.release(key, owner, unshared), store),
-        settings.lease_ttl,
-        observe,
-    )
+    leases = LeaseKeeper(store, settings.lease_ttl, observe)
     engine.parts.abandon = leases.end
     warming_store = WarmingStore(store, settings.namespace) if settings.url is not None else None
     return Runtime(

@@ -11,7 +11,9 @@ from typing import Any
 from uuid import uuid4
 from weakref import ref
 
-from ...cache.lease_keeper import RENEWALS, Progress
+from ...cache.held_leases import RENEWALS, Progress
+from ...cache.hit_value import value_of
+from ...cache.led_keys import leading, led_keys, waits_at_most
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.single_flight import MAX_WAIT
@@ -21,10 +23,8 @@ from ...core.option_values import Site
 from ...errors import CacheMiss
 from ..calls.call_request import CallRequest
 from ..calls.context import led_by_callers
-from ..calls.led_keys import leading, led_keys, waits_at_most
 from ..calls.lookup_handoff import OVERTAKEN_AT
 from ..calls.lookup_result import LookupResult
-from .hit_value import value_of
 from .lookup import LookupHints, look_up
 from .run_and_store import run_and_store
 

@@ -11,6 +11,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
+from ...cache.hit_value import value_of
 from ...cache.outcome import Hit
 from ...core.events import Fault
 from ...core.option_values import Site
@@ -19,7 +20,6 @@ from ...errors import UncacheableCall, UnserializableResult
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, NO_STORE, REFRESH, LookupResult
 from . import verification
-from .hit_value import value_of
 from .lookup import unanswerable
 from .verification import WITHOUT_RESULT
 

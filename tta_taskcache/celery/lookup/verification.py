@@ -9,14 +9,12 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject, Retry
 
+from ...cache.comparing_runs import compare
 from ...cache.lookup_record import VERIFY
-from ...cache.outcome import Call, Hit
-from ...core.differences import differences
+from ...cache.outcome import Hit
 from ...core.events import Fault, Ran, Verified
-from ...errors import EntryError, StoreUnavailable, UnserializableResult
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import LookupResult
-from ..config.runtime import Runtime
 
 #: Exceptions of a task that is neither done nor failed.
 WITHOUT_RESULT = (Retry, Ignore, Reject)
@@ -71,33 +69,9 @@ def run_and_compare(
     record_run(call_request, lookup, value, monotonic() - started)
     if call is not None and stored.can_be_verified:
         try:
-            runtime.observe(_compare(runtime, call, stored, value))
+            runtime.observe(runtime.run(compare(runtime.engine, call, stored, value)))
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001 - comparing may call the result's own methods (F1)
             runtime.observe(Fault(call.task, VERIFY, error))
     return value
-
-
-def _compare(runtime: Runtime, call: Call, stored: Hit, value: Any) -> Verified:
-    entry = stored.entry
-    how = (entry.serializer, entry.compression)
-    codecs = runtime.engine.parts.codecs
-    try:
-        returned = codecs.decode(codecs.encode(value, *how), *how)
-    except UnserializableResult:
-        return Verified(call.task, call.key, "incomparable", entry.task_id)
-    found = differences(codecs.decode(entry.payload, *how), returned)
-    outcome = "same"
-    if found:
-        outcome = "different" if _is_current(runtime, stored) else "outdated"
-    return Verified(call.task, call.key, outcome, entry.task_id, found)
-
-
-def _is_current(runtime: Runtime, stored: Hit) -> bool:
-    """Whether a hit is still the stored entry: an invalidation may have ended it."""
-    try:
-        now = runtime.run(runtime.engine.peek(stored.entry.key))
-    except (StoreUnavailable, EntryError):
-        return False
-    return now is not None and now[0] == stored.entry

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...cache.hit_value import value_of
+from ...cache.led_keys import leading, within
 from ...cache.outcome import Hit
 from ...core.events import Answered, Missed, Observe
 from ...core.lease import Claim, Stage
@@ -13,11 +15,9 @@ from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import MAX_AGE, CallRequest, Mode, request_of_message
-from ..calls.led_keys import leading, within
 from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
-from ..lookup.hit_value import value_of
 from ..lookup.lookup import LookupHints, look_up
 from ..lookup.run_and_store import run_and_store
 from . import task_events

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from celery.worker.request import Request
 
+from ....cache.led_keys import within
 from ....cache.outcome import Call, Hit, Miss
 from ....cache.plan import run as run_plan
 from ....core.events import Fault
@@ -22,7 +23,6 @@ from ....core.option_values import Site
 from ....stores.protocol import Command, Reply, Store
 from ...calls import context, hot_calls
 from ...calls.call_request import MAX_AGE, CallRequest, request_of_message
-from ...calls.led_keys import within
 from ...calls.lookup_handoff import OVERTAKEN_AT, read_handoff
 from ...calls.lookup_result import LookupResult, to_lookup_result
 from ...config.runtime import Runtime

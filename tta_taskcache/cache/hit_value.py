@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...cache.outcome import Hit
-from ...core.policy import Policy
-from ...core.remembered_errors import decode_error
+from ..core.policy import Policy
+from ..core.remembered_errors import decode_error
+from .outcome import Hit
 
 
 def value_of(policy: Policy, hit: Hit) -> Any:
