@@ -198,6 +198,7 @@ class CachePrimitive:
         key: Any = MISSING,
         tags: Collection[str] = (),
         pattern: str | None = None,
+        soft: bool = False,
     ) -> None:
         """End entries, everywhere, now: all that any of the arguments names.
 
@@ -205,12 +206,14 @@ class CachePrimitive:
             key: As ``key_fn`` returns it.
             tags: All entries with any of these tags, of whatever primitive in this place.
             pattern: All whose keys match this glob.
+            soft: Make them stale instead: served while one refresh runs, where the primitive has
+                a stale window.
 
         Raises:
             ValueError: Nothing was named.
             StoreUnavailable: It was not acknowledged: it may or may not have happened.
         """
-        await self._runtime.cache.run(self._invalidate(key, tags, pattern))
+        await self._runtime.cache.run(self._invalidate(key, tags, pattern, soft=soft))
 
     def invalidate(
         self,
@@ -218,9 +221,10 @@ class CachePrimitive:
         key: Any = MISSING,
         tags: Collection[str] = (),
         pattern: str | None = None,
+        soft: bool = False,
     ) -> None:
         """As ``ainvalidate``, for code without an event loop."""
-        self._runtime.run(self._invalidate(key, tags, pattern), self._patience())
+        self._runtime.run(self._invalidate(key, tags, pattern, soft=soft), self._patience())
 
     async def aclear(self) -> None:
         """End all entries of this primitive.
@@ -303,7 +307,9 @@ class CachePrimitive:
                     break
         return list(found.values())
 
-    def _invalidate(self, key: Any, tags: Collection[str], pattern: str | None) -> Plan[None]:
+    def _invalidate(
+        self, key: Any, tags: Collection[str], pattern: str | None, *, soft: bool
+    ) -> Plan[None]:
         if isinstance(tags, str):
             raise TypeError(f"tags must be a collection of strings; write [{tags!r}]")
         names = [marks.of_tag(tag) for tag in tags]
@@ -319,6 +325,8 @@ class CachePrimitive:
             names += map(marks.of_pattern, self._keyer.patterns(pattern))
         if not names:
             raise ValueError("name what is to be invalidated: key, tags or pattern")
+        if soft:
+            names, keys = list(map(marks.soft, names)), ()
         yield from self._runtime.engine.invalidate(tuple(names), keys)
 
     def _patience(self) -> float:

@@ -78,6 +78,11 @@ class Hit:
         return self.remaining - (self.entry.lifetime - self.entry.fresh_for)
 
     @property
+    def is_stale_early(self) -> bool:
+        """Whether a soft invalidation has made it stale (promise D2)."""
+        return self.verdict.is_stale and self.fresh_left > 0
+
+    @property
     def needs_no_refresh(self) -> bool:
         """Whether it is too new for any reader to refresh it early, whatever its draw."""
         return self.verdict is Verdict.FRESH and self.fresh_left >= self.entry.run_seconds

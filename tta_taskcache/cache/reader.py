@@ -220,8 +220,11 @@ class Reader:
             value = self._valid_value(call, entry)
         except EntryError as error:
             return Miss(error.reason, at)
-        self.parts.l1.put(entry, now + remaining, at.sequence, call.marks)
-        return Hit(entry, value, self.parts.store_layer, remaining, verdict)
+        hit = Hit(entry, value, self.parts.store_layer, remaining, verdict)
+        # L1 may not have the mark that has made an entry stale early.
+        if not hit.is_stale_early:
+            self.parts.l1.put(entry, now + remaining, at.sequence, call.marks)
+        return hit
 
     def bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
         """Return all pattern bans: this process's copy, or read anew after a gap."""

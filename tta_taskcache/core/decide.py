@@ -10,7 +10,7 @@ from enum import StrEnum
 from math import log
 
 from .entry import Entry, Position
-from .marks import Ban, is_valid
+from .marks import Ban, is_made_stale, is_valid
 from .policy import Policy
 
 
@@ -114,4 +114,15 @@ def decide(
         return Verdict.INVALIDATED
     if (entry.serializer, entry.compression) != (policy.serializer, policy.compression):
         return Verdict.SERIALIZER
-    return judge_age(entry, remaining, policy, draw)
+    verdict = judge_age(entry, remaining, policy, draw)
+    is_fresh = verdict in (Verdict.FRESH, Verdict.EARLY)
+    if is_fresh and (marks or bans) and is_made_stale(entry, marks, bans, names):
+        return _stale_early(policy)
+    return verdict
+
+
+def _stale_early(policy: Policy) -> Verdict:
+    """Judge an entry that a soft invalidation has made stale (promise D2)."""
+    if policy.stale_while_revalidate:
+        return Verdict.STALE
+    return Verdict.ENDED if policy.stale_if_error else Verdict.INVALIDATED

@@ -266,13 +266,13 @@ class RedisExchanges:
         return state.looked() if state is not None and is_trusted else LOST
 
     def _read_bans(self) -> Exchange[Bans]:
-        fields = ("incarnation", "version", "sequence", "bans")
+        fields = ("incarnation", "version", "sequence", *log.BANS)
         read = partial(self.client.hmget, self._at.control, *fields)
-        incarnation, version, sequence, bans = yield read
+        incarnation, version, sequence, *bans = yield read
         if incarnation is None or version != log.VERSION:
             self._is_open = False
             return Bans(None, ())
-        return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(bans))
+        return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(*bans))
 
     def _fill(self, fill: Fill) -> Exchange[bool]:
         lifetime = milliseconds(fill.lifetime)

@@ -103,6 +103,7 @@ WRONG = [
     ("errors", {KeyError: 0}, "more than 0"),
     ("if", True, "callable"),
     ("validate", "yes", "callable"),
+    ("min_run", -1, TTL),
     ("max_bytes", 0, "number of bytes"),
     ("max_bytes", True, "number of bytes"),
     ("cost", -1, "number, 0 or more"),

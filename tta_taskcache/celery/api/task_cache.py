@@ -174,6 +174,7 @@ class TaskCache:
         task: str | Task | None = None,
         tags: Collection[str] | None = None,
         pattern: str | None = None,
+        soft: bool = False,
         queue: bool = False,
         on_commit: bool = False,
     ) -> AsyncResult | None:
@@ -189,6 +190,9 @@ class TaskCache:
             tags: Ends all entries with any of these tags.
             pattern: Ends all entries whose keys (``task:label:digest``) match this glob of Redis'
                 ``MATCH``, of at most 1,000 characters.
+            soft: Make the entries stale instead: where a task has ``cache_stale_while_revalidate``,
+                they are served while one refresh runs, until the end of the time that they had; one
+                with ``cache_stale_if_error`` alone stands in for a run that fails; others end.
             queue: Leave the invalidation to a Celery task, which is retried until Redis
                 acknowledges it.
             on_commit: In a Django project: invalidate when the current transaction of the default
@@ -207,7 +211,9 @@ class TaskCache:
             ConfigurationError: ``on_commit`` without Django.
         """
         names = read_marks(key, task, tags, pattern)
-        keys = () if key is None else (key,)
+        keys = () if key is None or soft else (key,)
+        if soft:
+            names = tuple(map(marks.soft, names))
         if queue:
             act = partial(maintenance_tasks.queue_invalidation, self.app, names, keys)
         else:
@@ -241,13 +247,16 @@ class TaskCache:
         await self.async_cache.run(self.runtime.engine.invalidate(names, keys))
         await asyncio.to_thread(self._reclaim, names)
 
-    def clear(self) -> None:
+    def clear(self, *, soft: bool = False) -> None:
         """End all entries of this namespace, in all processes, now.
+
+        Args:
+            soft: Make them stale instead, as with ``invalidate``.
 
         Raises:
             StoreUnavailable: Redis has not acknowledged it.
         """
-        self.end((marks.EVERYTHING,), ())
+        self.end((marks.soft(marks.EVERYTHING) if soft else marks.EVERYTHING,), ())
 
     def end(self, names: tuple[str, ...], keys: tuple[str, ...]) -> None:
         """Set marks, and drop the entries of keys.
