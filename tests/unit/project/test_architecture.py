@@ -190,7 +190,7 @@ def test_the_public_surface_is_what_it_was() -> None:
     assert all(getattr(tta_taskcache, name) is not None for name in tta_taskcache.__all__)
     assert sorted(OPTIONS) == [
         "coalesce", "compression", "cost", "enabled", "errors", "if", "ignore", "jitter", "key",
-        "max_bytes", "refresh_queue", "serializer", "shadow", "sites", "stale_if_error",
+        "max_bytes", "min_run", "refresh_queue", "serializer", "shadow", "sites", "stale_if_error",
         "stale_while_revalidate", "tags", "ttl", "validate", "vary", "verify", "version", "warm",
     ]  # fmt: skip
     assert sorted(NAMES) == [
