@@ -6,13 +6,14 @@
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 VENV ?= .venv
 LOCK := requirements-dev.lock
+DOCS_LOCK := requirements-docs.lock
 PY := $(VENV)/bin/python
 # -qq: errors only
 PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance matrix celery-suite chaos bench lint format lock clean
+.PHONY: help demo test conformance matrix celery-suite chaos bench lint docs reference format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,14 @@ lint: $(VENV)/.installed ## check style, formatting, types and the direction of 
 	$(PY) -m mypy --strict
 	$(VENV)/bin/lint-imports
 
+docs: $(VENV)/.docs ## build the documentation into docs/_build (warnings are errors)
+	$(PY) -m codespell_lib docs README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md
+	$(PY) -m sphinx -q -W --keep-going -j auto -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+reference: $(VENV)/.installed ## write the tables of docs/reference anew, from the code
+	$(PY) docs/_ext/reference_pages.py
+
 format: $(VENV)/.installed ## format, and mend what can be mended
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
@@ -53,6 +62,9 @@ lock: ## resolve the dependencies anew (UPGRADE=1: to their newest versions)
 	$(VENV)-lock/bin/uv pip compile --quiet pyproject.toml --group dev --all-extras \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(LOCK)
+	$(VENV)-lock/bin/uv pip compile --quiet pyproject.toml --group docs --constraints $(LOCK) \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(DOCS_LOCK)
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) $(VENV)-lock .matrix build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -69,6 +81,11 @@ $(VENV)/.locked: $(LOCK)
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# What builds the site, beside what the tests need.
+$(VENV)/.docs: $(DOCS_LOCK) $(VENV)/.installed
+	@$(PIP) install --require-hashes -r $(DOCS_LOCK)
 	@touch $@
 
 celery-suite: $(VENV)/.installed ## run Celery's own tests on cached tasks, against plain ones (ARGS=--part: some of them)

@@ -24,6 +24,11 @@ from celery import Celery, Task
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
+from .aio.cache_primitive import CachePrimitive as CachePrimitive
+from .aio.cached import cached as cached
+from .aio.fallback_primitive import FallbackPrimitive as FallbackPrimitive
+from .aio.router_primitive import RouterPrimitive as RouterPrimitive
+from .aio.workflow_context import WorkflowContext as WorkflowContext
 from .celery.api.task_cache import TaskCache as TaskCache
 from .celery.api.task_handle import Explanation as Explanation
 from .celery.calls.status import CacheStatus as CacheStatus
@@ -32,6 +37,7 @@ from .celery.warming.warm_progress import WarmReport as _WarmReport
 from .core.missing import MISSING as MISSING
 from .core.missing import Missing as _Missing
 from .core.warm_policy import Warm as Warm
+from .errors import CacheError as CacheError
 from .errors import CacheMiss as CacheMiss
 from .errors import ConfigurationError as ConfigurationError
 from .errors import MissingContext as MissingContext
@@ -42,19 +48,25 @@ from .observability.counters import Stats as Stats
 
 __all__ = [
     "MISSING",
+    "CacheError",
     "CacheMiss",
+    "CachePrimitive",
     "CacheStatus",
     "CachedTask",
     "ConfigurationError",
     "Explanation",
+    "FallbackPrimitive",
     "Invalidate",
     "MissingContext",
+    "RouterPrimitive",
     "Stats",
     "StoreUnavailable",
     "TaskCache",
     "TaskCacheError",
     "UncacheableCall",
     "Warm",
+    "WorkflowContext",
+    "cached",
     "cached_task",
 ]
 
@@ -79,6 +91,8 @@ class _TaskHandle(Generic[_P, _R]):
     def set(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
     def call(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
     def invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
+    async def aget(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | _Missing: ...
+    async def acall(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
     def explain(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Explanation: ...
     def clear(self) -> None: ...
     def warm(

@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-from tta_taskcache import CachedTask, cached_task
+from tta_taskcache import CachedTask, CachePrimitive, cached, cached_task
 
 app = Celery("proj")
 
@@ -59,3 +59,18 @@ class Report(CachedTask[[int], str]):
 
 
 Report().delay("7")  # error
+
+
+@cached(ttl=60)
+async def rate(currency: str) -> float:
+    return 1.0
+
+
+async def from_a_loop() -> None:
+    await add.cache.acall("1")  # error
+    (await add.cache.acall(1)).upper()  # error
+    await rate(1)  # error
+
+
+CachePrimitive(rate, backend="memcached")  # error
+CachePrimitive(rate, ttl="60")  # error

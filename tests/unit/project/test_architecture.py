@@ -23,8 +23,9 @@ LINTER = Path(sys.executable).with_name("lint-imports")
 
 #: What may be private to a module and is read next door: its own class, and what forks renew.
 OURS = {
-    "_taskcache", "_cache_keyer", "_taskcache_site", "_reset", "_wakeups", "_watched", "_client",
-    "_forget",
+    "_taskcache", "_adopted", "_cache_keyer", "_cache_provider", "_taskcache_site", "_reset",
+    "_wakeups", "_watched",
+    "_client", "_forget",
 }  # fmt: skip
 
 
