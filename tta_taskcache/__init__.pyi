@@ -148,7 +148,7 @@ class _TaskHandle(Generic[_P, _R]):
 class CachedTask(Task[_P, _R]):
     """Base class of cached tasks."""
 
-    cache_ttl: float | timedelta | None
+    cache_ttl: float | timedelta | Callable[[Any], float | timedelta] | None
     cache_jitter: float | None
     cache_stale_while_revalidate: float | timedelta | None
     cache_stale_if_error: float | timedelta | None
@@ -162,6 +162,7 @@ class CachedTask(Task[_P, _R]):
     cache_ignore: _Names | None
     cache_vary: _Names | None
     cache_tags: _Names | Callable[..., Any] | None
+    cache_depends: bool | None
     cache_coalesce: bool | None
     cache_version: str | None
     cache_serializer: str | None
@@ -213,7 +214,7 @@ class CachedTask(Task[_P, _R]):
 class _Options(TypedDict, total=False):
     """Options of the decorator: the cache's, and Celery's."""
 
-    cache_ttl: float | timedelta | None
+    cache_ttl: float | timedelta | Callable[[Any], float | timedelta] | None
     cache_jitter: float | None
     cache_stale_while_revalidate: float | timedelta | None
     cache_stale_if_error: float | timedelta | None
@@ -227,6 +228,7 @@ class _Options(TypedDict, total=False):
     cache_ignore: _Names | None
     cache_vary: _Names | None
     cache_tags: _Names | Callable[..., Any] | None
+    cache_depends: bool | None
     cache_coalesce: bool | None
     cache_version: str | None
     cache_serializer: str | None

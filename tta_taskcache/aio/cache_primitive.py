@@ -9,6 +9,7 @@ from random import random
 from typing import Any, Self, Unpack
 
 from ..cache.async_read_through import DIRECT, AsyncReadThrough
+from ..cache.current_run import depend_on_hit
 from ..cache.hit_value import value_of
 from ..cache.lookup_record import record_lookup
 from ..cache.outcome import Call, Hit, Miss
@@ -283,6 +284,7 @@ class CachePrimitive:
             if found.position is None:
                 self._be_strict(found.reason)
             return MISSING
+        depend_on_hit(call, found)
         return value_of(self._policy, found)
 
     def _store(self, call: Call, value: Any) -> Plan[bool]:

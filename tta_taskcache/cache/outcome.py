@@ -57,6 +57,7 @@ class Hit:
         layer: The layer that it was found in, ``"l1"`` or ``"l2"``.
         remaining: Seconds until it expires.
         verdict: The verdict on its age: fresh, or stale within a window of RFC 5861.
+        as_of: A position of the log at which it was valid.
         refresh: Whether the caller has to have it refreshed.
     """
 
@@ -65,6 +66,7 @@ class Hit:
     layer: str
     remaining: float
     verdict: Verdict = Verdict.FRESH
+    as_of: Position | None = None
     refresh: bool = False
 
     @property

@@ -58,6 +58,11 @@ def of_pattern(pattern: str) -> str:
     return f"{_BAN}{pattern}"
 
 
+def is_of_task(mark: str) -> bool:
+    """Whether a mark ends all entries of a task."""
+    return mark.startswith("t:")
+
+
 def soft(mark: str) -> str:
     """Return the mark that makes stale what this one ends."""
     return f"{_SOFT}{mark}"

@@ -33,6 +33,7 @@ class L1Entry:
         checked_at: Sequence up to which it was checked against all marks when it was put here.
         checked: Names of the marks that it was checked against.
         hits: As the map wants it.
+        as_of: Position of the log at which it was found to be valid.
     """
 
     entry: Entry
@@ -40,6 +41,7 @@ class L1Entry:
     checked_at: int
     checked: tuple[str, ...]
     hits: int = 0
+    as_of: Position | None = None
 
     @property
     def size(self) -> int:
@@ -130,6 +132,7 @@ class L1Cache:
         ):
             self.entries.drop(key)
             return None
+        held.as_of = view.position
         return held
 
     def put(

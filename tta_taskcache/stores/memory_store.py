@@ -224,8 +224,13 @@ class MemoryStore:
         stored = self.entries.get(fill.key)
         if stored is None or not stored.frame.startswith(fill.instead_of):
             return False
-        self.entries.put(fill.key, _StoredFrame(fill.frame, self._clock() + fill.lifetime))
-        if self._owns(fill.key, fill.owner):
+        if fill.payload_at and fill.owner and not self._owns(fill.key, fill.owner):
+            return False
+        frame = fill.frame + (stored.frame[fill.payload_at :] if fill.payload_at else b"")
+        self.entries.put(fill.key, _StoredFrame(frame, self._clock() + fill.lifetime))
+        if fill.payload_at:
+            self._refreshes.drop(fill.key)
+        if self._owns(fill.key, fill.owner) or (fill.payload_at and not fill.owner):
             self._leases.pop(fill.key, None)
         return True
 

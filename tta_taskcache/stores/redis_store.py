@@ -61,6 +61,7 @@ MARKS_A_CALL = 1_000
 _INVALIDATE = script("log", "lifetimes", "invalidate")
 _FILL = script("fill")
 _REPLACE = script("replace")
+_KEEP = script("keep")
 _RENEW = script("renew")
 _RELEASE = script("release")
 
@@ -279,6 +280,10 @@ class RedisExchanges:
         pipe = self._pipeline(fill.counts, lifetime)
         entry, lease = self._at.entry(fill.key), self._at.lease(fill.key)
         refresh = self._at.refresh(fill.key)
+        if fill.payload_at:
+            kept = (fill.owner, lifetime, fill.frame, fill.instead_of, fill.payload_at)
+            pipe.eval(_KEEP, 3, entry, lease, refresh, *kept)
+            return bool((yield pipe.execute)[-1])
         if fill.instead_of:
             pipe.eval(_REPLACE, 2, entry, lease, fill.owner, lifetime, fill.frame, fill.instead_of)
             return bool((yield pipe.execute)[-1])

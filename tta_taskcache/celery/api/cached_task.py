@@ -52,6 +52,7 @@ class CachedTask(Task):
     cache_ignore: Any = None
     cache_vary: Any = None
     cache_tags: Any = None
+    cache_depends: Any = None
     cache_coalesce: Any = None
     cache_version: Any = None
     cache_serializer: Any = None
