@@ -128,11 +128,6 @@ class CallRequest:
             return self.call
         raise self.refusal or UncacheableCall(f"task {self.task.name!r}: {self.bypass}")
 
-    @property
-    def leads(self) -> bool:
-        """Whether it may lead equal calls: its run would store what they wait for."""
-        return self.policy.coalesce and self.mode not in ("only", "no-store")
-
     def with_max_age(self, max_age: float | None) -> CallRequest:
         """Return the request of a caller who accepts no older answer, nor a stale one."""
         if max_age is None:
@@ -221,7 +216,7 @@ def request_of_caller(
         is_identified: As of ``request_of_sender``.
     """
     context, is_disabled = context_headers.of_new_call(None), context_headers.is_disabled()
-    block_mode, max_age = context_headers.mode_in_force()
+    block_mode, max_age = context_headers.mode_in_force.get()
     mode = read_mode(block_mode or "use")
     draft = _Draft(task, caching_of(task), args, kwargs, context=context, mode=mode)
     draft.decide(is_disabled=is_disabled)

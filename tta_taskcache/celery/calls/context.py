@@ -38,7 +38,7 @@ _RESERVED = frozenset((*vars(Context), "lang", "task", "argsrepr", "kwargsrepr",
 _ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", default={})  # noqa: B039 - never changed in place
 
 #: Mode and greatest age of the answers in force for the calls of a block.
-_mode: ContextVar[tuple[str | None, float | None]] = ContextVar(
+mode_in_force: ContextVar[tuple[str | None, float | None]] = ContextVar(
     "taskcache_mode", default=(None, None)
 )
 _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
@@ -124,17 +124,12 @@ def is_disabled() -> bool:
 @contextmanager
 def mode_block(mode: str | None, max_age: float | None) -> Iterator[None]:
     """Let the calls made inside ask this of the cache, where they don't say another thing."""
-    outer_mode, outer_age = _mode.get()
-    token = _mode.set((mode or outer_mode, outer_age if max_age is None else max_age))
+    outer_mode, outer_age = mode_in_force.get()
+    token = mode_in_force.set((mode or outer_mode, outer_age if max_age is None else max_age))
     try:
         yield
     finally:
-        _mode.reset(token)
-
-
-def mode_in_force() -> tuple[str | None, float | None]:
-    """Return mode and greatest age of the block that the current code runs in."""
-    return _mode.get()
+        mode_in_force.reset(token)
 
 
 def cache_header_of(headers: object) -> Mapping[str, Any]:
@@ -257,7 +252,7 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
         cache_header = {name: old[name] for name in kept if name in old}
         if is_disabled():  # sent by name (``send_task``): no CachedTask has read the mode
             cache_header["mode"] = "bypass"
-        elif (mode := _mode.get()[0]) in ("refresh", "bypass", "no-store"):
+        elif (mode := mode_in_force.get()[0]) in ("refresh", "bypass", "no-store"):
             cache_header.setdefault("mode", mode)
     inherited = propagated_context(headers, cache_header)
     if led := sent_along(headers.get("id"), led_by_callers()):

@@ -17,7 +17,7 @@ from ...core.lease import Claim
 from ...core.option_values import Site
 from ..calls import hot_calls
 from ..calls.call_request import CallRequest
-from ..calls.lookup_result import DIRECT, REFRESH, LookupResult, to_lookup_result
+from ..calls.lookup_result import DIRECT, NEVER_LEADS, REFRESH, LookupResult, to_lookup_result
 from ..config.runtime import Runtime
 from .background_refresh import schedule_refresh
 
@@ -125,7 +125,7 @@ def _find(
     wanted = replace(call, verify=True) if call_request.is_verified else call
     if known is not None and known.call == call and _is_recent(known, runtime):
         lookup = _use(call_request, wanted, known, where)
-    elif claim is not None and call_request.leads:
+    elif claim is not None and call.policy.coalesce and call_request.mode not in NEVER_LEADS:
         plan = hints.plan or runtime.engine.look
         lookup = to_lookup_result(call, runtime.run(plan(wanted, where, claim)))
     else:
@@ -205,7 +205,10 @@ def look_up_all(
     runtime = call_requests[0].runtime
     started = monotonic()
     try:
-        claimed = [claims[i] if call_requests[i].leads else None for i in calls]
+        claimed = [
+            claims[i] if call.policy.coalesce and call_requests[i].mode not in NEVER_LEADS else None
+            for i, call in calls.items()
+        ]
         outcomes = runtime.run(runtime.engine.reader.find_many(list(calls.values()), claimed))
     except SoftTimeLimitExceeded:
         raise

@@ -30,7 +30,7 @@ from ..calls.call_request import (
     request_of_sender,
 )
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
-from ..calls.lookup_result import SLOW, LookupResult
+from ..calls.lookup_result import NEVER_LEADS, SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
 from . import short_way
@@ -186,7 +186,7 @@ def read_call_request(
     if kept == SLOW:
         kept = None
     is_request = not headers or hot_calls.is_request(headers, retries)
-    block_mode, block_age = context.mode_in_force()
+    block_mode, block_age = context.mode_in_force.get()
     max_age = options.get(MAX_AGE, first.get(MAX_AGE, block_age))
     request = request_of_sender(
         task,
@@ -204,7 +204,7 @@ def read_call_request(
 
 def claim_reservation(call_request: CallRequest, options: Options) -> Claim | None:
     """Return the claim that reserves the lease for the message of a miss; None for no claim."""
-    if not call_request.leads or not call_request.runtime.is_shared:
+    if call_request.mode in NEVER_LEADS or not call_request.runtime.is_shared:
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
     return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
