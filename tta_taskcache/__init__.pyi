@@ -143,6 +143,7 @@ class _TaskHandle(Generic[_P, _R]):
         in_flight: int = ...,
         queue: str | None = ...,
         priority: int | None = ...,
+        refresh: bool = ...,
     ) -> _WarmReport: ...
 
 class CachedTask(Task[_P, _R]):

@@ -297,6 +297,7 @@ class TaskCache:
         in_flight: int = IN_FLIGHT,
         queue: str | None = None,
         priority: int | None = None,
+        refresh: bool = False,
     ) -> WarmReport:
         """Have workers make the calls of a task that aren't fresh, and wait until all are done.
 
@@ -313,6 +314,7 @@ class TaskCache:
             in_flight: Most calls that were sent and aren't done.
             queue: Queue of the calls; None for the task's own.
             priority: Priority of their messages (0 to 255); None for the task's own.
+            refresh: Make the calls whose entries are fresh, too, and replace these.
 
         Returns:
             The numbers of calls by outcome.
@@ -324,7 +326,9 @@ class TaskCache:
             StoreUnavailable: Redis can't be reached.
             OperationalError: The broker can't be reached.
         """
-        sending = Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
+        sending = Sending(
+            rate=rate, in_flight=in_flight, queue=queue, priority=priority, refresh=refresh
+        )
         return warm_task.warm(warm_task.find_task(self.app, task), calls, hot, sending)
 
     def schedule(self, *invalidations: Invalidate) -> None:
