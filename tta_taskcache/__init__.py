@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .celery.warming.schedules import Invalidate
     from .core.missing import MISSING
     from .core.not_modified import NOT_MODIFIED
+    from .core.semantic.semantic_policy import Semantic
     from .core.warm_policy import Warm
     from .errors import (
         CacheError,
@@ -52,6 +53,7 @@ _MODULES = {
     "FallbackPrimitive": ".aio.fallback_primitive",
     "Invalidate": ".celery.warming.schedules",
     "MissingContext": ".errors",
+    "Semantic": ".core.semantic.semantic_policy",
     "RouterPrimitive": ".aio.router_primitive",
     "Stats": ".observability.counters",
     "StoreUnavailable": ".errors",
@@ -80,6 +82,7 @@ __all__ = [
     "Invalidate",
     "MissingContext",
     "RouterPrimitive",
+    "Semantic",
     "Stats",
     "StoreUnavailable",
     "TaskCache",

@@ -59,6 +59,8 @@ class Hit:
         verdict: The verdict on its age: fresh, or stale within a window of RFC 5861.
         as_of: A position of the log at which it was valid.
         refresh: Whether the caller has to have it refreshed.
+        similarity: Of a neighbour's result: cosine similarity of its text; None for the call's own.
+        matched: Of a neighbour's result: its text; else empty.
     """
 
     entry: Entry
@@ -68,6 +70,8 @@ class Hit:
     verdict: Verdict = Verdict.FRESH
     as_of: Position | None = None
     refresh: bool = False
+    similarity: float | None = None
+    matched: str = ""
 
     @property
     def age(self) -> float:

@@ -61,6 +61,7 @@ class CachedTask(Task):
     cache_sites: Any = None
     cache_cost: Any = None
     cache_verify: Any = None
+    cache_semantic: Any = None
     cache_shadow: Any = None
     cache_enabled: Any = None
 
@@ -131,6 +132,7 @@ class CachedTask(Task):
         shadow: str | None = None,
         cache: Mode | None = None,
         cache_max_age: float | timedelta | None = None,
+        cache_semantic: float | bool | None = None,
         **options: Any,
     ) -> AsyncResult:
         """Call the task; a hit is answered here, and no message is sent.
@@ -142,6 +144,7 @@ class CachedTask(Task):
                 store nothing (RFC 9111, section 5.2.1.5).
             cache_max_age: Greatest age of an entry that answers this call (seconds or a timedelta,
                 0 or more); a stale one doesn't (RFC 9111, section 5.2.1.1). None for no bound.
+            cache_semantic: False: only the exact key counts; or a threshold above the task's.
 
         All other arguments are those of Celery's ``Task.apply_async``.
 
@@ -151,7 +154,7 @@ class CachedTask(Task):
 
         Raises:
             CacheMiss: ``cache="only"``, and no entry answers the call.
-            ValueError: ``cache`` is another mode, or ``cache_max_age`` no such age.
+            ValueError: ``cache`` is another mode, or an age or ``cache_semantic`` isn't allowed.
             OperationalError: The broker can't be reached (Celery's own).
         """
         options.update(
@@ -172,7 +175,14 @@ class CachedTask(Task):
         kind = type(self)._adopted()
         caching = kind._cache_provider.runtime, kind._cache_keyer
         return apply_cached(
-            self, args, kwargs, caching=caching, mode=cache, send=send, options=options
+            self,
+            args,
+            kwargs,
+            caching=caching,
+            mode=cache,
+            semantic=cache_semantic,
+            send=send,
+            options=options,
         )
 
     def push_request(self, /, *args: Any, **kwargs: Any) -> None:

@@ -24,6 +24,7 @@ from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, NO_STORE, REFRESH, LookupResult
 from . import verification
 from .lookup import unanswerable
+from .semantic_lookup import add_neighbour, semantic_call
 from .verification import WITHOUT_RESULT
 
 
@@ -54,6 +55,7 @@ def run_and_store(
     lookup = _with_traits(call_request, lookup)
     outer, current = current_run(), _begin(call_request, lookup)
     renews = None
+    about = semantic_call(call_request) if call_request.policy.semantic is not None else None
     started = monotonic()
     try:
         with running(current):
@@ -79,18 +81,20 @@ def run_and_store(
         return value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds, current.cost)
-    refusal = refused() or _refusal(call_request, run_seconds)
-    _store(
+    reason = refused() or _refusal(call_request, run_seconds)
+    is_stored = _store(
         call_request,
         lookup,
         value,
         run_seconds,
         task_id,
         cost=cost,
-        refused=refusal,
+        refused=reason,
         decided=current,
         renews=renews,
     )
+    if is_stored and about is not None:
+        add_neighbour(call_request, lookup, about)
     if outer is not None and lookup.call is not None:
         outer.depend_on_run(lookup.call.marks, lookup.position, current)
     return value
@@ -214,7 +218,7 @@ def _store(
     remember_for: float = 0.0,
     decided: CurrentRun | None = None,
     renews: Previous | None = None,
-) -> None:
+) -> bool:
     """Store the outcome of a run, if its call can be cached. Raises no fault of the cache.
 
     Args:
@@ -228,15 +232,17 @@ def _store(
         remember_for: Of an exception: seconds that it is remembered.
         decided: What the run has decided of its entry.
         renews: The entry that it has found unchanged.
+
+    Returns:
+        Whether it was stored.
     """
     runtime, call = call_request.runtime, lookup.call
     if call is None:
-        return
+        return False
     try:
         if refused:
             refuse = runtime.engine.writer.refuse(call, lookup.owner, refused, run_seconds)
-            runtime.run(refuse)
-            return
+            return runtime.run(refuse)
         fill = runtime.engine.writer.fill(
             call,
             lookup.position,
@@ -250,8 +256,9 @@ def _store(
             decided=decided,
             renews=renews,
         )
-        runtime.run(fill)
+        return runtime.run(fill)
     except SoftTimeLimitExceeded:
         raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as error:  # noqa: BLE001 - the task has run (promise F1)
         runtime.observe(Fault(call_request.task.name, "fill", error))
+        return False
