@@ -81,6 +81,7 @@ WRONG = [
     ("vary", 1, "tuple of header names"),
     ("tags", "user:{user}", r"write \('user:\{user\}',\)"),
     ("tags", (1,), "tuple of templates"),
+    ("depends", 1, "True or False"),
     ("coalesce", 1, "True or False"),
     ("version", 1.5, "string, or 'source'"),
     ("version", True, "string, or 'source'"),
