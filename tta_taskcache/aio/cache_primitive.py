@@ -284,7 +284,7 @@ class CachePrimitive:
             if found.position is None:
                 self._be_strict(found.reason)
             return MISSING
-        depend_on_hit(call, found)
+        depend_on_hit(call, found, engine.parts.l1)
         return value_of(self._policy, found)
 
     def _store(self, call: Call, value: Any) -> Plan[bool]:

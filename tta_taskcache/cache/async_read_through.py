@@ -78,7 +78,7 @@ class AsyncReadThrough:
                 self.cache.abandon(call.key, claim.owner)
             raise
         if isinstance(found, Hit):
-            depend_on_hit(call, found)
+            depend_on_hit(call, found, self.cache.engine.parts.l1)
             if found.refresh:
                 self.cache.begin(self.refresh(call, run), call.task)
             if call.verify and found.can_be_verified:
@@ -149,7 +149,10 @@ class AsyncReadThrough:
         replaces: bool = False,
         reason: str = "",
     ) -> Any:
-        outer, current = current_run(), CurrentRun(call.policy.depends)
+        outer, current = (
+            current_run(),
+            CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1),
+        )
         if replaces or reason in REPLACED:
             previous = await self._safely(
                 self.cache.engine.reader.find_previous(call), call, "previous"

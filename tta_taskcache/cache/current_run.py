@@ -53,6 +53,8 @@ class CurrentRun:
 
     Attributes:
         collects: Whether it notes what its result is made from (``cache_depends``).
+        cache: Its cache, by its memory: answers of other caches have a log of their own, which ends
+            nothing here. None for any.
         find_previous: Finds the entry that it is about to replace.
         ttl: As of ``cache_control``, and so are the next six; None where it has said nothing.
         stale_for_staleness: The most seconds for which an answer that went in was stale.
@@ -62,6 +64,7 @@ class CurrentRun:
 
     collects: bool = True
     find_previous: Callable[[], Previous | None] = lambda: None
+    cache: object = None
     ttl: float | None = None
     stale_while_revalidate: float | None = None
     stale_if_error: float | None = None
@@ -130,10 +133,16 @@ class CurrentRun:
         elif self.as_of is None or as_of.sequence < self.as_of.sequence:
             self.as_of = as_of
 
+    def is_of_same_cache(self, cache: object) -> bool:
+        """Whether the answers of a cache are ended by the log that ends this run's."""
+        return self.cache is None or cache is None or cache is self.cache
+
     def depend_on_run(
         self, names: Collection[str], position: Position | None, inner: CurrentRun
     ) -> None:
         """Note the result of a run that was made inside, and what that was made from."""
+        if not self.is_of_same_cache(inner.cache):
+            return
         self.depend(names, position)
         decided = map(marks.of_tag, inner.tags)
         self.depend((*decided, *inner.marks), inner.as_of, inner.staleness)
@@ -189,10 +198,10 @@ def running(run: CurrentRun) -> Iterator[None]:
         _current.reset(token)
 
 
-def depend_on_hit(call: Call, hit: Hit) -> None:
-    """Note a hit that goes into the result of the current run, if there is one (promise D1)."""
+def depend_on_hit(call: Call, hit: Hit, cache: object) -> None:
+    """Note a hit of a cache that goes into the current run's result, if there is one (D1)."""
     run = current_run()
-    if run is not None:
+    if run is not None and run.is_of_same_cache(cache):
         run.depend((*call.marks, *hit.entry.marks), hit.as_of, max(0.0, -hit.fresh_left))
 
 

@@ -8,7 +8,7 @@ from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...cache.current_run import CurrentRun, current_run, depend_on_hit
+from ...cache.current_run import current_run, depend_on_hit
 from ...cache.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
@@ -78,16 +78,18 @@ def look_up(
     is_last = lookup.hit is not None or site in (Site.POOL, None) or call_request.mode == "only"
     if is_last and lookup.call is not None and call_request.policy.warm is not None:
         hot_calls.record_hot_call(call_request, lookup.call)
-    if lookup.call is not None and (outer := current_run()) is not None:
-        _depend(outer, lookup.call, lookup.hit, site)
+    if lookup.call is not None and current_run() is not None:
+        _depend(call_request.runtime, lookup.call, lookup.hit, site)
     return lookup
 
 
-def _depend(outer: CurrentRun, call: Call, hit: Hit | None, site: Site | None) -> None:
+def _depend(runtime: Runtime, call: Call, hit: Hit | None, site: Site | None) -> None:
     """Note an answer that goes into the result of the run that looks (promise D1)."""
+    cache, outer = runtime.engine.parts.l1, current_run()
     if hit is not None:
-        depend_on_hit(call, hit)
-    elif site is Site.PRODUCER:  # a message's answer comes from a run that begins later
+        depend_on_hit(call, hit, cache)
+    elif site is Site.PRODUCER and outer is not None and outer.is_of_same_cache(cache):
+        # A message's answer comes from a run that begins later.
         outer.depend(call.marks)
 
 

@@ -109,7 +109,7 @@ def _begin(call_request: CallRequest, lookup: LookupResult) -> CurrentRun:
             return None
         return runtime.run(runtime.engine.reader.find_previous(call))
 
-    return CurrentRun(call_request.policy.depends, find_previous)
+    return CurrentRun(call_request.policy.depends, find_previous, runtime.engine.parts.l1)
 
 
 def _refusal(call_request: CallRequest, run_seconds: float) -> str:
