@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from celery import Celery
+from celery import Celery, group, uuid
 
 from benchmarks.show import percentile, table
 from tests.support.servers import Server, available
@@ -22,7 +22,7 @@ ROUNDS, EACH = 15, 40
 MODULE = "benchmarks.task_hits"
 
 
-def make_app() -> Celery:
+def make_app(*, write_behind: bool = False) -> Celery:
     """The application of the measured tasks, in the producer and in the worker."""
     app = Celery("task_hits", set_as_current=False)
     base = os.environ.get("BENCHMARK_REDIS", "redis://127.0.0.1")
@@ -30,6 +30,7 @@ def make_app() -> Celery:
         broker_url=f"{base}/0",
         result_backend=f"{base}/1",
         taskcache_url=f"{base}/2",
+        taskcache_write_behind=write_behind,
         worker_hijack_root_logger=False,
     )
 
@@ -57,16 +58,22 @@ def run() -> None:
             "CELERY_BROKER_URL": str(mine.conf.broker_url),
         }
         with Worker(MODULE, env=environment):
-            _round_trips(mine)
+            _round_trips(mine, make_app(write_behind=True))
+            _groups(mine)
 
 
-def _round_trips(app: Celery) -> None:
+def _round_trips(app: Celery, behind: Celery) -> None:
+    later = behind.tasks["hit"]
+    later.cache.set(1, 1)
     noop, hit = app.tasks["noop"], app.tasks["hit"]
 
     ways: dict[str, Callable[[], object]] = {
         "no-op task": lambda: noop.delay(1).get(),
         "hit": lambda: hit.delay(1).get(),
-        "hit, group of one's index": lambda: hit.apply_async((1,), group_index=0).get(),
+        "hit, written behind": lambda: later.delay(1).get(),
+        "hit, long way (an id of the caller's)": lambda: hit.apply_async(
+            (1,), task_id=uuid()
+        ).get(),
     }
 
     hit.cache.set(1, 1)
@@ -88,6 +95,21 @@ def _round_trips(app: Celery) -> None:
         for name, s in samples.items()
     ]
     table("round trips", ("what", "p50", "p99", "faster"), rows)
+
+
+def _groups(app: Celery, size: int = 1_000) -> None:
+    samples: dict[str, list[float]] = {"noop": [], "hit": []}
+    for _ in range(3):
+        for name, taken in samples.items():
+            task = app.tasks[name]
+            began = time.perf_counter()
+            group(task.s(1) for _ in range(size)).apply_async().get()
+            taken.append(time.perf_counter() - began)
+    plain, warm = median(samples["noop"]), median(samples["hit"])
+    rows = [
+        (f"group of {size:,}", f"{plain:.2f} s", f"{warm:.2f} s", f"{plain / warm:.1f} x"),
+    ]
+    table("groups", ("what", "no-op tasks", "warm calls", "faster"), rows)
 
 
 if __name__ == "__main__":

@@ -257,6 +257,7 @@ class _Options(TypedDict, total=False):
     rate_limit: str | None
     trail: bool
     send_events: bool
+    write_behind: bool
     store_errors_even_if_ignored: bool
     store_eager_result: bool
     track_started: bool

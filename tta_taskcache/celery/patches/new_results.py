@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,20 +79,44 @@ def store_together(results: Sequence[NewResult]) -> None:
     Raises:
         Exception: What the backend raises.
     """
-    by_backend: dict[int, list[NewResult]] = {}
-    for result in results:
-        by_backend.setdefault(id(result.backend), []).append(result)
-    for batch in by_backend.values():
-        backend = batch[0].backend
+    for backend, batch in _by_backend(results):
+        backend.ensure(_store_unless_stored, (backend, batch))
+
+
+def store_new(results: Sequence[NewResult]) -> None:
+    """Store results whose ids were new a moment ago, in one round trip.
+
+    Raises:
+        Exception: What the backend raises.
+    """
+    for backend, batch in _by_backend(results):
         backend.ensure(_store_all, (backend, batch))
 
 
-def _store_all(backend: RedisBackend, batch: Sequence[NewResult]) -> None:
+def _by_backend(
+    results: Sequence[NewResult],
+) -> Iterable[tuple[RedisBackend, list[NewResult]]]:
+    batches: dict[int, tuple[RedisBackend, list[NewResult]]] = {}
+    for result in results:
+        batches.setdefault(id(result.backend), (result.backend, []))[1].append(result)
+    return batches.values()
+
+
+def _store_unless_stored(backend: RedisBackend, batch: Sequence[NewResult]) -> None:
     stored = backend.mget([result.key for result in batch])
+    _store_all(
+        backend,
+        [
+            result
+            for result, data in zip(batch, stored, strict=True)
+            if not data or backend.decode_result(data)["status"] != states.SUCCESS
+        ],
+    )
+
+
+def _store_all(backend: RedisBackend, batch: Sequence[NewResult]) -> None:
     with backend.client.pipeline() as pipe:
-        for result, data in zip(batch, stored, strict=True):
-            if data and backend.decode_result(data)["status"] == states.SUCCESS:
-                continue
+        for result in batch:
             pipe.set(result.key, result.data, ex=backend.expires or None)
-            pipe.publish(result.key, result.data)
+            pipe.publish(result.key, result.data)  # somebody may have learnt the id by now
         pipe.execute()

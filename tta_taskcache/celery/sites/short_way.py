@@ -20,12 +20,14 @@ from celery.result import AsyncResult
 
 from ...cache.hit_value import record_answer
 from ...cache.outcome import Hit
+from ...core.events import Fault
 from ...core.option_values import Site
 from ..calls.call_request import AT_ONCE, CallRequest
 from ..patches.internals import remember
 from ..patches.new_results import NewResult, can_store, make_result, store_together
 from ..patches.trace_effects import is_watched, log_success, logs_success
 from .completion import argument_repr
+from .write_behind import write_behind
 
 #: Options with which a success has further effects, or leaves something else than its value.
 _EFFECTS = ("link", "link_error", "chain", "chord", "stamped_headers")
@@ -58,6 +60,10 @@ class _Answer:
             remember(self.result, meta, in_group=in_group)
         if logs_success():
             _log(self)
+
+    def fail(self, error: Exception) -> None:
+        """Tell observers that its result isn't stored."""
+        self.call_request.runtime.observe(Fault(self.call_request.task.name, "complete", error))
 
 
 #: Answers in a group, which are stored together, each with its long way.
@@ -119,7 +125,11 @@ def answer(
         new = make_result(
             task.backend, result.id, hit.value, options.get("group_id"), _parent_id(task, options)
         )
-        if waiting is None:
+        if waiting is not None:
+            pass  # with its group
+        elif call_request.runtime.settings.write_behind:
+            write_behind.put(new, one.fail)
+        else:
             new.store()
     except SoftTimeLimitExceeded:
         raise  # the limit is the calling task's
