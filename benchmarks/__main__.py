@@ -13,6 +13,7 @@ from benchmarks import (
     hot,
     invalidation,
     metrics,
+    semantic,
     task_hits,
 )
 from benchmarks.comparison import calls, counts, growth, lookups, report, streams
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "hot": hot.run,
     "invalidation": invalidation.run,
     "metrics": metrics.run,
+    "semantic": semantic.run,
     "task_hits": task_hits.run,
 }
 
