@@ -6,13 +6,15 @@
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 VENV ?= .venv
 LOCK := requirements-dev.lock
+BENCH_LOCK := requirements-bench.lock
+DOCS_LOCK := requirements-docs.lock
 PY := $(VENV)/bin/python
 # -qq: errors only
 PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance matrix celery-suite chaos bench lint format lock package clean
+.PHONY: help demo test conformance matrix celery-suite chaos bench lint docs reference format lock package clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +27,7 @@ test: $(VENV)/.installed ## run the tests on every Redis-compatible server there
 
 conformance: $(VENV)/.installed ## compare workflows with plain Celery's at every pool, broker and result backend
 	CONFORMANCE_EXAMPLES=$${CONFORMANCE_EXAMPLES:-2000} $(PY) -m pytest tests/conformance/test_generated.py -q
+	CONFORMANCE_SHORT=1 CONFORMANCE_EXAMPLES=$${CONFORMANCE_EXAMPLES:-2000} $(PY) -m pytest tests/conformance/test_generated.py -q
 	$(PY) -m tests.conformance.matrix $(ARGS)
 
 matrix: $(VENV)/.installed ## run the tests on all promised versions of Celery and redis-py (ARGS=--part: what CI does)
@@ -34,7 +37,8 @@ chaos: $(VENV)/.installed ## let things go wrong for longer, and check what was 
 	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-2000} $(PY) -m pytest tests/integration/engine/test_engine_model.py --timeout 0 -q
 	$(PY) -m tests.chaos --seconds 20 $(ARGS)
 
-bench: $(VENV)/.installed ## measure what things cost (ARGS="coalescing" for one of them)
+# What is compared is installed for times only: counts need none of it.
+bench: $(VENV)/.installed $(if $(findstring --counts,$(ARGS)),,$(VENV)/.bench) ## measure what things cost, beside what others do (ARGS=--counts: counts only)
 	@$(PY) -m benchmarks $(ARGS)
 
 lint: $(VENV)/.installed ## check style, formatting, types and the direction of imports
@@ -43,6 +47,14 @@ lint: $(VENV)/.installed ## check style, formatting, types and the direction of 
 	$(PY) -m mypy --strict
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/zizmor --quiet --offline .github
+
+docs: $(VENV)/.docs ## build the documentation into docs/_build (warnings are errors)
+	$(PY) -m codespell_lib docs README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md
+	$(PY) -m sphinx -q -W --keep-going -j auto -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+reference: $(VENV)/.installed ## write the tables of docs/reference anew, from the code
+	$(PY) docs/_ext/reference_pages.py
 
 format: $(VENV)/.installed ## format, and mend what can be mended
 	$(PY) -m ruff check --fix .
@@ -54,6 +66,12 @@ lock: ## resolve the dependencies anew (UPGRADE=1: to their newest versions)
 	$(VENV)-lock/bin/uv pip compile --quiet pyproject.toml --group dev --all-extras \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(LOCK)
+	$(VENV)-lock/bin/uv pip compile --quiet pyproject.toml --group bench --constraint $(LOCK) \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(BENCH_LOCK)
+	$(VENV)-lock/bin/uv pip compile --quiet pyproject.toml --group docs --constraints $(LOCK) \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(DOCS_LOCK)
 
 # The unpacked source distribution has this Makefile, and makes an environment of its own.
 package: $(VENV)/.installed ## build the package into dist/, and run its own tests from its source distribution
@@ -77,6 +95,15 @@ $(VENV)/.locked: $(LOCK)
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.locked $(BENCH_LOCK)
+	@$(PIP) install --require-hashes -r $(BENCH_LOCK)
+	@touch $@
+
+# What builds the site, beside what the tests need.
+$(VENV)/.docs: $(DOCS_LOCK) $(VENV)/.installed
+	@$(PIP) install --require-hashes -r $(DOCS_LOCK)
 	@touch $@
 
 celery-suite: $(VENV)/.installed ## run Celery's own tests on cached tasks, against plain ones (ARGS=--part: some of them)

@@ -12,14 +12,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .aio.cache_primitive import CachePrimitive
+    from .aio.cached import cached
+    from .aio.fallback_primitive import FallbackPrimitive
+    from .aio.router_primitive import RouterPrimitive
+    from .aio.workflow_context import WorkflowContext
+    from .cache.current_run import cache_control, cache_previous
     from .celery.api.cached_task import CachedTask
     from .celery.api.task_cache import TaskCache
     from .celery.api.task_definition import cached_task
-    from .celery.api.task_handle import MISSING, Explanation
+    from .celery.api.task_handle import Explanation
     from .celery.calls.status import CacheStatus
     from .celery.warming.schedules import Invalidate
+    from .core.missing import MISSING
+    from .core.not_modified import NOT_MODIFIED
+    from .core.semantic.semantic_policy import Semantic
     from .core.warm_policy import Warm
     from .errors import (
+        CacheError,
         CacheMiss,
         ConfigurationError,
         MissingContext,
@@ -31,38 +41,58 @@ if TYPE_CHECKING:
 
 #: Modules by the names that they define.
 _MODULES = {
-    "MISSING": ".celery.api.task_handle",
+    "MISSING": ".core.missing",
+    "NOT_MODIFIED": ".core.not_modified",
+    "CacheError": ".errors",
     "CacheMiss": ".errors",
+    "CachePrimitive": ".aio.cache_primitive",
     "CacheStatus": ".celery.calls.status",
     "CachedTask": ".celery.api.cached_task",
     "ConfigurationError": ".errors",
     "Explanation": ".celery.api.task_handle",
+    "FallbackPrimitive": ".aio.fallback_primitive",
     "Invalidate": ".celery.warming.schedules",
     "MissingContext": ".errors",
+    "Semantic": ".core.semantic.semantic_policy",
+    "RouterPrimitive": ".aio.router_primitive",
     "Stats": ".observability.counters",
     "StoreUnavailable": ".errors",
     "TaskCache": ".celery.api.task_cache",
     "TaskCacheError": ".errors",
     "UncacheableCall": ".errors",
     "Warm": ".core.warm_policy",
+    "WorkflowContext": ".aio.workflow_context",
+    "cache_control": ".cache.current_run",
+    "cache_previous": ".cache.current_run",
+    "cached": ".aio.cached",
     "cached_task": ".celery.api.task_definition",
 }
 
 __all__ = [
     "MISSING",
+    "NOT_MODIFIED",
+    "CacheError",
     "CacheMiss",
+    "CachePrimitive",
     "CacheStatus",
     "CachedTask",
     "ConfigurationError",
     "Explanation",
+    "FallbackPrimitive",
     "Invalidate",
     "MissingContext",
+    "RouterPrimitive",
+    "Semantic",
     "Stats",
     "StoreUnavailable",
     "TaskCache",
     "TaskCacheError",
     "UncacheableCall",
     "Warm",
+    "WorkflowContext",
+    "cache_control",
+    "cache_previous",
+    "cached",
     "cached_task",
 ]
 

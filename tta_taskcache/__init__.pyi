@@ -11,10 +11,8 @@ from typing import (
     Concatenate,
     Generic,
     Literal,
-    ParamSpec,
     TypeAlias,
     TypedDict,
-    TypeVar,
     Unpack,
     overload,
 )
@@ -23,15 +21,23 @@ import kombu
 from celery import Celery, Task
 from celery.canvas import Signature
 from celery.result import AsyncResult
+from typing_extensions import ParamSpec, TypeVar
 
+from .aio.cache_primitive import CachePrimitive as CachePrimitive
+from .aio.cached import cached as cached
+from .aio.fallback_primitive import FallbackPrimitive as FallbackPrimitive
+from .aio.router_primitive import RouterPrimitive as RouterPrimitive
+from .aio.workflow_context import WorkflowContext as WorkflowContext
 from .celery.api.task_cache import TaskCache as TaskCache
-from .celery.api.task_handle import MISSING as MISSING
 from .celery.api.task_handle import Explanation as Explanation
-from .celery.api.task_handle import Missing as _Missing
 from .celery.calls.status import CacheStatus as CacheStatus
 from .celery.warming.schedules import Invalidate as Invalidate
 from .celery.warming.warm_progress import WarmReport as _WarmReport
+from .core.missing import MISSING as MISSING
+from .core.missing import Missing as _Missing
+from .core.semantic.semantic_policy import Semantic as Semantic
 from .core.warm_policy import Warm as Warm
+from .errors import CacheError as CacheError
 from .errors import CacheMiss as CacheMiss
 from .errors import ConfigurationError as ConfigurationError
 from .errors import MissingContext as MissingContext
@@ -42,25 +48,33 @@ from .observability.counters import Stats as Stats
 
 __all__ = [
     "MISSING",
+    "CacheError",
     "CacheMiss",
+    "CachePrimitive",
     "CacheStatus",
     "CachedTask",
     "ConfigurationError",
     "Explanation",
+    "FallbackPrimitive",
     "Invalidate",
     "MissingContext",
+    "RouterPrimitive",
+    "Semantic",
     "Stats",
     "StoreUnavailable",
     "TaskCache",
     "TaskCacheError",
     "UncacheableCall",
     "Warm",
+    "WorkflowContext",
+    "cached",
     "cached_task",
 ]
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-_Mode: TypeAlias = Literal["use", "refresh", "bypass", "only"]
+# The defaults are for ``class Report(CachedTask)``, without parameters.
+_P = ParamSpec("_P", default=...)
+_R = TypeVar("_R", default=Any)
+_Mode: TypeAlias = Literal["use", "refresh", "bypass", "only", "no-store"]
 _Site: TypeAlias = Literal["producer", "consumer", "pool"]
 _Sites: TypeAlias = tuple[_Site, ...] | list[_Site] | set[_Site] | frozenset[_Site]
 # And no string, which is a collection of strings, too.
@@ -71,6 +85,45 @@ class _CachedResult(AsyncResult[_R]):
 
     cache_status: CacheStatus
 
+class _SignatureOptions(TypedDict, total=False):
+    """Options of ``signature.set``: the cache's, and Celery's."""
+
+    cache: _Mode | None
+    task_id: str | None
+    producer: kombu.Producer | None
+    link: Signature[Any] | None
+    link_error: Signature[Any] | None
+    shadow: str | None
+    countdown: float
+    eta: datetime | None
+    expires: float | datetime
+    retry: bool
+    retry_policy: Mapping[str, Any]
+    queue: str | kombu.Queue
+    exchange: str | kombu.Exchange
+    routing_key: str
+    priority: int
+    serializer: str
+    compression: str
+    add_to_parent: bool
+    publisher: kombu.Producer
+    headers: dict[str, str]
+
+class _CachedSignature(Signature[_R]):
+    """What a cached task's ``s`` and ``si`` return."""
+
+    def set(
+        self, immutable: bool | None = ..., **options: Unpack[_SignatureOptions]
+    ) -> _CachedSignature[_R]: ...
+    def delay(self, *partial_args: Any, **partial_kwargs: Any) -> _CachedResult[_R]: ...
+    def apply_async(
+        self,
+        args: tuple[Any, ...] | None = ...,
+        kwargs: dict[str, Any] | None = ...,
+        route_name: str | None = ...,
+        **options: Any,
+    ) -> _CachedResult[_R]: ...
+
 class _TaskHandle(Generic[_P, _R]):
     """``task.cache``."""
 
@@ -79,6 +132,8 @@ class _TaskHandle(Generic[_P, _R]):
     def set(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
     def call(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
     def invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
+    async def aget(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | _Missing: ...
+    async def acall(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
     def explain(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Explanation: ...
     def clear(self) -> None: ...
     def warm(
@@ -90,12 +145,13 @@ class _TaskHandle(Generic[_P, _R]):
         in_flight: int = ...,
         queue: str | None = ...,
         priority: int | None = ...,
+        refresh: bool = ...,
     ) -> _WarmReport: ...
 
 class CachedTask(Task[_P, _R]):
     """Base class of cached tasks."""
 
-    cache_ttl: float | timedelta | None
+    cache_ttl: float | timedelta | Callable[[Any], float | timedelta] | None
     cache_jitter: float | None
     cache_stale_while_revalidate: float | timedelta | None
     cache_stale_if_error: float | timedelta | None
@@ -103,11 +159,13 @@ class CachedTask(Task[_P, _R]):
     cache_errors: Mapping[type[Exception], float | timedelta] | None
     cache_if: Callable[[Any], bool] | None
     cache_validate: Callable[[Any], bool] | None
+    cache_min_run: float | timedelta | None
     cache_max_bytes: int | None
     cache_key: str | Callable[..., Any] | None
     cache_ignore: _Names | None
     cache_vary: _Names | None
     cache_tags: _Names | Callable[..., Any] | None
+    cache_depends: bool | None
     cache_coalesce: bool | None
     cache_version: str | None
     cache_serializer: str | None
@@ -116,6 +174,7 @@ class CachedTask(Task[_P, _R]):
     cache_sites: _Sites | None
     cache_cost: float | Callable[[Any], Any] | None
     cache_verify: float | None
+    cache_semantic: Semantic | None
     cache_shadow: bool | None
     cache_enabled: bool | None
 
@@ -132,6 +191,8 @@ class CachedTask(Task[_P, _R]):
         link_error: Signature[Any] | list[Signature[Any]] | None = ...,
         shadow: str | None = ...,
         cache: _Mode | None = ...,
+        cache_max_age: float | timedelta | None = ...,
+        cache_semantic: float | bool | None = ...,
         *,
         countdown: float = ...,
         eta: datetime = ...,
@@ -150,13 +211,15 @@ class CachedTask(Task[_P, _R]):
         time_limit: float = ...,
         soft_time_limit: float = ...,
     ) -> _CachedResult[_R]: ...
+    def s(self, *args: Any, **kwargs: Any) -> _CachedSignature[_R]: ...
+    def si(self, *args: _P.args, **kwargs: _P.kwargs) -> _CachedSignature[_R]: ...
     def delay_on_commit(self, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call the task when the database's transaction is committed: in Django projects."""
 
 class _Options(TypedDict, total=False):
     """Options of the decorator: the cache's, and Celery's."""
 
-    cache_ttl: float | timedelta | None
+    cache_ttl: float | timedelta | Callable[[Any], float | timedelta] | None
     cache_jitter: float | None
     cache_stale_while_revalidate: float | timedelta | None
     cache_stale_if_error: float | timedelta | None
@@ -164,11 +227,13 @@ class _Options(TypedDict, total=False):
     cache_errors: Mapping[type[Exception], float | timedelta] | None
     cache_if: Callable[[Any], bool] | None
     cache_validate: Callable[[Any], bool] | None
+    cache_min_run: float | timedelta | None
     cache_max_bytes: int | None
     cache_key: str | Callable[..., Any] | None
     cache_ignore: _Names | None
     cache_vary: _Names | None
     cache_tags: _Names | Callable[..., Any] | None
+    cache_depends: bool | None
     cache_coalesce: bool | None
     cache_version: str | None
     cache_serializer: str | None
@@ -177,6 +242,7 @@ class _Options(TypedDict, total=False):
     cache_sites: _Sites | None
     cache_cost: float | Callable[[Any], Any] | None
     cache_verify: float | None
+    cache_semantic: Semantic | None
     cache_shadow: bool | None
     cache_enabled: bool | None
     name: str
@@ -202,6 +268,7 @@ class _Options(TypedDict, total=False):
     rate_limit: str | None
     trail: bool
     send_events: bool
+    write_behind: bool
     store_errors_even_if_ignored: bool
     store_eager_result: bool
     track_started: bool

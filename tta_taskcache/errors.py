@@ -5,6 +5,7 @@
     TaskCacheError
     ├── ConfigurationError (ValueError)   a wrong setting or task option
     ├── CacheMiss (LookupError)           ``cache="only"`` found nothing
+    ├── CacheError                        the cache can't be used, and ``on_error="raise"``
     ├── UncacheableCall                   a call has no key …
     │   ├── MissingContext (LookupError)  … a declared vary header has no value
     │   ├── ConflictingContext            … or has two
@@ -37,8 +38,29 @@ class ConfigurationError(TaskCacheError, ValueError):
     """A setting or task option is wrong; the message names it and what is allowed."""
 
 
+class NotModifiedError(TaskCacheError):
+    """A run has returned ``NOT_MODIFIED``, and there is no previous result to renew."""
+
+
 class CacheMiss(TaskCacheError, LookupError):
     """A call with ``cache="only"`` found no entry; nothing was sent."""
+
+
+class CacheError(TaskCacheError):
+    """A primitive with ``on_error="raise"`` can't use its cache; nothing was run.
+
+    Attributes:
+        reason: The word under which it is counted.
+    """
+
+    def __init__(self, primitive: str, reason: str) -> None:
+        super().__init__(f"primitive {primitive!r}: the cache can't be used: {reason}")
+        self.primitive = primitive
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by its arguments."""
+        return type(self), (self.primitive, self.reason)
 
 
 class UncacheableCall(TaskCacheError):

@@ -31,6 +31,17 @@ def test_i1_i2_i5_f1_whatever_happens(name: str, redis_kind: ServerKind) -> None
     assert len(outcome.history.reads) > 100
 
 
+@pytest.mark.parametrize("name", HARMFUL)
+def test_i1_i2_i5_f1_whatever_happens_in_loops(name: str, redis_kind: ServerKind) -> None:
+    """The same over the driver and the stores of asyncio."""
+    scenario = SCENARIOS[name]()
+    seconds = 2.0 if scenario.layout is None else 5.0
+    outcome = run(scenario, Setting(seed=1, kind=redis_kind, seconds=seconds, in_loops=True))
+    assert outcome.good, outcome
+    assert outcome.history.notes, "no harm was done"
+    assert len(outcome.history.reads) > 100
+
+
 def test_a_process_that_ends_by_itself_is_a_failure(redis_kind: ServerKind) -> None:
     class Crash(Scenario):
         def strike(self, world: World, dice: random.Random) -> str:

@@ -5,6 +5,7 @@ to. So results rise, and each run is known by its own. An invalidation counts up
 begins: what was computed before that has a lower number.
 """
 
+import asyncio
 import faulthandler
 import json
 import random
@@ -21,7 +22,7 @@ import redis
 from celery import Celery
 
 from tests.chaos.sabotage import SABOTAGE
-from tta_taskcache import CachedTask, TaskCache
+from tta_taskcache import CachedTask, CachePrimitive, TaskCache
 from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.testing import Invalidation, Read, Recorder, Run
 
@@ -45,6 +46,7 @@ class Job:
         threads: How many do the same at once.
         replicas: How many replicas have to acknowledge an invalidation.
         sabotage: What of the scheme to take out, if anything.
+        in_loops: Whether its threads have event loops, in which a primitive is executed.
     """
 
     cache: str
@@ -57,6 +59,7 @@ class Job:
     threads: int = 2
     replicas: int = 0
     sabotage: str = ""
+    in_loops: bool = False
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -159,9 +162,69 @@ class Workload:
         return list(pipe.execute())
 
 
+class LoopWorkload(Workload):
+    """The same from asyncio: each thread has an event loop, with a few coroutines in it."""
+
+    COROUTINES = 3
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._primitive = CachePrimitive(
+            self._compute_in_loop,
+            name="version",
+            key_fn=lambda thing, _: str(thing),
+            ttl_seconds=60,
+            backend="redis",
+            redis_url=job.cache,
+            namespace=NAMESPACE,
+            l1_max_staleness=job.staleness,
+            timeout=job.timeout,
+            wait_replicas=job.replicas,
+        )
+
+    async def _compute_in_loop(self, thing: int, _: Any) -> int:
+        return await asyncio.to_thread(self._compute, thing)
+
+    def _work(self, number: int) -> None:
+        async def work() -> None:
+            names = [f"{self._job.seed}:{number}:{i}" for i in range(self.COROUTINES)]
+            await asyncio.gather(*(self._go_on(random.Random(name)) for name in names))
+            await self._primitive.aclose()
+
+        asyncio.run(work())
+
+    async def _go_on(self, dice: random.Random) -> None:
+        while not self._stopping:
+            for _ in range(dice.randrange(1, 20)):
+                thing, begin = dice.randrange(THINGS), time.monotonic()
+                version = await self._primitive.execute(thing)
+                self._recorder.add(Read(thing, begin, time.monotonic(), version))
+            if self._job.writes and dice.random() < 0.5:
+                await self._invalidate_in_loop(dice)
+            await asyncio.sleep(dice.random() * 0.005)
+
+    async def _invalidate_in_loop(self, dice: random.Random) -> None:
+        is_one = dice.random() < 0.6
+        things = [dice.randrange(THINGS)] if is_one else range(THINGS)
+        versions = await asyncio.to_thread(self._count_up, things)
+        begin = time.monotonic()
+        end: float | None = None
+        try:
+            if is_one:
+                await self._primitive.ainvalidate(key=str(things[0]))
+            else:
+                await self._primitive.aclear()
+            end = time.monotonic()
+        except StoreUnavailable:
+            pass  # as in ``_note``
+        for thing, version in zip(things, versions, strict=True):
+            self._recorder.add(Invalidation(thing, begin, end, version))
+
+
 def main() -> None:
     faulthandler.enable()  # when it hangs, SIGABRT tells where
-    Workload(Job(**json.loads(sys.argv[1]))).run()
+    job = Job(**json.loads(sys.argv[1]))
+    (LoopWorkload if job.in_loops else Workload)(job).run()
 
 
 if __name__ == "__main__":

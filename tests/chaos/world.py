@@ -45,6 +45,7 @@ class Setting:
         timeout: Socket timeout of the processes (s).
         processes: How many work at a time.
         kind: Kind of server.
+        in_loops: Whether they work in event loops.
     """
 
     seed: int
@@ -55,6 +56,7 @@ class Setting:
     timeout: float = 0.25
     processes: int = 3
     kind: ServerKind
+    in_loops: bool = False
 
 
 @dataclass(eq=False)
@@ -140,6 +142,7 @@ class World:
             seed=f"{setting.seed}:{number}",
             writes=writes,
             sabotage=setting.sabotage,
+            in_loops=setting.in_loops,
         )
         command = [sys.executable, "-m", MODULE] if not clock else skewed(clock, MODULE)
         member = Member(Process([*command, job.dump()], cwd=ROOT), file, writes)

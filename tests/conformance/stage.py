@@ -1,6 +1,7 @@
 """Where workflows are run: a producer in this process, a worker, and the witness of both."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,13 +78,19 @@ def settings(server: Server, **conf: Any) -> dict[str, Any]:
         "backend": server.url(BACKEND),
         "cache": server.url(CACHE),
         "witness": server.url(WITNESS),
+        "short": bool(os.environ.get("CONFORMANCE_SHORT")),
         **conf,
     }
 
 
 def environment(made_with: dict[str, Any]) -> dict[str, str]:
-    """The environment of a worker of the same application."""
-    return {"CONFORMANCE": json.dumps(made_with), "CELERY_BROKER_URL": made_with["broker"]}
+    """The environment of a worker of the same application, whose receivers miss nothing: else it
+    would store its hits together, after the witness has seen them end.
+    """
+    return {
+        "CONFORMANCE": json.dumps({**made_with, "short": False}),
+        "CELERY_BROKER_URL": made_with["broker"],
+    }
 
 
 @contextmanager

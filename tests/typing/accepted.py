@@ -9,10 +9,13 @@ from celery.result import AsyncResult
 from tta_taskcache import (
     MISSING,
     CachedTask,
+    CachePrimitive,
     CacheStatus,
     Explanation,
     TaskCache,
     Warm,
+    WorkflowContext,
+    cached,
     cached_task,
 )
 from tta_taskcache.core.events import Event
@@ -58,6 +61,16 @@ class Report(CachedTask[[int], str]):
         return str(number)
 
 
+class Preset(CachedTask):
+    abstract = True
+    cache_ttl = 3600
+
+
+@cached_task(base=Preset)
+def preset(x: int) -> int:
+    return x
+
+
 class Daily(CachedTask[..., Any]):
     abstract = True
     cache_ttl = 86_400
@@ -90,3 +103,29 @@ add.cache.warm([[1, 2]], rate=10)
 result: AsyncResult[int] = add.delay(1)
 task: Callable[[int, int], int] = add
 chain(add.s(1), add.s(2))
+chain(add.s(1) | add.si(2, 3)).delay()
+assert_type(add.s(1, 2).set(cache="refresh", queue="slow").delay().get(), int)
+assert_type(add.si(1, 2).apply_async().cache_status, CacheStatus)
+assert_type(preset.delay(1).get(), int)
+
+
+@cached(ttl=60, tags=("rates",))
+async def rate(currency: str) -> float:
+    return 1.0
+
+
+async def ask(data: str, context: WorkflowContext) -> str:
+    return data
+
+
+async def from_a_loop() -> None:
+    assert_type(await add.cache.acall(1, 2), int)
+    stored = await add.cache.aget(1, 2)
+    if stored is not MISSING:
+        assert_type(stored, int)
+    assert_type(await rate("eur"), float)
+    async with CachePrimitive(
+        ask, ttl_seconds=60, backend="redis", redis_url="redis://"
+    ) as primitive:
+        await primitive.execute("x", WorkflowContext(user_id="u"))
+    await cache.ainvalidate(tags=["rates"])

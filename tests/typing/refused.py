@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-from tta_taskcache import CachedTask, cached_task
+from tta_taskcache import CachedTask, CachePrimitive, cached, cached_task
 
 app = Celery("proj")
 
@@ -27,6 +27,10 @@ add.delay(1).cache_state  # error
 add.apply_async((1,), cache="reload")  # error
 add.apply_async((1,), cache="revalidate")  # error
 add.apply_async((1,), countdwon=3)  # error
+add.s(1).set(cache="reload")  # error
+add.s(1).set(countdwon=3)  # error
+add.si("1")  # error
+add.s(1, 2).delay().get().upper()  # error
 
 
 @cached_task(cache_tll=60)  # error
@@ -59,3 +63,18 @@ class Report(CachedTask[[int], str]):
 
 
 Report().delay("7")  # error
+
+
+@cached(ttl=60)
+async def rate(currency: str) -> float:
+    return 1.0
+
+
+async def from_a_loop() -> None:
+    await add.cache.acall("1")  # error
+    (await add.cache.acall(1)).upper()  # error
+    await rate(1)  # error
+
+
+CachePrimitive(rate, backend="memcached")  # error
+CachePrimitive(rate, ttl="60")  # error

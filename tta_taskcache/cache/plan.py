@@ -1,7 +1,8 @@
 """Plans: one engine for sync and asyncio.
 
 A plan is a generator that yields store commands and pauses, and is sent the replies; it returns its
-result. It does no I/O itself, so the same plan is driven by ``run`` here or by an ``async`` driver.
+result. It does no I/O itself, so the same plan is driven by ``run`` here,
+or by ``async_driver.run_in_loop``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ class Wakeup(Protocol):
 
     def wait(self, seconds: float) -> None:
         """Block until woken, or for so many seconds."""
+        ...
+
+    async def wait_in_loop(self, seconds: float) -> None:
+        """Wait in a loop until it rings, or that long."""
         ...
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from ..core.events import CircuitChanged, Observe, Refused
 from ..errors import CircuitOpen, NotReplicated, StoreRefused, StoreUnavailable
-from .protocol import Command, Reply, Store
+from .protocol import AsyncStore, Command, Reply, Store
 from .reply_times import ReplyTimes
 
 #: Seconds that the circuit stays open, at first and at most; each failed probe doubles them.
@@ -84,6 +85,30 @@ class Breaker:
             self._probes.clear()
             self.observe(CircuitChanged(open=False))
 
+    @contextmanager
+    def trying(self, command: Command, name: str) -> Iterator[None]:
+        """Try a command of a store in the block, and learn from what comes of it.
+
+        Raises:
+            CircuitOpen: The store isn't to be tried.
+            StoreUnavailable: It failed.
+        """
+        if not self.allows():
+            raise CircuitOpen(f"{name}: the circuit is open after a failure")
+        try:
+            yield
+        except StoreRefused as error:
+            self.succeeded()
+            self.observe(Refused(type(command).__name__.lower(), str(error)))
+            raise
+        except NotReplicated:
+            self.succeeded()  # the primary answers
+            raise
+        except StoreUnavailable as error:
+            self.failed(str(error))
+            raise
+        self.succeeded()
+
     def _next_pause(self) -> float:
         return self._clock() + self._pause * (0.5 + self._draw())
 
@@ -117,21 +142,22 @@ class GuardedStore:
             CircuitOpen: The store wasn't tried.
             StoreUnavailable: It failed.
         """
-        if not self.breaker.allows():
-            raise CircuitOpen(f"{self.name}: the circuit is open after a failure")
         started = self._clock()
-        try:
+        with self.breaker.trying(command, self.name):
             reply = self.store.execute(command)
-        except StoreRefused as error:
-            self.breaker.succeeded()
-            self.breaker.observe(Refused(type(command).__name__.lower(), str(error)))
-            raise
-        except NotReplicated:
-            self.breaker.succeeded()  # the primary answers
-            raise
-        except StoreUnavailable as error:
-            self.breaker.failed(str(error))
-            raise
         self.reply_times.note(command, self._clock() - started)
-        self.breaker.succeeded()
         return reply
+
+
+class AsyncGuardedStore:
+    """A store of asyncio behind a breaker."""
+
+    def __init__(self, store: AsyncStore, breaker: Breaker) -> None:
+        self.store = store
+        self.breaker = breaker
+        self.name = store.name
+
+    async def execute(self, command: Command) -> Reply:
+        """As ``GuardedStore`` does."""
+        with self.breaker.trying(command, self.name):
+            return await self.store.execute(command)

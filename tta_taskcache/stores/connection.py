@@ -97,7 +97,7 @@ class Link:
                     address.hosts,
                     address.service,
                     options | _retried() | {"redis_connect_func": self._greet_master},
-                    {**address.sentinel_options, **_FIXED},
+                    self._sentinel_options(),
                     self._timeout,
                 )
 
@@ -118,6 +118,9 @@ class Link:
     def _options(self) -> dict[str, Any]:
         timeouts = {"socket_timeout": self._timeout, "socket_connect_timeout": self._timeout}
         return {**timeouts, **self._address.options, **_FIXED}
+
+    def _sentinel_options(self) -> dict[str, Any]:
+        return {**self._address.sentinel_options, **_FIXED}
 
     def _check(self) -> None:
         """Check the options, which redis-py does when it makes a connection."""

@@ -13,6 +13,7 @@ from math import isfinite
 from time import time
 from typing import Any
 
+from .exchange import Exchange
 from .key_layout import Layout
 from .protocol import Counts
 from .scripts import script
@@ -78,16 +79,16 @@ class RedisLedger:
             pairs = chain.from_iterable(counts.items())
             pipe.eval(_COUNT, 2, *keys, KEPT * 86_400, *pairs)
 
-    def totals(self, pipe: Any) -> dict[str, float]:
+    def totals(self, pipe: Any) -> Exchange[dict[str, float]]:
         """Execute a pipeline, and return the totals."""
         pipe.hgetall(self._at.counts)
-        return _amounts(pipe.execute()[-1])
+        return _amounts((yield pipe.execute)[-1])
 
-    def read(self, pipe: Any, days: Sequence[str]) -> list[dict[str, float]]:
+    def read(self, pipe: Any, days: Sequence[str]) -> Exchange[list[dict[str, float]]]:
         """Return the counters of each of these days."""
         for day in days:
             pipe.hgetall(self._at.counts_on(day))
-        return [_amounts(stored) for stored in pipe.execute()]
+        return [_amounts(stored) for stored in (yield pipe.execute)]
 
 
 def _amounts(stored: dict[bytes, bytes]) -> dict[str, float]:

@@ -6,12 +6,14 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import redis
 
 from ..core.entry import Position
-from ..core.marks import Ban
+from ..core.marks import Ban, soft
+from .exchange import Exchange, hold_exchange
 from .protocol import Record, StoreReply
 from .scripts import script
 
@@ -63,9 +65,15 @@ def bind(connection: Any, control: str, stream: str) -> None:
     Raises:
         redis.RedisError: The server can't be reached, or its log can't be gone by.
     """
-    connection.send_command("EVAL", *opening(control, stream), check_health=False)
+    hold_exchange(binding(connection, control, stream))
+
+
+def binding(connection: Any, control: str, stream: str) -> Exchange[None]:
+    """What ``bind`` exchanges."""
+    arguments = opening(control, stream)
+    yield partial(connection.send_command, "EVAL", *arguments, check_health=False)
     try:
-        connection.read_response()
+        yield connection.read_response
     except redis.ResponseError as error:
         if not isinstance(error, redis.exceptions.AskError | redis.exceptions.ClusterDownError):
             raise
@@ -90,18 +98,28 @@ def read(replies: list[Any], marks: Sequence[str], since: Position | None) -> St
     records = None
     if since is not None and logged is not None:
         position, records = join(since, position, logged)
-    found = {
-        name: int(value.split()[0])
-        for name, value in zip(marks, values, strict=True)
-        if value is not None
-    }
+    found: dict[str, int] = {}
+    for name, value in zip(marks, values, strict=True):
+        if value is not None:
+            at, _, *soft_at = value.split()
+            found[name] = int(at)
+            if soft_at:
+                found[soft(name)] = int(soft_at[0])
     went_back = since is not None and is_behind(position, since)
     return State(position, found, records, int(banned or 0), went_back)
 
 
-def read_bans(stored: bytes | None) -> tuple[Ban, ...]:
-    """Read the field ``bans``; newest first."""
-    return tuple(Ban(pattern, int(at)) for pattern, at, _ in reversed(json.loads(stored or b"[]")))
+#: The fields of bans, and of soft ones.
+BANS = ("bans", "soft-bans")
+
+
+def read_bans(stored: bytes | None, soft_ones: bytes | None = None) -> tuple[Ban, ...]:
+    """Read the fields ``BANS``; newest first."""
+    hard = [Ban(pattern, int(at)) for pattern, at, _ in json.loads(stored or b"[]")]
+    if not soft_ones:
+        return tuple(reversed(hard))
+    both = [*hard, *(Ban(pattern, int(at), True) for pattern, at, _ in json.loads(soft_ones))]
+    return tuple(sorted(both, key=lambda ban: ban.sequence, reverse=True))
 
 
 def is_behind(position: Position, since: Position) -> bool:
@@ -131,10 +149,18 @@ def join(
     return Position(position.incarnation, records[-1].sequence), records[1:]
 
 
-def has_overtaken(client: Any, stream: str, since: Position) -> bool:
+def older_records(client: Any, stream: str, since: Position) -> Any:
+    """The newest record before a position's own, as a client returns it: to ``has_overtaken``."""
+    return client.xrevrange(stream, max=f"{since.sequence}-1", min="-", count=1)
+
+
+def has_overtaken(older: list[Any], since: Position) -> bool:
     """Whether a stream without the record at a position has older ones: its tail was lost.
 
     When it was only trimmed, the older ones went first.
+
+    Args:
+        older: What ``older_records`` brought.
+        since: The position.
     """
-    older = client.xrevrange(stream, max=f"{since.sequence}-1", min="-", count=1)
     return bool(older) and older[0][0] != f"{since.sequence}-1".encode()

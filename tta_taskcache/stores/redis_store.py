@@ -1,15 +1,18 @@
 """L2: the store on Redis 6.2 or newer, or Valkey: one server, behind Sentinel, or a cluster.
 
 A command is one round trip; in a cluster a claim takes two, as the position of its lease is read
-first. Expiry and remaining time are by Redis' own clock (PTTL); only the days of counters are by
-this process's.
+first. Its exchange with Redis is written once, for ``RedisStore`` and ``AsyncRedisStore``.
+Expiry and remaining time are by Redis' own clock (PTTL); only the days of counters are by this
+process's.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import redis
@@ -21,6 +24,7 @@ from . import log_state as log
 from .claim_arguments import milliseconds
 from .connection import Link
 from .deadline import within
+from .exchange import Exchange, hold_exchange
 from .key_layout import Layout
 from .ledger import RedisLedger
 from .log_state import State
@@ -57,6 +61,7 @@ MARKS_A_CALL = 1_000
 _INVALIDATE = script("log", "lifetimes", "invalidate")
 _FILL = script("fill")
 _REPLACE = script("replace")
+_KEEP = script("keep")
 _RENEW = script("renew")
 _RELEASE = script("release")
 
@@ -86,8 +91,8 @@ class LogBounds:
     bans: int = 256
 
 
-class RedisStore:
-    """Executes commands on Redis.
+class RedisExchanges:
+    """The exchange with Redis of each command, for a blocking client or a client of a loop.
 
     Args:
         link: The link to Redis.
@@ -105,7 +110,7 @@ class RedisStore:
         self.bounds = LogBounds()
         self.link = link
         self.name = f"redis {link.place}"
-        self._timeout = link.timeout
+        self.timeout = link.timeout
         self._replicas = replicas
         self._patience = patience
         self._at = Layout(namespace)
@@ -122,15 +127,15 @@ class RedisStore:
         """The client in use."""
         return self.link.client
 
-    def execute(self, command: Command) -> Reply:
-        """Execute one command (see ``Store``).
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Turn errors of redis-py into a store's.
 
         Raises:
             StoreUnavailable: Redis could not be reached, or refused.
         """
         try:
-            with within(self._timeout):
-                return self._execute(command)
+            yield
         except NotReplicated:
             raise
         except redis.ResponseError as error:
@@ -142,52 +147,56 @@ class RedisStore:
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             # Another client has written to our keys.
             raise StoreRefused(f"{self.name}: unexpected reply: {error}") from error
-        except BaseException:
-            # A soft time limit may have struck between request and reply, or inside the pool: a
-            # connection may hold an unread reply, or be lost. Start anew.
-            self._is_open = False
-            self.link.renew()
-            raise
 
-    def _execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
+    def interrupted(self) -> None:
+        """Start anew: a connection may hold an unread reply, or be lost to the pool."""
+        self._is_open = False
+        self.link.renew()
+
+    def exchange(  # noqa: C901, PLR0911, PLR0912 - a line each
+        self, command: Command
+    ) -> Exchange[Reply]:
+        """Return the exchange of a command, which returns the reply."""
+        done: Reply
         match command:
             case Look():
-                return self._look((command,), command.since, command.counts)[0]
+                looked = yield from self._look((command,), command.since, command.counts)
+                return looked[0]
             case LookMany():
-                return self._look(command.looks, command.since, command.counts)
+                return (yield from self._look(command.looks, command.since, command.counts))
             case Poll():
-                return self._poll(command)
+                return (yield from self._poll(command))
             case ReadBans():
-                return self._read_bans()
+                return (yield from self._read_bans())
             case Fill():
-                return self._fill(command)
+                return (yield from self._fill(command))
             case Renew():
-                return self._renew(command)
+                return (yield from self._renew(command))
             case Release():
-                return self._release(command)
+                return (yield from self._release(command))
             case BeginRefresh():
                 name, milli = self._at.refresh(command.key), milliseconds(command.seconds)
-                return bool(self.client.set(name, "1", nx=True, px=milli))
+                return bool((yield partial(self.client.set, name, "1", nx=True, px=milli)))
             case SetMarks():
-                return self._invalidate(command)
+                return (yield from self._invalidate(command))
             case Scan():
-                return self._scanner.scan(command)
+                done = yield partial(self._scanner.scan, command)
             case Sweep():
-                return self._scanner.sweep(command)
+                done = yield partial(self._scanner.sweep, command)
             case RequestSweep():
-                return self._scanner.request_sweep()
+                done = yield self._scanner.request_sweep
             case ReadSweep():
-                return self._scanner.read_sweep()
+                done = yield self._scanner.read_sweep
             case RecordSweep():
-                return self._scanner.record_sweep(command)
+                done = yield partial(self._scanner.record_sweep, command)
             case Count():
-                return self._ledger.totals(self._pipeline(command.counts))
+                return (yield from self._ledger.totals(self._pipeline(command.counts)))
             case ReadDays():
                 pipe = self.client.pipeline(transaction=False)
-                return self._ledger.read(pipe, command.days)
+                return (yield from self._ledger.read(pipe, command.days))
             case ClientCall():
-                done: Reply = command.act(self.client)
-                return done
+                done = yield partial(command.act, self.client)
+        return done
 
     def _pipeline(self, counts: Counts = {}, lifetime: int = 0) -> Any:  # noqa: B006 - only read
         """Start a pipeline, which opens the log first if need be."""
@@ -200,30 +209,28 @@ class RedisStore:
         self._ledger.add(pipe, counts)
         return pipe
 
-    def _read(
-        self, replies: list[Any], marks: Sequence[str], since: Position | None
-    ) -> State | None:
-        """Read the log's state off the end of replies; None without a usable log."""
-        state = log.read(replies, marks, since)
+    def _trusts(self, state: State | None, since: Position | None) -> Exchange[bool]:
+        """Whether the log, in the state in which it was read, is usable."""
         if state is None:
             self._is_open = False
-            return None
-        if since is not None and self._lost_tail(state, since):
+            return False
+        if since is not None and (yield from self._lost_tail(state, since)):
             self._broken = state.position.incarnation
-            return None
-        return state
+            return False
+        return True
 
-    def _lost_tail(self, state: State, since: Position) -> bool:
+    def _lost_tail(self, state: State, since: Position) -> Exchange[bool]:
         """Whether the log lacks what this process has read of it (promise I6)."""
         if state.lost_tail:
             return True
         if state.records is not None or state.position.incarnation != since.incarnation:
             return False
-        return log.has_overtaken(self.client, self._at.stream, since)
+        older = yield partial(log.older_records, self.client, self._at.stream, since)
+        return log.has_overtaken(older, since)
 
     def _look(
         self, looks: Sequence[Look], since: Position | None, counts: Counts
-    ) -> list[StoreReply]:
+    ) -> Exchange[list[StoreReply]]:
         all_of = Looks(self._at, looks)
         marks = all_of.marks
         lost = [LOST] * len(looks)
@@ -234,97 +241,130 @@ class RedisStore:
             if state is None:
                 log.ask(pipe, self._at.control, self._at.stream, marks, since)
 
+        def read(replies: list[Any]) -> State | None:
+            nonlocal state
+            if state is None:
+                state = log.read(replies, marks, since)
+            return state
+
         if all_of.are_claims and self.link.is_cluster:
             ask()
-            state = self._read(pipe.execute(), marks, since)
-            if state is None:
+            if not (yield from self._trusts(read((yield pipe.execute)), since)):
                 return lost
             pipe = self.client.pipeline(transaction=False)
+        is_trusted = state is not None
         all_of.queue(pipe, ask, state)
-        looked = all_of.read(
-            pipe.execute(), lambda replies: state or self._read(replies, marks, since)
-        )
+        looked = all_of.read((yield pipe.execute), read)
+        if not is_trusted and not (yield from self._trusts(state, since)):
+            return lost
         return looked or lost
 
-    def _poll(self, poll: Poll) -> StoreReply:
+    def _poll(self, poll: Poll) -> Exchange[StoreReply]:
         pipe = self._pipeline(poll.counts)
         log.ask(pipe, self._at.control, self._at.stream, (), poll.since)
-        state = self._read(pipe.execute(), (), poll.since)
-        return LOST if state is None else state.looked()
+        state = log.read((yield pipe.execute), (), poll.since)
+        is_trusted = yield from self._trusts(state, poll.since)
+        return state.looked() if state is not None and is_trusted else LOST
 
-    def _read_bans(self) -> Bans:
-        fields = ("incarnation", "version", "sequence", "bans")
-        incarnation, version, sequence, bans = self.client.hmget(self._at.control, *fields)
+    def _read_bans(self) -> Exchange[Bans]:
+        fields = ("incarnation", "version", "sequence", *log.BANS)
+        read = partial(self.client.hmget, self._at.control, *fields)
+        incarnation, version, sequence, *bans = yield read
         if incarnation is None or version != log.VERSION:
             self._is_open = False
             return Bans(None, ())
-        return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(bans))
+        return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(*bans))
 
-    def _fill(self, fill: Fill) -> bool:
+    def _fill(self, fill: Fill) -> Exchange[bool]:
         lifetime = milliseconds(fill.lifetime)
         pipe = self._pipeline(fill.counts, lifetime)
         entry, lease = self._at.entry(fill.key), self._at.lease(fill.key)
         refresh = self._at.refresh(fill.key)
+        if fill.payload_at:
+            kept = (fill.owner, lifetime, fill.frame, fill.instead_of, fill.payload_at)
+            pipe.eval(_KEEP, 3, entry, lease, refresh, *kept)
+            return bool((yield pipe.execute)[-1])
         if fill.instead_of:
             pipe.eval(_REPLACE, 2, entry, lease, fill.owner, lifetime, fill.frame, fill.instead_of)
-            return bool(pipe.execute()[-1])
+            return bool((yield pipe.execute)[-1])
         if fill.owner:
             pipe.eval(_FILL, 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
-            return bool(pipe.execute()[-1])
+            return bool((yield pipe.execute)[-1])
         pipe.set(entry, fill.frame, px=lifetime)
         # One by one: a cluster's pipeline can't delete two keys at once.
         pipe.delete(lease)
         pipe.delete(refresh)
-        pipe.execute()
+        yield pipe.execute
         return True
 
-    def _renew(self, renew: Renew) -> list[bool]:
+    def _renew(self, renew: Renew) -> Exchange[list[bool]]:
         pipe = self.client.pipeline(transaction=False)
         for held in renew.holdings:
             stage = held.stage.value
             pipe.eval(
                 _RENEW, 1, self._at.lease(held.key), held.owner, stage, milliseconds(renew.ttl)
             )
-        return [bool(reply) for reply in pipe.execute()]
+        return [bool(reply) for reply in (yield pipe.execute)]
 
-    def _release(self, release: Release) -> bool:
+    def _release(self, release: Release) -> Exchange[bool]:
         arguments = (self._at.lease(release.key), release.owner, int(release.unshared * 1000))
-        return bool(self.client.eval(_RELEASE, 1, *arguments))
+        return bool((yield partial(self.client.eval, _RELEASE, 1, *arguments)))
 
-    def _invalidate(self, command: SetMarks) -> Position:
+    def _invalidate(self, command: SetMarks) -> Exchange[Position]:
         reply: Any = None
         fewest = self._replicas
         for start in range(0, len(command.marks), MARKS_A_CALL):
-            reply, acknowledged = self._log(command.marks[start : start + MARKS_A_CALL])
+            chunk = command.marks[start : start + MARKS_A_CALL]
+            reply, acknowledged = yield from self._log(chunk)
             fewest = min(fewest, acknowledged)
         # The marks have ended the entries; this only frees the memory.
         for key in command.keys:
-            self.client.unlink(self._at.entry(key))
+            yield partial(self.client.unlink, self._at.entry(key))
         # Only now, as the error means that all of it happened on the primary.
         if fewest < self._replicas:
             raise NotReplicated(self.name, fewest, self._replicas)
         return Position(reply[0].decode(), int(reply[1]))
 
-    def _log(self, marks: tuple[str, ...]) -> tuple[Any, int]:
+    def _log(self, marks: tuple[str, ...]) -> Exchange[tuple[Any, int]]:
         """Append to the log; return its reply, and the number of replicas that acknowledged it."""
         keys = (self._at.control, self._at.stream)
         bounds = self.bounds.length, self.bounds.grace_ms, self.bounds.bans
         arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
         if not self._replicas:
-            return self.client.eval(*arguments), 0
+            return (yield partial(self.client.eval, *arguments)), 0
         try:
-            return self._log_and_wait(arguments)
+            return (yield from self._log_and_wait(arguments))
         except (redis.RedisError, OSError) as error:
             if not self.link.is_cluster or _is_refusal(error):
                 raise
             # Another node may hold the log by now. An invalidation may happen twice.
-            self.client.learn_layout()
-            return self._log_and_wait(arguments)
+            yield self.client.learn_layout
+            return (yield from self._log_and_wait(arguments))
 
-    def _log_and_wait(self, arguments: list[Any]) -> tuple[Any, int]:
+    def _log_and_wait(self, arguments: list[Any]) -> Exchange[tuple[Any, int]]:
         # WAIT counts what this very connection has written.
         pipe = holder(self.link, self._at.control).pipeline(transaction=False)
         pipe.eval(*arguments)
         pipe.execute_command("WAIT", self._replicas, milliseconds(self._patience))
-        reply, acknowledged = pipe.execute()
+        reply, acknowledged = yield pipe.execute
         return reply, acknowledged
+
+
+class RedisStore(RedisExchanges):
+    """Executes commands on Redis, blocking."""
+
+    def execute(self, command: Command) -> Reply:
+        """Execute one command (see ``Store``).
+
+        Raises:
+            StoreUnavailable: Redis could not be reached, or refused.
+        """
+        try:
+            with self.faults(), within(self.timeout):
+                return hold_exchange(self.exchange(command))
+        except StoreUnavailable:
+            raise
+        except BaseException:
+            # A soft time limit may have struck between request and reply, or inside the pool.
+            self.interrupted()
+            raise

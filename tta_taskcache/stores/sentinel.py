@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -27,6 +28,7 @@ from redis.utils import str_if_bytes
 
 from .cluster import scout
 from .deadline import TimedConnection, TimedSSLConnection
+from .exchange import Exchange, hold_exchange
 
 #: Seconds between two questions to the Sentinels whether the master is still the master.
 ASK_AGAIN = 2.0
@@ -65,10 +67,16 @@ def make_sentinel(
     return redis.Redis(connection_pool=pool)
 
 
-class Sentinels(Sentinel):
-    """Sentinels that may be asked by several threads at once, and of whom some may be cut off."""
+class MasterDiscovery:
+    """Discovery of a service's master; several may ask at once, and Sentinels may be cut off."""
 
-    def discover_master(self, service_name: str) -> tuple[str, int]:
+    sentinels: list[Any]
+
+    def check_master_state(self, state: Any, service_name: str) -> bool:
+        """Whether a master is well: redis-py says so."""
+        raise NotImplementedError
+
+    def discovery(self, service_name: str) -> Exchange[tuple[str, int]]:
         """The master that more than half of the Sentinels know of, as far as they answer.
 
         Raises:
@@ -78,7 +86,7 @@ class Sentinels(Sentinel):
         silent, answers = [], 0
         for sentinel in self.sentinels:
             try:
-                address, epoch = self._named_by(sentinel, service_name)
+                address, epoch = yield from self._named_by(sentinel, service_name)
             except (redis.ConnectionError, redis.TimeoutError):
                 silent.append(sentinel)
                 continue
@@ -93,23 +101,31 @@ class Sentinels(Sentinel):
             raise MasterNotFoundError(f"no Sentinel knows a master {service_name!r}")
         return max(named, key=named.__getitem__)  # each failover has a higher epoch
 
-    def _named_by(self, sentinel: Any, service: str) -> tuple[tuple[str, int] | None, int]:
+    def _named_by(self, sentinel: Any, service: str) -> Exchange[tuple[Any, int]]:
         """What a Sentinel calls the master, if that is well, and since which epoch."""
-        state = sentinel.sentinel_masters().get(service)
+        state = (yield sentinel.sentinel_masters).get(service)
         if state is None:
             return None, 0
         epoch: int = state["config-epoch"]
         # Whoever leads a failover has the new epoch beside the old address until it is over.
         if "failover_in_progress" in state["flags"]:
-            return self._address_by(sentinel, service), epoch
+            return (yield from self._address_by(sentinel, service)), epoch
         is_well = self.check_master_state(state, service)
-        return (state["ip"], state["port"]) if is_well else None, epoch
+        return ((state["ip"], state["port"]) if is_well else None), epoch
 
     @staticmethod
-    def _address_by(sentinel: Any, service: str) -> tuple[str, int] | None:
+    def _address_by(sentinel: Any, service: str) -> Exchange[tuple[str, int] | None]:
         # redis-py's own method for it fails with a client of one Sentinel, from 6.4 to 7.4.
-        address: Any = sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service)
+        command = "SENTINEL GET-MASTER-ADDR-BY-NAME"
+        address: Any = yield partial(sentinel.execute_command, command, service)
         return address and (str_if_bytes(address[0]), address[1])
+
+
+class Sentinels(Sentinel, MasterDiscovery):
+    """Sentinels that threads ask."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        return hold_exchange(self.discovery(service_name))
 
 
 class MasterPool(SentinelConnectionPool):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         check,
         surplus_runs,
     )
+    from .loops import InLoop, LoopThread
 
 pytest.register_assert_rewrite(f"{__name__}.contract")
 
@@ -33,7 +34,9 @@ _MODULES = {
     "FakeClock": ".clock",
     "FaultyStore": ".faults",
     "History": ".history",
+    "InLoop": ".loops",
     "Invalidation": ".history",
+    "LoopThread": ".loops",
     "Read": ".history",
     "Recorder": ".history",
     "Run": ".history",
@@ -48,7 +51,9 @@ __all__ = [
     "FakeClock",
     "FaultyStore",
     "History",
+    "InLoop",
     "Invalidation",
+    "LoopThread",
     "Read",
     "Recorder",
     "Run",

@@ -1,6 +1,7 @@
 """The model of an engine's world: what processes have run and ended, and what they may read."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -8,12 +9,11 @@ from hypothesis import strategies as st
 
 from tta_taskcache.cache.engine import Engine
 from tta_taskcache.cache.outcome import Call
-from tta_taskcache.cache.plan import Plan, run
+from tta_taskcache.cache.plan import Plan
 from tta_taskcache.core import marks
 from tta_taskcache.core.entry import Position
 from tta_taskcache.core.lease import Stage
 from tta_taskcache.core.policy import Policy
-from tta_taskcache.stores.redis_store import RedisStore
 
 CHAOS_EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES") or 0)
 
@@ -83,10 +83,11 @@ class Process:
     """The cache of one process."""
 
     engine: Engine
-    store: RedisStore
+    store: Any
+    drive: Callable[[Plan[Any], Any], Any]
 
     def do(self, plan: Plan[Any]) -> Any:
-        return run(plan, self.store)
+        return self.drive(plan, self.store)
 
 
 @dataclass

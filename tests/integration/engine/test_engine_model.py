@@ -5,6 +5,7 @@ lets it run for longer: ``CHAOS_EXAMPLES`` is the number of histories.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -41,6 +42,7 @@ from tests.support.servers import Server
 from tta_taskcache.cache.engine import make_engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
 from tta_taskcache.cache.parts import Parts
+from tta_taskcache.cache.plan import Plan, run
 from tta_taskcache.core import marks
 from tta_taskcache.core.codec import Codecs
 from tta_taskcache.core.lease import Claim, Holding, Stage
@@ -54,8 +56,9 @@ from tta_taskcache.testing import FakeClock
 class Processes(RuleBasedStateMachine):
     """Engines with memories of their own, on one Redis and one clock."""
 
-    link: Link
     client: redis.Redis
+    make_store: Callable[[], Any]
+    drive: Callable[[Plan[Any], Any], Any]
 
     @initialize()
     def start(self) -> None:
@@ -79,7 +82,7 @@ class Processes(RuleBasedStateMachine):
                 draw=lambda: 0.0,
             )
         )
-        return Process(engine, RedisStore(self.link, "ns"))
+        return Process(engine, self.make_store(), self.drive)
 
     def next(self) -> int:
         self.serial += 1
@@ -329,17 +332,14 @@ class Processes(RuleBasedStateMachine):
         self.clock.advance(seconds)
 
 
-@pytest.fixture
-def redis_server(server_factory: Callable[..., Server]) -> Server:
-    """A server of the test's own: the shared worker wouldn't outlive a change of roles."""
-    return server_factory()
-
-
-def test_i1_i2_i5_c1_c3_whatever_processes_do(redis_server: Server) -> None:
-    link, client = Link(redis_server.url(), 10.0), redis_server.client()
-    machine = type("Machine", (Processes,), {"link": link, "client": client})
+def run_machine(server: Server, make_store: Callable[[], Any], drive: Callable[..., Any]) -> None:
+    fixed = {
+        "client": server.client(),
+        "make_store": staticmethod(make_store),
+        "drive": staticmethod(drive),
+    }
     run_state_machine_as_test(
-        machine,
+        type("Machine", (Processes,), fixed),
         settings=settings(
             max_examples=CHAOS_EXAMPLES or 40,
             stateful_step_count=60 if CHAOS_EXAMPLES else 30,
@@ -347,3 +347,14 @@ def test_i1_i2_i5_c1_c3_whatever_processes_do(redis_server: Server) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.fixture
+def redis_server(server_factory: Callable[..., Server]) -> Server:
+    """A server of the test's own: the shared worker wouldn't outlive a change of roles."""
+    return server_factory()
+
+
+def test_i1_i2_i5_c1_c3_whatever_processes_do(redis_server: Server) -> None:
+    link = Link(redis_server.url(), 10.0)
+    run_machine(redis_server, lambda: RedisStore(link, "ns"), run)

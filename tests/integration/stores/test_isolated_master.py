@@ -3,7 +3,7 @@
 Whoever only reads learns of the new master within seconds, too (I1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -12,8 +12,12 @@ from tests.support.servers import Server
 from tests.support.topologies import SentinelServers
 from tests.support.waiting import wait_until
 from tta_taskcache.errors import StoreUnavailable
+from tta_taskcache.stores.async_connection import AsyncLink
+from tta_taskcache.stores.async_redis_store import AsyncRedisStore
 from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.protocol import Store
 from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.testing import InLoop, LoopThread
 from tta_taskcache.testing.contract import look, position
 
 pytestmark = pytest.mark.one_server_kind
@@ -36,9 +40,23 @@ def isolate(master: Server) -> None:
     client.execute_command("CLIENT", "KILL", "TYPE", "replica")
 
 
-def test_i1_who_only_reads_leaves_an_isolated_master(sentinel_servers: SentinelServers) -> None:
+@pytest.fixture(params=["threads", "loops"])
+def reader(request: pytest.FixtureRequest, sentinel_servers: SentinelServers) -> Iterator[Store]:
+    """Whoever only reads, from threads or from a loop."""
+    blocking = store_of(sentinel_servers.url)
+    if request.param == "threads":
+        yield blocking
+        return
+    loops, link = LoopThread(), AsyncLink(sentinel_servers.url, 5.0)
+    yield InLoop(AsyncRedisStore(link, blocking, "ns"), loops)
+    loops.run(link.aclose())
+    loops.close()
+
+
+def test_i1_who_only_reads_leaves_an_isolated_master(
+    sentinel_servers: SentinelServers, reader: Store
+) -> None:
     old = sentinel_servers.master
-    reader = store_of(sentinel_servers.url)
     before = position(reader)
     try:
         sentinel_servers.lose_master(isolate)

@@ -4,73 +4,21 @@ import gc
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
 from tests.support.waiting import wait_until
-from tta_taskcache.cache.lease_keeper import RENEWALS, RETRY, LeaseKeeper
+from tests.unit.cache.leasing import ByHand, Leasing, Server, running
+from tta_taskcache.cache.held_leases import RENEWALS, RETRY
+from tta_taskcache.cache.lease_keeper import LeaseKeeper
 from tta_taskcache.cache.writer import MAX_RUN
 from tta_taskcache.core.events import Event, Fault
 from tta_taskcache.core.lease import Holding, Stage
-from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.testing import FakeClock
 
 TTL = 9.0
 EVERY = TTL / RENEWALS
-
-
-def running() -> Stage:
-    return Stage.RUNNING
-
-
-@dataclass
-class Server:
-    """Notes what it is asked, and is down when told so."""
-
-    clock: FakeClock
-    down: bool = False
-    lost: set[str] = field(default_factory=set)
-    renewed: list[tuple[float, tuple[Holding, ...]]] = field(default_factory=list)
-    released: list[tuple[str, str]] = field(default_factory=list)
-    asked: int = 0
-
-    def renew(self, holdings: tuple[Holding, ...]) -> list[bool]:
-        self.asked += 1
-        if self.down:
-            raise StoreUnavailable("down")
-        self.renewed.append((self.clock(), holdings))
-        return [holding.owner not in self.lost for holding in holdings]
-
-    def release(self, key: str, owner: str, _: float) -> None:
-        self.asked += 1
-        if self.down:
-            raise StoreUnavailable("down")
-        self.released.append((key, owner))
-
-    def owners(self) -> list[str]:
-        """Who was renewed last."""
-        return [holding.owner for holding in self.renewed[-1][1]] if self.renewed else []
-
-
-class ByHand(LeaseKeeper):
-    """Without a thread: the test does the work when it is due."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._started = True
-
-    def run_until(self, clock: FakeClock, end: float) -> None:
-        """What the thread would do until then, at the moments at which it would."""
-        while True:
-            due = min((held.due for held in self._held.values()), default=end)
-            if due >= end:
-                break
-            clock.advance(max(0.0, due - clock()))
-            self.work_due()
-        clock.advance(end - clock())
 
 
 @pytest.fixture
@@ -90,7 +38,7 @@ def events() -> list[Event]:
 
 @pytest.fixture
 def leases(clock: FakeClock, server: Server, events: list[Event]) -> ByHand:
-    return ByHand(server.renew, server.release, TTL, events.append, clock)
+    return ByHand(Leasing(server.renew, server.release), TTL, events.append, clock)
 
 
 def test_c3_is_renewed_before_it_lapses(leases: ByHand, server: Server, clock: FakeClock) -> None:
@@ -249,7 +197,7 @@ def test_c3_what_is_ended_while_it_is_renewed_is_ended_all_the_same(
         server.lost.add("a")
         return server.renew(holdings)
 
-    leases = ByHand(renew, server.release, TTL, events.append, clock)
+    leases = ByHand(Leasing(renew, server.release), TTL, events.append, clock)
     leases.hold("k", "a", running, renew_in=0.0)
     leases.work_due()
     leases.work_due()
@@ -259,8 +207,10 @@ def test_c3_what_is_ended_while_it_is_renewed_is_ended_all_the_same(
 def test_c3_renewals_come_before_endings(leases: ByHand, clock: FakeClock) -> None:
     """To end one may take as long as a timeout; the others mustn't lapse meanwhile."""
     done: list[str] = []
-    leases._renew = lambda holdings: done.append("renew") or [True for _ in holdings]  # type: ignore[func-returns-value]
-    leases._release = lambda *_: done.append("release")
+    leases._store = Leasing(
+        lambda holdings: done.append("renew") or [True for _ in holdings],  # type: ignore[func-returns-value]
+        lambda *_: done.append("release"),
+    )
     leases.end("k", "a")
     leases.hold("l", "b", running, renew_in=0.0)
     leases.work_due()
@@ -272,7 +222,7 @@ def test_c3_renewals_come_before_endings(leases: ByHand, clock: FakeClock) -> No
 
 @pytest.fixture
 def real(server: Server, events: list[Event]) -> LeaseKeeper:
-    return LeaseKeeper(server.renew, server.release, 0.06, events.append)
+    return LeaseKeeper(Leasing(server.renew, server.release), 0.06, events.append)
 
 
 def test_c3_a_thread_does_it(real: LeaseKeeper, server: Server) -> None:
@@ -290,7 +240,7 @@ def test_f1_the_thread_survives_whatever_happens(server: Server, events: list[Ev
     def broken(_: tuple[Holding, ...]) -> list[bool]:
         raise ValueError("a bug")
 
-    leases = LeaseKeeper(broken, server.release, 0.06, events.append)
+    leases = LeaseKeeper(Leasing(broken, server.release), 0.06, events.append)
     leases.hold("k", "a", running, renew_in=0.0)
     wait_until(lambda: len(events) >= 2)
     leases.end("l", "b")
@@ -378,7 +328,7 @@ def test_f3_threads_hold_and_let_go_at_once(real: LeaseKeeper, server: Server) -
 
 def test_c6_word_that_equal_calls_arent_to_wait_is_handed_on(clock: FakeClock) -> None:
     told: list[tuple[str, str, float]] = []
-    leases = ByHand(lambda _: [], lambda *ended: told.append(ended), TTL, print, clock)
+    leases = ByHand(Leasing(lambda _: [], lambda *ended: told.append(ended)), TTL, print, clock)
     leases.hold("k", "a", running, renew_in=TTL)
     leases.end("k", "a", 5.0)
     leases.work_due()

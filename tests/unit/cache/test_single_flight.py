@@ -324,3 +324,38 @@ def test_f3_a_forked_child_waits_for_no_thread_of_its_parent(here: Caller) -> No
         os._exit(len(here.single_flight._wakeups))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert here.single_flight._wakeups == {"t:k": wakeup}
+
+
+def next_pause(plan: Plan[Any], store: Store, reply: Any = None) -> Pause:
+    """Drive a plan up to its next pause."""
+    step = plan.send(reply)
+    while not isinstance(step, Pause):
+        step = plan.send(store.execute(step))
+    return step
+
+
+def test_c1_of_those_that_follow_a_leader_elsewhere_one_looks(
+    here: Caller, leader: Caller, store: Store
+) -> None:
+    found = leader.find_or_refresh("leader")
+
+    def follow(owner: str) -> Plan[Hit | Miss]:
+        claim = Claim(owner=owner, stage=Stage.RUNNING, ttl=TTL)
+        return here.single_flight.lead_or_follow(here.engine, CALL, "direct", claim)
+
+    first, second, third = follow("a"), follow("b"), follow("c")
+    assert next_pause(first, store) == Pause(FIRST_PAUSE)
+    pauses = [next_pause(plan, store) for plan in (second, third)]
+    assert [pause.seconds for pause in pauses] == [WAKEUP_PAUSE] * 2
+    assert pauses[0].wakeup is pauses[1].wakeup is not None
+    first.close()  # it is cancelled: another looks
+    assert next_pause(second, store) == Pause(FIRST_PAUSE)
+    rung = next_pause(third, store).wakeup
+    leader.fill(found, "leader")
+    with pytest.raises(StopIteration) as ended:
+        next_pause(second, store)
+    assert isinstance(ended.value.value, Hit)
+    assert isinstance(rung, LockWakeup)
+    rung.wait(60.0)  # at once
+    with pytest.raises(StopIteration):
+        next_pause(third, store)

@@ -22,7 +22,11 @@ PATCHES = PACKAGE / "celery" / "patches"
 LINTER = Path(sys.executable).with_name("lint-imports")
 
 #: What may be private to a module and is read next door: its own class, and what forks renew.
-OURS = {"_taskcache", "_cache_keyer", "_taskcache_site", "_reset", "_wakeups", "_client", "_forget"}
+OURS = {
+    "_taskcache", "_adopted", "_cache_keyer", "_cache_provider", "_taskcache_site", "_reset",
+    "_wakeups", "_watched",
+    "_client", "_forget",
+}  # fmt: skip
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
@@ -161,34 +165,55 @@ def test_s7_importing_the_package_imports_no_celery() -> None:
     assert done.stdout.split("\n")[:3] == ["[]", "True", "False"]
 
 
+def test_s7_primitives_import_no_celery() -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from tta_taskcache import CachePrimitive, FallbackPrimitive, RouterPrimitive, "
+        "WorkflowContext, cached, MISSING, CacheError\n"
+        "async def double(data, context): return 2 * data\n"
+        "print(asyncio.run(CachePrimitive(double).execute(4, WorkflowContext())))\n"
+        "print([name for name in ('celery', 'kombu', 'billiard') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "8\n[]\n"
+
+
 def test_the_public_surface_is_what_it_was() -> None:
+    assert len(tta_taskcache.__all__) <= 26
     assert sorted(tta_taskcache.__all__) == [
-        "CacheMiss", "CacheStatus", "CachedTask", "ConfigurationError", "Explanation", "Invalidate",
-        "MISSING", "MissingContext", "Stats", "StoreUnavailable", "TaskCache", "TaskCacheError",
-        "UncacheableCall", "Warm", "cached_task",
+        "CacheError", "CacheMiss", "CachePrimitive", "CacheStatus", "CachedTask",
+        "ConfigurationError", "Explanation", "FallbackPrimitive", "Invalidate", "MISSING",
+        "MissingContext", "NOT_MODIFIED", "RouterPrimitive", "Semantic", "Stats",
+        "StoreUnavailable", "TaskCache", "TaskCacheError", "UncacheableCall", "Warm",
+        "WorkflowContext", "cache_control", "cache_previous", "cached", "cached_task",
     ]  # fmt: skip
     assert all(getattr(tta_taskcache, name) is not None for name in tta_taskcache.__all__)
     assert sorted(OPTIONS) == [
-        "coalesce", "compression", "cost", "enabled", "errors", "if", "ignore", "jitter", "key",
-        "max_bytes", "refresh_queue", "serializer", "shadow", "sites", "stale_if_error",
-        "stale_while_revalidate", "tags", "ttl", "validate", "vary", "verify", "version", "warm",
+        "coalesce", "compression", "cost", "depends", "enabled", "errors", "if", "ignore", "jitter",
+        "key", "max_bytes", "min_run", "refresh_queue", "semantic", "serializer", "shadow", "sites",
+        "stale_if_error", "stale_while_revalidate", "tags", "ttl", "validate", "vary", "verify",
+        "version", "warm",
     ]  # fmt: skip
     assert sorted(NAMES) == [
         "default_ttl", "enabled", "l1_max_bytes", "l1_max_entries", "l1_max_staleness", "lease_ttl",
         "max_followers", "metrics_host", "metrics_namespace", "metrics_port", "namespace",
         "observers", "secret", "send_events", "shadow", "timeout", "url", "wait_replicas",
+        "write_behind",
     ]  # fmt: skip
     assert COMMANDS == (
-        "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor",
-        "dashboards",
+        "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "semantic",
+        "doctor", "dashboards",
     )  # fmt: skip
     assert sorted(family.name for family in FAMILIES) == [
         "circuit_open", "circuit_opened", "coalesced", "coalesced_saved_cost",
-        "coalesced_saved_seconds", "errors", "evictions", "fills", "fills_refused", "followers",
-        "hits", "invalidation_lag_seconds", "invalidations", "l1_bytes", "l1_entries",
-        "latency_seconds", "lease_wait_seconds", "misses", "run_cost", "run_seconds", "saved_cost",
-        "saved_seconds", "shadow_hits", "shadow_misses", "shadow_saved_cost",
-        "shadow_saved_seconds", "stale_served", "verifications",
+        "coalesced_saved_seconds", "embed_cost", "embed_seconds", "errors", "evictions", "fills",
+        "fills_refused", "followers", "hits", "invalidation_lag_seconds", "invalidations",
+        "l1_bytes", "l1_entries", "latency_seconds", "lease_wait_seconds", "misses", "run_cost",
+        "run_seconds", "saved_cost", "saved_seconds", "semantic_similarity", "shadow_hits",
+        "shadow_misses", "shadow_saved_cost", "shadow_saved_seconds", "stale_served",
+        "verifications",
     ]  # fmt: skip
 
 

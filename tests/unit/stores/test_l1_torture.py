@@ -23,10 +23,10 @@ import pytest
 from tests.support.waiting import wait_until
 from tta_taskcache.cache.lease_keeper import LeaseKeeper
 from tta_taskcache.core.entry import Position
-from tta_taskcache.core.lease import Holding, Stage
+from tta_taskcache.core.lease import Stage
 from tta_taskcache.stores.bounded_map import BoundedMap
 from tta_taskcache.stores.l1_cache import L1Cache
-from tta_taskcache.stores.protocol import Record
+from tta_taskcache.stores.protocol import Command, Record, Release, Renew, Reply
 from tta_taskcache.testing import make_entry
 
 ROOT = Path(__file__).parents[3]
@@ -134,6 +134,7 @@ class NearBench:
 class LeasesBench:
     """What computing threads call, and whether the thread behind it still does its work."""
 
+    name = "leases"
     forks = FORKS // 3  # each child waits for its thread
 
     def __init__(self) -> None:
@@ -141,16 +142,17 @@ class LeasesBench:
         self.released: set[str] = set()
         # What is to be ended is given up when the lease has lapsed: not so soon that a busy machine
         # hasn't come to it.
-        self.leases = LeaseKeeper(self._renew, self._release, 10.0, lambda _: None)
+        self.leases = LeaseKeeper(self, 10.0, lambda _: None)
         self.serial = itertools.count()
         self.others = _thread._count()  # of the test run, where this is in its process
 
-    def _renew(self, holdings: tuple[Holding, ...]) -> list[bool]:
-        self.renewed.update(holding.owner for holding in holdings)
-        return [True] * len(holdings)
-
-    def _release(self, _: str, owner: str, _unshared: float) -> None:
-        self.released.add(owner)
+    def execute(self, command: Command) -> Reply:
+        if isinstance(command, Renew):
+            self.renewed.update(holding.owner for holding in command.holdings)
+            return [True] * len(command.holdings)
+        assert isinstance(command, Release)
+        self.released.add(command.owner)
+        return True
 
     def operate(self, dice: random.Random) -> None:
         owner = dice.choice(KEYS)
@@ -294,7 +296,7 @@ def threaded(bench: Bench) -> None:
 
 
 def main(name: str, bench: str) -> None:
-    faulthandler.dump_traceback_later(40, exit=True)
+    faulthandler.dump_traceback_later(400, exit=True)
     case: Callable[[Bench], None] = {"strike": strike, "fork": fork, "threaded": threaded}[name]
     case(BENCHES[bench]())
 
@@ -307,7 +309,7 @@ def test_f3_survives(case: str, bench: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=500,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-4_000:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from celery import Celery, Task
@@ -14,11 +15,12 @@ from celery.result import AsyncResult
 from ...core.keys import Keyer
 from ...core.policy import Policy
 from ..calls import context
-from ..calls.call_request import Mode, read_mode
+from ..calls.call_request import MAX_AGE, Mode, read_mode
 from ..config.options import read_keyer
 from ..config.runtime import Runtime
 from ..sites.pool import UNSTORED, answer_or_run
 from ..sites.producer import apply_cached
+from .runtime_provider import RuntimeProvider
 from .task_cache import TaskCache, cache_of
 from .task_handle import TaskHandle
 
@@ -44,11 +46,13 @@ class CachedTask(Task):
     cache_errors: Any = None
     cache_if: Any = None
     cache_validate: Any = None
+    cache_min_run: Any = None
     cache_max_bytes: Any = None
     cache_key: Any = None
     cache_ignore: Any = None
     cache_vary: Any = None
     cache_tags: Any = None
+    cache_depends: Any = None
     cache_coalesce: Any = None
     cache_version: Any = None
     cache_serializer: Any = None
@@ -57,10 +61,12 @@ class CachedTask(Task):
     cache_sites: Any = None
     cache_cost: Any = None
     cache_verify: Any = None
+    cache_semantic: Any = None
     cache_shadow: Any = None
     cache_enabled: Any = None
 
     _cache_keyer: Keyer
+    _cache_provider: RuntimeProvider
 
     def __class_getitem__(cls, _: Any) -> type[CachedTask]:
         """``CachedTask[[int], str]`` is for type checkers: the class itself."""
@@ -90,7 +96,7 @@ class CachedTask(Task):
     @property
     def cache_runtime(self) -> Runtime:
         """The cache of this process."""
-        return self.taskcache().runtime
+        return type(self)._adopted()._cache_provider.runtime
 
     @property
     def cache_policy(self) -> Policy:
@@ -100,11 +106,15 @@ class CachedTask(Task):
     @property
     def cache_keyer(self) -> Keyer:
         """The computer of the keys of this task's calls."""
-        cls = type(self)
+        return type(self)._adopted()._cache_keyer
+
+    @classmethod
+    def _adopted(cls) -> type[CachedTask]:
+        """Return the class, which its app's cache has adopted."""
         app = cls._get_app()  # binds a task class that wasn't used yet
         if not hasattr(cls, "_cache_keyer"):  # another thread is binding it
             cache_of(app).adopt(cls)
-        return cls._cache_keyer
+        return cls
 
     @property
     def cache(self) -> TaskHandle:
@@ -121,6 +131,8 @@ class CachedTask(Task):
         link_error: Any = None,
         shadow: str | None = None,
         cache: Mode | None = None,
+        cache_max_age: float | timedelta | None = None,
+        cache_semantic: float | bool | None = None,
         **options: Any,
     ) -> AsyncResult:
         """Call the task; a hit is answered here, and no message is sent.
@@ -128,7 +140,11 @@ class CachedTask(Task):
         Args:
             cache: ``"use"`` (default): answer from the cache, or run and store; ``"refresh"``: run,
                 and replace the entry; ``"bypass"``: run, and neither read nor store; ``"only"``:
-                answer from the cache or raise.
+                answer from the cache or raise; ``"no-store"``: answer from the cache, or run and
+                store nothing (RFC 9111, section 5.2.1.5).
+            cache_max_age: Greatest age of an entry that answers this call (seconds or a timedelta,
+                0 or more); a stale one doesn't (RFC 9111, section 5.2.1.1). None for no bound.
+            cache_semantic: False: only the exact key counts; or a threshold above the task's.
 
         All other arguments are those of Celery's ``Task.apply_async``.
 
@@ -138,7 +154,7 @@ class CachedTask(Task):
 
         Raises:
             CacheMiss: ``cache="only"``, and no entry answers the call.
-            ValueError: ``cache`` is another mode.
+            ValueError: ``cache`` is another mode, or an age or ``cache_semantic`` isn't allowed.
             OperationalError: The broker can't be reached (Celery's own).
         """
         options.update(
@@ -149,11 +165,25 @@ class CachedTask(Task):
             shadow=shadow,
         )
         send = functools.partial(super().apply_async, args, kwargs)
+        if cache_max_age is not None:
+            options[MAX_AGE] = cache_max_age
         # What can't be a call is Celery's to refuse.
         if is_builtin(type(self)) or not isinstance(options.get("headers") or {}, Mapping):
             read_mode(cache or "use")
+            options.pop(MAX_AGE, None)
             return send(**options)
-        return apply_cached(self, args, kwargs, mode=cache, send=send, options=options)
+        kind = type(self)._adopted()
+        caching = kind._cache_provider.runtime, kind._cache_keyer
+        return apply_cached(
+            self,
+            args,
+            kwargs,
+            caching=caching,
+            mode=cache,
+            semantic=cache_semantic,
+            send=send,
+            options=options,
+        )
 
     def push_request(self, /, *args: Any, **kwargs: Any) -> None:
         """Push a request as Celery does; that of a direct call has the context in force as headers.
@@ -209,7 +239,8 @@ def _pool_site(call: Callable[..., Any]) -> Callable[..., Any]:
         run = _run_of(self) if call is CachedTask.__call__ else functools.partial(call, self)
         return answer_or_run(self, run, args, kwargs)
 
-    site._taskcache_site = True  # type: ignore[attr-defined]
+    # Itself: a wrapper around it has a copy of the attribute.
+    site._taskcache_site = site  # type: ignore[attr-defined]
     return site
 
 

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from ...cache.hit_value import value_of
 from ...cache.outcome import Call, Hit, Miss
+from ...core import marks
 from ...core.decide import Verdict
+from ...core.missing import MISSING
 from ...errors import StoreUnavailable, UncacheableCall
+from ...semantic.neighbours import JudgedNeighbour
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, is_enabled, request_of_caller
+from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
-from ..lookup.hit_value import value_of
 from ..lookup.lookup import look_up
 from ..lookup.nearest_entry import NearestSearch, find_nearest
+from ..lookup.semantic_lookup import add_neighbour, explain_neighbours, semantic_call
+from .async_calls import look_up_in_loop, request_in_loop
 from .task_cache import cache_of
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime
     from ..warming.warm_progress import WarmReport
-
-
-class Missing(Enum):
-    """The type of ``MISSING``: of one member, so that type checkers understand ``is MISSING``."""
-
-    MISSING = "MISSING"
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-#: Return value of ``task.cache.get`` when nothing is stored: ``None`` is a result like any other.
-MISSING: Final = Missing.MISSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +45,10 @@ class Explanation:
         remaining: Of a hit: seconds until it expires; else None.
         task_id: Of a hit: id of the task that computed it; None for ``task.cache``.
         stale: Whether a hit is past its ttl (RFC 5861).
+        made_from: Of a hit: the keys of the entries that it was made from (promise D1), up to 64.
         search: For a call without an entry: the nearest stored call (``Nearest``).
+        neighbours: For such a call of a task with ``cache_semantic``: the nearest texts, each with
+            its similarity and the reason why it doesn't answer (``JudgedNeighbour``).
     """
 
     task: str
@@ -69,11 +62,14 @@ class Explanation:
     remaining: float | None = None
     task_id: str | None = None
     stale: bool = False
+    made_from: tuple[str, ...] = ()
     search: NearestSearch | None = None
+    neighbours: tuple[JudgedNeighbour, ...] = ()
 
     def __str__(self) -> str:
         why = f"{self.reason}; {self.search}" if self.search is not None else self.reason
-        return f"{self.task}: {self.status}: {why}"
+        near = "".join(f"\n  {neighbour}" for neighbour in self.neighbours)
+        return f"{self.task}: {self.status}: {why}{near}"
 
 
 _REASONS = {
@@ -133,10 +129,36 @@ class TaskHandle:
             Exception: The exception of the run, if that is remembered (``cache_errors``).
         """
         call_request = request_of_caller(self.task, args, kwargs)
-        found = look_up(replace(call_request, is_verified=False), None)
+        if call_request.is_verified:
+            call_request = replace(call_request, is_verified=False)
+        found = look_up(call_request, None)
         if found.hit is None:
             return MISSING
         return value_of(call_request.policy, found.hit)
+
+    async def aget(self, /, *args: Any, **kwargs: Any) -> Any:
+        """As ``get``, without blocking the event loop."""
+        cache = cache_of(self.task.app).async_cache
+        hit = await look_up_in_loop(cache, request_in_loop(self.task, args, kwargs))
+        return MISSING if hit is None else value_of(self.task.cache_policy, hit)
+
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The stored result; or the call is sent to a worker, and its result awaited.
+
+        Never blocks the event loop. Equal calls of one loop are sent once; those of others coalesce
+        in the workers.
+
+        Raises:
+            Exception: What the run has raised.
+        """
+        call_request = request_in_loop(self.task, args, kwargs)
+        cache = cache_of(self.task.app)
+        hit = await look_up_in_loop(cache.async_cache, call_request)
+        if hit is not None:
+            return value_of(self.task.cache_policy, hit)
+        key = call_request.call.key if call_request.call is not None else None
+        result = await cache.async_calls.result_of(self.task, key, args, kwargs)
+        return await asyncio.to_thread(result.get, disable_sync_subtasks=False)
 
     def set(self, value: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Store a result for a call, as if it had just run.
@@ -162,7 +184,10 @@ class TaskHandle:
         fill = self._runtime.engine.writer.fill(
             call, position, value, run_seconds=0.0, task_id=None, replaces=True
         )
-        return self._runtime.run(fill)
+        is_stored = self._runtime.run(fill)
+        if is_stored and call.policy.semantic is not None:
+            add_neighbour(call_request, LookupResult(call), semantic_call(call_request))
+        return is_stored
 
     def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Read through: return the stored result, or run the task here and store its result.
@@ -239,7 +264,8 @@ class TaskHandle:
         if isinstance(found, Miss):
             reason = _REASONS.get(found.reason, found.reason)
             nearest = self._search(call) if found.reason == "absent" else None
-            return replace(about, status="miss", reason=reason, key=call.key, search=nearest)
+            missed = replace(about, status="miss", reason=reason, key=call.key, search=nearest)
+            return self._with_neighbours(missed, call_request, call)
         return replace(
             about,
             status="hit",
@@ -250,6 +276,26 @@ class TaskHandle:
             remaining=found.remaining,
             task_id=found.entry.task_id,
             stale=found.verdict.is_stale,
+            made_from=tuple(marks.other_keys(found.entry)),
+        )
+
+    def _with_neighbours(
+        self, missed: Explanation, call_request: CallRequest, call: Call
+    ) -> Explanation:
+        """Add what a call's neighbours say to its explanation."""
+        search = explain_neighbours(call_request, call)
+        if search.hit is None:
+            return replace(missed, neighbours=search.judged)
+        hit = search.hit
+        return replace(
+            missed,
+            status="hit",
+            reason=f"a neighbour answers: {_describe(hit)}",
+            layer=hit.layer,
+            age=hit.age,
+            remaining=hit.remaining,
+            task_id=hit.entry.task_id,
+            neighbours=search.judged,
         )
 
     def _search(self, call: Call) -> NearestSearch | None:

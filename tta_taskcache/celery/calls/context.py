@@ -16,9 +16,9 @@ from typing import Any
 from celery import Task, uuid
 from celery.app.task import Context
 
+from ...cache.led_keys import WITHIN, sent_along, within
 from ..patches.internals import running_task
 from ..patches.publishing import publishing_app
-from .led_keys import WITHIN, sent_along, within
 from .status import CacheStatus
 
 #: The one header this library adds to messages: a dict with ``ctx``, ``mode``, ``seen``, ``within``
@@ -36,6 +36,11 @@ declared: set[str] = set()
 _RESERVED = frozenset((*vars(Context), "lang", "task", "argsrepr", "kwargsrepr", "compression"))
 
 _ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", default={})  # noqa: B039 - never changed in place
+
+#: Mode and greatest age of the answers in force for the calls of a block.
+mode_in_force: ContextVar[tuple[str | None, float | None]] = ContextVar(
+    "taskcache_mode", default=(None, None)
+)
 _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
 
 
@@ -116,6 +121,17 @@ def is_disabled() -> bool:
     return _disabled.get()
 
 
+@contextmanager
+def mode_block(mode: str | None, max_age: float | None) -> Iterator[None]:
+    """Let the calls made inside ask this of the cache, where they don't say another thing."""
+    outer_mode, outer_age = mode_in_force.get()
+    token = mode_in_force.set((mode or outer_mode, outer_age if max_age is None else max_age))
+    try:
+        yield
+    finally:
+        mode_in_force.reset(token)
+
+
 def cache_header_of(headers: object) -> Mapping[str, Any]:
     """Return our header in a task's headers; empty where there is none of ours."""
     cache_header = headers.get(HEADER) if isinstance(headers, Mapping) else None
@@ -171,6 +187,9 @@ def conflicts(headers: Mapping[str, Any] | None) -> frozenset[str]:
 
 def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the context of a call that is about to be made here with these headers."""
+    has_own = bool(headers)
+    if not has_own:
+        return inherited_context()
     # Here ``lang`` and the like are the caller's; in a message they are Celery's own.
     given = headers.items() if isinstance(headers, Mapping) else ()
     own = {name: value for name, value in given if name in declared}
@@ -198,12 +217,10 @@ def message_headers(
 
 def inherited_context() -> dict[str, Any]:
     """Return what a call made here inherits: the ambient context over the running task's."""
-    inherited: dict[str, Any] = {}
     parent: Task | None = running_task()
-    if parent is not None:
-        inherited.update(of_message(parent.request.headers))
-    inherited.update(_ambient.get())
-    return inherited
+    if parent is None:
+        return dict(_ambient.get())
+    return {**of_message(parent.request.headers), **_ambient.get()}
 
 
 def led_by_callers() -> tuple[str, ...]:
@@ -231,10 +248,12 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     else:
         # A retry has the headers of its first message, whose lookup is old by now.
         old = cache_header_of(headers)
-        kept = ("mode", "ctx") if headers.get("retries") else ("ctx",)
+        kept = ("mode", "ctx", "cache_max_age") if headers.get("retries") else ("ctx",)
         cache_header = {name: old[name] for name in kept if name in old}
         if is_disabled():  # sent by name (``send_task``): no CachedTask has read the mode
             cache_header["mode"] = "bypass"
+        elif (mode := mode_in_force.get()[0]) in ("refresh", "bypass", "no-store"):
+            cache_header.setdefault("mode", mode)
     inherited = propagated_context(headers, cache_header)
     if led := sent_along(headers.get("id"), led_by_callers()):
         cache_header[WITHIN] = led

@@ -17,6 +17,12 @@ REFRESH = "refresh"
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
 SLOW = "slow"
 
+#: The mode, and the reason that nothing is stored, of a call that stores nothing.
+NO_STORE = "no-store"
+
+#: The modes of calls that lead no equal ones: their runs store nothing that these could wait for.
+NEVER_LEADS = ("only", NO_STORE)
+
 #: The site under which lookups of ``task.cache`` are counted, which happen at none.
 DIRECT = "direct"
 
@@ -35,6 +41,7 @@ class LookupResult:
         instead: The hit that isn't served: the call runs, to be compared with it.
         seconds: Seconds that the lookup took; of a lookup of several calls, this one's share.
         looked_at: When a lookup of several calls began (monotonic seconds).
+        vector: The vector of the call's text, as it is sent and stored; None if it isn't known.
     """
 
     call: Call | None
@@ -46,6 +53,7 @@ class LookupResult:
     instead: Hit | None = None
     seconds: float | None = None
     looked_at: float | None = None
+    vector: bytes | None = None
 
     @property
     def outcome(self) -> Hit | Miss:
@@ -76,6 +84,8 @@ class LookupResult:
             stale=self.hit.verdict.is_stale,
             age=self.hit.age,
             task_id=self.hit.entry.task_id,
+            similarity=self.hit.similarity,
+            matched=self.hit.matched or None,
         )
 
 

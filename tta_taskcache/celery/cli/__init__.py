@@ -28,6 +28,7 @@ COMMANDS = (
     "invalidate",
     "sweep",
     "warm",
+    "semantic",
     "doctor",
     "dashboards",
 )

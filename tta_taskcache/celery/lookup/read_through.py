@@ -11,19 +11,21 @@ from typing import Any
 from uuid import uuid4
 from weakref import ref
 
-from ...cache.lease_keeper import RENEWALS, Progress
+from ...cache.held_leases import RENEWALS, Progress
+from ...cache.hit_value import value_of
+from ...cache.led_keys import leading, led_keys, waits_at_most
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.single_flight import MAX_WAIT
 from ...cache.writer import UNSHARED_FOR
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
+from ...errors import CacheMiss
 from ..calls.call_request import CallRequest
+from ..calls.carried_text import NOTHING, CarriedText
 from ..calls.context import led_by_callers
-from ..calls.led_keys import leading, led_keys, waits_at_most
 from ..calls.lookup_handoff import OVERTAKEN_AT
 from ..calls.lookup_result import LookupResult
-from .hit_value import value_of
 from .lookup import LookupHints, look_up
 from .run_and_store import run_and_store
 
@@ -34,6 +36,8 @@ def read_through(
     run: Callable[[], Any],
     task_id: str | None,
     record: Callable[[LookupResult], None] | None = None,
+    *,
+    carried: CarriedText = NOTHING,
 ) -> Any:
     """Return the stored result of a call, or run it here and store what it returns.
 
@@ -43,6 +47,7 @@ def read_through(
         run: The task's body.
         task_id: Id of the task that runs; None for ``task.cache``.
         record: Receives the lookup, before a remembered failure is raised or the body runs.
+        carried: What came with the call of its text.
     """
     runtime = call_request.runtime
     claim = Claim(
@@ -61,7 +66,7 @@ def read_through(
         )
 
     try:
-        lookup = look_up(call_request, site, LookupHints(claim=claim, plan=plan))
+        lookup = look_up(call_request, site, LookupHints(claim=claim, plan=plan, carried=carried))
     except BaseException:
         # A time limit struck: the lease may have been given.
         runtime.leases.end(key, claim.owner)
@@ -70,6 +75,9 @@ def read_through(
         record(lookup)
     if lookup.hit is not None:
         return value_of(call_request.policy, lookup.hit)
+    if call_request.mode == "only":
+        name = call_request.task.name
+        raise CacheMiss(f"task {name!r}: nothing to answer with ({lookup.reason})")
 
     def run_here() -> Any:
         return run_and_store(call_request, lookup, run, task_id, site=site)

@@ -9,31 +9,41 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject, Retry
 
+from ...cache.comparing_runs import compare
 from ...cache.lookup_record import VERIFY
-from ...cache.outcome import Call, Hit
-from ...core.differences import differences
+from ...cache.outcome import Hit
 from ...core.events import Fault, Ran, Verified
-from ...errors import EntryError, StoreUnavailable, UnserializableResult
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import LookupResult
-from ..config.runtime import Runtime
 
 #: Exceptions of a task that is neither done nor failed.
 WITHOUT_RESULT = (Retry, Ignore, Reject)
 
 
 def record_run(
-    call_request: CallRequest, lookup: LookupResult, value: Any, run_seconds: float
+    call_request: CallRequest,
+    lookup: LookupResult,
+    value: Any,
+    run_seconds: float,
+    decided: float | None = None,
 ) -> float:
     """Send the event of a run that has returned. Raises no fault of the cache.
+
+    Args:
+        call_request: The call.
+        lookup: The result of its lookup.
+        value: What it has returned.
+        run_seconds: Seconds that it took.
+        decided: The cost that the run has said itself; None for the task's ``cache_cost``.
 
     Returns:
         Its cost, in the user's unit; 0 when the task's ``cache_cost`` fails.
     """
     task, runtime = call_request.task, call_request.runtime
-    cost = 0.0
+    cost = decided or 0.0
     try:
-        cost = task.cache_policy.cost_of(value)
+        if decided is None:
+            cost = task.cache_policy.cost_of(value)
     except SoftTimeLimitExceeded:
         raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as error:  # noqa: BLE001 - the user's function; the task has run (promise F1)
@@ -71,33 +81,9 @@ def run_and_compare(
     record_run(call_request, lookup, value, monotonic() - started)
     if call is not None and stored.can_be_verified:
         try:
-            runtime.observe(_compare(runtime, call, stored, value))
+            runtime.observe(runtime.run(compare(runtime.engine, call, stored, value)))
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001 - comparing may call the result's own methods (F1)
             runtime.observe(Fault(call.task, VERIFY, error))
     return value
-
-
-def _compare(runtime: Runtime, call: Call, stored: Hit, value: Any) -> Verified:
-    entry = stored.entry
-    how = (entry.serializer, entry.compression)
-    codecs = runtime.engine.parts.codecs
-    try:
-        returned = codecs.decode(codecs.encode(value, *how), *how)
-    except UnserializableResult:
-        return Verified(call.task, call.key, "incomparable", entry.task_id)
-    found = differences(codecs.decode(entry.payload, *how), returned)
-    outcome = "same"
-    if found:
-        outcome = "different" if _is_current(runtime, stored) else "outdated"
-    return Verified(call.task, call.key, outcome, entry.task_id, found)
-
-
-def _is_current(runtime: Runtime, stored: Hit) -> bool:
-    """Whether a hit is still the stored entry: an invalidation may have ended it."""
-    try:
-        now = runtime.run(runtime.engine.peek(stored.entry.key))
-    except (StoreUnavailable, EntryError):
-        return False
-    return now is not None and now[0] == stored.entry

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...cache.outcome import Hit
-from ...core.events import Answered, Missed, Observe
+from ...cache.hit_value import record_answer, value_of
+from ...cache.led_keys import leading, within
+from ...core.events import Missed
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import CallRequest, Mode, request_of_message
-from ..calls.led_keys import leading, within
+from ..calls.call_request import MAX_AGE, CallRequest, Mode, request_of_message
+from ..calls.carried_text import read_carried
 from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
-from ..lookup.hit_value import value_of
 from ..lookup.lookup import LookupHints, look_up
 from ..lookup.run_and_store import run_and_store
 from . import task_events
@@ -45,8 +45,8 @@ def answer_or_run(
     answer = answer_to(request.id)
     if answer is not None:  # the call is being completed with it
         hit, site, observe = answer
-        _record_answer(observe, task, request.id, hit, site)
-        return value_of(task.cache_policy, hit)
+        record_answer(observe, task.name, request.id, hit, site)
+        return value_of(task.cache_policy, hit) if hit.entry.is_failure else hit.value
     headers = request.headers
     cache_header = context.cache_header_of(headers)
     mode: Mode = cache_header.get("mode", "use")
@@ -61,23 +61,29 @@ def answer_or_run(
         is_request=is_request,
         is_eager=bool(request.is_eager),
         context=in_force,
-    )
+    ).with_max_age(cache_header.get(MAX_AGE))
     if request.is_eager:
 
         def record(lookup: LookupResult) -> None:
             if lookup.hit is not None:
-                _record_answer(
-                    call_request.runtime.observe, task, request.id, lookup.hit, Site.POOL
+                record_answer(
+                    call_request.runtime.observe, task.name, request.id, lookup.hit, Site.POOL
                 )
             context.record_eager_status(request.id, lookup.status(Site.POOL))
 
         return read_through.read_through(
-            call_request, Site.POOL, lambda: run(*args, **kwargs), request.id, record
+            call_request,
+            Site.POOL,
+            lambda: run(*args, **kwargs),
+            request.id,
+            record,
+            carried=read_carried(cache_header),
         )
     lookup = _last_look(call_request, cache_header)
     _record_miss(call_request, lookup, cache_header.get(MISSED))
     if lookup.hit is not None:
-        _record_answer(call_request.runtime.observe, task, request.id, lookup.hit, Site.POOL)
+        observe = call_request.runtime.observe
+        record_answer(observe, task.name, request.id, lookup.hit, Site.POOL)
         if cache_header.get(task_events.WANTED):
             task_events.send_pool_event(task, lookup.hit)
         return value_of(call_request.policy, lookup.hit)
@@ -105,14 +111,15 @@ def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> Lo
     again only if nobody else leads, and there is no result yet (C8). A hit that the consumer
     couldn't complete in time is answered here, for the consumer.
     """
+    carried = read_carried(cache_header)
     if cache_header.get(FOUND) is True and Site.POOL not in call_request.policy.sites:
-        return look_up(call_request, Site.CONSUMER, LookupHints())
+        return look_up(call_request, Site.CONSUMER, LookupHints(carried=carried))
     handoff = read_handoff(cache_header)
     if handoff is None or not handoff.owner or is_recent(handoff, QUEUED_FOR):
-        return look_up(call_request, Site.POOL, LookupHints(handoff=handoff))
+        return look_up(call_request, Site.POOL, LookupHints(handoff=handoff, carried=carried))
     leases = call_request.runtime.leases
     claim = Claim(owner=handoff.owner, stage=Stage.RUNNING, ttl=leases.ttl)
-    again = look_up(call_request, Site.POOL, LookupHints(claim=claim))
+    again = look_up(call_request, Site.POOL, LookupHints(claim=claim, carried=carried))
     if again.hit is None and again.position is None and again.call is not None:
         return replace(handoff, call=again.call)  # nothing could be learned
     return again
@@ -125,24 +132,3 @@ def _record_miss(call_request: CallRequest, lookup: LookupResult, missed: object
             key = lookup.call.key if lookup.call is not None else None
             miss = Missed(call_request.task.name, key, Site.CONSUMER.value, reason, seconds)
             call_request.runtime.observe(miss)
-
-
-def _record_answer(
-    observe: Observe, task: CacheableTask, task_id: str | None, hit: Hit, site: Site
-) -> None:
-    """Tell the observers that a stored result takes the place of a run."""
-    entry = hit.entry
-    observe(
-        Answered(
-            task.name,
-            task_id,
-            entry.key,
-            site.value,
-            hit.layer,
-            age=hit.age,
-            computed_by=entry.task_id,
-            freshness=hit.verdict.value,
-            size=len(entry.payload),
-            computed_in=entry.trace,
-        )
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,11 +20,21 @@ from ...core.option_values import Site
 from ...errors import CacheMiss
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
+from ..calls.call_request import (
+    MAX_AGE,
+    Caching,
+    CallRequest,
+    Mode,
+    read_max_age,
+    read_mode,
+    request_of_sender,
+)
+from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
-from ..calls.lookup_result import SLOW, LookupResult
+from ..calls.lookup_result import NEVER_LEADS, SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
+from . import short_way
 from .completion import complete_with, request_for
 from .task_events import send_producer_event
 
@@ -73,7 +83,9 @@ def apply_cached(
     args: Any,
     kwargs: Any,
     *,
+    caching: Caching,
     mode: Mode | None,
+    semantic: float | bool | None,
     send: Send,
     options: Options,
 ) -> AsyncResult:
@@ -83,26 +95,37 @@ def apply_cached(
         task: The task.
         args: Positional arguments, as they were given.
         kwargs: Keyword arguments, likewise.
+        caching: Runtime and keyer of the task.
         mode: What the call asks of the cache; None for ``"use"``.
+        semantic: The threshold that it asks for; False for none, None for the task's.
         send: Celery's own ``apply_async``, bound to the arguments as they were given.
         options: All other options of the call.
 
     Raises:
         CacheMiss: The mode is ``"only"``, and no entry answers the call.
-        ValueError: The mode is unknown.
+        ValueError: The mode is unknown, or the threshold isn't allowed.
     """
-    group_prefetch = group_calls().pop(options.get("task_id") or "", None)
+    carried = _carried(caching, semantic, options)
+    given_id: str = options.get("task_id") or ""
+    prefetched = _group_calls.get(None) if given_id else None
+    group_prefetch = prefetched.pop(given_id, None) if prefetched else None
     # An eager call gets its answer at the pool site, in this process.
     eager = task.app.conf.task_always_eager and mode != "only"
     revoked = not eager and revocations.is_revoked(options)
     answerable = not eager and not revoked and may_answer(options, task.app)
-    call_request = read_call_request(task, args, kwargs, mode, options, is_answerable=answerable)
+    call_request = read_call_request(
+        task, args, kwargs, mode, options, is_answerable=answerable, caching=caching
+    )
+    options.pop(MAX_AGE, None)
     cache_header = _cache_header(call_request)
     # A revoked call is for the worker to refuse.
     lookup = LookupResult(None, reason="revoked" if revoked else "later")
+    if carried.asked is not None:
+        cache_header[SEMANTIC] = to_header(carried)
     if answerable:
         known = group_prefetch.lookup if group_prefetch is not None else None
-        hints = LookupHints(known=known, claim=claim_reservation(call_request, options))
+        claim = claim_reservation(call_request, options)
+        hints = LookupHints(known=known, claim=claim, carried=carried)
         lookup = look_up(call_request, Site.PRODUCER, hints)
         if lookup.hit is not None:
             return _answer(
@@ -112,12 +135,13 @@ def apply_cached(
                 lookup,
                 hit=lookup.hit,
                 group_prefetch=group_prefetch,
+                is_new=not given_id,
             )
         if lookup.reason == VERIFY:
             cache_header["mode"] = VERIFY
-        # Without Redis each process has a log of its own, whose positions mean nothing elsewhere.
-        if call_request.runtime.is_shared and (noted := to_handoff(lookup)):
-            cache_header[SEEN] = noted
+        _hand_off(call_request, cache_header, lookup)
+    if lookup.vector is not None or carried is not NOTHING:
+        _carry(cache_header, replace(carried, vector=lookup.vector or carried.vector))
     if call_request.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({lookup.reason})")
     own = options.get("headers") or {}
@@ -144,6 +168,7 @@ def read_call_request(
     options: Options,
     *,
     is_answerable: bool = True,
+    caching: Caching | None = None,
 ) -> CallRequest:
     """Read the request for a call out of what ``apply_async`` was given.
 
@@ -156,40 +181,77 @@ def read_call_request(
         mode: The option ``cache``.
         options: The other options.
         is_answerable: Whether the producer may answer it; else it needs no key here.
+        caching: Runtime and keyer of the task; None: the task is asked for them.
 
     Raises:
-        ValueError: The mode is unknown.
+        ValueError: The mode is unknown, or the age is none.
     """
     headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls, too.
-    kept = context.cache_header_of(headers).get("mode") if retries else None
+    first = context.cache_header_of(headers) if retries else {}
+    kept = first.get("mode")
     if kept == SLOW:
         kept = None
-    is_request = hot_calls.is_request(headers, retries)
-    return request_of_sender(
+    is_request = not headers or hot_calls.is_request(headers, retries)
+    block_mode, block_age = context.mode_in_force.get()
+    max_age = options.get(MAX_AGE, first.get(MAX_AGE, block_age))
+    request = request_of_sender(
         task,
         args,
         kwargs,
         headers,
-        read_mode(mode or kept or "use"),
+        read_mode(mode or kept or block_mode or "use"),
         serializer=options.get("serializer"),
         is_request=is_request,
         is_identified=None if is_answerable else False,
+        caching=caching,
     )
+    return request if max_age is None else request.with_max_age(read_max_age(max_age))
 
 
 def claim_reservation(call_request: CallRequest, options: Options) -> Claim | None:
     """Return the claim that reserves the lease for the message of a miss; None for no claim."""
-    if call_request.mode == "only" or not call_request.runtime.is_shared:
+    if call_request.mode in NEVER_LEADS or not call_request.runtime.is_shared:
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
     return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
 
 
+def _hand_off(
+    call_request: CallRequest, cache_header: context.CacheHeader, lookup: LookupResult
+) -> None:
+    """Note a miss for the next site."""
+    # Without Redis each process has a log of its own, whose positions mean nothing elsewhere.
+    if call_request.runtime.is_shared and (noted := to_handoff(lookup)):
+        cache_header[SEEN] = noted
+
+
+def _carry(cache_header: context.CacheHeader, carried: CarriedText) -> None:
+    """Note for the next sites what is known of the call's text."""
+    if noted := to_header(carried):
+        cache_header[SEMANTIC] = noted
+
+
+def _carried(caching: Caching, semantic: float | bool | None, options: Options) -> CarriedText:
+    """What a call says of its text; a retry says what its first message said.
+
+    Raises:
+        ValueError: The threshold isn't allowed.
+    """
+    if semantic is None:
+        if not options.get("retries"):
+            return NOTHING
+        return read_carried(context.cache_header_of(options.get("headers")))
+    keyer = caching[1]
+    return CarriedText(asked=read_asked(keyer.policy, keyer.task, semantic))
+
+
 def _cache_header(call_request: CallRequest) -> context.CacheHeader:
     cache_header = context.CacheHeader()
-    if call_request.mode in ("refresh", "bypass", "revalidate"):
+    if call_request.mode in ("refresh", "bypass", "revalidate", "no-store"):
         cache_header["mode"] = call_request.mode
+    if call_request.max_age is not None:
+        cache_header[MAX_AGE] = call_request.max_age
     if vary := call_request.vary:
         cache_header["ctx"] = vary
     chosen = call_request.serializer
@@ -229,16 +291,11 @@ def _answer(
     *,
     hit: Hit,
     group_prefetch: GroupPrefetch | None,
+    is_new: bool,
 ) -> AsyncResult:
     task = call_request.task
     task_id = options.get("task_id") or uuid()
-    own = options.get("headers") or {}
-    # As ``on_publish`` does for a message.
-    cache_header["ctx"] = context.propagated_context(own, cache_header)
-    options["headers"] = context.message_headers(call_request.context, own, dict(cache_header))
     options.setdefault("ignore_result", task.ignore_result)
-    status = lookup.status(Site.PRODUCER)
-    request = request_for(task, task_id, call_request.args, call_request.kwargs, options)
     result: AsyncResult
     in_group = group_prefetch is not None and group_prefetch.result.id == task_id
     if group_prefetch is not None and in_group:
@@ -246,11 +303,24 @@ def _answer(
     else:
         result = task.AsyncResult(task_id)
         result.ignored = options["ignore_result"]
-    result.cache_status = status
+    result.cache_status = lookup.status(Site.PRODUCER)
+
+    def long_way() -> None:
+        own = options.get("headers") or {}
+        # As ``on_publish`` does for a message.
+        cache_header["ctx"] = context.propagated_context(own, cache_header)
+        options["headers"] = context.message_headers(call_request.context, own, dict(cache_header))
+        request = request_for(task, task_id, call_request.args, call_request.kwargs, options)
+        complete_with(task, request, hit, result, call_request.runtime.observe, in_group=in_group)
+
     parent = task.app.current_worker_task
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
-    complete_with(task, request, hit, result, call_request.runtime.observe, in_group=in_group)
+    is_short = short_way.is_open(call_request, hit, options) and short_way.answer(
+        call_request, hit, result, options, is_new=is_new, in_group=in_group, long_way=long_way
+    )
+    if not is_short:
+        long_way()
     if call_request.runtime.settings.send_events:
         send_producer_event(call_request, task_id, options, hit)
     return result

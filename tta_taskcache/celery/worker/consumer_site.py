@@ -17,7 +17,8 @@ from celery.worker import state
 from celery.worker.request import Request
 from celery.worker.state import task_reserved
 
-from ...cache.lease_keeper import RENEWALS
+from ...cache.held_leases import RENEWALS
+from ...cache.led_keys import waits_at_most, within
 from ...cache.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit
 from ...cache.writer import unshared_for
@@ -27,7 +28,6 @@ from ...core.option_values import Site
 from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
-from ..calls.led_keys import waits_at_most, within
 from ..calls.lookup_handoff import MISSED, QUEUED_FOR, SEEN, to_handoff, without_handoff
 from ..calls.lookup_result import SLOW, LookupResult
 from ..config.runtime import Runtime

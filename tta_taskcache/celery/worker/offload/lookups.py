@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from celery.worker.request import Request
 
+from ....cache.led_keys import within
 from ....cache.outcome import Call, Hit, Miss
 from ....cache.plan import run as run_plan
 from ....core.events import Fault
@@ -21,8 +22,8 @@ from ....core.lease import Claim, Lease, Stage
 from ....core.option_values import Site
 from ....stores.protocol import Command, Reply, Store
 from ...calls import context, hot_calls
-from ...calls.call_request import CallRequest, request_of_message
-from ...calls.led_keys import within
+from ...calls.call_request import MAX_AGE, CallRequest, request_of_message
+from ...calls.carried_text import read_carried
 from ...calls.lookup_handoff import OVERTAKEN_AT, read_handoff
 from ...calls.lookup_result import LookupResult, to_lookup_result
 from ...config.runtime import Runtime
@@ -149,7 +150,7 @@ class Lookups:
 
     def _find(self, jobs: Sequence[LookupJob], runtime: Runtime) -> list[LookupResult]:
         found: dict[int, LookupResult] = {}
-        looks: dict[tuple[str, bool], _KeyLookup] = {}
+        looks: dict[tuple[str, float | None, bool], _KeyLookup] = {}
         for number, job in enumerate(jobs):
             try:
                 with runtime.observers.in_message(job.request.request_dict):
@@ -166,7 +167,7 @@ class Lookups:
         self,
         number: int,
         job: LookupJob,
-        looks: dict[tuple[str, bool], _KeyLookup],
+        looks: dict[tuple[str, float | None, bool], _KeyLookup],
         runtime: Runtime,
     ) -> LookupResult | None:
         """Note what a job wants to be looked for; or return what needs no look."""
@@ -176,16 +177,17 @@ class Lookups:
             call_request, handoff = call_request_of(job.request), read_handoff(header)
             call = call_request.call
             if call is None or handoff or unanswerable(call_request, Site.CONSUMER):
-                return look_up(call_request, Site.CONSUMER, LookupHints(handoff=handoff))
+                hints = LookupHints(handoff=handoff, carried=read_carried(header))
+                return look_up(call_request, Site.CONSUMER, hints)
             # What its caller computes may wait for this very call (C7).
             claims = call.policy.coalesce and call.key not in within(header)
             claims = claims and self._waiting.can_follow
             if claims and self._waiting.is_followed(call.key):
                 return to_lookup_result(call, JOINED)
-        look = looks.get((call.key, claims))
+        look = looks.get((call.key, call.max_age, claims))
         if look is None:
             claim = _claim(runtime, job) if claims else None
-            look = looks[call.key, claims] = _KeyLookup(call, claim)
+            look = looks[call.key, call.max_age, claims] = _KeyLookup(call, claim)
         look.wanted.append((number, call_request))
         return None
 
@@ -261,7 +263,8 @@ def call_request_of(request: Request) -> CallRequest:
     headers = request.request_dict
     is_request = hot_calls.is_request(headers, headers.get("retries"))
     task = request.task
-    return request_of_message(task, request.args, request.kwargs, headers, is_request=is_request)
+    called = request_of_message(task, request.args, request.kwargs, headers, is_request=is_request)
+    return called.with_max_age(context.cache_header_of(headers).get(MAX_AGE))
 
 
 def _claim(runtime: Runtime, job: LookupJob) -> Claim:
@@ -297,7 +300,8 @@ def _judge(
         known = to_lookup_result(call, outcome, seconds)
         # A refresh that it leads to is part of the message's trace, too.
         with call_request.runtime.observers.in_message(job.request.request_dict):
-            return look_up(call_request, Site.CONSUMER, LookupHints(known=known))
+            carried = read_carried(context.cache_header_of(job.request.request_dict))
+            return look_up(call_request, Site.CONSUMER, LookupHints(known=known, carried=carried))
     runtime = job.request.task.cache_runtime
     if isinstance(outcome, Hit):
         outcome = runtime.run(runtime.engine.refresher.claim_refresh(call, outcome))

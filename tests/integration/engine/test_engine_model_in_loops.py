@@ -1,0 +1,28 @@
+"""The engine's model once more, over the driver and the stores of asyncio."""
+
+from tests.integration.engine.test_engine_model import run_machine
+from tests.support.servers import Server
+from tta_taskcache.cache.async_driver import run_in_loop
+from tta_taskcache.stores.async_connection import AsyncLink
+from tta_taskcache.stores.async_redis_store import AsyncRedisStore
+from tta_taskcache.stores.batching_store import BatchingStore
+from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.testing import LoopThread
+
+
+def test_i1_i2_i5_c1_c3_whatever_processes_do_in_loops(redis_server: Server) -> None:
+    """The same plans, by the driver of asyncio, over its store."""
+    loops, url = LoopThread(), redis_server.url()
+    link, blocking = AsyncLink(url, 10.0), RedisStore(Link(url, 10.0), "ns")
+
+    def make_store() -> BatchingStore:
+        return BatchingStore(AsyncRedisStore(link, blocking, "ns"), lambda _key, _owner: None)
+
+    try:
+        run_machine(
+            redis_server, make_store, lambda plan, store: loops.run(run_in_loop(plan, store))
+        )
+    finally:
+        loops.run(link.aclose())
+        loops.close()

@@ -1,0 +1,52 @@
+"""The task that renews the leases of an event loop (promise C3).
+
+They are renewed while the loop runs, and lapse when it is blocked for longer than they last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from ..core.events import Fault, Observe
+from ..stores.protocol import AsyncStore
+from .async_driver import run_in_loop
+from .held_leases import HeldLeases
+
+
+class LeaseTask(HeldLeases):
+    """Leases that a task of the loop takes care of, for as long as there are any.
+
+    Args:
+        store: Where they are.
+        ttl: Seconds that a lease lasts.
+        observe: Told of faults.
+    """
+
+    def __init__(self, store: AsyncStore, ttl: float, observe: Observe) -> None:
+        super().__init__(ttl, observe)
+        self._store = store
+        self._alarm = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def _alert(self) -> None:
+        self._alarm.set()
+        if self._task is None or self._task.done():
+            with suppress(RuntimeError):  # the loop has ended: they lapse
+                loop = asyncio.get_running_loop()
+                self._task = loop.create_task(self._work())
+
+    async def _work(self) -> None:
+        while (pause := self.pause()) is not None:
+            self._alarm.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._alarm.wait()
+            try:
+                await run_in_loop(self.do_what_is_due(), self._store)
+            except Exception as error:  # noqa: BLE001 - leases lapse; whoever computes goes on
+                self._observe(Fault("", "renew", error))
+
+    async def finish(self) -> None:
+        """End what is to be ended, and wait for it."""
+        await run_in_loop(self.do_what_is_due(), self._store)
