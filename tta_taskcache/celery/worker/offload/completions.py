@@ -46,8 +46,8 @@ logger = logging.getLogger("tta_taskcache")
 #: trouble, and hits go through the pool for a while.
 SLOW = 1.0
 
-#: Most seconds that a hit with handlers, callbacks or a workflow waits for the thread. With a longer
-#: wait, the hit goes through the pool, which has many processes.
+#: Most seconds that a hit with handlers, callbacks or a workflow waits for the thread. A hit that
+#: would wait longer goes through the pool, which has many processes.
 LATE = 0.5
 
 #: Seconds that such a completion usually takes, before any was measured; and the weight of each
