@@ -2,7 +2,16 @@
 
 import click
 
-from benchmarks import coalescing, event_loops, freshness, groups, hot, invalidation, metrics
+from benchmarks import (
+    coalescing,
+    event_loops,
+    freshness,
+    groups,
+    hot,
+    invalidation,
+    metrics,
+    task_hits,
+)
 
 BENCHMARKS = {
     "coalescing": coalescing.run,
@@ -12,6 +21,7 @@ BENCHMARKS = {
     "hot": hot.run,
     "invalidation": invalidation.run,
     "metrics": metrics.run,
+    "task_hits": task_hits.run,
 }
 
 

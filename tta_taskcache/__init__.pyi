@@ -11,10 +11,8 @@ from typing import (
     Concatenate,
     Generic,
     Literal,
-    ParamSpec,
     TypeAlias,
     TypedDict,
-    TypeVar,
     Unpack,
     overload,
 )
@@ -23,6 +21,7 @@ import kombu
 from celery import Celery, Task
 from celery.canvas import Signature
 from celery.result import AsyncResult
+from typing_extensions import ParamSpec, TypeVar
 
 from .aio.cache_primitive import CachePrimitive as CachePrimitive
 from .aio.cached import cached as cached
@@ -70,8 +69,9 @@ __all__ = [
     "cached_task",
 ]
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+# The defaults are for ``class Report(CachedTask)``, without parameters.
+_P = ParamSpec("_P", default=...)
+_R = TypeVar("_R", default=Any)
 _Mode: TypeAlias = Literal["use", "refresh", "bypass", "only"]
 _Site: TypeAlias = Literal["producer", "consumer", "pool"]
 _Sites: TypeAlias = tuple[_Site, ...] | list[_Site] | set[_Site] | frozenset[_Site]
@@ -82,6 +82,45 @@ class _CachedResult(AsyncResult[_R]):
     """What a cached task's ``delay`` and ``apply_async`` return."""
 
     cache_status: CacheStatus
+
+class _SignatureOptions(TypedDict, total=False):
+    """Options of ``signature.set``: the cache's, and Celery's."""
+
+    cache: _Mode | None
+    task_id: str | None
+    producer: kombu.Producer | None
+    link: Signature[Any] | None
+    link_error: Signature[Any] | None
+    shadow: str | None
+    countdown: float
+    eta: datetime | None
+    expires: float | datetime
+    retry: bool
+    retry_policy: Mapping[str, Any]
+    queue: str | kombu.Queue
+    exchange: str | kombu.Exchange
+    routing_key: str
+    priority: int
+    serializer: str
+    compression: str
+    add_to_parent: bool
+    publisher: kombu.Producer
+    headers: dict[str, str]
+
+class _CachedSignature(Signature[_R]):
+    """What a cached task's ``s`` and ``si`` return."""
+
+    def set(
+        self, immutable: bool | None = ..., **options: Unpack[_SignatureOptions]
+    ) -> _CachedSignature[_R]: ...
+    def delay(self, *partial_args: Any, **partial_kwargs: Any) -> _CachedResult[_R]: ...
+    def apply_async(
+        self,
+        args: tuple[Any, ...] | None = ...,
+        kwargs: dict[str, Any] | None = ...,
+        route_name: str | None = ...,
+        **options: Any,
+    ) -> _CachedResult[_R]: ...
 
 class _TaskHandle(Generic[_P, _R]):
     """``task.cache``."""
@@ -164,6 +203,8 @@ class CachedTask(Task[_P, _R]):
         time_limit: float = ...,
         soft_time_limit: float = ...,
     ) -> _CachedResult[_R]: ...
+    def s(self, *args: Any, **kwargs: Any) -> _CachedSignature[_R]: ...
+    def si(self, *args: _P.args, **kwargs: _P.kwargs) -> _CachedSignature[_R]: ...
     def delay_on_commit(self, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call the task when the database's transaction is committed: in Django projects."""
 
@@ -216,6 +257,7 @@ class _Options(TypedDict, total=False):
     rate_limit: str | None
     trail: bool
     send_events: bool
+    write_behind: bool
     store_errors_even_if_ignored: bool
     store_eager_result: bool
     track_started: bool

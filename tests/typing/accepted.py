@@ -61,6 +61,16 @@ class Report(CachedTask[[int], str]):
         return str(number)
 
 
+class Preset(CachedTask):
+    abstract = True
+    cache_ttl = 3600
+
+
+@cached_task(base=Preset)
+def preset(x: int) -> int:
+    return x
+
+
 class Daily(CachedTask[..., Any]):
     abstract = True
     cache_ttl = 86_400
@@ -93,6 +103,10 @@ add.cache.warm([[1, 2]], rate=10)
 result: AsyncResult[int] = add.delay(1)
 task: Callable[[int, int], int] = add
 chain(add.s(1), add.s(2))
+chain(add.s(1) | add.si(2, 3)).delay()
+assert_type(add.s(1, 2).set(cache="refresh", queue="slow").delay().get(), int)
+assert_type(add.si(1, 2).apply_async().cache_status, CacheStatus)
+assert_type(preset.delay(1).get(), int)
 
 
 @cached(ttl=60, tags=("rates",))

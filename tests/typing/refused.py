@@ -27,6 +27,10 @@ add.delay(1).cache_state  # error
 add.apply_async((1,), cache="reload")  # error
 add.apply_async((1,), cache="revalidate")  # error
 add.apply_async((1,), countdwon=3)  # error
+add.s(1).set(cache="reload")  # error
+add.s(1).set(countdwon=3)  # error
+add.si("1")  # error
+add.s(1, 2).delay().get().upper()  # error
 
 
 @cached_task(cache_tll=60)  # error

@@ -64,7 +64,7 @@ def test_what_is_wrong_is_an_error_and_nothing_else(
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if line.endswith("# error")
     }
-    assert len(expected) == 27
+    assert len(expected) == 31
     assert checker(tmp_path) == expected
 
 

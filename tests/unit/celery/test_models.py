@@ -5,11 +5,16 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.app import base
 
 from tta_taskcache import CachedTask
 from tta_taskcache.celery.calls.call_request import request_of_message, request_of_sender
 
 pydantic = pytest.importorskip("pydantic")
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(base, "pydantic_wrapper"), reason="models are arguments since Celery 5.5"
+)
 
 
 @dataclasses.dataclass

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+from kombu import asynchronous
 from kombu.asynchronous import Hub
-from kombu.asynchronous.hub import _Waker
 
 from tests.support.waiting import wait_until
 from tta_taskcache.celery.worker.offload.batches import BatchThread
@@ -23,7 +23,8 @@ class SleepyHub(Hub):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waker = _Waker()  # nobody listens to it
+        if hasattr(asynchronous.hub, "_Waker"):  # else it is one of before 5.7
+            self._waker = asynchronous.hub._Waker()  # nobody listens to it
 
 
 @contextmanager

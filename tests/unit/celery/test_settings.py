@@ -182,6 +182,7 @@ WRONG = [
     ("metrics_port", 70_000, "a port"),
     ("metrics_port", "9808", "a port"),
     ("shadow", 1, "True or False"),
+    ("write_behind", 1, "True or False"),
     ("send_events", 1, "must be True or False"),
     ("observers", "sentry", "must be a list of callables, or of names"),
     ("secret", 1, "at most 64"),

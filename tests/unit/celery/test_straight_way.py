@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from types import FrameType
 
+import pytest
 from celery import Celery
 
 import tta_taskcache
@@ -12,16 +13,23 @@ from tta_taskcache import CachedTask
 
 CELERY = Path(tta_taskcache.__file__).parent / "celery"
 
-#: Modules of ``celery/`` that such a call stops in, and how often it comes back to one that it had
-#: left. With the decisions spread over the way, it came back 37 times. Telling observers inside the
-#: trace takes two or three.
-MOST_RETURNS = 23
+#: How often such a call comes back to a module of ``celery/`` that it had left. With the decisions
+#: spread over the way, it came back 37 times. Where nobody watches, no tracer runs.
+MOST_RETURNS = {"long": 19, "short": 10}
 
 
-def test_a_hit_at_the_producer_seldom_comes_back_to_a_module() -> None:
+@pytest.mark.parametrize("way", MOST_RETURNS)
+def test_a_hit_at_the_producer_seldom_comes_back_to_a_module(way: str) -> None:
     app = Celery(broker="memory://", backend="cache+memory://", set_as_current=False)
+    ignored = way == "short"  # no result is stored, on the short way
 
-    @app.task(base=CachedTask, name="straight", cache_tags=("user:{user}",))
+    @app.task(
+        base=CachedTask,
+        name="straight",
+        shared=False,
+        cache_tags=("user:{user}",),
+        ignore_result=ignored,
+    )
     def task(user: int) -> int:
         return user
 
@@ -42,4 +50,5 @@ def test_a_hit_at_the_producer_seldom_comes_back_to_a_module() -> None:
     assert result.cache_status.hit
     stops = [module for module, _ in groupby(visited)]
     assert "sites/producer.py" in stops
-    assert len(stops) - len(set(stops)) <= MOST_RETURNS, stops
+    assert ("sites/pool.py" in stops) is (way == "long")
+    assert len(stops) - len(set(stops)) <= MOST_RETURNS[way], stops

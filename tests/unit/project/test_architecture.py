@@ -23,8 +23,9 @@ LINTER = Path(sys.executable).with_name("lint-imports")
 
 #: What may be private to a module and is read next door: its own class, and what forks renew.
 OURS = {
-    "_taskcache", "_cache_keyer", "_taskcache_site", "_reset", "_wakeups", "_watched", "_client",
-    "_forget",
+    "_taskcache", "_adopted", "_cache_keyer", "_cache_provider", "_taskcache_site", "_reset",
+    "_wakeups", "_watched",
+    "_client", "_forget",
 }  # fmt: skip
 
 
@@ -197,6 +198,7 @@ def test_the_public_surface_is_what_it_was() -> None:
         "default_ttl", "enabled", "l1_max_bytes", "l1_max_entries", "l1_max_staleness", "lease_ttl",
         "max_followers", "metrics_host", "metrics_namespace", "metrics_port", "namespace",
         "observers", "secret", "send_events", "shadow", "timeout", "url", "wait_replicas",
+        "write_behind",
     ]  # fmt: skip
     assert COMMANDS == (
         "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor",

@@ -19,6 +19,7 @@ from ..config.options import read_keyer
 from ..config.runtime import Runtime
 from ..sites.pool import UNSTORED, answer_or_run
 from ..sites.producer import apply_cached
+from .runtime_provider import RuntimeProvider
 from .task_cache import TaskCache, cache_of
 from .task_handle import TaskHandle
 
@@ -61,6 +62,7 @@ class CachedTask(Task):
     cache_enabled: Any = None
 
     _cache_keyer: Keyer
+    _cache_provider: RuntimeProvider
 
     def __class_getitem__(cls, _: Any) -> type[CachedTask]:
         """``CachedTask[[int], str]`` is for type checkers: the class itself."""
@@ -90,7 +92,7 @@ class CachedTask(Task):
     @property
     def cache_runtime(self) -> Runtime:
         """The cache of this process."""
-        return self.taskcache().runtime
+        return type(self)._adopted()._cache_provider.runtime
 
     @property
     def cache_policy(self) -> Policy:
@@ -100,11 +102,15 @@ class CachedTask(Task):
     @property
     def cache_keyer(self) -> Keyer:
         """The computer of the keys of this task's calls."""
-        cls = type(self)
+        return type(self)._adopted()._cache_keyer
+
+    @classmethod
+    def _adopted(cls) -> type[CachedTask]:
+        """Return the class, which its app's cache has adopted."""
         app = cls._get_app()  # binds a task class that wasn't used yet
         if not hasattr(cls, "_cache_keyer"):  # another thread is binding it
             cache_of(app).adopt(cls)
-        return cls._cache_keyer
+        return cls
 
     @property
     def cache(self) -> TaskHandle:
@@ -153,7 +159,11 @@ class CachedTask(Task):
         if is_builtin(type(self)) or not isinstance(options.get("headers") or {}, Mapping):
             read_mode(cache or "use")
             return send(**options)
-        return apply_cached(self, args, kwargs, mode=cache, send=send, options=options)
+        kind = type(self)._adopted()
+        caching = kind._cache_provider.runtime, kind._cache_keyer
+        return apply_cached(
+            self, args, kwargs, caching=caching, mode=cache, send=send, options=options
+        )
 
     def push_request(self, /, *args: Any, **kwargs: Any) -> None:
         """Push a request as Celery does; that of a direct call has the context in force as headers.
@@ -209,7 +219,8 @@ def _pool_site(call: Callable[..., Any]) -> Callable[..., Any]:
         run = _run_of(self) if call is CachedTask.__call__ else functools.partial(call, self)
         return answer_or_run(self, run, args, kwargs)
 
-    site._taskcache_site = True  # type: ignore[attr-defined]
+    # Itself: a wrapper around it has a copy of the attribute.
+    site._taskcache_site = site  # type: ignore[attr-defined]
     return site
 
 

@@ -119,7 +119,7 @@ class RuntimeProvider:
         """
         settings = self.settings
         keyer = read_keyer(task, settings.default_ttl, settings.secret)
-        task._cache_keyer = keyer
+        task._cache_provider, task._cache_keyer = self, keyer
         self._tasks[keyer.task] = task
         context.declared.update(keyer.policy.vary)
         if keyer.policy.warm is not None:

@@ -34,6 +34,9 @@ PublicMode = Literal["use", "refresh", "bypass", "only"]
 #: with the entry; pass the cache by while it is slower than the call.
 Mode = PublicMode | Literal["revalidate", "verify", "slow"]
 
+#: The cache of this process, and the computer of a task's keys.
+Caching = tuple[Runtime, Keyer]
+
 #: Most calls that are looked up in one round trip: bounds the size of its reply.
 AT_ONCE = 500
 
@@ -124,6 +127,11 @@ def is_cached(task: object) -> TypeGuard[CacheableTask]:
     return isinstance(getattr(task, "_cache_keyer", None), Keyer)
 
 
+def caching_of(task: CacheableTask) -> Caching:
+    """Return a task's runtime and keyer."""
+    return task.cache_runtime, task.cache_keyer
+
+
 def is_enabled(task: CacheableTask) -> bool:
     """Whether the app and the task have caching on."""
     return task.cache_runtime.settings.enabled and task.cache_policy.enabled
@@ -139,6 +147,7 @@ def request_of_sender(
     serializer: str | None = None,
     is_request: bool = True,
     is_identified: bool | None = None,
+    caching: Caching | None = None,
 ) -> CallRequest:
     """The request for a call whose arguments haven't been in a message yet.
 
@@ -151,27 +160,15 @@ def request_of_sender(
         serializer: Name of the message's serializer, if it isn't the task's.
         is_request: Whether a caller makes it now.
         is_identified: Whether the key is computed; None: unless the call bypasses the cache.
+        caching: Runtime and keyer of the task; None: the task is asked for them.
     """
-    context, disabled = context_headers.of_new_call(headers), context_headers.is_disabled()
-    request = _undecided(
-        task, args, kwargs, context, mode, is_request=is_request, is_disabled=disabled
-    )
-    if is_identified is None:
-        is_identified = not request.bypass
-    if not is_identified:
-        return request
-    request = replace(request, serializer=serializer)
-    try:
-        arguments, form = message_form.sent(
-            task, request.args, request.kwargs, serializer, request.keyer
-        )
-    except UncacheableCall as error:
-        return replace(request, refusal=error)
-    except SoftTimeLimitExceeded:
-        raise  # the limit is the task's, which fails as it would without the cache
-    except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
-        return _faulty(request, error)
-    return _identify(replace(request, args=arguments[0], kwargs=arguments[1], form=form))
+    context, is_disabled = context_headers.of_new_call(headers), context_headers.is_disabled()
+    draft = _Draft(task, caching or caching_of(task), args, kwargs, context=context, mode=mode)
+    draft.decide(is_disabled=is_disabled)
+    if is_identified or (is_identified is None and not draft.bypass):
+        draft.serializer = serializer
+        draft.identify(is_sent=True)
+    return draft.request(is_request=is_request)
 
 
 def request_of_caller(
@@ -187,11 +184,15 @@ def request_of_caller(
         kwargs: Keyword arguments.
         is_identified: As of ``request_of_sender``.
     """
-    request = request_of_sender(task, args, kwargs, None, is_identified=is_identified)
-    if isinstance(request.refusal, UnkeyableArgument):
-        as_it_is = replace(request, args=args, kwargs=kwargs, form=EXACT, refusal=None)
-        return _identify(as_it_is)
-    return request
+    context, is_disabled = context_headers.of_new_call(None), context_headers.is_disabled()
+    draft = _Draft(task, caching_of(task), args, kwargs, context=context)
+    draft.decide(is_disabled=is_disabled)
+    if is_identified or (is_identified is None and not draft.bypass):
+        draft.identify(is_sent=True)
+        if isinstance(draft.refusal, UnkeyableArgument):
+            draft.args, draft.kwargs, draft.form = args, kwargs, EXACT
+            draft.identify()
+    return draft.request(is_request=True)
 
 
 def request_of_message(
@@ -219,84 +220,124 @@ def request_of_message(
     """
     if context is None:
         context = context_headers.of_message(headers)
-    disabled = context_headers.is_disabled()
-    request = _undecided(
-        task, args, kwargs, context, mode, is_request=is_request, is_disabled=disabled
-    )
-    if request.bypass:
-        return request
-    serializer = context_headers.cache_header_of(headers).get("serializer")
-    if isinstance(serializer, str):
-        request = replace(request, serializer=serializer)
-    twice = sorted(context_headers.conflicts(headers) & set(request.policy.vary))
-    if twice:
-        return replace(request, refusal=ConflictingContext(task.name, twice[0]))
-    identified = _identify(request)
-    if not isinstance(identified.refusal, UnkeyableArgument):
-        return identified
-    if is_eager or message_form.may_be_pickled(task):
-        return identified
-    # Of a type that is registered with kombu: what its encoder says is all that there was.
-    return _identify(replace(request, form=task.cache_keyer.from_json))
+    draft = _Draft(task, caching_of(task), args, kwargs, context=context, mode=mode)
+    draft.decide(is_disabled=context_headers.is_disabled())
+    if not draft.bypass:
+        serializer = context_headers.cache_header_of(headers).get("serializer")
+        if isinstance(serializer, str):
+            draft.serializer = serializer
+        twice = sorted(context_headers.conflicts(headers) & set(draft.policy.vary))
+        if twice:
+            draft.refusal = ConflictingContext(task.name, twice[0])
+        else:
+            draft.identify()
+            is_of_another_type = isinstance(draft.refusal, UnkeyableArgument)
+            if is_of_another_type and not is_eager and not message_form.may_be_pickled(task):
+                # It is registered with kombu: what its encoder says is all that there was.
+                draft.form = draft.keyer.from_json
+                draft.identify()
+    return draft.request(is_request=is_request)
 
 
-def _undecided(
-    task: CacheableTask,
-    args: Any,
-    kwargs: Any,
-    context: Mapping[str, Any],
-    mode: Mode,
-    *,
-    is_request: bool,
-    is_disabled: bool,
-) -> CallRequest:
-    """Decide all about a call but its key: inside ``disabled()`` it bypasses the cache."""
-    runtime, keyer = task.cache_runtime, task.cache_keyer
-    policy, bypass = keyer.policy, ""
-    if is_disabled and mode != "only":
-        mode = "bypass"  # the worker's mode, too
-    if not (runtime.settings.enabled and policy.enabled):
-        bypass = "disabled"
-    elif mode == SLOW:
-        bypass = SLOW
-    elif is_disabled or mode == "bypass":
-        bypass = "bypass"
-    own = policy.shadow
-    is_shadowed = runtime.settings.shadow if own is None else own
-    return CallRequest(
-        task=task,
-        runtime=runtime,
-        keyer=keyer,
-        policy=policy,
-        args=args or (),
-        kwargs=kwargs or {},
-        form=EXACT,
-        context=context,
-        vary={name: context[name] for name in policy.vary if name in context},
-        mode=mode,
-        is_request=is_request,
-        bypass=bypass,
-        is_shadowed=is_shadowed and mode in ("use", "only"),
-    )
+class _Draft:
+    """A request while it is being made: its parts are decided one after the other.
 
+    Args:
+        task: The task.
+        caching: Its runtime and keyer.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        context: The context headers in force for the call.
+        mode: What it asks of the cache.
+    """
 
-def _identify(request: CallRequest) -> CallRequest:
-    task = request.task
-    try:
-        identity = request.keyer.identify(
-            request.args, request.kwargs, request.context, request.form
+    __slots__ = (
+        "args", "bypass", "call", "context", "form", "is_shadowed", "is_verified", "keyer",
+        "kwargs", "mode", "policy", "refusal", "runtime", "serializer", "task",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        task: CacheableTask,
+        caching: Caching,
+        args: Any,
+        kwargs: Any,
+        *,
+        context: Mapping[str, Any],
+        mode: Mode = "use",
+    ) -> None:
+        self.task, self.context, self.mode = task, context, mode
+        self.runtime, self.keyer = caching
+        self.policy: Policy = self.keyer.policy
+        self.args: Sequence[Any] = args or ()
+        self.kwargs: Mapping[str, Any] = kwargs or {}
+        self.form = EXACT
+        self.serializer: str | None = None
+        self.call: Call | None = None
+        self.refusal: UncacheableCall | None = None
+        self.bypass = ""
+        self.is_shadowed = self.is_verified = False
+
+    def decide(self, *, is_disabled: bool) -> None:
+        """Decide all about the call but its key: inside ``disabled()`` it bypasses the cache."""
+        settings, policy = self.runtime.settings, self.policy
+        if is_disabled and self.mode != "only":
+            self.mode = "bypass"  # the worker's mode, too
+        if not (settings.enabled and policy.enabled):
+            self.bypass = "disabled"
+        elif self.mode == SLOW:
+            self.bypass = SLOW
+        elif is_disabled or self.mode == "bypass":
+            self.bypass = "bypass"
+        is_shadowed = settings.shadow if policy.shadow is None else policy.shadow
+        self.is_shadowed = is_shadowed and self.mode in ("use", "only")
+
+    def identify(self, *, is_sent: bool = False) -> None:
+        """Compute key and tags.
+
+        Args:
+            is_sent: Whether the arguments have yet to be in a message.
+        """
+        policy, keyer = self.policy, self.keyer
+        self.refusal = None
+        try:
+            if is_sent:
+                (self.args, self.kwargs), self.form = message_form.sent(
+                    self.task, self.args, self.kwargs, self.serializer, keyer
+                )
+            identity = keyer.identify(self.args, self.kwargs, self.context, self.form)
+        except UncacheableCall as error:
+            self.refusal = error
+            return
+        except SoftTimeLimitExceeded:
+            raise  # the limit is the task's, which fails as it would without the cache
+        except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (F1)
+            self.runtime.observe(Fault(self.task.name, "look", error))
+            self.bypass = "fault"
+            return
+        self.call = Call(self.task.name, identity.key, policy, identity.tags)
+        is_drawn = self.mode == "use" and random() < policy.verify  # noqa: S311 - no secret
+        self.is_verified = is_drawn or self.mode == VERIFY
+
+    def request(self, *, is_request: bool) -> CallRequest:
+        """Return the request, as all has been decided."""
+        context, vary = self.context, self.policy.vary
+        return CallRequest(
+            task=self.task,
+            runtime=self.runtime,
+            keyer=self.keyer,
+            policy=self.policy,
+            args=self.args,
+            kwargs=self.kwargs,
+            form=self.form,
+            context=context,
+            vary={name: context[name] for name in vary if name in context} if vary else {},
+            mode=self.mode,
+            is_request=is_request,
+            serializer=self.serializer,
+            call=self.call,
+            refusal=self.refusal,
+            bypass=self.bypass,
+            is_shadowed=self.is_shadowed,
+            is_verified=self.is_verified,
         )
-    except UncacheableCall as error:
-        return replace(request, refusal=error)
-    except SoftTimeLimitExceeded:
-        raise  # the limit is the task's, which fails as it would without the cache
-    except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
-        return _faulty(request, error)
-    call = Call(task.name, identity.key, request.policy, identity.tags)
-    is_drawn = request.mode == "use" and random() < request.policy.verify  # noqa: S311 - no secret
-    return replace(request, call=call, is_verified=is_drawn or request.mode == VERIFY)
-
-
-def _faulty(request: CallRequest, error: Exception) -> CallRequest:
-    request.runtime.observe(Fault(request.task.name, "look", error))
-    return replace(request, bypass="fault")

@@ -171,6 +171,9 @@ def conflicts(headers: Mapping[str, Any] | None) -> frozenset[str]:
 
 def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the context of a call that is about to be made here with these headers."""
+    has_own = bool(headers)
+    if not has_own:
+        return inherited_context()
     # Here ``lang`` and the like are the caller's; in a message they are Celery's own.
     given = headers.items() if isinstance(headers, Mapping) else ()
     own = {name: value for name, value in given if name in declared}
@@ -198,12 +201,10 @@ def message_headers(
 
 def inherited_context() -> dict[str, Any]:
     """Return what a call made here inherits: the ambient context over the running task's."""
-    inherited: dict[str, Any] = {}
     parent: Task | None = running_task()
-    if parent is not None:
-        inherited.update(of_message(parent.request.headers))
-    inherited.update(_ambient.get())
-    return inherited
+    if parent is None:
+        return dict(_ambient.get())
+    return {**of_message(parent.request.headers), **_ambient.get()}
 
 
 def led_by_callers() -> tuple[str, ...]:

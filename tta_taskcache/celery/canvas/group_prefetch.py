@@ -23,6 +23,7 @@ from ..calls.call_request import AT_ONCE, is_cached
 from ..patches.internals import is_lazy
 from ..sites.completion import completions_deferred
 from ..sites.producer import GroupPrefetch, group_calls, in_group
+from ..sites.short_way import answers_together
 from .signature_calls import SignatureCall, first_calls, look_up_calls, read_call
 
 #: A signature, its result, and the id of its group, as Celery prepares them.
@@ -57,7 +58,7 @@ def apply_group(
 
 
 def _in_group(results: Iterator[AsyncResult]) -> Iterator[AsyncResult]:
-    with in_group(), completions_deferred():
+    with in_group(), completions_deferred(), answers_together():
         yield from results
 
 

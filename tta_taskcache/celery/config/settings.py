@@ -63,6 +63,9 @@ class Settings:
             ``cache_shadow``.
         send_events: Whether a hit at the producer sends an event to monitors such as Flower, at the
             price of a message to the broker. Workers send theirs with Celery's ``-E``.
+        write_behind: Whether results of hits at the producer are stored in the background, within
+            10 ms, and not before ``apply_async`` returns. A process that is killed loses those of
+            that time.
         observers: Callables that are told of each event (``core.events``), or names of installed
             ones: ``opentelemetry``, ``sentry``, ``structlog``, and those of other packages' entry
             points ``tta_taskcache.observers``.
@@ -86,6 +89,7 @@ class Settings:
     metrics_port: int | None = None
     shadow: bool = False
     send_events: bool = False
+    write_behind: bool = False
     observers: tuple[str | Observe, ...] = ()
     secret: str = field(default="", repr=False)
 
@@ -248,6 +252,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "metrics_port": _port,
     "shadow": _flag,
     "send_events": _flag,
+    "write_behind": _flag,
     "observers": _observers,
     "secret": _secret,
 }

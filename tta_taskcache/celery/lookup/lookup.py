@@ -59,7 +59,7 @@ def look_up(
     lookup = _look_up(call_request, site, hints)
     # Hot calls count each request once: where it is answered, or else where it runs.
     is_last = lookup.hit is not None or site in (Site.POOL, None) or call_request.mode == "only"
-    if is_last and lookup.call is not None:
+    if is_last and lookup.call is not None and call_request.policy.warm is not None:
         hot_calls.record_hot_call(call_request, lookup.call)
     return lookup
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...cache.hit_value import value_of
+from ...cache.hit_value import record_answer, value_of
 from ...cache.led_keys import leading, within
-from ...cache.outcome import Hit
-from ...core.events import Answered, Missed, Observe
+from ...core.events import Missed
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
@@ -45,8 +44,8 @@ def answer_or_run(
     answer = answer_to(request.id)
     if answer is not None:  # the call is being completed with it
         hit, site, observe = answer
-        _record_answer(observe, task, request.id, hit, site)
-        return value_of(task.cache_policy, hit)
+        record_answer(observe, task.name, request.id, hit, site)
+        return value_of(task.cache_policy, hit) if hit.entry.is_failure else hit.value
     headers = request.headers
     cache_header = context.cache_header_of(headers)
     mode: Mode = cache_header.get("mode", "use")
@@ -66,8 +65,8 @@ def answer_or_run(
 
         def record(lookup: LookupResult) -> None:
             if lookup.hit is not None:
-                _record_answer(
-                    call_request.runtime.observe, task, request.id, lookup.hit, Site.POOL
+                record_answer(
+                    call_request.runtime.observe, task.name, request.id, lookup.hit, Site.POOL
                 )
             context.record_eager_status(request.id, lookup.status(Site.POOL))
 
@@ -77,7 +76,8 @@ def answer_or_run(
     lookup = _last_look(call_request, cache_header)
     _record_miss(call_request, lookup, cache_header.get(MISSED))
     if lookup.hit is not None:
-        _record_answer(call_request.runtime.observe, task, request.id, lookup.hit, Site.POOL)
+        observe = call_request.runtime.observe
+        record_answer(observe, task.name, request.id, lookup.hit, Site.POOL)
         if cache_header.get(task_events.WANTED):
             task_events.send_pool_event(task, lookup.hit)
         return value_of(call_request.policy, lookup.hit)
@@ -125,24 +125,3 @@ def _record_miss(call_request: CallRequest, lookup: LookupResult, missed: object
             key = lookup.call.key if lookup.call is not None else None
             miss = Missed(call_request.task.name, key, Site.CONSUMER.value, reason, seconds)
             call_request.runtime.observe(miss)
-
-
-def _record_answer(
-    observe: Observe, task: CacheableTask, task_id: str | None, hit: Hit, site: Site
-) -> None:
-    """Tell the observers that a stored result takes the place of a run."""
-    entry = hit.entry
-    observe(
-        Answered(
-            task.name,
-            task_id,
-            entry.key,
-            site.value,
-            hit.layer,
-            age=hit.age,
-            computed_by=entry.task_id,
-            freshness=hit.verdict.value,
-            size=len(entry.payload),
-            computed_in=entry.trace,
-        )
-    )

@@ -20,11 +20,12 @@ from ...core.option_values import Site
 from ...errors import CacheMiss
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import CallRequest, Mode, read_mode, request_of_sender
+from ..calls.call_request import Caching, CallRequest, Mode, read_mode, request_of_sender
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
 from ..calls.lookup_result import SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
+from . import short_way
 from .completion import complete_with, request_for
 from .task_events import send_producer_event
 
@@ -73,6 +74,7 @@ def apply_cached(
     args: Any,
     kwargs: Any,
     *,
+    caching: Caching,
     mode: Mode | None,
     send: Send,
     options: Options,
@@ -83,6 +85,7 @@ def apply_cached(
         task: The task.
         args: Positional arguments, as they were given.
         kwargs: Keyword arguments, likewise.
+        caching: Runtime and keyer of the task.
         mode: What the call asks of the cache; None for ``"use"``.
         send: Celery's own ``apply_async``, bound to the arguments as they were given.
         options: All other options of the call.
@@ -91,12 +94,16 @@ def apply_cached(
         CacheMiss: The mode is ``"only"``, and no entry answers the call.
         ValueError: The mode is unknown.
     """
-    group_prefetch = group_calls().pop(options.get("task_id") or "", None)
+    given_id: str = options.get("task_id") or ""
+    prefetched = _group_calls.get(None) if given_id else None
+    group_prefetch = prefetched.pop(given_id, None) if prefetched else None
     # An eager call gets its answer at the pool site, in this process.
     eager = task.app.conf.task_always_eager and mode != "only"
     revoked = not eager and revocations.is_revoked(options)
     answerable = not eager and not revoked and may_answer(options, task.app)
-    call_request = read_call_request(task, args, kwargs, mode, options, is_answerable=answerable)
+    call_request = read_call_request(
+        task, args, kwargs, mode, options, is_answerable=answerable, caching=caching
+    )
     cache_header = _cache_header(call_request)
     # A revoked call is for the worker to refuse.
     lookup = LookupResult(None, reason="revoked" if revoked else "later")
@@ -112,6 +119,7 @@ def apply_cached(
                 lookup,
                 hit=lookup.hit,
                 group_prefetch=group_prefetch,
+                is_new=not given_id,
             )
         if lookup.reason == VERIFY:
             cache_header["mode"] = VERIFY
@@ -144,6 +152,7 @@ def read_call_request(
     options: Options,
     *,
     is_answerable: bool = True,
+    caching: Caching | None = None,
 ) -> CallRequest:
     """Read the request for a call out of what ``apply_async`` was given.
 
@@ -156,6 +165,7 @@ def read_call_request(
         mode: The option ``cache``.
         options: The other options.
         is_answerable: Whether the producer may answer it; else it needs no key here.
+        caching: Runtime and keyer of the task; None: the task is asked for them.
 
     Raises:
         ValueError: The mode is unknown.
@@ -165,7 +175,7 @@ def read_call_request(
     kept = context.cache_header_of(headers).get("mode") if retries else None
     if kept == SLOW:
         kept = None
-    is_request = hot_calls.is_request(headers, retries)
+    is_request = not headers or hot_calls.is_request(headers, retries)
     return request_of_sender(
         task,
         args,
@@ -175,6 +185,7 @@ def read_call_request(
         serializer=options.get("serializer"),
         is_request=is_request,
         is_identified=None if is_answerable else False,
+        caching=caching,
     )
 
 
@@ -229,16 +240,11 @@ def _answer(
     *,
     hit: Hit,
     group_prefetch: GroupPrefetch | None,
+    is_new: bool,
 ) -> AsyncResult:
     task = call_request.task
     task_id = options.get("task_id") or uuid()
-    own = options.get("headers") or {}
-    # As ``on_publish`` does for a message.
-    cache_header["ctx"] = context.propagated_context(own, cache_header)
-    options["headers"] = context.message_headers(call_request.context, own, dict(cache_header))
     options.setdefault("ignore_result", task.ignore_result)
-    status = lookup.status(Site.PRODUCER)
-    request = request_for(task, task_id, call_request.args, call_request.kwargs, options)
     result: AsyncResult
     in_group = group_prefetch is not None and group_prefetch.result.id == task_id
     if group_prefetch is not None and in_group:
@@ -246,11 +252,24 @@ def _answer(
     else:
         result = task.AsyncResult(task_id)
         result.ignored = options["ignore_result"]
-    result.cache_status = status
+    result.cache_status = lookup.status(Site.PRODUCER)
+
+    def long_way() -> None:
+        own = options.get("headers") or {}
+        # As ``on_publish`` does for a message.
+        cache_header["ctx"] = context.propagated_context(own, cache_header)
+        options["headers"] = context.message_headers(call_request.context, own, dict(cache_header))
+        request = request_for(task, task_id, call_request.args, call_request.kwargs, options)
+        complete_with(task, request, hit, result, call_request.runtime.observe, in_group=in_group)
+
     parent = task.app.current_worker_task
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
-    complete_with(task, request, hit, result, call_request.runtime.observe, in_group=in_group)
+    is_short = short_way.is_open(call_request, hit, options) and short_way.answer(
+        call_request, hit, result, options, is_new=is_new, in_group=in_group, long_way=long_way
+    )
+    if not is_short:
+        long_way()
     if call_request.runtime.settings.send_events:
         send_producer_event(call_request, task_id, options, hit)
     return result
