@@ -78,7 +78,7 @@ def rows(folder: Path) -> list[str]:
             distinct = len(set(requests))
             ratios = [ratio(requests, max(1, round(distinct * share))) for share in SHARES]
             cells = " | ".join(f"{each:.1%}" for each in ratios)
-            gain = f"{faster(ratios[-1], 1.0, 0.001):.1f} ×"
+            gain = f"{faster(ratios[-1], 1.0, 0.001):.1f}x"
             found.append(f"| {what} | {len(requests):,} | {distinct:,} | {cells} | {gain} |")
     return found
 

@@ -11,7 +11,7 @@ DOCS = ROOT / "docs"
 #: Made when the site is built; fragments.
 _SKIPPED = {"_build", "options", "settings", "commands", "metrics", "events"}
 
-_BLOCK = re.compile(r"^(?:<!-- (.+) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^(?:<!-- ([^\n]+) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 #: Pages whose Python is run in order, unless a block says why not.
 RUN = sorted(
