@@ -26,6 +26,7 @@ test: $(VENV)/.installed ## run the tests on every Redis-compatible server there
 
 conformance: $(VENV)/.installed ## compare workflows with plain Celery's at every pool, broker and result backend
 	CONFORMANCE_EXAMPLES=$${CONFORMANCE_EXAMPLES:-2000} $(PY) -m pytest tests/conformance/test_generated.py -q
+	CONFORMANCE_SHORT=1 CONFORMANCE_EXAMPLES=$${CONFORMANCE_EXAMPLES:-2000} $(PY) -m pytest tests/conformance/test_generated.py -q
 	$(PY) -m tests.conformance.matrix $(ARGS)
 
 matrix: $(VENV)/.installed ## run the tests on all promised versions of Celery and redis-py (ARGS=--part: what CI does)

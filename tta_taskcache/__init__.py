@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .celery.calls.status import CacheStatus
     from .celery.warming.schedules import Invalidate
     from .core.missing import MISSING
+    from .core.semantic.semantic_policy import Semantic
     from .core.warm_policy import Warm
     from .errors import (
         CacheError,
@@ -49,6 +50,7 @@ _MODULES = {
     "FallbackPrimitive": ".aio.fallback_primitive",
     "Invalidate": ".celery.warming.schedules",
     "MissingContext": ".errors",
+    "Semantic": ".core.semantic.semantic_policy",
     "RouterPrimitive": ".aio.router_primitive",
     "Stats": ".observability.counters",
     "StoreUnavailable": ".errors",
@@ -74,6 +76,7 @@ __all__ = [
     "Invalidate",
     "MissingContext",
     "RouterPrimitive",
+    "Semantic",
     "Stats",
     "StoreUnavailable",
     "TaskCache",

@@ -35,6 +35,7 @@ from .celery.warming.schedules import Invalidate as Invalidate
 from .celery.warming.warm_progress import WarmReport as _WarmReport
 from .core.missing import MISSING as MISSING
 from .core.missing import Missing as _Missing
+from .core.semantic.semantic_policy import Semantic as Semantic
 from .core.warm_policy import Warm as Warm
 from .errors import CacheError as CacheError
 from .errors import CacheMiss as CacheMiss
@@ -58,6 +59,7 @@ __all__ = [
     "Invalidate",
     "MissingContext",
     "RouterPrimitive",
+    "Semantic",
     "Stats",
     "StoreUnavailable",
     "TaskCache",
@@ -169,6 +171,7 @@ class CachedTask(Task[_P, _R]):
     cache_sites: _Sites | None
     cache_cost: float | Callable[[Any], Any] | None
     cache_verify: float | None
+    cache_semantic: Semantic | None
     cache_shadow: bool | None
     cache_enabled: bool | None
 
@@ -185,6 +188,7 @@ class CachedTask(Task[_P, _R]):
         link_error: Signature[Any] | list[Signature[Any]] | None = ...,
         shadow: str | None = ...,
         cache: _Mode | None = ...,
+        cache_semantic: float | bool | None = ...,
         *,
         countdown: float = ...,
         eta: datetime = ...,
@@ -232,6 +236,7 @@ class _Options(TypedDict, total=False):
     cache_sites: _Sites | None
     cache_cost: float | Callable[[Any], Any] | None
     cache_verify: float | None
+    cache_semantic: Semantic | None
     cache_shadow: bool | None
     cache_enabled: bool | None
     name: str

@@ -57,7 +57,15 @@ class Tasks:
         return self.app.tasks[f"{task.name.split('.')[0]}.{name}"]
 
 
-def make_app(broker: str, backend: str | None, cache: str, witness: str, **conf: Any) -> Celery:
+def make_app(
+    broker: str,
+    backend: str | None,
+    cache: str,
+    witness: str,
+    *,
+    short: bool = False,
+    **conf: Any,
+) -> Celery:
     app = Celery("tests.conformance.app", set_as_current=False)
     app.conf.update(
         broker_url=broker,
@@ -69,7 +77,7 @@ def make_app(broker: str, backend: str | None, cache: str, witness: str, **conf:
         task_publish_retry=False,
     )
     app.conf.update(conf)
-    app.witness = Witness(app, witness)
+    app.witness = Witness(app, witness, short=short)
     tasks = Tasks(app, app.witness)
     _define_steps(tasks)
     _define_failures(tasks)

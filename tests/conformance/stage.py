@@ -1,6 +1,7 @@
 """Where workflows are run: a producer in this process, a worker, and the witness of both."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ def settings(server: Server, **conf: Any) -> dict[str, Any]:
         "backend": server.url(BACKEND),
         "cache": server.url(CACHE),
         "witness": server.url(WITNESS),
+        "short": bool(os.environ.get("CONFORMANCE_SHORT")),
         **conf,
     }
 

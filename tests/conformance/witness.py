@@ -15,6 +15,10 @@ import redis
 from celery import Celery, Task, signals
 
 from tests.support.waiting import wait_until
+from tta_taskcache.cache.outcome import Hit
+from tta_taskcache.celery.calls.call_request import CallRequest
+from tta_taskcache.celery.patches.trace_effects import UNHEARD
+from tta_taskcache.celery.sites import short_way
 
 PUBLISHED, ENDED, NODES, EFFECTS, BODIES = "published", "ended", "nodes", "effects", "bodies"
 
@@ -76,10 +80,13 @@ class Node:
 class Witness:
     """Writes down and reads what happened."""
 
-    def __init__(self, app: Celery, url: str) -> None:
+    def __init__(self, app: Celery, url: str, *, short: bool = False) -> None:
         self.app = app
+        self._short = short
+        self._answer = short_way.answer
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self._signals: dict[tuple[str, str, int], list[str]] = {}
+        self._connected: list[Any] = []
         self._watched = [
             *((getattr(signals, f"task_{n}"), self._noter(n)) for n in NOTED),
             (signals.before_task_publish, self._published),
@@ -90,12 +97,37 @@ class Witness:
     def watch(self) -> None:
         """Connect the receivers in this process."""
         for signal, receiver in self._watched:
-            signal.connect(receiver, weak=False)
+            signal.connect(self._unheard(receiver) if self._short else receiver, weak=False)
+        if self._short:
+            short_way.answer = self._answered
+
+    def _unheard(self, receiver: Any) -> Any:
+        """A receiver that doesn't keep hits from the short way."""
+
+        def receive(*args: Any, **kwargs: Any) -> None:
+            receiver(*args, **kwargs)
+
+        setattr(receive, UNHEARD, True)
+        self._connected.append(receive)
+        return receive
+
+    def _answered(
+        self, call: CallRequest, hit: Hit, result: Any, options: Any, **ways: Any
+    ) -> bool:
+        """The short way, which tells no receiver of a hit: it is written down here."""
+        is_short = self._answer(call, hit, result, options, **ways)
+        if is_short and self._is_mine(call.task):
+            self._write(_node_of_hit(call, hit, result.id, options))
+        return is_short
 
     def close(self) -> None:
         """See nothing more: a process may have another application of the same tasks later."""
         for signal, receiver in self._watched:
             signal.disconnect(receiver)
+        for signal, _ in self._watched:
+            for receive in self._connected:
+                signal.disconnect(receive)
+        short_way.answer = self._answer
         self.redis.close()
 
     def _is_mine(self, task: Any) -> bool:
@@ -206,6 +238,30 @@ def _node(task: Task, request: Any, state: str, value: Any, seen: tuple[str, ...
         children=tuple(_ids(request.children or ())),
         stamps=repr(sorted((name, (request.stamps or {}).get(name)) for name in stamped)),
         delivered=not request.is_eager,
+    )
+
+
+def _node_of_hit(call: CallRequest, hit: Hit, task_id: str, options: Any) -> Node:
+    """What a hit on the short way is, by the options of its call."""
+    task: Any = call.task
+    parent = task.app.current_worker_task
+    above = parent.request if parent is not None else None
+    return Node(
+        id=task_id,
+        name=short(task.name),
+        call=_call(task, call.args, call.kwargs),
+        state="SUCCESS",
+        value=_short_repr(hit.value),
+        signals=("prerun", "success"),
+        parent=options.get("parent_id") or (above and above.id),
+        root=options.get("root_id") or (above and (above.root_id or above.id)) or task_id,
+        group=options.get("group_id"),
+        index=options.get("group_index"),
+        in_chord=False,
+        body=(),
+        children=(),
+        stamps="[]",
+        delivered=False,
     )
 
 

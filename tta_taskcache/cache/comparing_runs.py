@@ -24,15 +24,21 @@ def compare(engine: Engine, call: Call, stored: Hit, value: Any) -> Plan[Verifie
     entry = stored.entry
     how = (entry.serializer, entry.compression)
     codecs = engine.parts.codecs
+    semantic, near = call.policy.semantic, stored.similarity
     try:
         returned = codecs.decode(codecs.encode(value, *how), *how)
     except UnserializableResult:
-        return Verified(call.task, call.key, "incomparable", entry.task_id)
-    found = differences(codecs.decode(entry.payload, *how), returned)
+        return Verified(call.task, call.key, "incomparable", entry.task_id, similarity=near)
+    before = codecs.decode(entry.payload, *how)
+    if near is not None and semantic is not None and semantic.same is not None:
+        says_same = semantic.same(before, returned)
+        found: tuple[str, ...] = () if says_same else ("they don't say the same",)
+    else:
+        found = differences(before, returned)
     outcome = "same"
     if found:
         outcome = "different" if (yield from _is_current(engine, stored)) else "outdated"
-    return Verified(call.task, call.key, outcome, entry.task_id, found)
+    return Verified(call.task, call.key, outcome, entry.task_id, found, near)
 
 
 def _is_current(engine: Engine, stored: Hit) -> Plan[bool]:

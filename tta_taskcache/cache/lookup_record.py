@@ -55,5 +55,7 @@ def record_lookup(
             coalesced=waited is not None,
             size=len(entry.payload),
             computed_in=entry.trace,
+            similarity=found.similarity,
+            neighbour=None if found.similarity is None else entry.key,
         )
     )

@@ -49,6 +49,8 @@ class Hit:
         remaining: Seconds until it expires.
         verdict: The verdict on its age: fresh, or stale within a window of RFC 5861.
         refresh: Whether the caller has to have it refreshed.
+        similarity: Of a neighbour's result: cosine similarity of its text; None for the call's own.
+        matched: Of a neighbour's result: its text; else empty.
     """
 
     entry: Entry
@@ -57,6 +59,8 @@ class Hit:
     remaining: float
     verdict: Verdict = Verdict.FRESH
     refresh: bool = False
+    similarity: float | None = None
+    matched: str = ""
 
     @property
     def age(self) -> float:

@@ -28,6 +28,8 @@ class Lookup:
         size: Bytes of the stored result, for a hit.
         computed_in: Of a hit: W3C traceparent of the span in which it was computed; empty when that
             wasn't traced.
+        similarity: Of a hit by a neighbour: cosine similarity of its text; None under its own key.
+        neighbour: Of such a hit: the neighbour's key.
     """
 
     task: str
@@ -44,6 +46,8 @@ class Lookup:
     coalesced: bool = False
     size: int = 0
     computed_in: str = ""
+    similarity: float | None = None
+    neighbour: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,45 @@ class Missed:
     site: str
     reason: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The text of a call was embedded, to look for its neighbours.
+
+    Attributes:
+        task: The task's name.
+        texts: Number of texts.
+        seconds: Seconds that it took.
+        cost: Cost of each, in the user's unit.
+    """
+
+    task: str
+    texts: int
+    seconds: float
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A call without an entry was compared with its neighbours.
+
+    Attributes:
+        task: The task's name.
+        key: The call's key.
+        site: As of ``Lookup``.
+        similarity: Cosine similarity of the neighbour that answers, or else of the nearest.
+        outcome: ``hit``; ``shadow``: it would be one; else the reason why the nearest doesn't
+            answer, such as ``below-threshold`` or ``negation``.
+        neighbour: That neighbour's key.
+    """
+
+    task: str
+    key: str
+    site: str
+    similarity: float
+    outcome: str
+    neighbour: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +202,7 @@ class Verified:
             more; ``failed``: the run has failed; ``incomparable``: its result can't be stored.
         computed_by: Id of the task that computed the entry.
         differences: The differences, a line each.
+        similarity: Of a neighbour's result: cosine similarity of its text; None for the call's own.
     """
 
     task: str
@@ -166,6 +210,7 @@ class Verified:
     outcome: str
     computed_by: str | None = None
     differences: tuple[str, ...] = ()
+    similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +307,8 @@ Event = (
     | Answered
     | Missed
     | Coalesced
+    | Compared
+    | Embedded
     | Ran
     | Shadowed
     | Verified

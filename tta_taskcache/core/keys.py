@@ -16,9 +16,10 @@ from typing import Any
 from ..errors import ConfigurationError, MissingContext, UnkeyableArgument
 from . import labels, traits
 from .binding import Binder
-from .canonical import EXACT, Form, Reduce, canonical, unordered
+from .canonical import EXACT, Form, Reduce, canonical, carried_text, unordered
 from .default_value import unwrapped
 from .policy import SOURCE, Policy
+from .semantic.partition import MAX_TEXT, SemanticCall, digest
 
 #: Changes whenever equal calls would get other keys than before.
 KEY_FORMAT = 2
@@ -96,6 +97,7 @@ class Keyer:
         self._constants = ([names, list(policy.vary)], version)
         self._base = hashlib.blake2b(canonical(identity), key=secret, digest_size=DIGEST_BYTES)
         self._prefix = labels.escape(task)
+        self._compared = self._index_of_text()
         #: Whether callables of the policy take arguments, which they get as the body does.
         self.shows_arguments = callable(policy.key) or callable(policy.tags)
 
@@ -173,6 +175,64 @@ class Keyer:
             *(self._canonical_of(i, values[i], form) for i in self._kept),
         )
         return traits.make(parts, secret)
+
+    def semantic_call(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        headers: Mapping[str, Any],
+        secret: bytes = b"",
+        form: Form = EXACT,
+    ) -> SemanticCall | None:
+        """Return the text of a call, and the partition in which its neighbours are looked for.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            headers: The context headers in force for the call.
+            secret: Key of the partition's digest.
+            form: The form in which the arguments reach the body.
+
+        Returns:
+            None when the call can't be compared: its argument is no text, an empty or too long one.
+
+        Raises:
+            UncacheableCall: As ``identify``.
+        """
+        semantic, at = self.policy.semantic, self._compared
+        if semantic is None or at is None:
+            return None
+        values = list(self.binder.values(args, kwargs))
+        value = unwrapped(values[at])
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
+            return None
+        text = carried_text(str.__str__(value), form)
+        label = b""
+        if callable(self.policy.key):  # it may show what is no part of the digest
+            values[at] = ""
+            label = self._label(values, (), form).encode()
+        parts = [canonical([KEY_FORMAT, self.task, semantic.on, semantic.embedder_name]), label]
+        parts += (canonical(part) for part in self._constants)
+        parts += (canonical(self._header(name, headers), self.json) for name in self.policy.vary)
+        parts += (self._canonical_of(i, values[i], form) for i in self._kept if i != at)
+        return SemanticCall(digest(parts, secret), text)
+
+    def _index_of_text(self) -> int | None:
+        """Return the index of the argument whose text is compared; None without ``cache_semantic``.
+
+        Raises:
+            ConfigurationError: There is no such argument, or it is ignored.
+        """
+        semantic = self.policy.semantic
+        if semantic is None:
+            return None
+        allowed = [self.binder.names[i] for i in self._kept]
+        if semantic.on not in allowed:
+            raise ConfigurationError(
+                f"task {self.task!r}: cache_semantic: on={semantic.on!r} is no argument that is "
+                f"part of the key; allowed: {', '.join(allowed) or 'none'}"
+            )
+        return self.binder.names.index(semantic.on)
 
     def _header(self, name: str, headers: Mapping[str, Any]) -> Any:
         value = headers.get(name)

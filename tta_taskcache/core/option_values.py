@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from .labels import MAX_TAGS
+from .semantic.semantic_policy import Semantic
 from .warm_policy import Warm
 
 #: One year: longer entries are a mistake (milliseconds for seconds, mostly) or a database.
@@ -211,6 +212,12 @@ def _warm(value: Any, _: Choices) -> Warm:
     return value
 
 
+def _semantic(value: Any, _: Choices) -> Semantic:
+    if not isinstance(value, Semantic):
+        raise WrongValue("must be a Semantic(on=…, embed=…, threshold=…)")
+    return value
+
+
 def _sites(value: Any, _: Choices) -> frozenset[Site]:
     names = _names(value, "sites")
     wrong = [name for name in names if name not in ALL_SITES]
@@ -249,6 +256,7 @@ READERS: dict[str, Callable[[Any, Choices], Any]] = {
     "sites": _sites,
     "cost": _cost,
     "verify": _share,
+    "semantic": _semantic,
     "shadow": _flag,
     "enabled": _flag,
 }

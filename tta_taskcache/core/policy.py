@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .option_values import ALL_SITES, READERS, Choices, Site, WrongValue, read_cost
+from .semantic.semantic_policy import Semantic
 from .warm_policy import Warm
 
 #: ``cache_version="source"``: the version is a digest of the task's source code.
@@ -51,6 +52,8 @@ class Policy:
         sites: Sites that may answer a call.
         cost: Cost of a run, in the user's unit: a number, or a callable from the result to one.
         verify: Share of the hits that run anyway, to compare the results (0 to 1).
+        semantic: The semantic keys: an argument's text is compared with those of stored calls
+            (``Semantic``); None for exact keys only.
         shadow: Whether calls are looked up and counted, and run (shadow mode); None for the app's
             setting.
         enabled: Whether the task is cached at all.
@@ -77,6 +80,7 @@ class Policy:
     sites: frozenset[Site] = ALL_SITES
     cost: float | Callable[[Any], Any] = 0.0
     verify: float = 0.0
+    semantic: Semantic | None = None
     shadow: bool | None = None
     enabled: bool = True
 

@@ -16,6 +16,8 @@ from math import isfinite
 
 from ..core.events import (
     Coalesced,
+    Compared,
+    Embedded,
     Event,
     Fault,
     Filled,
@@ -63,6 +65,11 @@ class Counters:
                     self._add(f"stale|{event.freshness}||{task}")
             case Lookup(task=task, site=site, reason=reason):
                 self._add(f"miss|{site}|{reason}|{task}")
+            case Compared(task=task, outcome=outcome):
+                self._add(f"semantic|{_step(event.similarity)}|{outcome.replace('|', '-')}|{task}")
+            case Embedded(task=task):
+                self._add(f"embed|seconds||{task}", event.seconds)
+                self._add(f"embed|cost||{task}", event.cost * event.texts)
             case Coalesced(task=task):
                 self._add(f"coalesced|||{task}")
             case Ran(task=task):
@@ -78,6 +85,8 @@ class Counters:
                     self._save("shadow", event)
             case Verified(task=task, outcome=outcome):
                 self._add(f"verified|{outcome}||{task}")
+                if event.similarity is not None and outcome in ("same", "different"):
+                    self._add(f"semantic|{_step(event.similarity)}|{outcome}|{task}")
             case Filled(task=task, reason=reason):
                 self._add(f"fill|{reason or 'stored'}||{task}")
             case Invalidated():
@@ -145,6 +154,11 @@ class Counters:
         self._returned.append(counts)
 
 
+def _step(similarity: float) -> str:
+    """The hundredth that a similarity has reached."""
+    return f"{min(100, max(0, int(similarity * 100 + 1e-9))) / 100:.2f}"
+
+
 def _forget_in_child() -> None:
     # The parent hands over its counts itself.
     for counters in list(_instances):
@@ -179,6 +193,11 @@ class TaskStats:
         shadow_seconds: Seconds that the former would have saved.
         shadow_cost: Cost that the former would have saved.
         verified: Runs that were compared with a stored result, by outcome.
+        semantic: Calls that were compared with a neighbour (``cache_semantic``), by its similarity
+            and the outcome, as ``"0.93/hit"``; of runs that were compared with a neighbour's
+            result, as ``"0.93/same"`` and ``"0.93/different"``.
+        embed_seconds: Seconds spent in embedding; a hit's own are taken off ``saved_seconds``.
+        embed_cost: Cost of embedding.
     """
 
     hits: dict[str, int] = field(default_factory=dict)
@@ -198,6 +217,9 @@ class TaskStats:
     shadow_seconds: float = 0.0
     shadow_cost: float = 0.0
     verified: dict[str, int] = field(default_factory=dict)
+    semantic: dict[str, int] = field(default_factory=dict)
+    embed_seconds: float = 0.0
+    embed_cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,5 +289,6 @@ def _task_stats(counts: dict[str, dict[str, int]], sums: dict[str, float]) -> Ta
         fills=counts.get("fill", {}),
         shadow=counts.get("shadow", {}),
         verified=counts.get("verified", {}),
+        semantic=counts.get("semantic", {}),
         **sums,
     )

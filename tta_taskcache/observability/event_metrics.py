@@ -7,6 +7,8 @@ from typing import Protocol
 from ..core.events import (
     CircuitChanged,
     Coalesced,
+    Compared,
+    Embedded,
     Event,
     Evicted,
     Fault,
@@ -48,6 +50,14 @@ def measure(event: Event, to: Sink) -> None:  # noqa: C901, PLR0912 - a case eac
         case Coalesced(task=task, site=site):
             to.inc(f.COALESCED, (task, site))
             to.observe(f.LEASE_WAIT, (task, site), event.waited)
+        case Compared(task=task, outcome=outcome):
+            # Reasons of a user's own guard are no labels.
+            known = outcome if outcome in ("hit", "shadow", "below-threshold") else "vetoed"
+            to.observe(f.SIMILARITY, (task, known), event.similarity)
+        case Embedded(task=task):
+            to.observe(f.EMBED, (task,), event.seconds)
+            if event.cost:
+                to.inc(f.EMBED_COST, (task,), event.cost * event.texts)
         case Ran(task=task):
             to.observe(f.RUN, (task,), event.run_seconds)
             if event.cost:

@@ -106,5 +106,18 @@ SHADOW_COST = Family("shadow_saved_cost", "Cost that would have been saved.", _T
 VERIFICATIONS = Family(
     "verifications", "Runs compared with a stored result, by outcome.", ("task", "outcome")
 )
+SIMILARITY = _histogram(
+    "semantic_similarity",
+    "Similarity of the nearest neighbours of calls without an entry, by what became of them.",
+    ("task", "outcome"),
+    *(0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 1.0),
+)
+EMBED = _histogram(
+    "embed_seconds",
+    "Time that embedding took.",
+    _TASK,
+    *(1e-4, 1e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+EMBED_COST = Family("embed_cost", "Cost of embedding, in the unit of cache_cost.", _TASK)
 
 FAMILIES = tuple(found for found in list(globals().values()) if isinstance(found, Family))

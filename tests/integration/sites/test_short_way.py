@@ -174,6 +174,7 @@ def test_a_group_is_stored_together(redis_server: Server, task: Any) -> None:
         result = made.apply_async()
     assert counted["set"] == counted["publish"] == 40
     assert counted["mget"] == counted["exec"] == 1
+    assert not counted["subscribe"]
     assert result.get(timeout=5) == [3] * 40
     for each in result.results:
         assert stored(redis_server, each.id)["group_id"] == result.id

@@ -110,6 +110,7 @@ WRONG = [
     ("cost", "1 EUR", "number, 0 or more"),
     ("verify", 1.1, "from 0 to 1"),
     ("verify", True, "from 0 to 1"),
+    ("semantic", 0.9, "a Semantic"),
     ("shadow", "yes", "True or False"),
     ("enabled", 0, "True or False"),
     ("enabled", "yes", "True or False"),

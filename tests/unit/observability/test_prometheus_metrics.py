@@ -26,6 +26,8 @@ EVENTS: list[e.Event] = [
     e.Lookup("t", "k", "pool", None, "absent", seconds=0.05),
     e.Lookup("t", None, "pool", None, "bypass"),
     e.Coalesced("t", "k", "consumer", 0.3),
+    e.Compared("t", "k", "producer", 0.93, "hit", "n"),
+    e.Embedded("t", 1, 0.01, 0.5),
     e.Lookup("t", "k", "consumer", "l2", "", 4.0, saved_cost=3.0, coalesced=True),
     e.Ran("t", "k", 2.0, 0.5),
     e.Filled("t", "k", 10),
@@ -84,6 +86,9 @@ x_shadow_misses_total{task="t"} 1.0
 x_shadow_saved_seconds_total{task="t"} 1.0
 x_shadow_saved_cost_total{task="t"} 7.0
 x_verifications_total{outcome="different",task="t"} 1.0
+x_semantic_similarity_count{outcome="hit",task="t"} 1.0
+x_embed_seconds_sum{task="t"} 0.01
+x_embed_cost_total{task="t"} 0.5
 """
 
 

@@ -185,14 +185,15 @@ def test_the_public_surface_is_what_it_was() -> None:
     assert sorted(tta_taskcache.__all__) == [
         "CacheError", "CacheMiss", "CachePrimitive", "CacheStatus", "CachedTask",
         "ConfigurationError", "Explanation", "FallbackPrimitive", "Invalidate", "MISSING",
-        "MissingContext", "RouterPrimitive", "Stats", "StoreUnavailable", "TaskCache",
+        "MissingContext", "RouterPrimitive", "Semantic", "Stats", "StoreUnavailable", "TaskCache",
         "TaskCacheError", "UncacheableCall", "Warm", "WorkflowContext", "cached", "cached_task",
     ]  # fmt: skip
     assert all(getattr(tta_taskcache, name) is not None for name in tta_taskcache.__all__)
     assert sorted(OPTIONS) == [
         "coalesce", "compression", "cost", "enabled", "errors", "if", "ignore", "jitter", "key",
-        "max_bytes", "refresh_queue", "serializer", "shadow", "sites", "stale_if_error",
-        "stale_while_revalidate", "tags", "ttl", "validate", "vary", "verify", "version", "warm",
+        "max_bytes", "refresh_queue", "semantic", "serializer", "shadow", "sites",
+        "stale_if_error", "stale_while_revalidate", "tags", "ttl", "validate", "vary", "verify",
+        "version", "warm",
     ]  # fmt: skip
     assert sorted(NAMES) == [
         "default_ttl", "enabled", "l1_max_bytes", "l1_max_entries", "l1_max_staleness", "lease_ttl",
@@ -201,15 +202,17 @@ def test_the_public_surface_is_what_it_was() -> None:
         "write_behind",
     ]  # fmt: skip
     assert COMMANDS == (
-        "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor",
+        "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "semantic",
+        "doctor",
     )  # fmt: skip
     assert sorted(family.name for family in FAMILIES) == [
         "circuit_open", "circuit_opened", "coalesced", "coalesced_saved_cost",
-        "coalesced_saved_seconds", "errors", "evictions", "fills", "fills_refused", "followers",
-        "hits", "invalidation_lag_seconds", "invalidations", "l1_bytes", "l1_entries",
-        "latency_seconds", "lease_wait_seconds", "misses", "run_cost", "run_seconds", "saved_cost",
-        "saved_seconds", "shadow_hits", "shadow_misses", "shadow_saved_cost",
-        "shadow_saved_seconds", "stale_served", "verifications",
+        "coalesced_saved_seconds", "embed_cost", "embed_seconds", "errors", "evictions", "fills",
+        "fills_refused", "followers", "hits", "invalidation_lag_seconds", "invalidations",
+        "l1_bytes", "l1_entries", "latency_seconds", "lease_wait_seconds", "misses", "run_cost",
+        "run_seconds", "saved_cost", "saved_seconds", "semantic_similarity", "shadow_hits",
+        "shadow_misses", "shadow_saved_cost", "shadow_saved_seconds", "stale_served",
+        "verifications",
     ]  # fmt: skip
 
 

@@ -58,6 +58,7 @@ class CachedTask(Task):
     cache_sites: Any = None
     cache_cost: Any = None
     cache_verify: Any = None
+    cache_semantic: Any = None
     cache_shadow: Any = None
     cache_enabled: Any = None
 
@@ -127,6 +128,7 @@ class CachedTask(Task):
         link_error: Any = None,
         shadow: str | None = None,
         cache: Mode | None = None,
+        cache_semantic: float | bool | None = None,
         **options: Any,
     ) -> AsyncResult:
         """Call the task; a hit is answered here, and no message is sent.
@@ -135,6 +137,7 @@ class CachedTask(Task):
             cache: ``"use"`` (default): answer from the cache, or run and store; ``"refresh"``: run,
                 and replace the entry; ``"bypass"``: run, and neither read nor store; ``"only"``:
                 answer from the cache or raise.
+            cache_semantic: False: only the exact key counts; or a threshold above the task's.
 
         All other arguments are those of Celery's ``Task.apply_async``.
 
@@ -144,7 +147,7 @@ class CachedTask(Task):
 
         Raises:
             CacheMiss: ``cache="only"``, and no entry answers the call.
-            ValueError: ``cache`` is another mode.
+            ValueError: ``cache`` is another mode, or ``cache_semantic`` isn't allowed.
             OperationalError: The broker can't be reached (Celery's own).
         """
         options.update(
@@ -162,7 +165,14 @@ class CachedTask(Task):
         kind = type(self)._adopted()
         caching = kind._cache_provider.runtime, kind._cache_keyer
         return apply_cached(
-            self, args, kwargs, caching=caching, mode=cache, send=send, options=options
+            self,
+            args,
+            kwargs,
+            caching=caching,
+            mode=cache,
+            semantic=cache_semantic,
+            send=send,
+            options=options,
         )
 
     def push_request(self, /, *args: Any, **kwargs: Any) -> None:

@@ -11,12 +11,15 @@ from ...cache.outcome import Call, Hit, Miss
 from ...core.decide import Verdict
 from ...core.missing import MISSING
 from ...errors import StoreUnavailable, UncacheableCall
+from ...semantic.neighbours import JudgedNeighbour
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, is_enabled, request_of_caller
+from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
 from ..lookup.lookup import look_up
 from ..lookup.nearest_entry import NearestSearch, find_nearest
+from ..lookup.semantic_lookup import add_neighbour, explain_neighbours, semantic_call
 from .async_calls import look_up_in_loop, request_in_loop
 from .task_cache import cache_of
 
@@ -42,6 +45,8 @@ class Explanation:
         task_id: Of a hit: id of the task that computed it; None for ``task.cache``.
         stale: Whether a hit is past its ttl (RFC 5861).
         search: For a call without an entry: the nearest stored call (``Nearest``).
+        neighbours: For such a call of a task with ``cache_semantic``: the nearest texts, each with
+            its similarity and the reason why it doesn't answer (``JudgedNeighbour``).
     """
 
     task: str
@@ -56,10 +61,12 @@ class Explanation:
     task_id: str | None = None
     stale: bool = False
     search: NearestSearch | None = None
+    neighbours: tuple[JudgedNeighbour, ...] = ()
 
     def __str__(self) -> str:
         why = f"{self.reason}; {self.search}" if self.search is not None else self.reason
-        return f"{self.task}: {self.status}: {why}"
+        near = "".join(f"\n  {neighbour}" for neighbour in self.neighbours)
+        return f"{self.task}: {self.status}: {why}{near}"
 
 
 _REASONS = {
@@ -172,7 +179,10 @@ class TaskHandle:
         fill = self._runtime.engine.writer.fill(
             call, position, value, run_seconds=0.0, task_id=None, replaces=True
         )
-        return self._runtime.run(fill)
+        is_stored = self._runtime.run(fill)
+        if is_stored and call.policy.semantic is not None:
+            add_neighbour(call_request, LookupResult(call), semantic_call(call_request))
+        return is_stored
 
     def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Read through: return the stored result, or run the task here and store its result.
@@ -249,7 +259,8 @@ class TaskHandle:
         if isinstance(found, Miss):
             reason = _REASONS.get(found.reason, found.reason)
             nearest = self._search(call) if found.reason == "absent" else None
-            return replace(about, status="miss", reason=reason, key=call.key, search=nearest)
+            missed = replace(about, status="miss", reason=reason, key=call.key, search=nearest)
+            return self._with_neighbours(missed, call_request, call)
         return replace(
             about,
             status="hit",
@@ -260,6 +271,25 @@ class TaskHandle:
             remaining=found.remaining,
             task_id=found.entry.task_id,
             stale=found.verdict.is_stale,
+        )
+
+    def _with_neighbours(
+        self, missed: Explanation, call_request: CallRequest, call: Call
+    ) -> Explanation:
+        """Add what a call's neighbours say to its explanation."""
+        search = explain_neighbours(call_request, call)
+        if search.hit is None:
+            return replace(missed, neighbours=search.judged)
+        hit = search.hit
+        return replace(
+            missed,
+            status="hit",
+            reason=f"a neighbour answers: {_describe(hit)}",
+            layer=hit.layer,
+            age=hit.age,
+            remaining=hit.remaining,
+            task_id=hit.entry.task_id,
+            neighbours=search.judged,
         )
 
     def _search(self, call: Call) -> NearestSearch | None:

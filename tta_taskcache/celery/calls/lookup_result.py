@@ -35,6 +35,7 @@ class LookupResult:
         instead: The hit that isn't served: the call runs, to be compared with it.
         seconds: Seconds that the lookup took; of a lookup of several calls, this one's share.
         looked_at: When a lookup of several calls began (monotonic seconds).
+        vector: The vector of the call's text, as it is sent and stored; None if it isn't known.
     """
 
     call: Call | None
@@ -46,6 +47,7 @@ class LookupResult:
     instead: Hit | None = None
     seconds: float | None = None
     looked_at: float | None = None
+    vector: bytes | None = None
 
     @property
     def outcome(self) -> Hit | Miss:
@@ -76,6 +78,8 @@ class LookupResult:
             stale=self.hit.verdict.is_stale,
             age=self.hit.age,
             task_id=self.hit.entry.task_id,
+            similarity=self.hit.similarity,
+            matched=self.hit.matched or None,
         )
 
 

@@ -17,6 +17,9 @@ class CacheStatus:
         stale: Whether a hit is past its ttl (RFC 5861).
         age: Of a hit: seconds since the result was stored, by the store's clock; else None.
         task_id: Of a hit: id of the task that computed it; None for ``task.cache``.
+        similarity: Of a hit by a neighbour (``cache_semantic``): cosine similarity of its text;
+            None under the call's own key.
+        matched: Of such a hit: the neighbour's text; else None.
         reason: Of a miss or bypass: the word under which it is counted; else empty.
     """
 
@@ -27,4 +30,6 @@ class CacheStatus:
     stale: bool = False
     age: float | None = None
     task_id: str | None = None
+    similarity: float | None = None
+    matched: str | None = None
     reason: str = ""

@@ -19,7 +19,18 @@ if {"inspect", "control"} & set(sys.argv[1:]):
     from ..worker import control  # noqa: F401
 
 #: The commands in the order of the help, each in a module of its name.
-COMMANDS = ("stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor")
+COMMANDS = (
+    "stats",
+    "top",
+    "ls",
+    "show",
+    "explain",
+    "invalidate",
+    "sweep",
+    "warm",
+    "semantic",
+    "doctor",
+)
 
 _EPILOG = """\b
 Exit codes:

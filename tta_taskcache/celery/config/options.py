@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from celery import Task
@@ -13,6 +14,7 @@ from ...core.binding import Binder
 from ...core.keys import Keyer
 from ...core.option_values import Choices
 from ...core.policy import read_policy
+from ...errors import ConfigurationError
 from .models import models_of
 from .serializers import CODECS, reduce
 
@@ -81,6 +83,10 @@ def make_keyer(
     if name.startswith(BUILT_IN):
         options = {**options, "enabled": False}
     policy = read_policy(name, options, choices, default_ttl=default_ttl)
+    if policy.semantic is not None and find_spec("numpy") is None:
+        raise ConfigurationError(
+            f"task {name!r}: cache_semantic needs an extra: pip install 'tta-taskcache[semantic]'"
+        )
     models = models_of(run) if binder else None
     return Keyer(name, binder, policy, reduce, source=run, models=models, secret=secret.encode())
 

@@ -22,6 +22,7 @@ from ...observability.counters import Counters
 from ...observability.deferred_metrics import deferred_metrics_of
 from ...observability.logs import LogObserver
 from ...observability.observers import Observers
+from ...semantic.neighbours import Neighbours, make_neighbours
 from ...stores.breaker import Breaker, GuardedStore
 from ...stores.connection import Link
 from ...stores.l1_cache import L1Cache
@@ -49,6 +50,7 @@ class Runtime:
             the cache.
         hot_calls: Recorder of the most requested calls.
         observers: The user's observers.
+        neighbours: Finds stored calls with nearly the same text (``cache_semantic``).
     """
 
     settings: Settings
@@ -60,6 +62,7 @@ class Runtime:
     warming_store: WarmingStore | None
     hot_calls: HotCallRecorder
     observers: Observers
+    neighbours: Neighbours
 
     @property
     def is_reachable(self) -> bool:
@@ -169,4 +172,7 @@ def build(
         warming_store,
         HotCallRecorder(warming_store),
         observers,
+        make_neighbours(
+            engine.parts, engine.reader, settings.namespace if settings.url is not None else None
+        ),
     )

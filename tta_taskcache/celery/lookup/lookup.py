@@ -16,9 +16,11 @@ from ...core.lease import Claim
 from ...core.option_values import Site
 from ..calls import hot_calls
 from ..calls.call_request import CallRequest
+from ..calls.carried_text import NOTHING, CarriedText
 from ..calls.lookup_result import DIRECT, REFRESH, LookupResult, to_lookup_result
 from ..config.runtime import Runtime
 from .background_refresh import schedule_refresh
+from .semantic_lookup import with_neighbour
 
 #: The reason of a bypass in shadow mode.
 SHADOW = "shadow"
@@ -36,12 +38,14 @@ class LookupHints:
         known: The result of ``look_up_all``.
         claim: The claim to the lease, taken on the way if the task coalesces.
         plan: The plan that looks with the claim; None for ``Engine.look``.
+        carried: What came with the call of its text (``cache_semantic``).
     """
 
     handoff: LookupResult | None = None
     known: LookupResult | None = None
     claim: Claim | None = None
     plan: LookupPlan | None = None
+    carried: CarriedText = NOTHING
 
 
 def look_up(
@@ -57,11 +61,28 @@ def look_up(
         hints: What is known of the call, and what it claims.
     """
     lookup = _look_up(call_request, site, hints)
+    if call_request.policy.semantic is not None:
+        lookup = with_neighbour(
+            call_request,
+            lookup,
+            site,
+            hints.carried,
+            is_answerable=not unanswerable(call_request, site),
+            is_handed_off=hints.handoff is not None,
+        )
+        call, is_shadow = lookup.call, lookup.reason == SHADOW and _ends_here(site)
+        if is_shadow and call is not None and lookup.instead is None:
+            call_request.runtime.observe(Shadowed(call.task, call.key, False))
     # Hot calls count each request once: where it is answered, or else where it runs.
     is_last = lookup.hit is not None or site in (Site.POOL, None) or call_request.mode == "only"
     if is_last and lookup.call is not None and call_request.policy.warm is not None:
         hot_calls.record_hot_call(call_request, lookup.call)
     return lookup
+
+
+def _ends_here(site: Site | None) -> bool:
+    """Whether a call runs at a site that doesn't answer it."""
+    return site in (Site.POOL, None)
 
 
 def _look_up(call_request: CallRequest, site: Site | None, hints: LookupHints) -> LookupResult:
@@ -135,13 +156,14 @@ def _is_recent(known: LookupResult, runtime: Runtime) -> bool:
 
 def _shadow(call_request: CallRequest, call: Call, site: Site | None) -> LookupResult:
     """Look without answering (shadow mode): once for each call, where it runs."""
-    if site not in (Site.POOL, None):
+    if not _ends_here(site):
         return LookupResult(call, reason=SHADOW)
     runtime = call_request.runtime
     started = monotonic()
     outcome = runtime.run(runtime.engine.reader.find(call))
     if isinstance(outcome, Miss):
-        runtime.observe(Shadowed(call.task, call.key, False))
+        if call.policy.semantic is None:  # else a neighbour may answer
+            runtime.observe(Shadowed(call.task, call.key, False))
         return replace(to_lookup_result(call, outcome), reason=SHADOW)
     entry = outcome.entry
     saved = max(0.0, entry.run_seconds - (monotonic() - started))

@@ -21,6 +21,7 @@ from ...cache.writer import UNSHARED_FOR
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls.call_request import CallRequest
+from ..calls.carried_text import NOTHING, CarriedText
 from ..calls.context import led_by_callers
 from ..calls.lookup_handoff import OVERTAKEN_AT
 from ..calls.lookup_result import LookupResult
@@ -34,6 +35,8 @@ def read_through(
     run: Callable[[], Any],
     task_id: str | None,
     record: Callable[[LookupResult], None] | None = None,
+    *,
+    carried: CarriedText = NOTHING,
 ) -> Any:
     """Return the stored result of a call, or run it here and store what it returns.
 
@@ -43,6 +46,7 @@ def read_through(
         run: The task's body.
         task_id: Id of the task that runs; None for ``task.cache``.
         record: Receives the lookup, before a remembered failure is raised or the body runs.
+        carried: What came with the call of its text.
     """
     runtime = call_request.runtime
     claim = Claim(
@@ -61,7 +65,7 @@ def read_through(
         )
 
     try:
-        lookup = look_up(call_request, site, LookupHints(claim=claim, plan=plan))
+        lookup = look_up(call_request, site, LookupHints(claim=claim, plan=plan, carried=carried))
     except BaseException:
         # A time limit struck: the lease may have been given.
         runtime.leases.end(key, claim.owner)

@@ -21,6 +21,7 @@ from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, REFRESH, LookupResult
 from . import verification
 from .lookup import unanswerable
+from .semantic_lookup import add_neighbour, semantic_call
 from .verification import WITHOUT_RESULT
 
 
@@ -49,6 +50,7 @@ def run_and_store(
     if lookup.instead is not None:
         return verification.run_and_compare(call_request, lookup, lookup.instead, run)
     lookup = _with_traits(call_request, lookup)
+    about = semantic_call(call_request) if call_request.policy.semantic is not None else None
     started = monotonic()
     try:
         value = run()
@@ -70,7 +72,10 @@ def run_and_store(
         return value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds)
-    _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=refused())
+    reason = refused()
+    is_stored = _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=reason)
+    if is_stored and about is not None:
+        add_neighbour(call_request, lookup, about)
     return value
 
 
@@ -171,7 +176,7 @@ def _store(
     cost: float = 0.0,
     refused: str = "",
     remember_for: float = 0.0,
-) -> None:
+) -> bool:
     """Store the outcome of a run, if its call can be cached. Raises no fault of the cache.
 
     Args:
@@ -183,15 +188,17 @@ def _store(
         cost: The cost of the run, in the user's unit.
         refused: The reason not to store it; empty for none.
         remember_for: Of an exception: seconds that it is remembered.
+
+    Returns:
+        Whether it was stored.
     """
     runtime, call = call_request.runtime, lookup.call
     if call is None:
-        return
+        return False
     try:
         if refused:
             refuse = runtime.engine.writer.refuse(call, lookup.owner, refused, run_seconds)
-            runtime.run(refuse)
-            return
+            return runtime.run(refuse)
         fill = runtime.engine.writer.fill(
             call,
             lookup.position,
@@ -203,8 +210,9 @@ def _store(
             replaces=lookup.reason == REFRESH,
             remember_for=remember_for,
         )
-        runtime.run(fill)
+        return runtime.run(fill)
     except SoftTimeLimitExceeded:
         raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as error:  # noqa: BLE001 - the task has run (promise F1)
         runtime.observe(Fault(call_request.task.name, "fill", error))
+        return False

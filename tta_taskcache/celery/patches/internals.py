@@ -25,6 +25,7 @@ __all__ = [
     "current_app",
     "event_dispatcher",
     "execution_options",
+    "fulfil",
     "is_lazy",
     "merge",
     "remember",
@@ -60,6 +61,21 @@ def remember(result: AsyncResult, meta: dict[str, Any], *, in_group: bool) -> No
         result._set_cache(meta)
     else:
         result._maybe_set_cache(meta)
+
+
+def fulfil(result: AsyncResult, meta: dict[str, Any]) -> None:
+    """Let a result hold its meta data, and be ready for all who wait for it.
+
+    Celery would subscribe to the news of each member of a group, and of this one there are none.
+    """
+    result._set_cache(meta)
+    result.on_ready(result)
+    ready = result.on_ready
+
+    def then(callback: Any, on_error: Any = None, **_: Any) -> Any:
+        return ready.then(callback, on_error)
+
+    result.then = then
 
 
 def success_meta(backend: Any, value: Any, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, Mode, request_of_message
+from ..calls.carried_text import read_carried
 from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
@@ -71,7 +72,12 @@ def answer_or_run(
             context.record_eager_status(request.id, lookup.status(Site.POOL))
 
         return read_through.read_through(
-            call_request, Site.POOL, lambda: run(*args, **kwargs), request.id, record
+            call_request,
+            Site.POOL,
+            lambda: run(*args, **kwargs),
+            request.id,
+            record,
+            carried=read_carried(cache_header),
         )
     lookup = _last_look(call_request, cache_header)
     _record_miss(call_request, lookup, cache_header.get(MISSED))
@@ -105,14 +111,15 @@ def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> Lo
     again only if nobody else leads, and there is no result yet (C8). A hit that the consumer
     couldn't complete in time is answered here, for the consumer.
     """
+    carried = read_carried(cache_header)
     if cache_header.get(FOUND) is True and Site.POOL not in call_request.policy.sites:
-        return look_up(call_request, Site.CONSUMER, LookupHints())
+        return look_up(call_request, Site.CONSUMER, LookupHints(carried=carried))
     handoff = read_handoff(cache_header)
     if handoff is None or not handoff.owner or is_recent(handoff, QUEUED_FOR):
-        return look_up(call_request, Site.POOL, LookupHints(handoff=handoff))
+        return look_up(call_request, Site.POOL, LookupHints(handoff=handoff, carried=carried))
     leases = call_request.runtime.leases
     claim = Claim(owner=handoff.owner, stage=Stage.RUNNING, ttl=leases.ttl)
-    again = look_up(call_request, Site.POOL, LookupHints(claim=claim))
+    again = look_up(call_request, Site.POOL, LookupHints(claim=claim, carried=carried))
     if again.hit is None and again.position is None and again.call is not None:
         return replace(handoff, call=again.call)  # nothing could be learned
     return again

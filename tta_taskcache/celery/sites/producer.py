@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from ...errors import CacheMiss
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import Caching, CallRequest, Mode, read_mode, request_of_sender
+from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
 from ..calls.lookup_result import SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
@@ -76,6 +77,7 @@ def apply_cached(
     *,
     caching: Caching,
     mode: Mode | None,
+    semantic: float | bool | None,
     send: Send,
     options: Options,
 ) -> AsyncResult:
@@ -87,13 +89,15 @@ def apply_cached(
         kwargs: Keyword arguments, likewise.
         caching: Runtime and keyer of the task.
         mode: What the call asks of the cache; None for ``"use"``.
+        semantic: The threshold that it asks for; False for none, None for the task's.
         send: Celery's own ``apply_async``, bound to the arguments as they were given.
         options: All other options of the call.
 
     Raises:
         CacheMiss: The mode is ``"only"``, and no entry answers the call.
-        ValueError: The mode is unknown.
+        ValueError: The mode is unknown, or the threshold isn't allowed.
     """
+    carried = _carried(caching, semantic, options)
     given_id: str = options.get("task_id") or ""
     prefetched = _group_calls.get(None) if given_id else None
     group_prefetch = prefetched.pop(given_id, None) if prefetched else None
@@ -107,9 +111,12 @@ def apply_cached(
     cache_header = _cache_header(call_request)
     # A revoked call is for the worker to refuse.
     lookup = LookupResult(None, reason="revoked" if revoked else "later")
+    if carried.asked is not None:
+        cache_header[SEMANTIC] = to_header(carried)
     if answerable:
         known = group_prefetch.lookup if group_prefetch is not None else None
-        hints = LookupHints(known=known, claim=claim_reservation(call_request, options))
+        claim = claim_reservation(call_request, options)
+        hints = LookupHints(known=known, claim=claim, carried=carried)
         lookup = look_up(call_request, Site.PRODUCER, hints)
         if lookup.hit is not None:
             return _answer(
@@ -123,9 +130,9 @@ def apply_cached(
             )
         if lookup.reason == VERIFY:
             cache_header["mode"] = VERIFY
-        # Without Redis each process has a log of its own, whose positions mean nothing elsewhere.
-        if call_request.runtime.is_shared and (noted := to_handoff(lookup)):
-            cache_header[SEEN] = noted
+        _hand_off(call_request, cache_header, lookup)
+    if lookup.vector is not None or carried is not NOTHING:
+        _carry(cache_header, replace(carried, vector=lookup.vector or carried.vector))
     if call_request.mode == "only":
         raise CacheMiss(f"task {task.name!r}: nothing to answer with ({lookup.reason})")
     own = options.get("headers") or {}
@@ -195,6 +202,35 @@ def claim_reservation(call_request: CallRequest, options: Options) -> Claim | No
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
     return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
+
+
+def _hand_off(
+    call_request: CallRequest, cache_header: context.CacheHeader, lookup: LookupResult
+) -> None:
+    """Note a miss for the next site."""
+    # Without Redis each process has a log of its own, whose positions mean nothing elsewhere.
+    if call_request.runtime.is_shared and (noted := to_handoff(lookup)):
+        cache_header[SEEN] = noted
+
+
+def _carry(cache_header: context.CacheHeader, carried: CarriedText) -> None:
+    """Note for the next sites what is known of the call's text."""
+    if noted := to_header(carried):
+        cache_header[SEMANTIC] = noted
+
+
+def _carried(caching: Caching, semantic: float | bool | None, options: Options) -> CarriedText:
+    """What a call says of its text; a retry says what its first message said.
+
+    Raises:
+        ValueError: The threshold isn't allowed.
+    """
+    if semantic is None:
+        if not options.get("retries"):
+            return NOTHING
+        return read_carried(context.cache_header_of(options.get("headers")))
+    keyer = caching[1]
+    return CarriedText(asked=read_asked(keyer.policy, keyer.task, semantic))
 
 
 def _cache_header(call_request: CallRequest) -> context.CacheHeader:

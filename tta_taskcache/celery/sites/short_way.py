@@ -23,7 +23,7 @@ from ...cache.outcome import Hit
 from ...core.events import Fault
 from ...core.option_values import Site
 from ..calls.call_request import AT_ONCE, CallRequest
-from ..patches.internals import remember
+from ..patches.internals import fulfil, remember
 from ..patches.new_results import NewResult, can_store, make_result, store_together
 from ..patches.trace_effects import is_watched, log_success, logs_success
 from .completion import argument_repr
@@ -51,13 +51,13 @@ class _Answer:
     options: Mapping[str, Any]
     began: float
 
-    def finish(self, meta: dict[str, Any] | None, *, in_group: bool) -> None:
+    def finish(self, meta: dict[str, Any] | None = None) -> None:
         """Tell observers and log of it, and let its result hold the value."""
         task, hit = self.call_request.task, self.hit
         observe = self.call_request.runtime.observe
         record_answer(observe, task.name, self.result.id, hit, Site.PRODUCER)
         if meta is not None:
-            remember(self.result, meta, in_group=in_group)
+            remember(self.result, meta, in_group=False)
         if logs_success():
             _log(self)
 
@@ -115,7 +115,7 @@ def answer(
     """
     one = _Answer(call_request, hit, result, options, monotonic())
     if options.get("ignore_result"):
-        one.finish(None, in_group=False)
+        one.finish()
         return True
     task: Any = call_request.task
     waiting = _group.get() if in_group else None
@@ -136,8 +136,9 @@ def answer(
     except Exception:  # noqa: BLE001 - the long way says what is wrong, as ever
         return False
     if waiting is None:
-        one.finish(new.meta, in_group=False)
+        one.finish(new.meta)
         return True
+    fulfil(result, new.meta)
     waiting.append((one, new, long_way))
     if len(waiting) >= AT_ONCE:
         _store(waiting)
@@ -169,8 +170,8 @@ def _store(waiting: _Waiting) -> None:
         for _, _, long_way in batch:
             long_way()
         return
-    for one, new, _ in batch:
-        one.finish(new.meta, in_group=True)
+    for one, _, _ in batch:
+        one.finish()
 
 
 def _parent_id(task: Task, options: Mapping[str, Any]) -> str | None:

@@ -23,6 +23,7 @@ from ....core.option_values import Site
 from ....stores.protocol import Command, Reply, Store
 from ...calls import context, hot_calls
 from ...calls.call_request import CallRequest, request_of_message
+from ...calls.carried_text import read_carried
 from ...calls.lookup_handoff import OVERTAKEN_AT, read_handoff
 from ...calls.lookup_result import LookupResult, to_lookup_result
 from ...config.runtime import Runtime
@@ -176,7 +177,8 @@ class Lookups:
             call_request, handoff = call_request_of(job.request), read_handoff(header)
             call = call_request.call
             if call is None or handoff or unanswerable(call_request, Site.CONSUMER):
-                return look_up(call_request, Site.CONSUMER, LookupHints(handoff=handoff))
+                hints = LookupHints(handoff=handoff, carried=read_carried(header))
+                return look_up(call_request, Site.CONSUMER, hints)
             # What its caller computes may wait for this very call (C7).
             claims = call.policy.coalesce and call.key not in within(header)
             claims = claims and self._waiting.can_follow
@@ -297,7 +299,8 @@ def _judge(
         known = to_lookup_result(call, outcome, seconds)
         # A refresh that it leads to is part of the message's trace, too.
         with call_request.runtime.observers.in_message(job.request.request_dict):
-            return look_up(call_request, Site.CONSUMER, LookupHints(known=known))
+            carried = read_carried(context.cache_header_of(job.request.request_dict))
+            return look_up(call_request, Site.CONSUMER, LookupHints(known=known, carried=carried))
     runtime = job.request.task.cache_runtime
     if isinstance(outcome, Hit):
         outcome = runtime.run(runtime.engine.refresher.claim_refresh(call, outcome))

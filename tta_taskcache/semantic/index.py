@@ -1,0 +1,154 @@
+"""The index in Redis: plans that follow, load and add to a partition.
+
+::
+
+    ns:v:{partition}:records   hash: records by the keys of their entries
+    ns:v:{partition}:uses      sorted set: these keys, by their last use
+    ns:v:{partition}:changes   stream: the changed keys, by number
+    ns:v:{partition}:state     hash: epoch, number of the newest change
+
+The names of one partition share a slot of a cluster. A record whose entry has ended stays until it
+is a candidate, falls out of the bound, or the partition expires: it is never trusted by itself.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..cache.plan import Plan
+from ..core.semantic.index_record import IndexRecord, pack_record
+from ..errors import StoreUnavailable
+from ..stores.protocol import ClientCall
+from ..stores.scripts import script
+from .partition_copy import Changes, PartitionCopy, taken
+
+T = TypeVar("T")
+
+_ADD = script("add_to_index")
+_FOLLOW = script("follow_index")
+
+#: Changes that are kept for followers, and most of one poll.
+MAX_CHANGES = 4_096
+AT_ONCE = 1_000
+
+#: Records that one command loads, and seconds for which one call loads: the rest is for the next.
+LOADED_AT_ONCE = 500
+LOADING = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The index of one namespace. Its methods return plans.
+
+    Attributes:
+        namespace: Prefix of all keys in Redis; None without Redis: copies hold all there is.
+        secret: Key of the records' signatures.
+        clock: Returns monotonic seconds.
+    """
+
+    namespace: str | None
+    secret: bytes
+    clock: Callable[[], float]
+
+    def follow(self, copy: PartitionCopy, staleness: float) -> Plan[None]:
+        """Bring a copy up to date, unless that was done within so many seconds.
+
+        Raises:
+            StoreUnavailable: The index can't be read; the copy is as old as it was.
+        """
+        now = self.clock()
+        if self.namespace is None or (now - copy.polled_at <= staleness and copy.cursor is None):
+            return
+        claim = copy.claim(now)
+        if claim is None:  # another thread is at it
+            return
+        is_whole = False
+        try:
+            yield from self._poll(copy, now)
+            yield from self._load(copy, now)
+            is_whole = True
+        except StoreUnavailable:
+            is_whole = copy.cursor is None  # a scan that broke off starts over
+            raise
+        finally:
+            copy.yield_claim(claim, is_whole=is_whole)
+
+    def _poll(self, copy: PartitionCopy, now: float) -> Plan[None]:
+        while True:
+            used, withdrawn = taken(copy.used), taken(copy.withdrawn)
+            arguments = (copy.number, AT_ONCE, len(used), *used, *withdrawn)
+            reply: Any = yield from self._eval(_FOLLOW, copy.partition, arguments)
+            changes = _changes(reply)
+            if not copy.advance(changes):
+                copy.start_over()
+                # The scan begins here: what changes from now on, the next poll reads.
+                copy.epoch, copy.number, copy.cursor = changes.epoch, changes.number, 0
+                copy.polled_at = now
+                return
+            copy.polled_at = now
+            if copy.number >= changes.number:
+                return
+
+    def _load(self, copy: PartitionCopy, since: float) -> Plan[None]:
+        while copy.cursor is not None:
+            name, cursor = self._names(copy.partition)[0], copy.cursor
+
+            def scan(client: Any, name: str = name, cursor: int = cursor) -> Any:
+                return client.hscan(name, cursor, count=LOADED_AT_ONCE)
+
+            done: Any = yield ClientCall(scan)
+            following, found = done
+            copy.put_all((_text(key), record) for key, record in found.items())
+            copy.cursor = int(following) or None
+            if self.clock() - since > LOADING:
+                return
+
+    def add(
+        self, copy: PartitionCopy, record: IndexRecord, max_entries: int, lifetime: float
+    ) -> Plan[None]:
+        """Add the record of a stored call, for all processes.
+
+        Raises:
+            StoreUnavailable: The index can't be reached.
+        """
+        packed = pack_record(copy.partition, record, self.secret)
+        if self.namespace is None:
+            claim = copy.claim(self.clock())
+            if claim is not None:  # else another thread adds: this call stays without a record
+                is_whole = False
+                try:
+                    copy.put_all([(record.key, packed)])
+                    copy.keep(max_entries)
+                    is_whole = True
+                finally:
+                    copy.yield_claim(claim, is_whole=is_whole)
+            return
+        milli = max(1, int(lifetime * 1000))
+        arguments = (record.key, packed, max_entries, milli, uuid.uuid4().hex, MAX_CHANGES)
+        yield from self._eval(_ADD, copy.partition, arguments)
+        copy.polled_at = float("-inf")  # its own calls are near at once
+
+    def _names(self, partition: str) -> tuple[str, ...]:
+        start = f"{self.namespace}:v:{{{partition}}}"
+        return tuple(f"{start}:{what}" for what in ("records", "uses", "changes", "state"))
+
+    def _eval(self, text: str, partition: str, arguments: tuple[Any, ...]) -> Plan[Any]:
+        names = self._names(partition)
+        reply: Any = yield ClientCall(
+            lambda client: client.eval(text, len(names), *names, *arguments)
+        )
+        return reply
+
+
+def _changes(reply: Any) -> Changes:
+    epoch, number, first, last, flat = reply
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    records = [(_text(key), record or None) for key, record in pairs]
+    return Changes(epoch, int(number), int(first), int(last), records)
+
+
+def _text(key: bytes) -> str:
+    return key.decode(errors="replace")
