@@ -10,6 +10,7 @@ from benchmarks import (
     hot,
     invalidation,
     metrics,
+    semantic,
     task_hits,
 )
 
@@ -21,6 +22,7 @@ BENCHMARKS = {
     "hot": hot.run,
     "invalidation": invalidation.run,
     "metrics": metrics.run,
+    "semantic": semantic.run,
     "task_hits": task_hits.run,
 }
 

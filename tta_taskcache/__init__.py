@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .aio.fallback_primitive import FallbackPrimitive
     from .aio.router_primitive import RouterPrimitive
     from .aio.workflow_context import WorkflowContext
+    from .cache.current_run import cache_control, cache_previous
     from .celery.api.cached_task import CachedTask
     from .celery.api.task_cache import TaskCache
     from .celery.api.task_definition import cached_task
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .celery.calls.status import CacheStatus
     from .celery.warming.schedules import Invalidate
     from .core.missing import MISSING
+    from .core.not_modified import NOT_MODIFIED
     from .core.semantic.semantic_policy import Semantic
     from .core.warm_policy import Warm
     from .errors import (
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 #: Modules by the names that they define.
 _MODULES = {
     "MISSING": ".core.missing",
+    "NOT_MODIFIED": ".core.not_modified",
     "CacheError": ".errors",
     "CacheMiss": ".errors",
     "CachePrimitive": ".aio.cache_primitive",
@@ -59,12 +62,15 @@ _MODULES = {
     "UncacheableCall": ".errors",
     "Warm": ".core.warm_policy",
     "WorkflowContext": ".aio.workflow_context",
+    "cache_control": ".cache.current_run",
+    "cache_previous": ".cache.current_run",
     "cached": ".aio.cached",
     "cached_task": ".celery.api.task_definition",
 }
 
 __all__ = [
     "MISSING",
+    "NOT_MODIFIED",
     "CacheError",
     "CacheMiss",
     "CachePrimitive",
@@ -84,6 +90,8 @@ __all__ = [
     "UncacheableCall",
     "Warm",
     "WorkflowContext",
+    "cache_control",
+    "cache_previous",
     "cached",
     "cached_task",
 ]

@@ -74,7 +74,7 @@ __all__ = [
 # The defaults are for ``class Report(CachedTask)``, without parameters.
 _P = ParamSpec("_P", default=...)
 _R = TypeVar("_R", default=Any)
-_Mode: TypeAlias = Literal["use", "refresh", "bypass", "only"]
+_Mode: TypeAlias = Literal["use", "refresh", "bypass", "only", "no-store"]
 _Site: TypeAlias = Literal["producer", "consumer", "pool"]
 _Sites: TypeAlias = tuple[_Site, ...] | list[_Site] | set[_Site] | frozenset[_Site]
 # And no string, which is a collection of strings, too.
@@ -145,12 +145,13 @@ class _TaskHandle(Generic[_P, _R]):
         in_flight: int = ...,
         queue: str | None = ...,
         priority: int | None = ...,
+        refresh: bool = ...,
     ) -> _WarmReport: ...
 
 class CachedTask(Task[_P, _R]):
     """Base class of cached tasks."""
 
-    cache_ttl: float | timedelta | None
+    cache_ttl: float | timedelta | Callable[[Any], float | timedelta] | None
     cache_jitter: float | None
     cache_stale_while_revalidate: float | timedelta | None
     cache_stale_if_error: float | timedelta | None
@@ -158,11 +159,13 @@ class CachedTask(Task[_P, _R]):
     cache_errors: Mapping[type[Exception], float | timedelta] | None
     cache_if: Callable[[Any], bool] | None
     cache_validate: Callable[[Any], bool] | None
+    cache_min_run: float | timedelta | None
     cache_max_bytes: int | None
     cache_key: str | Callable[..., Any] | None
     cache_ignore: _Names | None
     cache_vary: _Names | None
     cache_tags: _Names | Callable[..., Any] | None
+    cache_depends: bool | None
     cache_coalesce: bool | None
     cache_version: str | None
     cache_serializer: str | None
@@ -188,6 +191,7 @@ class CachedTask(Task[_P, _R]):
         link_error: Signature[Any] | list[Signature[Any]] | None = ...,
         shadow: str | None = ...,
         cache: _Mode | None = ...,
+        cache_max_age: float | timedelta | None = ...,
         cache_semantic: float | bool | None = ...,
         *,
         countdown: float = ...,
@@ -215,7 +219,7 @@ class CachedTask(Task[_P, _R]):
 class _Options(TypedDict, total=False):
     """Options of the decorator: the cache's, and Celery's."""
 
-    cache_ttl: float | timedelta | None
+    cache_ttl: float | timedelta | Callable[[Any], float | timedelta] | None
     cache_jitter: float | None
     cache_stale_while_revalidate: float | timedelta | None
     cache_stale_if_error: float | timedelta | None
@@ -223,11 +227,13 @@ class _Options(TypedDict, total=False):
     cache_errors: Mapping[type[Exception], float | timedelta] | None
     cache_if: Callable[[Any], bool] | None
     cache_validate: Callable[[Any], bool] | None
+    cache_min_run: float | timedelta | None
     cache_max_bytes: int | None
     cache_key: str | Callable[..., Any] | None
     cache_ignore: _Names | None
     cache_vary: _Names | None
     cache_tags: _Names | Callable[..., Any] | None
+    cache_depends: bool | None
     cache_coalesce: bool | None
     cache_version: str | None
     cache_serializer: str | None

@@ -38,6 +38,10 @@ class ConfigurationError(TaskCacheError, ValueError):
     """A setting or task option is wrong; the message names it and what is allowed."""
 
 
+class NotModifiedError(TaskCacheError):
+    """A run has returned ``NOT_MODIFIED``, and there is no previous result to renew."""
+
+
 class CacheMiss(TaskCacheError, LookupError):
     """A call with ``cache="only"`` found no entry; nothing was sent."""
 

@@ -112,7 +112,7 @@ def _task_option(field: Field[Any], meanings: Mapping[str, str]) -> Definition:
 def task_options() -> list[Definition]:
     """Return the options of tasks."""
     meanings = attributes_of(policy.Policy)
-    return [_task_option(field, meanings) for field in fields(policy.Policy)]
+    return [_task_option(field, meanings) for field in fields(policy.Policy) if not field.metadata]
 
 
 def app_settings() -> list[Definition]:

@@ -121,6 +121,7 @@ def _define_stale(tasks: Tasks) -> None:
         tasks.ran("unreachable", tag)
         raise OperationalError(tag)
 
+    tasks.cached("counted")(source)
     tasks.cached("gone_shortly", cache_errors={Gone: 0.3, KeyError: 60})(gone)
 
     _define_refusing(tasks)

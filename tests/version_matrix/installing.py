@@ -22,8 +22,19 @@ WELL = "runs the example and the command line"
 WAYS: dict[str, tuple[str, ...]] = {
     "lower bounds": ("--resolution", "lowest-direct"),
     "newest": (),
+    "with its extra opentelemetry": (f"tta-taskcache[opentelemetry] @ {ROOT.as_uri()}",),
     **{pins.name: pins.requirements for pins in PROJECTS},
 }
+
+#: What its extra is for.
+OBSERVED = """
+from proj import app, summarize
+from tta_taskcache import TaskCache
+cache = TaskCache(app, observers=["opentelemetry"])
+assert cache.runtime.observers
+with cache.context(tenant="observed"):
+    assert summarize.cache.call("u1", "new") == summarize.cache.call("u1", "new")
+"""
 
 
 def try_installing(way: str) -> tuple[str, str]:
@@ -72,6 +83,8 @@ def _run_example(python: Path) -> None:
         stats = _run(folder, env, python, "-m", "celery", "-A", "proj", "cache", "stats")
         assert "summarize" in stats, stats
         assert "Packages: Celery" in found, found
+        if "opentelemetry-api==" in uv("pip", "freeze", "--python", python):
+            _run(folder, env, python, "-c", OBSERVED)
 
 
 @contextmanager

@@ -48,6 +48,8 @@ SUITES = (
     Suite("faults", ("faults",)),
     Suite("stores", ("stores", "redis_leases")),
     Suite("races", ("race",)),
+    Suite("Django", ("integration/django/",)),
+    Suite("traces", ("traces",)),
     Suite("units", ("unit/",)),
 )
 

@@ -9,6 +9,7 @@ from random import random
 from typing import Any, Self, Unpack
 
 from ..cache.async_read_through import DIRECT, AsyncReadThrough
+from ..cache.current_run import depend_on_hit
 from ..cache.hit_value import value_of
 from ..cache.lookup_record import record_lookup
 from ..cache.outcome import Call, Hit, Miss
@@ -198,6 +199,7 @@ class CachePrimitive:
         key: Any = MISSING,
         tags: Collection[str] = (),
         pattern: str | None = None,
+        soft: bool = False,
     ) -> None:
         """End entries, everywhere, now: all that any of the arguments names.
 
@@ -205,12 +207,14 @@ class CachePrimitive:
             key: As ``key_fn`` returns it.
             tags: All entries with any of these tags, of whatever primitive in this place.
             pattern: All whose keys match this glob.
+            soft: Make them stale instead: served while one refresh runs, where the primitive has
+                a stale window.
 
         Raises:
             ValueError: Nothing was named.
             StoreUnavailable: It was not acknowledged: it may or may not have happened.
         """
-        await self._runtime.cache.run(self._invalidate(key, tags, pattern))
+        await self._runtime.cache.run(self._invalidate(key, tags, pattern, soft=soft))
 
     def invalidate(
         self,
@@ -218,9 +222,10 @@ class CachePrimitive:
         key: Any = MISSING,
         tags: Collection[str] = (),
         pattern: str | None = None,
+        soft: bool = False,
     ) -> None:
         """As ``ainvalidate``, for code without an event loop."""
-        self._runtime.run(self._invalidate(key, tags, pattern), self._patience())
+        self._runtime.run(self._invalidate(key, tags, pattern, soft=soft), self._patience())
 
     async def aclear(self) -> None:
         """End all entries of this primitive.
@@ -279,6 +284,7 @@ class CachePrimitive:
             if found.position is None:
                 self._be_strict(found.reason)
             return MISSING
+        depend_on_hit(call, found, engine.parts.l1)
         return value_of(self._policy, found)
 
     def _store(self, call: Call, value: Any) -> Plan[bool]:
@@ -303,7 +309,9 @@ class CachePrimitive:
                     break
         return list(found.values())
 
-    def _invalidate(self, key: Any, tags: Collection[str], pattern: str | None) -> Plan[None]:
+    def _invalidate(
+        self, key: Any, tags: Collection[str], pattern: str | None, *, soft: bool
+    ) -> Plan[None]:
         if isinstance(tags, str):
             raise TypeError(f"tags must be a collection of strings; write [{tags!r}]")
         names = [marks.of_tag(tag) for tag in tags]
@@ -319,6 +327,8 @@ class CachePrimitive:
             names += map(marks.of_pattern, self._keyer.patterns(pattern))
         if not names:
             raise ValueError("name what is to be invalidated: key, tags or pattern")
+        if soft:
+            names, keys = list(map(marks.soft, names)), ()
         yield from self._runtime.engine.invalidate(tuple(names), keys)
 
     def _patience(self) -> float:

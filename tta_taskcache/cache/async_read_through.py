@@ -13,13 +13,16 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
+from ..core.decide import Verdict
 from ..core.entry import Position
 from ..core.events import Fault, Ran, Shadowed, Verified
 from ..core.lease import Claim, Stage
+from ..core.not_modified import NOT_MODIFIED
 from ..core.remembered_errors import encode_error
 from ..errors import UnserializableResult
 from .async_cache import AsyncCache
 from .comparing_runs import compare
+from .current_run import CurrentRun, current_run, depend_on_hit, running
 from .held_leases import RENEWALS
 from .hit_value import value_of
 from .led_keys import leading, led_keys, waits_at_most
@@ -31,6 +34,12 @@ from .writer import UNSHARED_FOR
 
 #: What ``task.cache`` and primitives are as a site.
 DIRECT = "direct"
+
+#: The reasons of misses with an entry that the run replaces: it may be asked for.
+REPLACED = (
+    *(verdict.value for verdict in Verdict if verdict.asks_for_refresh),
+    Verdict.ENDED.value,
+)
 
 #: Runs a call.
 Run = Callable[[], Awaitable[Any]]
@@ -69,6 +78,7 @@ class AsyncReadThrough:
                 self.cache.abandon(call.key, claim.owner)
             raise
         if isinstance(found, Hit):
+            depend_on_hit(call, found, self.cache.engine.parts.l1)
             if found.refresh:
                 self.cache.begin(self.refresh(call, run), call.task)
             if call.verify and found.can_be_verified:
@@ -78,7 +88,7 @@ class AsyncReadThrough:
             self.strict(found.reason)
         if found.lease is not None and found.lease.is_ours:
             return await self._lead(call, found, run, found.lease.owner)
-        return await self._run(call, found.position, run, "")
+        return await self._run(call, found.position, run, "", reason=found.reason)
 
     async def refresh(self, call: Call, run: Run) -> Any:
         """Run a call whatever is stored for it, and replace that."""
@@ -107,7 +117,7 @@ class AsyncReadThrough:
         unshared = 0.0  # one that is cancelled hands on
         try:
             with leading(call.key, None):
-                value = await self._run(call, found.position, run, owner)
+                value = await self._run(call, found.position, run, owner, reason=found.reason)
         except Exception:
             unshared = UNSHARED_FOR
             raise
@@ -130,11 +140,32 @@ class AsyncReadThrough:
             self.cache.single_flight.end(key, wakeup)
 
     async def _run(
-        self, call: Call, position: Position | None, run: Run, owner: str, *, replaces: bool = False
+        self,
+        call: Call,
+        position: Position | None,
+        run: Run,
+        owner: str,
+        *,
+        replaces: bool = False,
+        reason: str = "",
     ) -> Any:
+        outer, current = (
+            current_run(),
+            CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1),
+        )
+        if replaces or reason in REPLACED:
+            previous = await self._safely(
+                self.cache.engine.reader.find_previous(call), call, "previous"
+            )
+            current.find_previous = lambda: previous
+        renews = None
         started = monotonic()
         try:
-            value = await run()
+            with running(current):
+                value = await run()
+            if value is NOT_MODIFIED:
+                renews = current.to_renew()
+                value = renews.value
         except Exception as error:
             instead = await self._safely(
                 self._recover(call, position, error, monotonic() - started, owner), call, "recover"
@@ -143,7 +174,7 @@ class AsyncReadThrough:
                 raise
             return value_of(call.policy, instead)
         seconds = monotonic() - started
-        cost = self._record_run(call, value, seconds)
+        cost = self._record_run(call, value, seconds, current.cost)
         fill = self.cache.engine.writer.fill(
             call,
             position,
@@ -153,8 +184,14 @@ class AsyncReadThrough:
             cost=cost,
             owner=owner,
             replaces=replaces,
+            decided=current,
+            renews=renews,
         )
+        if seconds < call.policy.min_run:
+            fill = self.cache.engine.writer.refuse(call, owner, "min-run", seconds)
         await self._safely(fill, call, "fill")
+        if outer is not None:
+            outer.depend_on_run(call.marks, position, current)
         return value
 
     async def _safely(self, plan: Plan[Any], call: Call, operation: str) -> Any:
@@ -165,10 +202,13 @@ class AsyncReadThrough:
             self.cache.engine.parts.observe(Fault(call.task, operation, error))
             return None
 
-    def _record_run(self, call: Call, value: Any, seconds: float) -> float:
-        observe, cost = self.cache.engine.parts.observe, 0.0
+    def _record_run(
+        self, call: Call, value: Any, seconds: float, decided: float | None = None
+    ) -> float:
+        observe, cost = self.cache.engine.parts.observe, decided or 0.0
         try:
-            cost = call.policy.cost_of(value)
+            if decided is None:
+                cost = call.policy.cost_of(value)
         except Exception as error:  # noqa: BLE001 - the user's function; the call has run
             observe(Fault(call.task, "cost", error))
         observe(Ran(call.task, call.key, seconds, cost, returned_none=value is None))

@@ -22,6 +22,8 @@ class Call:
         policy: The task's policy.
         tags: Its tags.
         verify: Whether a fresh result isn't served, as the call runs to be compared with it.
+        max_age: Greatest age of an entry that answers it (s), which isn't stale, either; None for
+            no bound (RFC 9111, section 5.2.1.1).
         traits: The traits that its entry keeps (``core.traits``); empty until it is about to run.
     """
 
@@ -30,7 +32,14 @@ class Call:
     policy: Policy
     tags: tuple[str, ...] = ()
     verify: bool = False
+    max_age: float | None = None
     traits: str = ""
+
+    def accepts(self, entry: Entry, remaining: float, verdict: Verdict) -> bool:
+        """Whether the call takes an answer of this age (RFC 9111, section 5.2.1.1)."""
+        if self.max_age is None:
+            return True
+        return not verdict.is_stale and entry.lifetime - remaining <= self.max_age
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -48,6 +57,7 @@ class Hit:
         layer: The layer that it was found in, ``"l1"`` or ``"l2"``.
         remaining: Seconds until it expires.
         verdict: The verdict on its age: fresh, or stale within a window of RFC 5861.
+        as_of: A position of the log at which it was valid.
         refresh: Whether the caller has to have it refreshed.
         similarity: Of a neighbour's result: cosine similarity of its text; None for the call's own.
         matched: Of a neighbour's result: its text; else empty.
@@ -58,6 +68,7 @@ class Hit:
     layer: str
     remaining: float
     verdict: Verdict = Verdict.FRESH
+    as_of: Position | None = None
     refresh: bool = False
     similarity: float | None = None
     matched: str = ""
@@ -71,6 +82,11 @@ class Hit:
     def fresh_left(self) -> float:
         """Seconds until it is stale; less than 0 when it is."""
         return self.remaining - (self.entry.lifetime - self.entry.fresh_for)
+
+    @property
+    def is_stale_early(self) -> bool:
+        """Whether a soft invalidation has made it stale (promise D2)."""
+        return self.verdict.is_stale and self.fresh_left > 0
 
     @property
     def needs_no_refresh(self) -> bool:

@@ -13,18 +13,22 @@ from typing import Any
 
 from ..core.codec import UNBOUNDED
 from ..core.decide import Verdict, decide, judge_age
-from ..core.entry import Entry, Position, unpack
+from ..core.entry import HEADER_BYTES, Entry, Position, head_end, unpack
 from ..core.events import InvalidationsRead
 from ..core.interruption import handled_now, raise_interruption
 from ..core.lease import Claim
-from ..core.marks import Ban
+from ..core.marks import Ban, is_valid
 from ..core.remembered_errors import decode_error
 from ..errors import CircuitOpen, EntryError, StoreUnavailable
 from ..stores.l1_cache import L1Entry
 from ..stores.protocol import Bans, Look, Poll, ReadBans, Release, StoreReply
+from .current_run import Previous
 from .outcome import Call, Hit, Miss
 from .parts import Parts
 from .plan import Plan, execute_looks
+
+#: The reason of a miss with an entry that is older than its caller accepts.
+TOO_OLD = "too-old"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +216,39 @@ class Reader:
                 verdict = Verdict.STALE_IF_ERROR
             if entry is None or not verdict.answers:
                 return Miss(verdict.value, at)
+            if not call.accepts(entry, remaining, verdict):
+                return Miss(TOO_OLD, at)
             value = self._valid_value(call, entry)
         except EntryError as error:
             return Miss(error.reason, at)
-        self.parts.l1.put(entry, now + remaining, at.sequence, call.marks)
-        return Hit(entry, value, self.parts.store_layer, remaining, verdict)
+        hit = Hit(entry, value, self.parts.store_layer, remaining, verdict, at)
+        # L1 may not have the mark that has made an entry stale early.
+        if not hit.is_stale_early:
+            self.parts.l1.put(entry, now + remaining, at.sequence, call.marks)
+        return hit
+
+    def find_previous(self, call: Call) -> Plan[Previous | None]:
+        """Find the entry that a run is about to replace; None unless it is valid and readable."""
+        now: StoreReply
+        try:
+            now = yield Look(call.key, call.marks)
+            if now.frame is None or now.position is None or now.remaining <= 0:
+                return None
+            entry = unpack(call.key, now.frame, self.parts.secret)
+            found = yield Look(call.key, entry.marks)
+            at = _check_same_log(found.position, now.position)
+            bans = yield from self.bans(at, found.banned)
+            marks = {**now.marks, **found.marks}
+            if entry.is_failure or not is_valid(entry, marks, at, bans, call.marks):
+                return None
+            if (entry.serializer, entry.compression) != call.policy.stored_as:
+                return None
+            value = self._value(entry, call.policy.max_bytes)
+        except (EntryError, StoreUnavailable):
+            return None
+        age = max(0.0, entry.lifetime - now.remaining)
+        header, payload_at = now.frame[:HEADER_BYTES], head_end(now.frame)
+        return Previous(value, age, entry.etag, entry, header, payload_at)
 
     def bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
         """Return all pattern bans: this process's copy, or read anew after a gap."""
@@ -229,12 +261,14 @@ class Reader:
 
     def _decode(self, call: Call, held: L1Entry, now: float) -> Hit | None:
         entry, remaining = held.entry, held.deadline - now
-        mine = (call.policy.serializer, call.policy.compression)
-        if (entry.serializer, entry.compression) == mine:
+        if (entry.serializer, entry.compression) == call.policy.stored_as:
             verdict = judge_age(entry, remaining, call.policy, 1.0 - self.parts.draw())
             with suppress(EntryError):  # the look into L2 counts it
                 if verdict.answers:
-                    return Hit(entry, self._valid_value(call, entry), "l1", remaining, verdict)
+                    if not call.accepts(entry, remaining, verdict):
+                        return None
+                    value = self._valid_value(call, entry)
+                    return Hit(entry, value, "l1", remaining, verdict, held.as_of)
         self.parts.l1.entries.drop(call.key)
         return None
 
@@ -252,11 +286,11 @@ class Reader:
             decode_error(value, call.policy)
         elif validate is not None:
             try:
-                is_valid = validate(value)
+                is_served = validate(value)
             except Exception as error:
                 raise_interruption(error, self.parts.codecs.interruptions, handled)
                 raise EntryError("validate-failed", f"cache_validate: {error!r}") from error
-            if not is_valid:
+            if not is_served:
                 raise EntryError("invalid", "cache_validate refuses it")
         return value
 

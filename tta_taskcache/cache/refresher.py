@@ -95,7 +95,7 @@ class Refresher:
                 held: bool = yield Fill(
                     call.key, frame, found.remaining, owner=owner, instead_of=header
                 )
-                if held:  # else there is a newer entry by now
+                if held and not found.is_stale_early:  # else there is a newer entry by now
                     self.parts.l1.put(
                         entry, now + found.remaining, looked.position.sequence, call.marks
                     )

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import marks
-from ..core.entry import Entry, Position, pack
+from ..core.entry import Entry, Position, pack, pack_head
 from ..core.events import Filled
 from ..core.interruption import Interruptions, handled_now, raise_interruption
 from ..core.policy import Policy
 from ..errors import OversizedResult, StoreUnavailable, UnserializableResult
 from ..stores.protocol import Fill, Look, Release, SetMarks, StoreReply
+from .current_run import CurrentRun, Previous
 from .outcome import Call
 from .parts import Parts
 from .plan import Plan
@@ -59,6 +60,8 @@ class Writer:
         owner: str = "",
         replaces: bool = False,
         remember_for: float = 0.0,
+        decided: CurrentRun | None = None,
+        renews: Previous | None = None,
     ) -> Plan[bool]:
         """Store the result of a run. Never raises for a fault of the store or of the result.
 
@@ -74,6 +77,8 @@ class Writer:
             replaces: Whether there may be a valid entry, which the memory of other processes would
                 keep: the log tells them, at the price of a round trip.
             remember_for: Of a remembered exception: seconds.
+            decided: What the run has decided, and what its result is made from.
+            renews: The entry that it has found unchanged: its payload is stored already.
 
         Returns:
             Whether it was stored, and (with ``replaces``) announced.
@@ -81,13 +86,22 @@ class Writer:
         started = self.parts.clock()
         try:
             entry, reason = self._entry(
-                call, position, value, run_seconds, task_id, cost=cost, remember_for=remember_for
+                call,
+                position,
+                value,
+                run_seconds,
+                task_id,
+                cost=cost,
+                remember_for=remember_for,
+                decided=decided or CurrentRun(),
+                renews=renews,
             )
         except OversizedResult as error:
             return (yield from self.refuse(call, owner, "too-large", run_seconds, error.size))
         if entry is None:
             return (yield from self.refuse(call, owner, reason, run_seconds))
-        size, reason = yield from self._store(entry, owner)
+        staleness = decided.staleness if decided is not None else 0.0
+        size, reason = yield from self._store(entry, owner, staleness, renews)
         if replaces and not reason:
             try:
                 yield SetMarks((marks.replaced(call.key),))
@@ -139,6 +153,8 @@ class Writer:
         *,
         cost: float,
         remember_for: float,
+        decided: CurrentRun,
+        renews: Previous | None,
     ) -> tuple[Entry | None, str]:
         """Make the entry of a result; None, and the reason, when it isn't to be stored.
 
@@ -149,15 +165,26 @@ class Writer:
             return None, "unavailable"
         if run_seconds > MAX_RUN:
             return None, "too-late"
-        policy = call.policy
+        born, reason = decided.born(position)
+        if not remember_for:
+            reason = reason or self._refuses(call.policy, decided, value)
+        if born is None or reason:
+            return None, reason
+        policy = decided.applied_to(call.policy)
         fresh_for = remember_for or policy.fresh_for(self.parts.draw())
+        if decided.staleness:  # it is no fresher than what went in
+            fresh_for = 0.0
         stale_for = 0.0 if remember_for else policy.stale_for
         revalidated_for = 0.0 if remember_for else policy.stale_while_revalidate
-        if not remember_for and (reason := refuses(policy, value, self.parts.codecs.interruptions)):
-            return None, reason
+        if decided.staleness and decided.staleness >= stale_for:
+            return None, "stale-dependency"
         try:
-            payload = self.parts.codecs.encode(
-                value, policy.serializer, policy.compression, max_bytes=policy.max_bytes
+            payload = (
+                renews.entry.payload
+                if renews
+                else self.parts.codecs.encode(
+                    value, policy.serializer, policy.compression, max_bytes=policy.max_bytes
+                )
             )
         except UnserializableResult:
             return None, "unserializable"
@@ -172,24 +199,51 @@ class Writer:
             is_failure=bool(remember_for),
             run_seconds=run_seconds,
             cost=cost,
-            born=position,
-            marks=call.marks,
+            born=born,
+            marks=_marks(call, decided),
             serializer=policy.serializer,
             compression=policy.compression,
             payload=payload,
             traits=call.traits,
             trace=self.parts.trace(),
+            etag=decided.etag or (renews.etag if renews else ""),
+            windows=(
+                None
+                if decided.windows == (None, None)
+                else (policy.stale_while_revalidate, policy.stale_if_error)
+            ),
         )
         return entry, ""
 
-    def _store(self, entry: Entry, owner: str) -> Plan[tuple[int, str]]:
-        """Store an entry; return its size, and the reason if it wasn't stored."""
-        now = self.parts.clock()
+    def _refuses(self, policy: Policy, decided: CurrentRun, value: Any) -> str:
+        """Return the reason why run or policy refuse a result; empty when they don't."""
+        interruptions = self.parts.codecs.interruptions
+        return (
+            decided.refusal
+            or refuses(policy, value, interruptions)
+            or decide_by_result(decided, policy, value, interruptions)
+        )
+
+    def _store(
+        self, entry: Entry, owner: str, staleness: float, renews: Previous | None
+    ) -> Plan[tuple[int, str]]:
+        """Store an entry; return its size, and the reason if it wasn't stored.
+
+        Args:
+            entry: The entry.
+            owner: Owner of the lease.
+            staleness: Seconds for which it is stale already.
+            renews: The entry whose payload it keeps, if that is still stored.
+        """
+        now, lifetime = self.parts.clock(), entry.lifetime - staleness
+        if renews is not None and (yield from self._renew(entry, owner, lifetime, renews)):
+            self.parts.l1.entries.drop(entry.key)
+            return 0, ""
         frame = pack(entry, self.parts.secret)
         # Runs are rare and dear: each hands over the counts.
         counts = self.parts.counters.take(now, interval=0.0)
         try:
-            stored: bool = yield Fill(entry.key, frame, entry.lifetime, counts, owner)
+            stored: bool = yield Fill(entry.key, frame, lifetime, counts, owner)
         except StoreUnavailable:
             self.parts.counters.put_back(counts)
             if owner:
@@ -197,8 +251,48 @@ class Writer:
             return len(frame), "unavailable"
         if not stored:
             return len(frame), "lease-lost"
-        self.parts.l1.put(entry, now + entry.lifetime, entry.born.sequence)
+        self.parts.l1.put(entry, now + lifetime, entry.born.sequence)
         return len(frame), ""
+
+    def _renew(self, entry: Entry, owner: str, lifetime: float, renews: Previous) -> Plan[bool]:
+        """Put a new head in front of the payload that is stored; False when it is another's."""
+        head = pack_head(entry, self.parts.secret)
+        fill = Fill(
+            entry.key,
+            head,
+            lifetime,
+            owner=owner,
+            instead_of=renews.header,
+            payload_at=renews.payload_at,
+        )
+        try:
+            kept: bool = yield fill
+        except StoreUnavailable:
+            return False
+        return kept
+
+
+def _marks(call: Call, decided: CurrentRun) -> tuple[str, ...]:
+    """Return the marks that end an entry: the call's, the run's tags, and its dependencies'."""
+    if not decided.tags and not decided.marks:
+        return call.marks
+    return tuple(dict.fromkeys((*call.marks, *map(marks.of_tag, decided.tags), *decided.marks)))
+
+
+def decide_by_result(
+    decided: CurrentRun, policy: Policy, value: Any, interruptions: Interruptions = ()
+) -> str:
+    """Let the policy's callables of the result decide ttl and tags; return why it isn't stored."""
+    handled = handled_now()
+    try:
+        if policy.ttl_of is not None and decided.ttl is None:
+            decided.say("ttl", policy.ttl_of(value))
+        if policy.tags_of is not None:
+            decided.say("tags", policy.tags_of(value))
+    except Exception as error:  # noqa: BLE001 - the task has run, and doesn't fail for this
+        raise_interruption(error, interruptions, handled)
+        return "cache-ttl-failed" if policy.ttl_of is not None else "cache-tags-failed"
+    return decided.refusal
 
 
 def unshared_for(run_seconds: float, pause: float = 0.0) -> float:

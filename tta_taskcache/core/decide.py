@@ -10,7 +10,7 @@ from enum import StrEnum
 from math import log
 
 from .entry import Entry, Position
-from .marks import Ban, is_valid
+from .marks import Ban, is_made_stale, is_valid
 from .policy import Policy
 
 
@@ -61,14 +61,15 @@ def judge_age(entry: Entry, remaining: float, policy: Policy, draw: float = 1.0)
         draw: A random number from (0, 1], which decides on an early refresh.
     """
     fresh_left = remaining - (entry.lifetime - entry.fresh_for)
+    revalidated_for, kept_for = _windows(entry, policy)
     if remaining <= 0:
         return Verdict.EXPIRED
     if fresh_left > 0:
-        is_early = policy.stale_while_revalidate and is_due_early(entry, fresh_left, draw)
+        is_early = revalidated_for and is_due_early(entry, fresh_left, draw)
         return Verdict.EARLY if is_early else Verdict.FRESH
-    if -fresh_left < policy.stale_while_revalidate:
+    if -fresh_left < revalidated_for:
         return Verdict.STALE
-    if -fresh_left < policy.stale_if_error:
+    if -fresh_left < kept_for:
         return Verdict.STALE_IF_ERROR if remaining * 1000 > entry.served_above_ms else Verdict.ENDED
     return Verdict.EXPIRED
 
@@ -114,4 +115,20 @@ def decide(
         return Verdict.INVALIDATED
     if (entry.serializer, entry.compression) != (policy.serializer, policy.compression):
         return Verdict.SERIALIZER
-    return judge_age(entry, remaining, policy, draw)
+    verdict = judge_age(entry, remaining, policy, draw)
+    is_fresh = verdict in (Verdict.FRESH, Verdict.EARLY)
+    if is_fresh and (marks or bans) and is_made_stale(entry, marks, bans, names):
+        return _stale_early(*_windows(entry, policy))
+    return verdict
+
+
+def _stale_early(revalidated_for: float, kept_for: float) -> Verdict:
+    """Judge an entry that a soft invalidation has made stale (promise D2)."""
+    if revalidated_for:
+        return Verdict.STALE
+    return Verdict.ENDED if kept_for else Verdict.INVALIDATED
+
+
+def _windows(entry: Entry, policy: Policy) -> tuple[float, float]:
+    """Return the stale windows: those that its run has decided, or else the policy's."""
+    return entry.windows or (policy.stale_while_revalidate, policy.stale_if_error)

@@ -31,6 +31,9 @@ MAX_FIGURE = 2**63
 #: Bytes of an entry's figures and position, and of its place in a map.
 _FIGURES, _PLACE = 7 * 24 + 48, 200
 
+#: Most characters of an entity tag.
+MAX_ETAG = 1024
+
 #: Most characters of a W3C traceparent; today's version has 55.
 MAX_TRACE = 64
 
@@ -70,6 +73,9 @@ class Entry:
         payload: The serialized result.
         traits: Short digests of its call (``core.traits``).
         trace: W3C traceparent of the span in which it was computed; empty when that wasn't traced.
+        etag: The validator that its run has kept with it; empty for none.
+        windows: Seconds of its two stale windows, where its run has decided them: while it is
+            revalidated, and if an error occurs. None: the reader's policy has them.
     """
 
     key: str
@@ -89,11 +95,15 @@ class Entry:
     payload: bytes
     traits: str = ""
     trace: str = ""
+    etag: str = ""
+    windows: tuple[float, float] | None = None
 
     @property
     def size(self) -> int:
         """Approximate bytes of the entry in memory, its marks and traits included."""
         texts = (self.key, self.task_id or "", self.traits, self.trace, *self.marks)
+        if self.etag:
+            texts = (*texts, self.etag)
         held = sum(map(getsizeof, texts)) + getsizeof(self.payload) + getsizeof(self.marks)
         # The allocator rounds each block up, by 8 bytes on average.
         return held + 8 * (len(texts) + 2) + getsizeof(self) + _FIGURES + _PLACE
@@ -112,6 +122,11 @@ def _digest(payload: bytes) -> str:
 
 def pack(entry: Entry, secret: bytes = b"") -> bytes:
     """Pack an entry into its frame."""
+    return pack_head(entry, secret) + entry.payload
+
+
+def pack_head(entry: Entry, secret: bytes = b"") -> bytes:
+    """Pack what is in front of the payload in an entry's frame."""
     head = json.dumps(
         [
             entry.born.incarnation,
@@ -130,12 +145,13 @@ def pack(entry: Entry, secret: bytes = b"") -> bytes:
             entry.compression,
             entry.traits,
             entry.trace,
+            *([[entry.etag, *(entry.windows or ())]] if entry.etag or entry.windows else ()),
             _digest(entry.payload),
         ],
         separators=(",", ":"),
     ).encode("ascii")
     signature = _sign(entry.key, head, secret)
-    return _HEADER.pack(MAGIC, FORMAT, signature, len(head)) + head + entry.payload
+    return _HEADER.pack(MAGIC, FORMAT, signature, len(head)) + head
 
 
 def unpack(key: str, frame: bytes, secret: bytes = b"") -> Entry:
@@ -234,7 +250,8 @@ def _read(key: str, head: bytes, payload: bytes) -> tuple[Entry, str]:
     """Return the entry, and the digest that its payload has to have."""
     incarnation, sequence, above, task, task_id, *rest = json.loads(head)
     at, lifetime, fresh_for, is_failure, run, cost, marks, serializer, zipped, *texts = rest
-    traits, trace, digest = texts
+    traits, trace, *decided, digest = texts
+    etag, windows = _read_decided(*decided) if decided else ("", None)
     # Any writer to Redis may have made it: figures that pass here can be added up anywhere.
     _check(is_text=(incarnation, task, serializer, traits, trace, digest, *marks))
     _check(is_text=(text for text in (task_id, zipped) if text is not None))
@@ -263,5 +280,18 @@ def _read(key: str, head: bytes, payload: bytes) -> tuple[Entry, str]:
         payload=payload,
         traits=traits,
         trace=trace,
+        etag=etag,
+        windows=windows,
     )
     return entry, digest
+
+
+def _read_decided(decided: object) -> tuple[str, tuple[float, float] | None]:
+    """Return what the run has decided: etag and stale windows."""
+    if not isinstance(decided, list) or len(decided) not in (1, 3):
+        raise TypeError("it holds something else than it should")
+    etag, *windows = decided
+    _check(is_text=(etag,), is_figure=windows)
+    if len(etag) > MAX_ETAG:
+        raise ValueError("its etag is too long")
+    return etag, (float(windows[0]), float(windows[1])) if windows else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from inspect import signature
 from typing import Any
 
 from .labels import MAX_TAGS
@@ -69,6 +70,23 @@ def _ttl(value: Any, _: Choices) -> float:
         return seconds(value)
     except ValueError as error:
         raise WrongValue(str(error)) from None
+
+
+def _ttl_or_callable(value: Any, _: Choices) -> float | Callable[[Any], Any]:
+    if callable(value):
+        found: Callable[[Any], Any] = value
+        return found
+    return _ttl(value, _)
+
+
+def takes_result(value: object, choices: Choices) -> bool:
+    """Whether a callable of ``cache_tags`` takes the result: its only parameter, no argument's."""
+    if not callable(value) or "result" in (choices.arguments or ()):
+        return False
+    try:
+        return list(signature(value).parameters) == ["result"]
+    except (TypeError, ValueError):  # a builtin
+        return False
 
 
 def _window(value: Any, _: Choices) -> float:
@@ -235,7 +253,7 @@ def _flag(value: Any, _: Choices) -> bool:
 
 
 READERS: dict[str, Callable[[Any, Choices], Any]] = {
-    "ttl": _ttl,
+    "ttl": _ttl_or_callable,
     "jitter": _jitter,
     "stale_while_revalidate": _window,
     "stale_if_error": _window,
@@ -243,11 +261,13 @@ READERS: dict[str, Callable[[Any, Choices], Any]] = {
     "errors": _errors,
     "if": _test,
     "validate": _test,
+    "min_run": _window,
     "max_bytes": _bytes,
     "key": _key,
     "ignore": _ignore,
     "vary": _vary,
     "tags": _tags,
+    "depends": _flag,
     "coalesce": _flag,
     "version": _version,
     "serializer": _serializer,

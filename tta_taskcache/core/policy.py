@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import ConfigurationError
-from .option_values import ALL_SITES, READERS, Choices, Site, WrongValue, read_cost
+from .option_values import ALL_SITES, READERS, Choices, Site, WrongValue, read_cost, takes_result
 from .semantic.semantic_policy import Semantic
 from .warm_policy import Warm
 
@@ -20,12 +20,17 @@ SOURCE = "source"
 MAX_BYTES = 8 * 1024 * 1024
 
 
+#: Metadata of the fields that are no options themselves.
+COMPUTED = {"is_computed": True}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The policy of one task. Each field is the task attribute ``cache_<field>``.
 
     Attributes:
-        ttl: Seconds that an entry is fresh (number or timedelta; 0 < ttl <= 366 days).
+        ttl: Seconds that an entry is fresh (number or timedelta; 0 < ttl <= 366 days; or a callable
+            from the result to one).
         jitter: Largest share of the ttl that is taken off at random (0 <= jitter < 1), so that
             entries stored together don't expire together. A ttl is never lengthened.
         stale_while_revalidate: Seconds after the ttl during which the stale result is served while
@@ -37,12 +42,15 @@ class Policy:
             the exception again without a run (negative caching).
         if_: ``cache_if``: callable from a result to whether it is stored.
         validate: Callable from a stored result to whether it may be served.
+        min_run: Least seconds of a run whose result is stored; 0 stores all.
         max_bytes: Most bytes of a serialized result, before compression; larger ones aren't stored,
             nor read, so that no frame takes more memory.
         key: Template or callable of the readable label in front of the digest; None for no label.
         ignore: Names of arguments that are no part of the key.
         vary: Names of context headers that are part of the key.
-        tags: Templates, or a callable that returns names, to invalidate entries by.
+        tags: Templates, or a callable that returns names, to invalidate entries by: it is given the
+            arguments or, if ``result`` is its only parameter and none of the task's, the result.
+        depends: Whether an entry ends with those that its run was answered with.
         coalesce: Whether equal calls in flight run once (single-flight).
         version: Part of the key: a new version never serves old entries. ``"source"`` follows the
             task's source code.
@@ -57,6 +65,9 @@ class Policy:
         shadow: Whether calls are looked up and counted, and run (shadow mode); None for the app's
             setting.
         enabled: Whether the task is cached at all.
+        ttl_of: ``cache_ttl``, when it is a callable from the result to the ttl; ``ttl`` is the
+            default then.
+        tags_of: ``cache_tags``, when it is a callable whose only parameter is ``result``.
     """
 
     ttl: float
@@ -67,11 +78,13 @@ class Policy:
     errors: Mapping[type[Exception], float] = field(default_factory=dict)
     if_: Callable[[Any], bool] | None = None
     validate: Callable[[Any], bool] | None = None
+    min_run: float = 0.0
     max_bytes: int = MAX_BYTES
     key: str | Callable[..., Any] | None = None
     ignore: frozenset[str] = frozenset()
     vary: tuple[str, ...] = ()
     tags: tuple[str, ...] | Callable[..., Any] = ()
+    depends: bool = True
     coalesce: bool = True
     version: str = ""
     serializer: str = "json"
@@ -83,6 +96,8 @@ class Policy:
     semantic: Semantic | None = None
     shadow: bool | None = None
     enabled: bool = True
+    ttl_of: Callable[[Any], Any] | None = field(default=None, metadata=COMPUTED)
+    tags_of: Callable[[Any], Any] | None = field(default=None, metadata=COMPUTED)
 
     def fresh_for(self, draw: float) -> float:
         """Return the seconds that a new entry is fresh: the ttl less its jitter.
@@ -91,6 +106,11 @@ class Policy:
             draw: A random number from [0, 1).
         """
         return self.ttl * (1.0 - self.jitter * draw)
+
+    @property
+    def stored_as(self) -> tuple[str, str | None]:
+        """Names of serializer and compressor."""
+        return self.serializer, self.compression
 
     @property
     def stale_for(self) -> float:
@@ -116,7 +136,7 @@ class Policy:
 
 
 #: Fields by option names: ``if`` can't be the name of a field.
-_FIELDS = {f.name.rstrip("_"): f.name for f in fields(Policy)}
+_FIELDS = {f.name.rstrip("_"): f.name for f in fields(Policy) if f.metadata != COMPUTED}
 
 OPTIONS = tuple(_FIELDS)
 
@@ -151,4 +171,8 @@ def read_policy(
             values[_FIELDS[name]] = READERS[name](value, choices)
         except WrongValue as wrong:
             raise ConfigurationError(f"task {task!r}: cache_{name}={value!r}: {wrong}") from None
+    if callable(values["ttl"]):
+        values["ttl_of"], values["ttl"] = values["ttl"], default_ttl
+    if takes_result(values.get("tags"), choices):
+        values["tags_of"] = values.pop("tags")
     return Policy(**values)

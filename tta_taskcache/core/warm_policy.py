@@ -29,12 +29,14 @@ class Sending:
         in_flight: Most calls that were sent and aren't done (1 or more).
         queue: Queue of the calls; None for the task's own.
         priority: Priority of their messages (0 to 255); None for the task's own.
+        refresh: Whether calls are made whose entries are fresh, too.
     """
 
     rate: float | None = None
     in_flight: int = IN_FLIGHT
     queue: str | None = None
     priority: int | None = None
+    refresh: bool = False
 
     def __post_init__(self) -> None:
         if self.rate is not None and not _is_positive(self.rate):
@@ -47,6 +49,8 @@ class Sending:
             raise ConfigurationError(f"queue={self.queue!r}: must be the name of a queue")
         if self.priority is not None and not _is_whole(self.priority, 0, MAX_PRIORITY):
             raise ConfigurationError(f"priority={self.priority!r}: must be 0 to {MAX_PRIORITY}")
+        if not isinstance(self.refresh, bool):
+            raise ConfigurationError(f"refresh={self.refresh!r}: must be True or False")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..core.entry import Entry, Position
-from ..core.marks import Ban, banned_at, is_valid, pattern_of, replaced
+from ..core.marks import Ban, banned_at, is_made_stale, is_soft, is_valid, replaced, with_bans
 from .bounded_map import BoundedMap
 from .protocol import Record
 
@@ -33,6 +33,7 @@ class L1Entry:
         checked_at: Sequence up to which it was checked against all marks when it was put here.
         checked: Names of the marks that it was checked against.
         hits: As the map wants it.
+        as_of: Position of the log at which it was found to be valid.
     """
 
     entry: Entry
@@ -40,6 +41,7 @@ class L1Entry:
     checked_at: int
     checked: tuple[str, ...]
     hits: int = 0
+    as_of: Position | None = None
 
     @property
     def size(self) -> int:
@@ -52,6 +54,7 @@ class _View:
     """The copy of the log, replaced whole, so that no thread sees half of it.
 
     ``bans``, newest first, are those since ``floor``; all in force when ``bans_complete``.
+    ``has_soft``: whether any mark or ban makes entries stale only.
     """
 
     position: Position
@@ -60,6 +63,7 @@ class _View:
     marks: dict[str, int]
     bans: tuple[Ban, ...] = ()
     bans_complete: bool = False
+    has_soft: bool = False
 
 
 class L1Cache:
@@ -122,9 +126,13 @@ class L1Cache:
             # Older bans than the floor were checked before it was put here.
             and is_valid(held.entry, view.marks, view.position, view.bans, names)
         )
-        if not current:
+        # What a soft invalidation concerns is judged by L2's reply, which has all marks.
+        if not current or (
+            view.has_soft and is_made_stale(held.entry, view.marks, view.bans, names)
+        ):
             self.entries.drop(key)
             return None
+        held.as_of = view.position
         return held
 
     def put(
@@ -169,7 +177,8 @@ class L1Cache:
         view = self._view
         # A newer view may have seen a ban that these lack.
         if view is not None and _follows(view.position, at):
-            self._view = replace(view, bans=tuple(bans), bans_complete=True)
+            has_soft = view.has_soft or any(ban.is_soft for ban in bans)
+            self._view = replace(view, bans=tuple(bans), bans_complete=True, has_soft=has_soft)
 
     def require_poll(self) -> None:
         """Require a poll before the next answer: this process has just invalidated entries."""
@@ -205,16 +214,19 @@ class L1Cache:
         ):
             self._restart(position, asked_at)
             return
-        marks, bans = view.marks, view.bans
+        marks, bans, has_soft = view.marks, view.bans, view.has_soft
         if records:
             marks = dict(marks)
             for record in records:
                 marks.update(dict.fromkeys(record.marks, record.sequence))
                 bans = _with_bans(bans, record)
+                has_soft = has_soft or any(map(is_soft, record.marks))
         if len(marks) > self._max_marks or len(bans) > self._max_bans:
             self._restart(position, asked_at)
             return
-        self._view = _View(position, view.floor, asked_at, marks, bans, view.bans_complete)
+        self._view = _View(
+            position, view.floor, asked_at, marks, bans, view.bans_complete, has_soft
+        )
 
     def _restart(self, position: Position, asked_at: float) -> None:
         # Entries that another thread still adds were checked before the floor: never found.
@@ -231,8 +243,6 @@ def _follows(before: Position, after: Position) -> bool:
 
 
 def _with_bans(bans: tuple[Ban, ...], record: Record) -> tuple[Ban, ...]:
-    patterns = [pattern for name in record.marks if (pattern := pattern_of(name)) is not None]
-    if not patterns or (bans and bans[0].sequence >= record.sequence):
+    if bans and bans[0].sequence >= record.sequence:
         return bans  # a complete copy may be ahead of the records
-    new = (Ban(pattern, record.sequence) for pattern in patterns)
-    return (*new, *(ban for ban in bans if ban.pattern not in patterns))
+    return with_bans(bans, record.marks, record.sequence)

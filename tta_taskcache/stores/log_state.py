@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from ..core.entry import Position
-from ..core.marks import Ban
+from ..core.marks import Ban, soft
 from .exchange import Exchange, hold_exchange
 from .protocol import Record, StoreReply
 from .scripts import script
@@ -98,18 +98,28 @@ def read(replies: list[Any], marks: Sequence[str], since: Position | None) -> St
     records = None
     if since is not None and logged is not None:
         position, records = join(since, position, logged)
-    found = {
-        name: int(value.split()[0])
-        for name, value in zip(marks, values, strict=True)
-        if value is not None
-    }
+    found: dict[str, int] = {}
+    for name, value in zip(marks, values, strict=True):
+        if value is not None:
+            at, _, *soft_at = value.split()
+            found[name] = int(at)
+            if soft_at:
+                found[soft(name)] = int(soft_at[0])
     went_back = since is not None and is_behind(position, since)
     return State(position, found, records, int(banned or 0), went_back)
 
 
-def read_bans(stored: bytes | None) -> tuple[Ban, ...]:
-    """Read the field ``bans``; newest first."""
-    return tuple(Ban(pattern, int(at)) for pattern, at, _ in reversed(json.loads(stored or b"[]")))
+#: The fields of bans, and of soft ones.
+BANS = ("bans", "soft-bans")
+
+
+def read_bans(stored: bytes | None, soft_ones: bytes | None = None) -> tuple[Ban, ...]:
+    """Read the fields ``BANS``; newest first."""
+    hard = [Ban(pattern, int(at)) for pattern, at, _ in json.loads(stored or b"[]")]
+    if not soft_ones:
+        return tuple(reversed(hard))
+    both = [*hard, *(Ban(pattern, int(at), True) for pattern, at, _ in json.loads(soft_ones))]
+    return tuple(sorted(both, key=lambda ban: ban.sequence, reverse=True))
 
 
 def is_behind(position: Position, since: Position) -> bool:

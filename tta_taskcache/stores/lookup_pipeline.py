@@ -13,6 +13,7 @@ from hashlib import sha1
 from typing import Any
 
 from ..core.lease import Claim, Lease
+from ..core.marks import soft
 from . import claim_arguments
 from .key_layout import Layout
 from .log_state import State
@@ -104,7 +105,7 @@ class Looks:
                 position=state.position,
                 frame=frame,
                 remaining=left / 1000,
-                marks={name: state.marks[name] for name in look.marks if name in state.marks},
+                marks=_marks_of(look, state.marks),
                 records=state.records,
                 banned=state.banned,
                 lease=lease,
@@ -114,6 +115,14 @@ class Looks:
 
     def _lease(self, look: Look, replies: list[Any]) -> Lease | None:
         return None if look.claim is None else claim_arguments.read(replies.pop(), look.claim)
+
+
+def _marks_of(look: Look, found: dict[str, int]) -> dict[str, int]:
+    """Return the marks of a look that are set, soft ones included."""
+    if not found:
+        return {}
+    names = (*look.marks, *map(soft, look.marks))
+    return {name: found[name] for name in names if name in found}
 
 
 def _take(replies: list[Any], count: int) -> list[Any]:

@@ -100,6 +100,7 @@ class MemoryStore:
         self._position = Position(uuid.uuid4().hex, 0)
         self._marks: dict[str, int] = {}
         self._bans: tuple[marks.Ban, ...] = ()
+        self._has_soft = False
         self._leases: dict[str, _StoredLease] = {}
         self._refreshes = RecentKeys(MAX_LEASES)
         self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
@@ -166,7 +167,10 @@ class MemoryStore:
         if held and remaining <= 0:
             self.entries.drop(look.key)
             held = None
-        found = {name: self._marks[name] for name in look.marks if name in self._marks}
+        names = look.marks
+        if self._has_soft:
+            names = (*names, *map(marks.soft, names))
+        found = {name: self._marks[name] for name in names if name in self._marks}
         records = self._records(look.since, position) if look.since else None
         lease = self._claim(look, look.claim) if look.claim is not None else None
         frame = held.frame if held else None
@@ -220,8 +224,13 @@ class MemoryStore:
         stored = self.entries.get(fill.key)
         if stored is None or not stored.frame.startswith(fill.instead_of):
             return False
-        self.entries.put(fill.key, _StoredFrame(fill.frame, self._clock() + fill.lifetime))
-        if self._owns(fill.key, fill.owner):
+        if fill.payload_at and fill.owner and not self._owns(fill.key, fill.owner):
+            return False
+        frame = fill.frame + (stored.frame[fill.payload_at :] if fill.payload_at else b"")
+        self.entries.put(fill.key, _StoredFrame(frame, self._clock() + fill.lifetime))
+        if fill.payload_at:
+            self._refreshes.drop(fill.key)
+        if self._owns(fill.key, fill.owner) or (fill.payload_at and not fill.owner):
             self._leases.pop(fill.key, None)
         return True
 
@@ -262,11 +271,9 @@ class MemoryStore:
                 self._marks, self._bans = {}, ()
                 self.entries.clear()
             sequence = self._position.sequence + 1
-            patterns = [p for p in map(marks.pattern_of, command.marks) if p is not None]
-            if patterns:
-                others = (ban for ban in self._bans if ban.pattern not in patterns)
-                self._bans = (*(marks.Ban(p, sequence) for p in patterns), *others)
-            plain = (name for name in command.marks if marks.pattern_of(name) is None)
+            self._bans = marks.with_bans(self._bans, command.marks, sequence)
+            self._has_soft = self._has_soft or any(map(marks.is_soft, command.marks))
+            plain = (name for name in command.marks if not marks.is_ban(name))
             self._marks.update(dict.fromkeys(plain, sequence))
             self._log.append(Record(sequence, command.marks))
             self._position = Position(self._position.incarnation, sequence)

@@ -116,6 +116,8 @@ class Fill:
         lifetime: Seconds that it is stored.
         counts: Counters to add on the way.
         owner: Owner that the lease must have; empty for any or none.
+        payload_at: Where the payload of the stored frame begins, which is kept behind this frame's
+            head; 0 stores the whole frame. Needs ``instead_of``.
         instead_of: First bytes that the stored frame must have, whatever the lease; empty for any.
     """
 
@@ -125,6 +127,7 @@ class Fill:
     counts: Counts = field(default_factory=dict)
     owner: str = ""
     instead_of: bytes = b""
+    payload_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ MARKS_A_CALL = 1_000
 _INVALIDATE = script("log", "lifetimes", "invalidate")
 _FILL = script("fill")
 _REPLACE = script("replace")
+_KEEP = script("keep")
 _RENEW = script("renew")
 _RELEASE = script("release")
 
@@ -266,19 +267,23 @@ class RedisExchanges:
         return state.looked() if state is not None and is_trusted else LOST
 
     def _read_bans(self) -> Exchange[Bans]:
-        fields = ("incarnation", "version", "sequence", "bans")
+        fields = ("incarnation", "version", "sequence", *log.BANS)
         read = partial(self.client.hmget, self._at.control, *fields)
-        incarnation, version, sequence, bans = yield read
+        incarnation, version, sequence, *bans = yield read
         if incarnation is None or version != log.VERSION:
             self._is_open = False
             return Bans(None, ())
-        return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(bans))
+        return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(*bans))
 
     def _fill(self, fill: Fill) -> Exchange[bool]:
         lifetime = milliseconds(fill.lifetime)
         pipe = self._pipeline(fill.counts, lifetime)
         entry, lease = self._at.entry(fill.key), self._at.lease(fill.key)
         refresh = self._at.refresh(fill.key)
+        if fill.payload_at:
+            kept = (fill.owner, lifetime, fill.frame, fill.instead_of, fill.payload_at)
+            pipe.eval(_KEEP, 3, entry, lease, refresh, *kept)
+            return bool((yield pipe.execute)[-1])
         if fill.instead_of:
             pipe.eval(_REPLACE, 2, entry, lease, fill.owner, lifetime, fill.frame, fill.instead_of)
             return bool((yield pipe.execute)[-1])

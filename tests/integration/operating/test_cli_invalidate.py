@@ -56,6 +56,7 @@ def test_invalidate_all(filled: Cli) -> None:
         "tags": [],
         "patterns": [],
         "all": True,
+        "soft": False,
     }
     assert not keys(filled)
 

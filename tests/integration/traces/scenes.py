@@ -9,6 +9,7 @@ from typing import Any
 from celery import chain
 
 from tests.integration.traces.spans import Span, tree
+from tests.support.results import take_leave
 from tests.support.servers import Server, available
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
@@ -149,7 +150,9 @@ def play(sdk: str, pool: str) -> dict[str, Any]:
             scenes = Scenes(worker)
             trees = scenes.play()
             figures = scenes.traced.sdk.figures() | {"keys": sorted(scenes.keys)}
-            return {"trees": trees, "figures": figures, "context": scenes.context()}
+            played = {"trees": trees, "figures": figures, "context": scenes.context()}
+        take_leave(scenes.traced.app)
+        return played
 
 
 def _worker(pool: str, env: dict[str, str]) -> AbstractContextManager[Worker | None]:

@@ -31,7 +31,9 @@ def test_calls_are_run_once_and_then_fresh(warm_harness: WarmHarness) -> None:
     second = warm_harness.cache.warm("page", warm_harness.calls(300))
     assert (second.total, second.fresh, second.sent) == (300, 300, 0)
     assert warm_harness.task("page").delay(warm_harness.tag, 7).cache_status.hit
-    assert warm_harness.all_runs("page") == [1] * 300
+    third = warm_harness.cache.warm("page", warm_harness.calls(3), refresh=True)
+    assert (third.total, third.fresh, third.stored) == (3, 0, 3)
+    assert sorted(warm_harness.all_runs("page")) == [1] * 297 + [2] * 3
 
 
 def test_results_are_looked_up_together(own_warm_harness: WarmHarness) -> None:

@@ -181,17 +181,18 @@ def test_s7_primitives_import_no_celery() -> None:
 
 
 def test_the_public_surface_is_what_it_was() -> None:
-    assert len(tta_taskcache.__all__) <= 22
+    assert len(tta_taskcache.__all__) <= 26
     assert sorted(tta_taskcache.__all__) == [
         "CacheError", "CacheMiss", "CachePrimitive", "CacheStatus", "CachedTask",
         "ConfigurationError", "Explanation", "FallbackPrimitive", "Invalidate", "MISSING",
-        "MissingContext", "RouterPrimitive", "Semantic", "Stats", "StoreUnavailable", "TaskCache",
-        "TaskCacheError", "UncacheableCall", "Warm", "WorkflowContext", "cached", "cached_task",
+        "MissingContext", "NOT_MODIFIED", "RouterPrimitive", "Semantic", "Stats",
+        "StoreUnavailable", "TaskCache", "TaskCacheError", "UncacheableCall", "Warm",
+        "WorkflowContext", "cache_control", "cache_previous", "cached", "cached_task",
     ]  # fmt: skip
     assert all(getattr(tta_taskcache, name) is not None for name in tta_taskcache.__all__)
     assert sorted(OPTIONS) == [
-        "coalesce", "compression", "cost", "enabled", "errors", "if", "ignore", "jitter", "key",
-        "max_bytes", "refresh_queue", "semantic", "serializer", "shadow", "sites",
+        "coalesce", "compression", "cost", "depends", "enabled", "errors", "if", "ignore", "jitter",
+        "key", "max_bytes", "min_run", "refresh_queue", "semantic", "serializer", "shadow", "sites",
         "stale_if_error", "stale_while_revalidate", "tags", "ttl", "validate", "vary", "verify",
         "version", "warm",
     ]  # fmt: skip

@@ -13,7 +13,8 @@ DOCS = ROOT / "docs"
 PROMISES = [
     *(f"K{n}" for n in range(1, 6)), "R1", "R1b", *(f"R{n}" for n in range(2, 6)),
     *(f"S{n}" for n in range(1, 8)), *(f"C{n}" for n in range(1, 9)),
-    *(f"I{n}" for n in range(1, 9)), *(f"F{n}" for n in range(1, 9)), "X1", "X2",
+    *(f"I{n}" for n in range(1, 9)), *(f"D{n}" for n in range(1, 6)),
+    *(f"F{n}" for n in range(1, 9)), "X1", "X2",
 ]  # fmt: skip
 
 

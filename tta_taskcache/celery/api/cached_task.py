@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from celery import Celery, Task
@@ -14,7 +15,7 @@ from celery.result import AsyncResult
 from ...core.keys import Keyer
 from ...core.policy import Policy
 from ..calls import context
-from ..calls.call_request import Mode, read_mode
+from ..calls.call_request import MAX_AGE, Mode, read_mode
 from ..config.options import read_keyer
 from ..config.runtime import Runtime
 from ..sites.pool import UNSTORED, answer_or_run
@@ -45,11 +46,13 @@ class CachedTask(Task):
     cache_errors: Any = None
     cache_if: Any = None
     cache_validate: Any = None
+    cache_min_run: Any = None
     cache_max_bytes: Any = None
     cache_key: Any = None
     cache_ignore: Any = None
     cache_vary: Any = None
     cache_tags: Any = None
+    cache_depends: Any = None
     cache_coalesce: Any = None
     cache_version: Any = None
     cache_serializer: Any = None
@@ -128,6 +131,7 @@ class CachedTask(Task):
         link_error: Any = None,
         shadow: str | None = None,
         cache: Mode | None = None,
+        cache_max_age: float | timedelta | None = None,
         cache_semantic: float | bool | None = None,
         **options: Any,
     ) -> AsyncResult:
@@ -136,7 +140,10 @@ class CachedTask(Task):
         Args:
             cache: ``"use"`` (default): answer from the cache, or run and store; ``"refresh"``: run,
                 and replace the entry; ``"bypass"``: run, and neither read nor store; ``"only"``:
-                answer from the cache or raise.
+                answer from the cache or raise; ``"no-store"``: answer from the cache, or run and
+                store nothing (RFC 9111, section 5.2.1.5).
+            cache_max_age: Greatest age of an entry that answers this call (seconds or a timedelta,
+                0 or more); a stale one doesn't (RFC 9111, section 5.2.1.1). None for no bound.
             cache_semantic: False: only the exact key counts; or a threshold above the task's.
 
         All other arguments are those of Celery's ``Task.apply_async``.
@@ -147,7 +154,7 @@ class CachedTask(Task):
 
         Raises:
             CacheMiss: ``cache="only"``, and no entry answers the call.
-            ValueError: ``cache`` is another mode, or ``cache_semantic`` isn't allowed.
+            ValueError: ``cache`` is another mode, or an age or ``cache_semantic`` isn't allowed.
             OperationalError: The broker can't be reached (Celery's own).
         """
         options.update(
@@ -158,9 +165,12 @@ class CachedTask(Task):
             shadow=shadow,
         )
         send = functools.partial(super().apply_async, args, kwargs)
+        if cache_max_age is not None:
+            options[MAX_AGE] = cache_max_age
         # What can't be a call is Celery's to refuse.
         if is_builtin(type(self)) or not isinstance(options.get("headers") or {}, Mapping):
             read_mode(cache or "use")
+            options.pop(MAX_AGE, None)
             return send(**options)
         kind = type(self)._adopted()
         caching = kind._cache_provider.runtime, kind._cache_keyer

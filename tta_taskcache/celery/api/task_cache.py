@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from time import monotonic
 from typing import Any, Self
@@ -21,6 +21,7 @@ from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
 from ...observability.counters import Stats, read_stats, sum_up
 from ..calls import context
+from ..calls.call_request import PublicMode, read_max_age, read_mode
 from ..canvas import map_tasks, signature_calls
 from ..config.async_runtime import build_async_cache
 from ..config.runtime import Runtime
@@ -147,6 +148,25 @@ class TaskCache:
         """Let the calls made inside bypass the cache: they run, and nothing is stored."""
         return context.disabled_block()
 
+    def mode(
+        self, mode: PublicMode | None = None, *, max_age: float | timedelta | None = None
+    ) -> AbstractContextManager[None]:
+        """Let the calls made inside ask this of the cache: ``with cache.mode("refresh"): …``.
+
+        What a call says itself comes first, and so does ``disabled()``. ``task.cache`` goes by it,
+        too; the child tasks of what runs elsewhere don't.
+
+        Args:
+            mode: As ``cache`` of ``apply_async``; None leaves it as it is.
+            max_age: As ``cache_max_age`` of ``apply_async``; None leaves it as it is.
+
+        Raises:
+            ValueError: The mode is unknown, or the age is none.
+        """
+        if mode is not None:
+            read_mode(mode)
+        return context.mode_block(mode, read_max_age(max_age))
+
     def invalidate(
         self,
         *,
@@ -154,6 +174,7 @@ class TaskCache:
         task: str | Task | None = None,
         tags: Collection[str] | None = None,
         pattern: str | None = None,
+        soft: bool = False,
         queue: bool = False,
         on_commit: bool = False,
     ) -> AsyncResult | None:
@@ -169,6 +190,9 @@ class TaskCache:
             tags: Ends all entries with any of these tags.
             pattern: Ends all entries whose keys (``task:label:digest``) match this glob of Redis'
                 ``MATCH``, of at most 1,000 characters.
+            soft: Make the entries stale instead: where a task has ``cache_stale_while_revalidate``,
+                they are served while one refresh runs, until the end of the time that they had; one
+                with ``cache_stale_if_error`` alone stands in for a run that fails; others end.
             queue: Leave the invalidation to a Celery task, which is retried until Redis
                 acknowledges it.
             on_commit: In a Django project: invalidate when the current transaction of the default
@@ -187,7 +211,9 @@ class TaskCache:
             ConfigurationError: ``on_commit`` without Django.
         """
         names = read_marks(key, task, tags, pattern)
-        keys = () if key is None else (key,)
+        keys = () if key is None or soft else (key,)
+        if soft:
+            names = tuple(map(marks.soft, names))
         if queue:
             act = partial(maintenance_tasks.queue_invalidation, self.app, names, keys)
         else:
@@ -221,13 +247,16 @@ class TaskCache:
         await self.async_cache.run(self.runtime.engine.invalidate(names, keys))
         await asyncio.to_thread(self._reclaim, names)
 
-    def clear(self) -> None:
+    def clear(self, *, soft: bool = False) -> None:
         """End all entries of this namespace, in all processes, now.
+
+        Args:
+            soft: Make them stale instead, as with ``invalidate``.
 
         Raises:
             StoreUnavailable: Redis has not acknowledged it.
         """
-        self.end((marks.EVERYTHING,), ())
+        self.end((marks.soft(marks.EVERYTHING) if soft else marks.EVERYTHING,), ())
 
     def end(self, names: tuple[str, ...], keys: tuple[str, ...]) -> None:
         """Set marks, and drop the entries of keys.
@@ -268,6 +297,7 @@ class TaskCache:
         in_flight: int = IN_FLIGHT,
         queue: str | None = None,
         priority: int | None = None,
+        refresh: bool = False,
     ) -> WarmReport:
         """Have workers make the calls of a task that aren't fresh, and wait until all are done.
 
@@ -284,6 +314,7 @@ class TaskCache:
             in_flight: Most calls that were sent and aren't done.
             queue: Queue of the calls; None for the task's own.
             priority: Priority of their messages (0 to 255); None for the task's own.
+            refresh: Make the calls whose entries are fresh, too, and replace these.
 
         Returns:
             The numbers of calls by outcome.
@@ -295,7 +326,9 @@ class TaskCache:
             StoreUnavailable: Redis can't be reached.
             OperationalError: The broker can't be reached.
         """
-        sending = Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
+        sending = Sending(
+            rate=rate, in_flight=in_flight, queue=queue, priority=priority, refresh=refresh
+        )
         return warm_task.warm(warm_task.find_task(self.app, task), calls, hot, sending)
 
     def schedule(self, *invalidations: Invalidate) -> None:

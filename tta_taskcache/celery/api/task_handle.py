@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...cache.hit_value import value_of
 from ...cache.outcome import Call, Hit, Miss
+from ...core import marks
 from ...core.decide import Verdict
 from ...core.missing import MISSING
 from ...errors import StoreUnavailable, UncacheableCall
@@ -44,6 +45,7 @@ class Explanation:
         remaining: Of a hit: seconds until it expires; else None.
         task_id: Of a hit: id of the task that computed it; None for ``task.cache``.
         stale: Whether a hit is past its ttl (RFC 5861).
+        made_from: Of a hit: the keys of the entries that it was made from (promise D1), up to 64.
         search: For a call without an entry: the nearest stored call (``Nearest``).
         neighbours: For such a call of a task with ``cache_semantic``: the nearest texts, each with
             its similarity and the reason why it doesn't answer (``JudgedNeighbour``).
@@ -60,6 +62,7 @@ class Explanation:
     remaining: float | None = None
     task_id: str | None = None
     stale: bool = False
+    made_from: tuple[str, ...] = ()
     search: NearestSearch | None = None
     neighbours: tuple[JudgedNeighbour, ...] = ()
 
@@ -271,6 +274,7 @@ class TaskHandle:
             remaining=found.remaining,
             task_id=found.entry.task_id,
             stale=found.verdict.is_stale,
+            made_from=tuple(marks.other_keys(found.entry)),
         )
 
     def _with_neighbours(

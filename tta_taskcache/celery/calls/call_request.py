@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from math import inf
 from random import random
 from typing import Any, Literal, TypeGuard, get_args
 
@@ -27,12 +29,15 @@ from .cacheable_task import CacheableTask
 from .lookup_result import SLOW
 
 #: What a call asks of the cache: use it; run, and replace the entry; bypass it; answer from it or
-#: raise ``CacheMiss``.
-PublicMode = Literal["use", "refresh", "bypass", "only"]
+#: raise ``CacheMiss``; answer from it, or run and store nothing.
+PublicMode = Literal["use", "refresh", "bypass", "only", "no-store"]
 
 #: The library's own modes: run and replace the entry unless it is fresh by then; run, and compare
 #: with the entry; pass the cache by while it is slower than the call.
 Mode = PublicMode | Literal["revalidate", "verify", "slow"]
+
+#: The option of a call, and the field in our header, with the greatest age that it accepts (s).
+MAX_AGE = "cache_max_age"
 
 #: The cache of this process, and the computer of a task's keys.
 Caching = tuple[Runtime, Keyer]
@@ -53,6 +58,23 @@ def read_mode(mode: object) -> Mode:
     return mode  # type: ignore[return-value]  # just checked
 
 
+def read_max_age(value: object) -> float | None:
+    """Check the option ``cache_max_age`` of a call; return seconds, or None for no bound.
+
+    Raises:
+        ValueError: The value isn't allowed; the message says what is.
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if number is None:
+        return None
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+    if not is_number or not 0 <= number < inf:  # type: ignore[operator]  # a number
+        raise ValueError(
+            f"cache_max_age={value!r}: must be a number of seconds or a timedelta, 0 or more"
+        )
+    return float(number)  # type: ignore[arg-type]  # a number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:
     """A request for a call of a cached task.
@@ -67,6 +89,7 @@ class CallRequest:
         context: The context headers in force for it.
         vary: The context headers that are part of the key.
         mode: What it asks of the cache.
+        max_age: Greatest age of an answer that it accepts (s); None for no bound.
         is_request: Whether a caller makes it now: it is neither a retry nor a warming's.
         serializer: Name of its message's serializer, where that isn't the task's and is known.
         call: Key, tags and policy of the call; None when it bypasses the cache or has no key.
@@ -93,6 +116,7 @@ class CallRequest:
     bypass: str = ""
     is_shadowed: bool = False
     is_verified: bool = False
+    max_age: float | None = None
 
     def identified(self) -> Call:
         """Return the call.
@@ -103,6 +127,13 @@ class CallRequest:
         if self.call is not None:
             return self.call
         raise self.refusal or UncacheableCall(f"task {self.task.name!r}: {self.bypass}")
+
+    def with_max_age(self, max_age: float | None) -> CallRequest:
+        """Return the request of a caller who accepts no older answer, nor a stale one."""
+        if max_age is None:
+            return self
+        call = replace(self.call, max_age=max_age) if self.call is not None else None
+        return replace(self, call=call, max_age=max_age)
 
     def with_traits(self, call: Call) -> Call:
         """Return the call with the traits that its entry keeps (``core.traits``).
@@ -185,14 +216,16 @@ def request_of_caller(
         is_identified: As of ``request_of_sender``.
     """
     context, is_disabled = context_headers.of_new_call(None), context_headers.is_disabled()
-    draft = _Draft(task, caching_of(task), args, kwargs, context=context)
+    block_mode, max_age = context_headers.mode_in_force.get()
+    mode = read_mode(block_mode or "use")
+    draft = _Draft(task, caching_of(task), args, kwargs, context=context, mode=mode)
     draft.decide(is_disabled=is_disabled)
     if is_identified or (is_identified is None and not draft.bypass):
         draft.identify(is_sent=True)
         if isinstance(draft.refusal, UnkeyableArgument):
             draft.args, draft.kwargs, draft.form = args, kwargs, EXACT
             draft.identify()
-    return draft.request(is_request=True)
+    return draft.request(is_request=True).with_max_age(max_age)
 
 
 def request_of_message(

@@ -36,6 +36,11 @@ declared: set[str] = set()
 _RESERVED = frozenset((*vars(Context), "lang", "task", "argsrepr", "kwargsrepr", "compression"))
 
 _ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", default={})  # noqa: B039 - never changed in place
+
+#: Mode and greatest age of the answers in force for the calls of a block.
+mode_in_force: ContextVar[tuple[str | None, float | None]] = ContextVar(
+    "taskcache_mode", default=(None, None)
+)
 _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
 
 
@@ -114,6 +119,17 @@ def disabled_block() -> Iterator[None]:
 def is_disabled() -> bool:
     """Whether the current code runs inside ``disabled()``."""
     return _disabled.get()
+
+
+@contextmanager
+def mode_block(mode: str | None, max_age: float | None) -> Iterator[None]:
+    """Let the calls made inside ask this of the cache, where they don't say another thing."""
+    outer_mode, outer_age = mode_in_force.get()
+    token = mode_in_force.set((mode or outer_mode, outer_age if max_age is None else max_age))
+    try:
+        yield
+    finally:
+        mode_in_force.reset(token)
 
 
 def cache_header_of(headers: object) -> Mapping[str, Any]:
@@ -232,10 +248,12 @@ def on_publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     else:
         # A retry has the headers of its first message, whose lookup is old by now.
         old = cache_header_of(headers)
-        kept = ("mode", "ctx") if headers.get("retries") else ("ctx",)
+        kept = ("mode", "ctx", "cache_max_age") if headers.get("retries") else ("ctx",)
         cache_header = {name: old[name] for name in kept if name in old}
         if is_disabled():  # sent by name (``send_task``): no CachedTask has read the mode
             cache_header["mode"] = "bypass"
+        elif (mode := mode_in_force.get()[0]) in ("refresh", "bypass", "no-store"):
+            cache_header.setdefault("mode", mode)
     inherited = propagated_context(headers, cache_header)
     if led := sent_along(headers.get("id"), led_by_callers()):
         cache_header[WITHIN] = led

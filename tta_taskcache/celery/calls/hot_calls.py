@@ -45,7 +45,7 @@ def record_hot_call(call_request: CallRequest, call: Call) -> None:
     if warm is None or warm.hot is None:
         return
     runtime = call_request.runtime
-    if not call_request.is_request or call_request.mode not in ("use", "only", VERIFY):
+    if not call_request.is_request or call_request.mode not in ("use", "only", "no-store", VERIFY):
         return
     try:
         runtime.hot_calls.add(call, warm.hot, lambda: _spelled_out(call_request, call.task))

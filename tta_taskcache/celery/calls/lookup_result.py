@@ -17,6 +17,12 @@ REFRESH = "refresh"
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
 SLOW = "slow"
 
+#: The mode, and the reason that nothing is stored, of a call that stores nothing.
+NO_STORE = "no-store"
+
+#: The modes of calls that lead no equal ones: their runs store nothing that these could wait for.
+NEVER_LEADS = ("only", NO_STORE)
+
 #: The site under which lookups of ``task.cache`` are counted, which happen at none.
 DIRECT = "direct"
 

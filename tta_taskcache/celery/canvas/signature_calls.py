@@ -77,7 +77,7 @@ def read_call(
     if not may_answer(options, app) or is_revoked(options):
         return None
     call_request = read_call_request(task, args, kwargs, options.get("cache"), options)
-    if call_request.mode not in ("use", "only"):
+    if call_request.mode not in ("use", "only", "no-store"):
         return None
     return SignatureCall(
         call_request, claim_reservation(call_request, sig.options) if claims else None

@@ -8,6 +8,7 @@ from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
+from ...cache.current_run import current_run, depend_on_hit
 from ...cache.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
@@ -17,7 +18,7 @@ from ...core.option_values import Site
 from ..calls import hot_calls
 from ..calls.call_request import CallRequest
 from ..calls.carried_text import NOTHING, CarriedText
-from ..calls.lookup_result import DIRECT, REFRESH, LookupResult, to_lookup_result
+from ..calls.lookup_result import DIRECT, NEVER_LEADS, REFRESH, LookupResult, to_lookup_result
 from ..config.runtime import Runtime
 from .background_refresh import schedule_refresh
 from .semantic_lookup import with_neighbour
@@ -77,7 +78,19 @@ def look_up(
     is_last = lookup.hit is not None or site in (Site.POOL, None) or call_request.mode == "only"
     if is_last and lookup.call is not None and call_request.policy.warm is not None:
         hot_calls.record_hot_call(call_request, lookup.call)
+    if lookup.call is not None and current_run() is not None:
+        _depend(call_request.runtime, lookup.call, lookup.hit, site)
     return lookup
+
+
+def _depend(runtime: Runtime, call: Call, hit: Hit | None, site: Site | None) -> None:
+    """Note an answer that goes into the result of the run that looks (promise D1)."""
+    cache, outer = runtime.engine.parts.l1, current_run()
+    if hit is not None:
+        depend_on_hit(call, hit, cache)
+    elif site is Site.PRODUCER and outer is not None and outer.is_of_same_cache(cache):
+        # A message's answer comes from a run that begins later.
+        outer.depend(call.marks)
 
 
 def _ends_here(site: Site | None) -> bool:
@@ -135,7 +148,7 @@ def _find(
     wanted = replace(call, verify=True) if call_request.is_verified else call
     if known is not None and known.call == call and _is_recent(known, runtime):
         lookup = _use(call_request, wanted, known, where)
-    elif claim is not None and call.policy.coalesce:
+    elif claim is not None and call.policy.coalesce and call_request.mode not in NEVER_LEADS:
         plan = hints.plan or runtime.engine.look
         lookup = to_lookup_result(call, runtime.run(plan(wanted, where, claim)))
     else:
@@ -185,7 +198,7 @@ def _position_only(
     call_request: CallRequest, call: Call, site: Site | None, reason: str
 ) -> LookupResult:
     """Read the log's position for a call that runs unanswered, to store its result with."""
-    if site is not Site.POOL:
+    if site is not Site.POOL and not (site is None and reason == REFRESH):
         return LookupResult(call, reason=reason)
     runtime = call_request.runtime
     if call_request.mode == "revalidate":
@@ -216,7 +229,10 @@ def look_up_all(
     runtime = call_requests[0].runtime
     started = monotonic()
     try:
-        claimed = [claims[i] if call.policy.coalesce else None for i, call in calls.items()]
+        claimed = [
+            claims[i] if call.policy.coalesce and call_requests[i].mode not in NEVER_LEADS else None
+            for i, call in calls.items()
+        ]
         outcomes = runtime.run(runtime.engine.reader.find_many(list(calls.values()), claimed))
     except SoftTimeLimitExceeded:
         raise

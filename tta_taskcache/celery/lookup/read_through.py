@@ -20,6 +20,7 @@ from ...cache.single_flight import MAX_WAIT
 from ...cache.writer import UNSHARED_FOR
 from ...core.lease import Claim, Stage
 from ...core.option_values import Site
+from ...errors import CacheMiss
 from ..calls.call_request import CallRequest
 from ..calls.carried_text import NOTHING, CarriedText
 from ..calls.context import led_by_callers
@@ -74,6 +75,9 @@ def read_through(
         record(lookup)
     if lookup.hit is not None:
         return value_of(call_request.policy, lookup.hit)
+    if call_request.mode == "only":
+        name = call_request.task.name
+        raise CacheMiss(f"task {name!r}: nothing to answer with ({lookup.reason})")
 
     def run_here() -> Any:
         return run_and_store(call_request, lookup, run, task_id, site=site)

@@ -11,14 +11,17 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
+from ...cache.current_run import CurrentRun, Previous, current_run, running
 from ...cache.hit_value import value_of
 from ...cache.outcome import Hit
+from ...core.decide import Verdict
 from ...core.events import Fault
+from ...core.not_modified import NOT_MODIFIED
 from ...core.option_values import Site
 from ...core.remembered_errors import encode_error
 from ...errors import UncacheableCall, UnserializableResult
 from ..calls.call_request import CallRequest
-from ..calls.lookup_result import DIRECT, REFRESH, LookupResult
+from ..calls.lookup_result import DIRECT, NO_STORE, REFRESH, LookupResult
 from . import verification
 from .lookup import unanswerable
 from .semantic_lookup import add_neighbour, semantic_call
@@ -50,10 +53,16 @@ def run_and_store(
     if lookup.instead is not None:
         return verification.run_and_compare(call_request, lookup, lookup.instead, run)
     lookup = _with_traits(call_request, lookup)
+    outer, current = current_run(), _begin(call_request, lookup)
+    renews = None
     about = semantic_call(call_request) if call_request.policy.semantic is not None else None
     started = monotonic()
     try:
-        value = run()
+        with running(current):
+            value = run()
+        if value is NOT_MODIFIED:
+            renews = current.to_renew()
+            value = renews.value
     except WITHOUT_RESULT as end:
         _end_unshared(call_request, lookup, monotonic() - started, _pause_of(end))
         raise
@@ -71,12 +80,43 @@ def run_and_store(
             raise
         return value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
-    cost = verification.record_run(call_request, lookup, value, run_seconds)
-    reason = refused()
-    is_stored = _store(call_request, lookup, value, run_seconds, task_id, cost=cost, refused=reason)
+    cost = verification.record_run(call_request, lookup, value, run_seconds, current.cost)
+    reason = refused() or _refusal(call_request, run_seconds)
+    is_stored = _store(
+        call_request,
+        lookup,
+        value,
+        run_seconds,
+        task_id,
+        cost=cost,
+        refused=reason,
+        decided=current,
+        renews=renews,
+    )
     if is_stored and about is not None:
         add_neighbour(call_request, lookup, about)
+    if outer is not None and lookup.call is not None:
+        outer.depend_on_run(lookup.call.marks, lookup.position, current)
     return value
+
+
+def _begin(call_request: CallRequest, lookup: LookupResult) -> CurrentRun:
+    """Return the run that begins: what it is said in is known to ``cache_control``."""
+    runtime, call = call_request.runtime, lookup.call
+
+    def find_previous() -> Previous | None:
+        if call is None or call_request.mode == NO_STORE:
+            return None
+        return runtime.run(runtime.engine.reader.find_previous(call))
+
+    return CurrentRun(call_request.policy.depends, find_previous, runtime.engine.parts.l1)
+
+
+def _refusal(call_request: CallRequest, run_seconds: float) -> str:
+    """Return the reason why neither caller nor policy has a result stored; empty for none."""
+    if call_request.mode == NO_STORE:
+        return NO_STORE
+    return "min-run" if run_seconds < call_request.policy.min_run else ""
 
 
 def _end_unshared(
@@ -131,7 +171,7 @@ def _recover(
         if seconds is not None:
             _remember(call_request, lookup, error, run_seconds, task_id, seconds=seconds)
         elif (
-            call.policy.stale_if_error
+            (call.policy.stale_if_error or lookup.reason == Verdict.ENDED)
             and call_request.mode == "use"
             # At any site: the answer comes from where the call ran.
             and not unanswerable(call_request, None)
@@ -176,6 +216,8 @@ def _store(
     cost: float = 0.0,
     refused: str = "",
     remember_for: float = 0.0,
+    decided: CurrentRun | None = None,
+    renews: Previous | None = None,
 ) -> bool:
     """Store the outcome of a run, if its call can be cached. Raises no fault of the cache.
 
@@ -188,6 +230,8 @@ def _store(
         cost: The cost of the run, in the user's unit.
         refused: The reason not to store it; empty for none.
         remember_for: Of an exception: seconds that it is remembered.
+        decided: What the run has decided of its entry.
+        renews: The entry that it has found unchanged.
 
     Returns:
         Whether it was stored.
@@ -207,8 +251,10 @@ def _store(
             task_id=task_id,
             cost=cost,
             owner=lookup.owner,
-            replaces=lookup.reason == REFRESH,
+            replaces=lookup.reason == REFRESH or call.max_age is not None,
             remember_for=remember_for,
+            decided=decided,
+            renews=renews,
         )
         return runtime.run(fill)
     except SoftTimeLimitExceeded:

@@ -21,17 +21,29 @@ WITHOUT_RESULT = (Retry, Ignore, Reject)
 
 
 def record_run(
-    call_request: CallRequest, lookup: LookupResult, value: Any, run_seconds: float
+    call_request: CallRequest,
+    lookup: LookupResult,
+    value: Any,
+    run_seconds: float,
+    decided: float | None = None,
 ) -> float:
     """Send the event of a run that has returned. Raises no fault of the cache.
+
+    Args:
+        call_request: The call.
+        lookup: The result of its lookup.
+        value: What it has returned.
+        run_seconds: Seconds that it took.
+        decided: The cost that the run has said itself; None for the task's ``cache_cost``.
 
     Returns:
         Its cost, in the user's unit; 0 when the task's ``cache_cost`` fails.
     """
     task, runtime = call_request.task, call_request.runtime
-    cost = 0.0
+    cost = decided or 0.0
     try:
-        cost = task.cache_policy.cost_of(value)
+        if decided is None:
+            cost = task.cache_policy.cost_of(value)
     except SoftTimeLimitExceeded:
         raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as error:  # noqa: BLE001 - the user's function; the task has run (promise F1)

@@ -13,7 +13,7 @@ from ...core.lease import Claim, Stage
 from ...core.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import CallRequest, Mode, request_of_message
+from ..calls.call_request import MAX_AGE, CallRequest, Mode, request_of_message
 from ..calls.carried_text import read_carried
 from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
@@ -61,7 +61,7 @@ def answer_or_run(
         is_request=is_request,
         is_eager=bool(request.is_eager),
         context=in_force,
-    )
+    ).with_max_age(cache_header.get(MAX_AGE))
     if request.is_eager:
 
         def record(lookup: LookupResult) -> None:

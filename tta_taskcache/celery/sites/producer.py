@@ -20,10 +20,18 @@ from ...core.option_values import Site
 from ...errors import CacheMiss
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import Caching, CallRequest, Mode, read_mode, request_of_sender
+from ..calls.call_request import (
+    MAX_AGE,
+    Caching,
+    CallRequest,
+    Mode,
+    read_max_age,
+    read_mode,
+    request_of_sender,
+)
 from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
 from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
-from ..calls.lookup_result import SLOW, LookupResult
+from ..calls.lookup_result import NEVER_LEADS, SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
 from . import short_way
@@ -108,6 +116,7 @@ def apply_cached(
     call_request = read_call_request(
         task, args, kwargs, mode, options, is_answerable=answerable, caching=caching
     )
+    options.pop(MAX_AGE, None)
     cache_header = _cache_header(call_request)
     # A revoked call is for the worker to refuse.
     lookup = LookupResult(None, reason="revoked" if revoked else "later")
@@ -175,30 +184,34 @@ def read_call_request(
         caching: Runtime and keyer of the task; None: the task is asked for them.
 
     Raises:
-        ValueError: The mode is unknown.
+        ValueError: The mode is unknown, or the age is none.
     """
     headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls, too.
-    kept = context.cache_header_of(headers).get("mode") if retries else None
+    first = context.cache_header_of(headers) if retries else {}
+    kept = first.get("mode")
     if kept == SLOW:
         kept = None
     is_request = not headers or hot_calls.is_request(headers, retries)
-    return request_of_sender(
+    block_mode, block_age = context.mode_in_force.get()
+    max_age = options.get(MAX_AGE, first.get(MAX_AGE, block_age))
+    request = request_of_sender(
         task,
         args,
         kwargs,
         headers,
-        read_mode(mode or kept or "use"),
+        read_mode(mode or kept or block_mode or "use"),
         serializer=options.get("serializer"),
         is_request=is_request,
         is_identified=None if is_answerable else False,
         caching=caching,
     )
+    return request if max_age is None else request.with_max_age(read_max_age(max_age))
 
 
 def claim_reservation(call_request: CallRequest, options: Options) -> Claim | None:
     """Return the claim that reserves the lease for the message of a miss; None for no claim."""
-    if call_request.mode == "only" or not call_request.runtime.is_shared:
+    if call_request.mode in NEVER_LEADS or not call_request.runtime.is_shared:
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
     return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
@@ -235,8 +248,10 @@ def _carried(caching: Caching, semantic: float | bool | None, options: Options) 
 
 def _cache_header(call_request: CallRequest) -> context.CacheHeader:
     cache_header = context.CacheHeader()
-    if call_request.mode in ("refresh", "bypass", "revalidate"):
+    if call_request.mode in ("refresh", "bypass", "revalidate", "no-store"):
         cache_header["mode"] = call_request.mode
+    if call_request.max_age is not None:
+        cache_header[MAX_AGE] = call_request.max_age
     if vary := call_request.vary:
         cache_header["ctx"] = vary
     chosen = call_request.serializer

@@ -15,6 +15,7 @@ from celery.schedules import crontab
 from celery.utils.log import get_logger
 
 from ...core.invalidation_marks import read_marks
+from ...core.marks import soft
 from ...core.warm_policy import Warm, check_every
 from ...errors import ConfigurationError
 
@@ -54,6 +55,7 @@ class Invalidate:
         tags: Ends all entries with any of these tags.
         pattern: Ends all entries whose keys (``task:label:digest``) match this glob of Redis'
             ``MATCH``, of at most 1,000 characters.
+        soft: Makes them stale instead, as ``TaskCache.invalidate`` does.
         marks: The marks that it sets (computed).
 
     Raises:
@@ -66,6 +68,7 @@ class Invalidate:
     task: str | Task | None = None
     tags: Collection[str] | None = None
     pattern: str | None = None
+    soft: bool = False
     marks: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +82,10 @@ class Invalidate:
         except (TypeError, ValueError) as error:
             message = str(error).replace("invalidate(", "Invalidate(").partition("; clear()")[0]
             raise ConfigurationError(message) from None
-        object.__setattr__(self, "marks", names)
+        if not isinstance(self.soft, bool):
+            raise ConfigurationError(f"Invalidate(soft={self.soft!r}): must be True or False")
+        marks = tuple(map(soft, names)) if self.soft else names
+        object.__setattr__(self, "marks", marks)
 
     @property
     def name(self) -> str:
@@ -91,7 +97,7 @@ class Invalidate:
 
     def entry(self) -> dict[str, Any]:
         """Return its entry of beat."""
-        keys = [] if self.key is None else [self.key]
+        keys = [] if self.key is None or self.soft else [self.key]
         turn = turn_of(self.name, self.every)
         return _entry(INVALIDATE, self.every, [list(self.marks), keys], {"turn": turn})
 

@@ -156,7 +156,10 @@ class _Slice:
     def left(self) -> dict[str, Any]:
         """Return the arguments of the message that goes on with the rest."""
         so_far = {"horizon": self.horizon, "journey": self.warmer.progress.dump()}
-        return {"task": self.task.name, "calls": self.kept, "so_far": so_far} | asdict(self.sending)
+        sending = asdict(self.sending)
+        if not self.sending.refresh:  # a worker of an older version doesn't know it
+            del sending["refresh"]
+        return {"task": self.task.name, "calls": self.kept, "so_far": so_far} | sending
 
 
 def register(app: Celery, runtime: Callable[[], Runtime], persistent: dict[str, Any]) -> None:
@@ -179,6 +182,7 @@ def register(app: Celery, runtime: Callable[[], Runtime], persistent: dict[str, 
         in_flight: int = IN_FLIGHT,
         queue: str | None = None,
         priority: int | None = None,
+        refresh: bool = False,
         turn: list[Any] | None = None,
         so_far: dict[str, Any] | None = None,
     ) -> None:
@@ -191,7 +195,11 @@ def register(app: Celery, runtime: Callable[[], Runtime], persistent: dict[str, 
             logger.info("warming %s: another message has come for the same turn", task)
             return
         warm_request = _WarmRequest(
-            calls, hot, Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
+            calls,
+            hot,
+            Sending(
+                rate=rate, in_flight=in_flight, queue=queue, priority=priority, refresh=refresh
+            ),
         )
         slice_ = _Slice.read(found, warm_request, so_far)
         try:

@@ -148,6 +148,8 @@ class Warmer:
             if found.reason == "unavailable":
                 raise StoreUnavailable(f"{self._runtime.store.name}: can't be read")
             return "use"
+        if self._sending.refresh:
+            return "refresh"
         if found.verdict.is_stale:
             return "revalidate"
         return "refresh" if found.fresh_left < self._horizon else None

@@ -13,10 +13,16 @@ local function stamp(at)
   return string.format('%.0f %.0f', at, now)
 end
 
--- Bans are matched by the readers: all of them in one field, oldest first.
-local function add_bans(patterns)
+-- A soft mark stands behind the hard one, which may be 0: "sequence ms[ soft-sequence soft-ms]".
+local function set_soft(mark, at)
+  local old = redis.call('HGET', KEYS[1], mark)
+  redis.call('HSET', KEYS[1], mark, (old and string.match(old, '^%d+ %d+') or '0 0') .. ' ' .. stamp(at))
+end
+
+-- Bans are matched by the readers: all of them in one field, oldest first; soft ones in another.
+local function add_bans(field, patterns, is_soft)
   local bans = {}
-  for _, ban in ipairs(cjson.decode(redis.call('HGET', KEYS[1], 'bans') or '[]')) do
+  for _, ban in ipairs(cjson.decode(redis.call('HGET', KEYS[1], field) or '[]')) do
     if ban[3] >= oldest and not patterns[ban[1]] then
       bans[#bans + 1] = ban
     end
@@ -35,20 +41,29 @@ local function add_bans(patterns)
       kept[#kept + 1] = bans[i]
     end
     local everything = redis.call('HGET', KEYS[1], 'm:*') or '0'
-    if folded > tonumber(string.match(everything, '^%d+')) then
+    if is_soft then
+      local before = string.match(everything, '^%d+ %d+ (%d+)') or '0'
+      if folded > tonumber(before) then
+        set_soft('m:*', folded)
+      end
+    elseif folded > tonumber(string.match(everything, '^%d+')) then
       redis.call('HSET', KEYS[1], 'm:*', stamp(folded))
     end
     bans = kept
   end
-  redis.call('HSET', KEYS[1], 'bans', cjson.encode(bans), 'banned', sequence)
+  redis.call('HSET', KEYS[1], field, cjson.encode(bans), 'banned', sequence)
 end
 
-local fields, patterns, banned = {}, {}, false
+local fields, patterns, soft_patterns = {}, {}, {}
 for i = 5, #ARGV do
   local mark = ARGV[i]
-  if string.sub(mark, 1, 2) == 'b:' then
-    patterns[string.sub(mark, 3)] = true
-    banned = true
+  local is_soft = string.sub(mark, 1, 1) == '~'
+  local name = is_soft and string.sub(mark, 2) or mark
+  if string.sub(name, 1, 2) == 'b:' then
+    local kind = is_soft and soft_patterns or patterns
+    kind[string.sub(name, 3)] = true
+  elseif is_soft then
+    set_soft('m:' .. name, sequence)
   elseif string.sub(mark, 1, 2) ~= 'r:' then
     -- A replacement ends nothing here: memories elsewhere read of it in the stream.
     redis.call('HSET', KEYS[1], 'm:' .. mark, stamp(sequence))
@@ -56,8 +71,11 @@ for i = 5, #ARGV do
   fields[#fields + 1] = mark
   fields[#fields + 1] = ''
 end
-if banned then
-  add_bans(patterns)
+if next(patterns) then
+  add_bans('bans', patterns, false)
+end
+if next(soft_patterns) then
+  add_bans('soft-bans', soft_patterns, true)
 end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], sequence .. '-1', unpack(fields))
 

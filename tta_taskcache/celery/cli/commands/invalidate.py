@@ -43,6 +43,7 @@ class Target:
     tags: tuple[str, ...]
     patterns: tuple[str, ...]
     all: bool
+    soft: bool = False
 
     @property
     def _named(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -60,6 +61,11 @@ class Target:
         return f"{kind}{'s' * (len(names) > 1)} {', '.join(names)}"
 
     @property
+    def set_marks(self) -> tuple[str, ...]:
+        """The marks that are set: those that end its entries, or make them stale."""
+        return tuple(map(marks.soft, self.marks)) if self.soft else self.marks
+
+    @property
     def marks(self) -> tuple[str, ...]:
         """The marks that end its entries."""
         if self.all:
@@ -70,6 +76,11 @@ class Target:
             *map(marks.of_tag, self.tags),
             *map(marks.of_pattern, self.patterns),
         )
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The keys whose entries are dropped at once."""
+        return () if self.soft else self.keys
 
     @property
     def globs(self) -> tuple[str, ...]:
@@ -108,6 +119,7 @@ def _names(option: str, metavar: str, text: str) -> Any:
 @_names("tag", "TAG", "All entries with this tag.")
 @_names("pattern", "GLOB", "All entries whose keys match.")
 @click.option("--all", "everything", is_flag=True, help="All entries of the namespace.")
+@click.option("--soft", is_flag=True, help="Make them stale instead, to be served and refreshed.")
 @click.option("--yes", is_flag=True, help="Don't ask, and don't count what ends first.")
 @click.option("--dry-run", is_flag=True, help="Only say how many entries would end.")
 @click.option("--queue", is_flag=True, help="Leave it to a worker, which repeats it until done.")
@@ -118,6 +130,7 @@ def invalidate(
     /,
     *,
     everything: bool,
+    soft: bool,
     yes: bool,
     dry_run: bool,
     queue: bool,
@@ -138,11 +151,14 @@ def invalidate(
     Workers then give back the memory of what ended by task, by pattern or with --all. What ended
     by tag keeps it until it expires, or the next sweep.
 
+    With --soft entries become stale: where the task has cache_stale_while_revalidate, they are
+    served while one refresh runs.
+
     With --queue it happens when a worker comes to it and Redis answers: the Celery task
     tta_taskcache.invalidate is sent, and its id printed. When Redis is down add --yes, as there is
     no counting then.
     """
-    target = _target(names, everything=everything)
+    target = _target(names, everything=everything, soft=soft)
     cache = open_cache(context)
     for task in target.tasks:
         _warn_of_unknown(cache, task)
@@ -160,8 +176,8 @@ def invalidate(
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 
-def _target(names: dict[str, tuple[str, ...]], *, everything: bool) -> Target:
-    target = Target(**names, all=everything)
+def _target(names: dict[str, tuple[str, ...]], *, everything: bool, soft: bool) -> Target:
+    target = Target(**names, all=everything, soft=soft)
     if not target.is_one_kind:
         raise click.UsageError(
             "say what is to end with --key, --task, --tag, --pattern or --all, and one kind only"
@@ -212,9 +228,9 @@ def _end(cache: TaskCache, target: Target, *, queue: bool) -> str | None:
             # The result backend may be the very Redis that is down.
             options = {"retry": False, "ignore_result": True}
             task = cache.app.tasks[maintenance_tasks.INVALIDATE]
-            return str(task.apply_async((target.marks, target.keys), **options).id)
+            return str(task.apply_async((target.set_marks, target.dropped), **options).id)
         with warnings_as_notes():
-            cache.end(target.marks, target.keys)
+            cache.end(target.set_marks, target.dropped)
     except StoreUnavailable as error:
         message = f"not acknowledged, so it may or may not have happened; repeat it: {error}"
         raise Failure(message, UNREACHABLE) from None
@@ -227,9 +243,10 @@ def _end(cache: TaskCache, target: Target, *, queue: bool) -> str | None:
 def _said(target: Target, count: int | None, *, dry_run: bool, queued_as: str | None) -> str:
     entries = "" if count is None else formatting.plural(count, "entry", "entries")
     if dry_run:
-        return f"Invalidating {target} would end {entries}."
+        return f"Invalidating {target} would {'make stale' if target.soft else 'end'} {entries}."
     if queued_as:
         return f"Queued as task {queued_as}: invalidate {target}" + (
             f" ({entries} now)." if entries else "."
         )
-    return f"Invalidated {target}: {entries} ended." if entries else f"Invalidated {target}."
+    done = "made stale" if target.soft else "ended"
+    return f"Invalidated {target}: {entries} {done}." if entries else f"Invalidated {target}."

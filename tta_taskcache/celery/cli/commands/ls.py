@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ....core import marks
+from ....core.marks import other_keys
 from ....stores.protocol import Found
 from .. import formatting
 from ..session import NOTHING_FOUND, CacheCommand, example, note, open_cache
@@ -46,9 +47,12 @@ _ORDERS: dict[str, Callable[[Found], Any]] = {
     show_default=True,
     help="age: newest first; size: largest first; key: alphabetically.",
 )
+@click.option("--made-from", metavar="KEY", help="Only entries made from the entry of this key.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line and entry.")
 @click.pass_obj
-def ls(context: Any, *, pattern: str, limit: int, sort: str, as_json: bool) -> None:
+def ls(
+    context: Any, *, pattern: str, limit: int, sort: str, made_from: str | None, as_json: bool
+) -> None:
     """List the valid entries whose keys match PATTERN.
 
     PATTERN is a glob for whole keys, which read task:label:digest: * stands for any text, ? for one
@@ -60,6 +64,8 @@ def ls(context: Any, *, pattern: str, limit: int, sort: str, as_json: bool) -> N
     def counted() -> Any:
         nonlocal count
         for item in open_cache(context).runtime.entries(pattern):
+            if made_from is not None and made_from not in other_keys(item.entry):
+                continue
             count += 1
             yield item
 
@@ -88,6 +94,7 @@ def describe(item: Found) -> dict[str, Any]:
         "task": entry.task,
         "task_id": entry.task_id,
         "tags": [m.removeprefix(_TAG) for m in entry.marks if m.startswith(_TAG)],
+        "made_from": other_keys(entry),
         "created_at": datetime.fromtimestamp(entry.created_at, UTC),
         "age_seconds": round(_age(item), 3),
         "expires_in_seconds": round(item.remaining, 3),

@@ -88,6 +88,7 @@ def _print(about: dict[str, Any]) -> None:
         "Size": f"{formatting.size(about['size_bytes'])} ({about['size_bytes']:,} bytes)",
         "Stored as": ", ".join(filter(None, (about["serializer"], about["compression"]))),
         "Tags": ", ".join(about["tags"]) or "-",
+        "Made from": ", ".join(about["made_from"]) or "-",
         "Ended by": ", ".join(about["marks"]),
         "Born at": f"number {born['sequence']} of log {born['incarnation']}",
     }

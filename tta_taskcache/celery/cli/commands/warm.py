@@ -139,6 +139,7 @@ def _in_lines(figures: _WarmFigures) -> ReportProgress:
 )
 @click.option("--queue", metavar="NAME", help="Send them there, not to the task's own queue.")
 @click.option("--priority", type=click.IntRange(0, MAX_PRIORITY), help="Of their messages.")
+@click.option("--refresh", is_flag=True, help="Make the calls that are fresh, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and no progress.")
 @click.pass_obj
 def warm(
@@ -152,6 +153,7 @@ def warm(
     in_flight: int,
     queue: str | None,
     priority: int | None,
+    refresh: bool,
     as_json: bool,
 ) -> None:
     """Have workers make calls of a task before anybody asks for them.
@@ -160,14 +162,17 @@ def warm(
     {"args": [...], "kwargs": {...}, "context": {...}}. With - it is read from stdin. Or else --hot
     takes the calls that were requested most, where the task's cache_warm option learns them.
 
-    Calls whose results are fresh are skipped, so an interrupted warming is gone on with by
-    repeating it. Calls that fail are counted, and the rest goes on; then the exit code is 1.
+    Calls whose results are fresh are skipped, but with --refresh. So an interrupted warming is gone
+    on with by repeating it. Calls that fail are counted, and the rest goes on; then the exit code
+    is 1.
     """
     cache = open_cache(context)
     if (file is None) == (hot is None):
         raise click.UsageError("give either FILE (or -) or --hot")
     found = find_task(cache.app, task)
-    sending = Sending(rate=rate, in_flight=in_flight, queue=queue, priority=priority)
+    sending = Sending(
+        rate=rate, in_flight=in_flight, queue=queue, priority=priority, refresh=refresh
+    )
     calls, total = _calls(found, file, hot)
     progress = WarmProgress()
     stays_fresh = horizon(found, hot=hot is not None)

@@ -22,7 +22,7 @@ from ....core.lease import Claim, Lease, Stage
 from ....core.option_values import Site
 from ....stores.protocol import Command, Reply, Store
 from ...calls import context, hot_calls
-from ...calls.call_request import CallRequest, request_of_message
+from ...calls.call_request import MAX_AGE, CallRequest, request_of_message
 from ...calls.carried_text import read_carried
 from ...calls.lookup_handoff import OVERTAKEN_AT, read_handoff
 from ...calls.lookup_result import LookupResult, to_lookup_result
@@ -150,7 +150,7 @@ class Lookups:
 
     def _find(self, jobs: Sequence[LookupJob], runtime: Runtime) -> list[LookupResult]:
         found: dict[int, LookupResult] = {}
-        looks: dict[tuple[str, bool], _KeyLookup] = {}
+        looks: dict[tuple[str, float | None, bool], _KeyLookup] = {}
         for number, job in enumerate(jobs):
             try:
                 with runtime.observers.in_message(job.request.request_dict):
@@ -167,7 +167,7 @@ class Lookups:
         self,
         number: int,
         job: LookupJob,
-        looks: dict[tuple[str, bool], _KeyLookup],
+        looks: dict[tuple[str, float | None, bool], _KeyLookup],
         runtime: Runtime,
     ) -> LookupResult | None:
         """Note what a job wants to be looked for; or return what needs no look."""
@@ -184,10 +184,10 @@ class Lookups:
             claims = claims and self._waiting.can_follow
             if claims and self._waiting.is_followed(call.key):
                 return to_lookup_result(call, JOINED)
-        look = looks.get((call.key, claims))
+        look = looks.get((call.key, call.max_age, claims))
         if look is None:
             claim = _claim(runtime, job) if claims else None
-            look = looks[call.key, claims] = _KeyLookup(call, claim)
+            look = looks[call.key, call.max_age, claims] = _KeyLookup(call, claim)
         look.wanted.append((number, call_request))
         return None
 
@@ -263,7 +263,8 @@ def call_request_of(request: Request) -> CallRequest:
     headers = request.request_dict
     is_request = hot_calls.is_request(headers, headers.get("retries"))
     task = request.task
-    return request_of_message(task, request.args, request.kwargs, headers, is_request=is_request)
+    called = request_of_message(task, request.args, request.kwargs, headers, is_request=is_request)
+    return called.with_max_age(context.cache_header_of(headers).get(MAX_AGE))
 
 
 def _claim(runtime: Runtime, job: LookupJob) -> Claim:
