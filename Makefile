@@ -6,6 +6,7 @@
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 VENV ?= .venv
 LOCK := requirements-dev.lock
+BENCH_LOCK := requirements-bench.lock
 DOCS_LOCK := requirements-docs.lock
 PY := $(VENV)/bin/python
 # -qq: errors only
@@ -36,7 +37,8 @@ chaos: $(VENV)/.installed ## let things go wrong for longer, and check what was 
 	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-2000} $(PY) -m pytest tests/integration/engine/test_engine_model.py --timeout 0 -q
 	$(PY) -m tests.chaos --seconds 20 $(ARGS)
 
-bench: $(VENV)/.installed ## measure what things cost (ARGS="coalescing" for one of them)
+# What is compared is installed for times only: counts need none of it.
+bench: $(VENV)/.installed $(if $(findstring --counts,$(ARGS)),,$(VENV)/.bench) ## measure what things cost, beside what others do (ARGS=--counts: counts only)
 	@$(PY) -m benchmarks $(ARGS)
 
 lint: $(VENV)/.installed ## check style, formatting, types and the direction of imports
@@ -66,6 +68,9 @@ lock: ## resolve the dependencies anew (UPGRADE=1: to their newest versions)
 	$(VENV)-lock/bin/uv pip compile --quiet pyproject.toml --group dev --all-extras \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(LOCK)
+	$(VENV)-lock/bin/uv pip compile --quiet pyproject.toml --group bench --constraint $(LOCK) \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(BENCH_LOCK)
 	$(VENV)-lock/bin/uv pip compile --quiet pyproject.toml --group docs --constraints $(LOCK) \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(DOCS_LOCK)
@@ -85,6 +90,10 @@ $(VENV)/.locked: $(LOCK)
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.locked $(BENCH_LOCK)
+	@$(PIP) install --require-hashes -r $(BENCH_LOCK)
 	@touch $@
 
 # What builds the site, beside what the tests need.

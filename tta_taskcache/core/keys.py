@@ -96,6 +96,8 @@ class Keyer:
         self.subjects = traits.subjects(names, policy.vary)
         self._constants = ([names, list(policy.vary)], version)
         self._base = hashlib.blake2b(canonical(identity), key=secret, digest_size=DIGEST_BYTES)
+        self._base_without_vary = self._base.copy()
+        self._base_without_vary.update(canonical([]))
         self._prefix = labels.escape(task)
         self._compared = self._index_of_text()
         #: Whether callables of the policy take arguments, which they get as the body does.
@@ -122,9 +124,13 @@ class Keyer:
             UnkeyableArgument: An argument or header has no canonical form.
         """
         values = self.binder.values(args, kwargs)
-        vary = [self._header(name, headers) for name in self.policy.vary]
-        digest = self._base.copy()
-        digest.update(canonical(vary, self.json))
+        vary: list[Any] = []
+        if self.policy.vary:
+            vary = [self._header(name, headers) for name in self.policy.vary]
+            digest = self._base.copy()
+            digest.update(canonical(vary, self.json))
+        else:
+            digest = self._base_without_vary.copy()
         digest.update(self._canonical(values, form))
         label = self._label(values, vary, form)
         key = labels.SEPARATOR.join(filter(None, (self._prefix, label, digest.hexdigest())))

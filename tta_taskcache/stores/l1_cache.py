@@ -122,7 +122,8 @@ class L1Cache:
             return None
         current = (
             held.deadline > now
-            and held.checked_at >= max(view.floor, view.marks.get(replaced(key), 0))
+            and held.checked_at >= view.floor
+            and (not view.marks or held.checked_at >= view.marks.get(replaced(key), 0))
             # Older bans than the floor were checked before it was put here.
             and is_valid(held.entry, view.marks, view.position, view.bans, names)
         )
@@ -235,7 +236,8 @@ class L1Cache:
 
 
 def _covers(checked: Sequence[str], names: Sequence[str]) -> bool:
-    return all(name in checked for name in names)
+    # Nearly always they are the same: comparing them is quicker than searching each.
+    return checked == names or all(name in checked for name in names)
 
 
 def _follows(before: Position, after: Position) -> bool:

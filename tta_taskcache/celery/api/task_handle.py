@@ -129,7 +129,9 @@ class TaskHandle:
             Exception: The exception of the run, if that is remembered (``cache_errors``).
         """
         call_request = request_of_caller(self.task, args, kwargs)
-        found = look_up(replace(call_request, is_verified=False), None)
+        if call_request.is_verified:
+            call_request = replace(call_request, is_verified=False)
+        found = look_up(call_request, None)
         if found.hit is None:
             return MISSING
         return value_of(call_request.policy, found.hit)
