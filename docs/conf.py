@@ -38,6 +38,7 @@ html_title = "tta_taskcache"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 html_theme_options = {
     "source_repository": "https://github.com/tta-taskcache/tta-taskcache/",
     "source_branch": "main",

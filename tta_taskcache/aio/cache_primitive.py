@@ -25,12 +25,12 @@ from .primitive_options import Backend, CachePlace, OnError, PrimitiveOptions, r
 from .primitive_runtime import build_runtime
 from .sources import context_or_new, runner
 
-#: Seconds that a blocking method waits for Redis in a thread whose event loop waits meanwhile.
+#: Most seconds that a blocking method waits for Redis when it blocks an event loop.
 IN_LOOP = 0.015
 
 
 class CachePrimitive:
-    """Wraps a callable of data and context, or another primitive, and caches what it returns.
+    """Wraps a callable of data and context, or another primitive, and caches its results.
 
     ``execute``, and the methods whose names begin with ``a``, never block the event loop. The
     others are for code without one; in a loop they wait for Redis for 15 ms at most, and memory
@@ -146,43 +146,43 @@ class CachePrimitive:
         return await self._read_through.answer(call, run, shadow=bool(self._policy.shadow))
 
     async def __call__(self, data: Any, context: Any = None) -> Any:
-        """As ``execute``: a primitive is a callable of data and context, too."""
+        """Do as ``execute``: a primitive is a callable of data and context, too."""
         return await self.execute(data, context)
 
     # Reading and writing
 
     async def aget(self, data: Any, context: Any = None) -> Any:
-        """The stored result, or ``MISSING``, which is false. Runs nothing."""
+        """Return the stored result, or ``MISSING``, which is false; run nothing."""
         call = self._call(data, context_or_new(context))
         return MISSING if call is None else await self._runtime.cache.run(self._find(call))
 
     def get(self, data: Any, context: Any = None) -> Any:
-        """As ``aget``, for code without an event loop."""
+        """Do as ``aget``, for code without an event loop."""
         call = self._call(data, context_or_new(context))
         return MISSING if call is None else self._runtime.run(self._find(call), self._patience())
 
     async def aset(self, data: Any, value: Any, context: Any = None) -> bool:
-        """Store a result, as if the primitive had just returned it; says whether it was stored."""
+        """Store a result as if the primitive had just returned it; return whether it was stored."""
         call = self._call(data, context_or_new(context))
         return call is not None and await self._runtime.cache.run(self._store(call, value))
 
     def set(self, data: Any, value: Any, context: Any = None) -> bool:
-        """As ``aset``, for code without an event loop."""
+        """Do as ``aset``, for code without an event loop."""
         call = self._call(data, context_or_new(context))
         return call is not None and self._runtime.run(self._store(call, value), self._patience())
 
     # Listing and invalidating
 
     def key(self, data: Any, context: Any = None) -> PrimitiveKey:
-        """The key of a call, as ``invalidate`` takes it.
+        """Return the key of a call, as ``invalidate`` takes it.
 
         Raises:
-            UncacheableCall: It can't have a key.
+            UncacheableCall: The call can't have a key.
         """
         return self._keyer.shown(self._keyer.identify(data, context_or_new(context)).key)
 
     async def akeys(self, pattern: str = "*") -> list[PrimitiveKey]:
-        """The keys of what is stored, as ``key_fn`` made them, that match a glob.
+        """Return the keys of stored entries that match a glob, as ``key_fn`` returned them.
 
         Raises:
             StoreUnavailable: Redis can't be read.
@@ -190,7 +190,7 @@ class CachePrimitive:
         return await self._runtime.cache.run(self._keys(pattern))
 
     def keys(self, pattern: str = "*") -> list[PrimitiveKey]:
-        """As ``akeys``, for code without an event loop."""
+        """Do as ``akeys``, for code without an event loop."""
         return self._runtime.run(self._keys(pattern), self._timeout)
 
     async def ainvalidate(
@@ -201,7 +201,7 @@ class CachePrimitive:
         pattern: str | None = None,
         soft: bool = False,
     ) -> None:
-        """End entries, everywhere, now: all that any of the arguments names.
+        """End all entries that any argument names, at once and in all processes.
 
         Args:
             key: As ``key_fn`` returns it.
@@ -224,7 +224,7 @@ class CachePrimitive:
         pattern: str | None = None,
         soft: bool = False,
     ) -> None:
-        """As ``ainvalidate``, for code without an event loop."""
+        """Do as ``ainvalidate``, for code without an event loop."""
         self._runtime.run(self._invalidate(key, tags, pattern, soft=soft), self._patience())
 
     async def aclear(self) -> None:
@@ -236,18 +236,18 @@ class CachePrimitive:
         await self._runtime.cache.run(self._runtime.engine.invalidate((marks.of_task(self.name),)))
 
     def clear(self) -> None:
-        """As ``aclear``, for code without an event loop."""
+        """Do as ``aclear``, for code without an event loop."""
         names = (marks.of_task(self.name),)
         self._runtime.run(self._runtime.engine.invalidate(names), self._patience())
 
     # The whole
 
     def stats(self) -> Stats:
-        """What was counted in this process."""
+        """Return the counts of this process."""
         return read_stats(self._runtime.counters.totals())
 
     async def aclose(self) -> None:
-        """End what this loop holds: its leases, and its connections."""
+        """End the leases and close the connections of the running event loop."""
         await self._runtime.cache.aclose()
 
     async def __aenter__(self) -> Self:
@@ -259,7 +259,7 @@ class CachePrimitive:
     # Inside
 
     def _call(self, data: Any, context: Any) -> Call | None:
-        """The call; None when it isn't to be cached, or can't be."""
+        """Return the call; None when it isn't to be cached, or can't be."""
         if not self._policy.enabled:
             return None
         try:
@@ -332,7 +332,7 @@ class CachePrimitive:
         yield from self._runtime.engine.invalidate(tuple(names), keys)
 
     def _patience(self) -> float:
-        """Seconds that a blocking method may wait for a command."""
+        """Return the seconds that a blocking method may wait for a command."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:

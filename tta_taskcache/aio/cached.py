@@ -43,7 +43,7 @@ class FunctionKeyer:
         self._prefix = escape(name)
 
     def identify(self, data: Arguments, _context: Any) -> Identity:
-        """The key and the tags of a call.
+        """Return the key and the tags of a call.
 
         Raises:
             UncacheableCall: It can't have a key.
@@ -51,26 +51,26 @@ class FunctionKeyer:
         return self._keyer.identify(*data, {})
 
     def stored(self, key: Any) -> str | None:
-        """What a key is stored under: that is itself."""
+        """Return the stored key of a shown one: the same."""
         return str(key)
 
     def shown(self, stored: str) -> PrimitiveKey:
-        """A stored key, as it is."""
+        """Return the shown key of a stored one: the same."""
         key = PrimitiveKey(stored)
         key.stored = stored
         return key
 
     def patterns(self, pattern: str) -> tuple[str, ...]:
-        """Globs of stored keys, for one of labels."""
+        """Return the globs of stored keys for a glob of labels."""
         return tuple(f"{self._prefix}{SEPARATOR}{pattern}{end}" for end in ("", f"{SEPARATOR}*"))
 
     def variants(self, key: Any) -> tuple[str, ...]:
-        """A key has none."""
+        """Return no globs: a function's key has no variants."""
         return (str(key),)
 
 
 class FunctionPrimitive(CachePrimitive):
-    """The primitive behind a function: its data are the function's arguments.
+    """The primitive of a function, whose data are the function's arguments.
 
     Args:
         function: The function.
@@ -104,19 +104,19 @@ class FunctionCache:
     """The cache of one function: ``function.cache``. Arguments are given as to the function."""
 
     def __init__(self, primitive: CachePrimitive) -> None:
-        #: The primitive behind it, with ``ainvalidate``, ``aclear``, ``stats`` and the others.
+        #: The function's primitive, with ``ainvalidate``, ``aclear``, ``stats`` and the others.
         self.primitive = primitive
 
     async def get(self, /, *args: Any, **kwargs: Any) -> Any:
-        """The stored result of a call, or ``MISSING``."""
+        """Return the stored result of a call, or ``MISSING``."""
         return await self.primitive.aget((args, kwargs))
 
     async def set(self, value: Any, /, *args: Any, **kwargs: Any) -> bool:
-        """Store a result for a call; says whether it was stored."""
+        """Store a result for a call; return whether it was stored."""
         return await self.primitive.aset((args, kwargs), value)
 
     async def invalidate(self, /, *args: Any, **kwargs: Any) -> None:
-        """End the entry of one call, everywhere, now.
+        """End the entry of one call, at once and in all processes.
 
         Raises:
             UncacheableCall: The call can't have a key.
@@ -135,7 +135,7 @@ class CachedFunction(Protocol[P, R_co]):
     cache: FunctionCache
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R_co]:
-        """Return the stored result, or call the function and store what it returns."""
+        """Return the stored result, or call the function and store its result."""
         ...
 
 

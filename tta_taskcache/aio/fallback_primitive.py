@@ -1,4 +1,4 @@
-"""``FallbackPrimitive``: what stands in for a primitive that fails, such as its last good value."""
+"""``FallbackPrimitive``: fallbacks of a primitive that fails, such as its last good value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .sources import context_or_new, runner
 
 
 class FallbackPrimitive:
-    """Executes a primitive, and when it fails the next one.
+    """Executes a primitive, and its fallbacks in turn when it fails.
 
     A ``CachePrimitive`` without a source, as a fallback, keeps what the primitive returns, and
     returns that for as long as its ttl when the primitive fails: the last good value.
@@ -20,7 +20,7 @@ class FallbackPrimitive:
     Args:
         primary: A primitive, or a callable of data and context.
         fallbacks: Others, tried in this order; one of them may be given by itself.
-        on: What counts as a failure: exception classes.
+        on: Exception classes that count as a failure.
     """
 
     def __init__(

@@ -25,15 +25,15 @@ _SAFE = "@+=,"
 #: Longer labels are cut; the digest tells them apart.
 MAX_LABEL = 200
 
-#: What a function is given: data and context.
+#: A function of data and context.
 OfCall = Callable[[Any, WorkflowContext], Any]
 
 
 class PrimitiveKey(str):
-    """A key as ``key_fn`` has made it, or the beginning of a long one.
+    """A key as ``key_fn`` returned it, or the beginning of a long one.
 
     Attributes:
-        stored: What it is stored under.
+        stored: The stored key.
     """
 
     __slots__ = ("stored",)
@@ -44,23 +44,23 @@ class KeyerOfPrimitive(Protocol):
     """Computes keys."""
 
     def identify(self, data: Any, context: Any, /) -> Identity:
-        """The key and the tags of a call."""
+        """Return the key and the tags of a call."""
         ...
 
     def stored(self, key: Any, /) -> str | None:
-        """What is stored under a key that was shown; None when more belongs to it."""
+        """Return the stored key of a shown one; None when it has several."""
         ...
 
     def shown(self, stored: str, /) -> PrimitiveKey:
-        """A stored key, as users know it."""
+        """Return the shown key of a stored one."""
         ...
 
     def patterns(self, pattern: str, /) -> tuple[str, ...]:
-        """Globs of stored keys, for one of shown ones."""
+        """Return the globs of stored keys for a glob of shown ones."""
         ...
 
     def variants(self, key: Any, /) -> tuple[str, ...]:
-        """Globs of all that is stored under a key, in whatever context."""
+        """Return the globs of a key's stored keys, in all contexts."""
         ...
 
 
@@ -86,7 +86,7 @@ class PrimitiveKeyer:
         self._prefix = escape(name)
 
     def identify(self, data: Any, context: WorkflowContext) -> Identity:
-        """The key and the tags of a call.
+        """Return the key and the tags of a call.
 
         Raises:
             UncacheableCall: It can't have a key.
@@ -100,7 +100,7 @@ class PrimitiveKeyer:
         return Identity(self._key(given, rest), self._tags(data, context))
 
     def stored(self, key: Any) -> str | None:
-        """What is stored under a key that ``key_fn`` returns; None when more belongs to it.
+        """Return the stored key of one that ``key_fn`` returned; None when it has several.
 
         Raises:
             ValueError: There is no ``key_fn``, and this is no text.
@@ -112,19 +112,19 @@ class PrimitiveKeyer:
         return None if self._vary else self._key(key, [])
 
     def shown(self, stored: str) -> PrimitiveKey:
-        """A stored key, as ``key_fn`` has made it."""
+        """Return the key that ``key_fn`` returned for a stored one."""
         label = stored.removeprefix(self._prefix + SEPARATOR).partition(SEPARATOR)[0]
         key = PrimitiveKey(unquote(label, errors="replace") or stored.rpartition(SEPARATOR)[2])
         key.stored = stored
         return key
 
     def patterns(self, pattern: str) -> tuple[str, ...]:
-        """Globs of stored keys, for one of keys as ``key_fn`` makes them."""
+        """Return the globs of stored keys for a glob of keys as ``key_fn`` returns them."""
         glob = f"{self._prefix}{SEPARATOR}{quote(pattern, safe=_SAFE + '*?[]^')}"
         return glob, f"{glob}{SEPARATOR}*"
 
     def variants(self, key: Any) -> tuple[str, ...]:
-        """Globs of all that is stored under a key that ``key_fn`` returns, in whatever context."""
+        """Return the globs of the stored keys of one that ``key_fn`` returned, in all contexts."""
         label = escape_whole(shown(key, EXACT))[:MAX_LABEL]
         return (f"{self._prefix}{SEPARATOR}{label}{SEPARATOR}*",)
 
@@ -162,7 +162,7 @@ def escape_whole(text: str) -> str:
 
 
 def _is_text(text: str) -> bool:
-    """Whether it can be encoded: halves of surrogate pairs can't, and look alike in a label."""
+    """Whether a text can be encoded; unpaired surrogates can't, and look alike in a label."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -171,7 +171,7 @@ def _is_text(text: str) -> bool:
 
 
 class _Values(Mapping[str, Any]):
-    """What a tag's template may name: what is in the data, else in the context."""
+    """The names of a tag's template: those in the data, else those in the context."""
 
     def __init__(self, data: Any, context: WorkflowContext) -> None:
         self._data = data if isinstance(data, Mapping) else {}
@@ -191,7 +191,7 @@ class _Values(Mapping[str, Any]):
 
 
 class _TagFormatter(string.Formatter):
-    """Puts values in the place of names, and does nothing else: no attributes, no formats."""
+    """Replaces names by values, without attributes and format specifications."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:  # noqa: ARG002 - its interface
         return kwargs[field_name], field_name

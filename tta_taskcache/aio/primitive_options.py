@@ -28,7 +28,7 @@ CODECS = Codecs({EXACT_JSON.name: EXACT_JSON, PICKLE.name: PICKLE}, {ZLIB.name: 
 
 
 class PrimitiveOptions(TypedDict, total=False):
-    """What a primitive may be told beside its source, key and backend: as a task's ``cache_*``.
+    """The options of a primitive that are a task's ``cache_*`` options, too.
 
     Attributes:
         jitter: Up to this share of the ttl is taken off at random (0 <= jitter < 1).
@@ -72,7 +72,7 @@ class PrimitiveOptions(TypedDict, total=False):
     enabled: bool
 
 
-#: What they are as options of a task, where they have another name there.
+#: The task's option for each that has another name.
 _NAMES = {"store_if": "if"}
 
 
@@ -88,12 +88,12 @@ def read_options(
     """Validate the options of a primitive.
 
     Args:
-        name: Its name.
+        name: The primitive's name.
         ttl: Seconds that a result is fresh.
-        backend: Where its entries are.
-        options: The others.
-        own: More that aren't any primitive's.
-        arguments: Those of its function, if it is one's.
+        backend: The primitive's backend.
+        options: The primitive's other options.
+        own: Options that only functions have.
+        arguments: Names of the function's arguments, if it wraps one.
 
     Raises:
         ConfigurationError: Naming primitive, option and what is allowed.
@@ -150,7 +150,7 @@ class CachePlace:
     metrics_namespace: str = "taskcache"
 
     def checked(self, name: str) -> CachePlace:
-        """It, if it can be used.
+        """Return this place, if its options are valid.
 
         Raises:
             ConfigurationError: Naming primitive, option and what is allowed.
@@ -176,12 +176,8 @@ class CachePlace:
         return self
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
 def is_count(value: Any) -> bool:
-    """Whether it is a number of things, one or more."""
+    """Whether a value is a whole number, 1 or more."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 

@@ -1,4 +1,4 @@
-"""The cache of one primitive, put together."""
+"""The cache of one primitive: its engine, store and counters."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from .primitive_options import CODECS, CachePlace
 
 @dataclass(frozen=True, slots=True)
 class PrimitiveRuntime:
-    """What a primitive works with.
+    """The cache of one primitive.
 
     Attributes:
-        engine: The cache.
-        cache: It, for loops.
-        blocking: Its store, for whoever blocks.
-        counters: What was counted in this process.
+        engine: The engine.
+        cache: Runs the engine's plans in event loops.
+        blocking: The store for callers that block.
+        counters: The counts of this process.
     """
 
     engine: Engine
@@ -45,13 +45,13 @@ class PrimitiveRuntime:
     counters: Counters
 
     def run(self, plan: Plan[T], seconds: float) -> T:
-        """Drive a plan, blocking for so long at most for each command."""
+        """Run a plan, blocking for at most so many seconds for each command."""
         with within(seconds):
             return run_plan(plan, self.blocking)
 
 
 def build_runtime(place: CachePlace) -> PrimitiveRuntime:
-    """Put the cache of a primitive together. Connects to nothing yet.
+    """Make the cache of a primitive, without connecting yet.
 
     Raises:
         ConfigurationError: The URL can't be read.
@@ -78,7 +78,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
         waiting: Any = {"replicas": place.wait_replicas, "patience": 0.8 * place.timeout}
         redis_store = RedisStore(Link(place.url, place.timeout), place.namespace, **waiting)
         link = AsyncLink(place.url, place.timeout)
-        # Whoever blocks has less time, and a circuit of its own: in a loop a slow Redis is down.
+        # With a circuit breaker of its own: blocking callers wait less for a slow Redis.
         blocking = GuardedStore(redis_store, Breaker(observe))
         store = AsyncGuardedStore(
             AsyncRedisStore(link, redis_store, place.namespace, **waiting), Breaker(observe)

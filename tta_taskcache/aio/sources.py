@@ -1,4 +1,4 @@
-"""What primitives wrap: callables of data and context, in every form."""
+"""The callables that primitives wrap, made async functions of data and context."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .workflow_context import WorkflowContext
 
 
 def context_or_new(context: Any) -> Any:
-    """A context: the one that is given, or an empty one."""
+    """Return the given context, or an empty one for None."""
     return WorkflowContext() if context is None else context
 
 
 def runner(name: str, primitive: Any) -> Any:
-    """What runs a primitive: an async function of data and context.
+    """Return an async function of data and context that runs a primitive.
 
     Raises:
-        ConfigurationError: It is no primitive.
+        ConfigurationError: The object is no primitive.
     """
     if primitive is None:
 
@@ -33,7 +33,7 @@ def runner(name: str, primitive: Any) -> Any:
             f"primitive={primitive!r}: must be a callable of data and context, or have an execute"
         )
     if inspect.iscoroutinefunction(execute) or inspect.iscoroutinefunction(
-        getattr(execute, "__call__", None)  # noqa: B004 - an object may have an async one
+        getattr(execute, "__call__", None)  # noqa: B004 - it may be async
     ):
         return execute
 

@@ -1,4 +1,4 @@
-"""What a workflow knows of whom it runs for."""
+"""The context of a workflow, such as its user."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class WorkflowContext:
     """The context of a workflow, handed to each primitive that it executes.
 
     Args:
-        workflow_id: Names the workflow.
-        user_id: Names the user, if it runs for one.
-        **values: All else, such as ``tier="pro"``: to be asked for with ``get``.
+        workflow_id: Id of the workflow.
+        user_id: Id of the user, if it runs for one.
+        **values: Other values, such as ``tier="pro"``, which ``get`` returns.
     """
 
     def __init__(
@@ -22,7 +22,7 @@ class WorkflowContext:
         self.values = values
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A value by its name, ``workflow_id`` and ``user_id`` among them."""
+        """Return a value by its name; ``workflow_id`` and ``user_id`` are names, too."""
         if name in ("workflow_id", "user_id"):
             value = getattr(self, name)
             return default if value is None else value

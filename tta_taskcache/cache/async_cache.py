@@ -1,4 +1,4 @@
-"""The cache as asyncio has it: an engine whose plans run in loops, with the leases of each."""
+"""The cache for asyncio: an engine whose plans run in event loops, with leases for each loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .single_flight import SingleFlight
 
 
 class InProcess:
-    """A store of this process' memory, as one of asyncio: it never waits.
+    """An asyncio store over a store in this process's memory; it never waits.
 
     Args:
         store: The store.
@@ -37,15 +37,15 @@ class InProcess:
 
 
 class AsyncCache:
-    """An engine, and what its plans need in loops.
+    """An engine whose plans run in event loops.
 
     Args:
         engine: The engine.
         single_flight: The computations that callers in this process lead, in threads and loops.
         store: Executes its commands.
         lease_ttl: Seconds that a lease lasts.
-        link: The connections that the store has; looks that are made at once are sent together
-            then. None for memory.
+        link: The store's connections to Redis, over which simultaneous looks are batched; None for
+            memory.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class AsyncCache:
 
     @property
     def leases(self) -> LeaseTask:
-        """The leases of the loop that runs here."""
+        """The leases of the running event loop."""
         return self._leases.get()
 
     async def run(self, plan: Plan[T]) -> T:
@@ -76,23 +76,23 @@ class AsyncCache:
         return await run_in_loop(plan, self.store)
 
     def abandon(self, key: str, owner: str) -> None:
-        """End a lease that may be held without anybody's knowing."""
-        with suppress(RuntimeError):  # no loop runs here any more: it lapses
+        """End a lease that may have been granted, as the reply to its claim was lost."""
+        with suppress(RuntimeError):  # no loop is running any more: the lease lapses
             self.leases.end(key, owner)
 
     async def aclose(self) -> None:
-        """End what the loop that runs here holds: its leases, and its connections."""
+        """End the leases and close the connections of the running event loop."""
         with suppress(StoreUnavailable):
             await self.leases.finish()
         if self._link is not None:
             await self._link.aclose()
 
     def begin(self, work: Coroutine[Any, Any, object], task: str) -> None:
-        """Do something in the background.
+        """Run a coroutine in the background.
 
         Args:
-            work: What.
-            task: The name of the task that it is for: faults are told under it.
+            work: The coroutine.
+            task: Name of the task that faults are reported for.
         """
 
         async def run() -> None:
@@ -103,7 +103,7 @@ class AsyncCache:
 
         try:
             loop = asyncio.get_running_loop()
-        except RuntimeError:  # it has ended
+        except RuntimeError:  # the loop has ended
             work.close()
             return
         background = loop.create_task(run())

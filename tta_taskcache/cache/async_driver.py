@@ -11,12 +11,12 @@ from ..stores.loop_local import LoopLocal
 from ..stores.protocol import AsyncStore
 from .plan import Pause, Plan, T
 
-#: Seconds that steps of plans may take in one turn of a loop, before others have theirs.
+#: Most seconds that steps of plans take in one turn of an event loop.
 TURN = 0.005
 
 
 class Turns:
-    """Shares a loop with all else that runs there: ten thousand plans don't all go on at once."""
+    """Shares an event loop with other tasks: limits the steps of plans in each of its turns."""
 
     def __init__(self) -> None:
         self._ends = 0.0
@@ -33,13 +33,13 @@ class Turns:
         return bool(self._waiting) or now > self._ends
 
     async def wait(self) -> None:
-        """Wait for the next turn in which there is time."""
+        """Wait for a turn that has time left."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         await future
 
     def _begin(self) -> None:
-        """Begin a turn: some of those that wait go on in it, the first first."""
+        """Begin a turn: resume some of the waiting plans, in their order."""
         self._is_scheduled = False
         loop = asyncio.get_running_loop()
         for _ in range(min(len(self._waiting), WAITING_A_TURN)):
@@ -52,7 +52,7 @@ class Turns:
             loop.call_soon(self._begin)
 
 
-#: So many of those that wait go on in one turn.
+#: Most waiting plans that are resumed in one turn.
 WAITING_A_TURN = 32
 
 _turns: LoopLocal[Turns] = LoopLocal(Turns)

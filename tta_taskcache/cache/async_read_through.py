@@ -1,7 +1,7 @@
-"""Reading through in asyncio: the stored result of a call, or what its run returns.
+"""Read-through in asyncio: the stored result of a call, or the result of its run.
 
-Of equal calls, in this process and others, one runs and the others wait for its result (C1). One
-that is cancelled hands on: the next of those that wait runs.
+Of equal calls in flight, in all processes, one runs and the others wait for its result (C1). When
+the leader is cancelled, the next of its followers runs.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from .plan import Plan
 from .single_flight import MAX_WAIT
 from .writer import UNSHARED_FOR
 
-#: What ``task.cache`` and primitives are as a site.
+#: The site of calls by ``task.cache`` and of primitives.
 DIRECT = "direct"
 
-#: The reasons of misses with an entry that the run replaces: it may be asked for.
+#: Reasons of misses whose old entry the run replaces, and may ask for.
 REPLACED = (
     *(verdict.value for verdict in Verdict if verdict.asks_for_refresh),
     Verdict.ENDED.value,
@@ -51,29 +51,29 @@ class AsyncReadThrough:
 
     Attributes:
         cache: The cache.
-        strict: Is told why nothing could be looked up, and may raise; else the call runs.
+        strict: Receives the reason when the store can't be read; raises, or lets the call run.
     """
 
     cache: AsyncCache
     strict: Callable[[str], None] = lambda _: None
 
     async def answer(self, call: Call, run: Run, *, shadow: bool = False) -> Any:
-        """Return the stored result of a call, or run it and store what it returns.
+        """Return the stored result of a call, or run it and store its result.
 
         Args:
             call: The call.
-            run: Runs it.
-            shadow: Whether it is looked up and counted only, and runs.
+            run: Runs the call.
+            shadow: Whether the call is only looked up and counted, and runs anyway.
 
         Raises:
-            Exception: What the run has raised, now or when it was remembered.
+            Exception: The run's error, from this run or a remembered one.
         """
         if shadow:
             return await self._shadow(call, run)
         claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=self.cache.lease_ttl)
         try:
             found = await self.cache.run(self._plan(call, claim))
-        except BaseException:  # whether the lease was given isn't known
+        except BaseException:  # the lease may have been granted
             if call.policy.coalesce:
                 self.cache.abandon(call.key, claim.owner)
             raise
@@ -91,7 +91,7 @@ class AsyncReadThrough:
         return await self._run(call, found.position, run, "", reason=found.reason)
 
     async def refresh(self, call: Call, run: Run) -> Any:
-        """Run a call whatever is stored for it, and replace that."""
+        """Run a call and replace its entry."""
         position = await self.cache.run(self.cache.engine.writer.position(call))
         return await self._run(call, position, run, "", replaces=True)
 
@@ -105,7 +105,7 @@ class AsyncReadThrough:
         )
 
     async def _lead(self, call: Call, found: Miss, run: Run, owner: str) -> Any:
-        """Run while equal calls wait. Whatever comes of it, they don't wait for longer."""
+        """Run a call as leader; followers stop waiting when it ends, also by an error."""
         single_flight, leases = self.cache.single_flight, self.cache.leases
         wakeup = single_flight.begin(call.key)
         me = asyncio.current_task()
@@ -114,7 +114,7 @@ class AsyncReadThrough:
             return Stage.RUNNING if me is not None and not me.done() else None
 
         leases.hold(call.key, owner, progress, renew_in=leases.ttl / RENEWALS)
-        unshared = 0.0  # one that is cancelled hands on
+        unshared = 0.0  # when cancelled, the next follower leads
         try:
             with leading(call.key, None):
                 value = await self._run(call, found.position, run, owner, reason=found.reason)
@@ -133,7 +133,7 @@ class AsyncReadThrough:
                 single_flight.end(call.key, wakeup)
 
     async def _ring_when_ended(self, key: str, wakeup: Any) -> None:
-        """Let the followers look again once a lease has ended: the first of them leads."""
+        """Wake the followers once a lease has ended; the first of them leads."""
         try:
             await self.cache.leases.finish()
         finally:
@@ -195,7 +195,7 @@ class AsyncReadThrough:
         return value
 
     async def _safely(self, plan: Plan[Any], call: Call, operation: str) -> Any:
-        """Drive a plan after a run, whose end is what counts (promise F1)."""
+        """Run a plan after a call's run; its faults never fail the call (promise F1)."""
         try:
             return await self.cache.run(plan)
         except Exception as error:  # noqa: BLE001 - a fault of ours never fails a call
@@ -222,7 +222,7 @@ class AsyncReadThrough:
         seconds: float,
         owner: str,
     ) -> Plan[Hit | None]:
-        """Remember a failure, or find what stands in for it; else equal calls don't wait."""
+        """Store a failure, or find the stale result for it; else let equal calls run unshared."""
         engine = self.cache.engine
         remember_for = call.policy.remembered_for(error)
         if remember_for is not None:

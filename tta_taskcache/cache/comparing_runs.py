@@ -1,4 +1,4 @@
-"""Comparing what a run has returned with what is stored: verification, and shadow mode."""
+"""Comparing a run's result with the stored one, for verification and shadow mode."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .plan import Plan
 
 
 def compare(engine: Engine, call: Call, stored: Hit, value: Any) -> Plan[Verified]:
-    """Compare a stored result with what a run has returned.
+    """Compare a stored result with a run's result.
 
     Args:
         engine: The cache.
         call: The call.
-        stored: What was found of it before it ran.
-        value: What the run has returned.
+        stored: The hit that was found before the run.
+        value: The run's result.
     """
     entry = stored.entry
     how = (entry.serializer, entry.compression)
@@ -42,7 +42,7 @@ def compare(engine: Engine, call: Call, stored: Hit, value: Any) -> Plan[Verifie
 
 
 def _is_current(engine: Engine, stored: Hit) -> Plan[bool]:
-    """Whether what was found is still what is stored: an invalidation may have ended it."""
+    """Whether a hit is still stored; an invalidation may have ended it meanwhile."""
     try:
         now = yield from engine.peek(stored.entry.key)
     except (StoreUnavailable, EntryError):

@@ -1,4 +1,4 @@
-"""The leases that a process or a loop holds, and what is to be done for them (promise C3)."""
+"""The leases that a process or an event loop holds: their renewals and ends (promise C3)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .writer import MAX_RUN
 #: A lease is renewed this many times before it would lapse.
 RENEWALS = 3
 
-#: What couldn't be ended is tried again after this share of its ttl.
+#: A lease that couldn't be ended is tried again after this share of its ttl.
 RETRY = 0.05
 
-#: Says how far a computation is, or None when it will not come to its end: then others lead.
+#: Returns the stage of a computation; None when it will not end, so that another call leads.
 Progress = Callable[[], Stage | None]
 
 
 @dataclass(slots=True)
 class _KeptLease:
-    """A lease that is to be renewed, or (without progress) to be ended."""
+    """A lease to be renewed, or (without ``progress``) to be ended."""
 
     key: str
     owner: str
@@ -36,13 +36,13 @@ class _KeptLease:
 
 
 class HeldLeases:
-    """Leases, renewed until they are let go of, and ended when they are to be ended.
+    """Leases that are renewed until they are let go of or ended.
 
-    Whoever has it executes ``do_what_is_due`` when something is due: a thread, or a task of a loop.
+    A thread or an asyncio task runs ``do_what_is_due`` whenever a renewal or an end is due.
 
     Args:
         ttl: Seconds that a lease lasts.
-        observe: Told of faults.
+        observe: Receives faults.
         clock: Monotonic seconds.
     """
 
@@ -55,22 +55,22 @@ class HeldLeases:
         self._held: dict[str, _KeptLease] = {}
 
     def _alert(self) -> None:
-        """See to it that what is due is done: it may be due earlier than was thought."""
+        """Wake the thread or task: a lease may be due earlier than it waits for."""
         raise NotImplementedError
 
     def hold(self, key: str, owner: str, progress: Progress, *, renew_in: float) -> None:
-        """Renew a lease from now on, for the first time after ``renew_in`` seconds."""
+        """Renew a lease regularly, for the first time after ``renew_in`` seconds."""
         now = self._clock()
         self._put(_KeptLease(key, owner, progress, now + renew_in, now + MAX_RUN))
 
     def let_go(self, owner: str) -> None:
-        """Stop renewing a lease that was ended, or that may lapse."""
+        """Stop renewing a lease, which has ended or may lapse."""
         self._held.pop(owner, None)
 
     def end(self, key: str, owner: str, unshared: float = 0.0) -> None:
-        """End a lease, if it is the owner's: soon, and once the store can be reached.
+        """End a lease, if the owner has it, as soon as the store can be reached.
 
-        Also for one of which it isn't known whether it was given: its reply was lost.
+        Works as well for a claim whose reply was lost, which may have been granted or not.
 
         Args:
             key: The call's key.
@@ -82,7 +82,7 @@ class HeldLeases:
         self._put(_KeptLease(key, owner, None, now, now + self.ttl, unshared))
 
     def renew_now(self, owner: str) -> None:
-        """Tell at once how far a computation is: it has begun."""
+        """Renew a lease at once, as its computation has begun."""
         held = self._held.get(owner)
         if held is not None:
             held.due = self._clock()
@@ -97,12 +97,12 @@ class HeldLeases:
         self._alert()
 
     def pause(self) -> float | None:
-        """Seconds until something is due; None when nothing is held."""
+        """Return the seconds until a lease is due; None when no lease is held."""
         due = min((held.due for held in list(self._held.values())), default=None)
         return None if due is None else max(0.0, due - self._clock())
 
     def do_what_is_due(self) -> Plan[None]:
-        """Renew what is due, and end what is over."""
+        """Renew the leases that are due, and end those whose computation is over."""
         now = self._clock()
         due = [held for held in list(self._held.values()) if held.due <= now]
         renewals: list[tuple[_KeptLease, Holding]] = []
@@ -111,7 +111,7 @@ class HeldLeases:
                 continue
             held.due = now + self.ttl / RENEWALS
             stage = self._stage(held.progress) if now < held.until else None
-            if stage is None:  # whoever computed is gone, or stands still: others shall lead
+            if stage is None:  # the leader is gone or stuck: let another call lead
                 held.progress, held.until = None, now + self.ttl
             else:
                 renewals.append((held, Holding(held.key, held.owner, stage)))
@@ -124,7 +124,7 @@ class HeldLeases:
     def _stage(self, progress: Progress) -> Stage | None:
         try:
             return progress()
-        except Exception as error:  # noqa: BLE001 - one that can't tell mustn't cost the others theirs
+        except Exception as error:  # noqa: BLE001 - the other leases are still to be renewed
             self._observe(Fault("", "renew", error))
             return None
 
@@ -141,13 +141,13 @@ class HeldLeases:
         try:
             kept: list[bool] = yield Renew(tuple(holding for _, holding in renewals), self.ttl)
         except StoreUnavailable:
-            return  # it lapses, unless the next renewal comes through
+            return  # they lapse, unless the next renewal succeeds
         for (held, _), is_kept in zip(renewals, kept, strict=True):
             if not is_kept:
                 self._drop(held)
 
     def _drop(self, held: _KeptLease) -> None:
-        """Forget a lease, unless it is to be ended since a moment ago."""
+        """Forget a lease, unless ``end`` has replaced it meanwhile."""
         newer = self._held.pop(held.owner, None)
         if newer is not None and newer is not held:
             self._held.setdefault(held.owner, newer)

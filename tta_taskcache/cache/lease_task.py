@@ -1,6 +1,6 @@
 """The task that renews the leases of an event loop (promise C3).
 
-They are renewed while the loop runs, and lapse when it is blocked for longer than they last.
+Leases are renewed while the loop runs, and lapse when it is blocked for longer than their ttl.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .held_leases import HeldLeases
 
 
 class LeaseTask(HeldLeases):
-    """Leases that a task of the loop takes care of, for as long as there are any.
+    """Leases that an asyncio task renews and ends; it runs while any lease is held.
 
     Args:
-        store: Where they are.
+        store: The store that holds the leases.
         ttl: Seconds that a lease lasts.
-        observe: Told of faults.
+        observe: Receives faults.
     """
 
     def __init__(self, store: AsyncStore, ttl: float, observe: Observe) -> None:
@@ -32,7 +32,7 @@ class LeaseTask(HeldLeases):
     def _alert(self) -> None:
         self._alarm.set()
         if self._task is None or self._task.done():
-            with suppress(RuntimeError):  # the loop has ended: they lapse
+            with suppress(RuntimeError):  # the loop has ended: leases lapse
                 loop = asyncio.get_running_loop()
                 self._task = loop.create_task(self._work())
 
@@ -44,9 +44,9 @@ class LeaseTask(HeldLeases):
                     await self._alarm.wait()
             try:
                 await run_in_loop(self.do_what_is_due(), self._store)
-            except Exception as error:  # noqa: BLE001 - leases lapse; whoever computes goes on
+            except Exception as error:  # noqa: BLE001 - leases lapse; computations go on
                 self._observe(Fault("", "renew", error))
 
     async def finish(self) -> None:
-        """End what is to be ended, and wait for it."""
+        """End the leases that are due to end, and wait until that is done."""
         await run_in_loop(self.do_what_is_due(), self._store)

@@ -6,6 +6,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -17,8 +18,8 @@ BoundedDecompress = Callable[[bytes, int], bytes]
 #: Bytes of a small frame that are decompressed at once.
 _PIECE = 1024 * 1024
 
-#: Most bytes that LZMA's decoder may take for its window, whose size a frame's header names: that
-#: of kombu's frames is 8 MiB.
+#: Most bytes that a decoder of LZMA or zstd may take for its window, whose size a frame's header
+#: names: that of kombu's frames is at most 8 MiB.
 _MAX_WINDOW = 16 * 1024 * 1024
 
 
@@ -49,7 +50,8 @@ def _zstd() -> dict[Callable[..., Any], BoundedDecompress]:
             zstd: Any = import_module(name)
         except ImportError:
             continue
-        return {zstd.decompress: _bounded(zstd.ZstdDecompressor)}
+        window = {zstd.DecompressionParameter.window_log_max: _MAX_WINDOW.bit_length() - 1}
+        return {zstd.decompress: _bounded(partial(zstd.ZstdDecompressor, options=window))}
     return {}
 
 

@@ -237,8 +237,9 @@ def _check(*, is_text: Iterable[Any] = (), is_figure: Iterable[Any] = ()) -> Non
         TypeError: A value is of another type.
         ValueError: A figure is negative, too large or not finite.
     """
-    if not all(isinstance(each, str) for each in is_text):
-        raise TypeError("something is no text")
+    for text in is_text:
+        if not isinstance(text, str):
+            raise TypeError("something is no text")
     for figure in is_figure:
         if isinstance(figure, bool) or not isinstance(figure, (int, float)):
             raise TypeError(f"{figure!r:.40} is no figure")

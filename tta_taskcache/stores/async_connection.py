@@ -1,6 +1,6 @@
-"""Connections of asyncio to Redis: one client a loop, each command within its deadline (F5)."""
+"""Connections to Redis for asyncio: a client for each event loop, and deadlines (F5)."""
 
-# redis-py is typed in part: calling what isn't yet is no error of ours.
+# redis-py is only partly typed.
 # mypy: allow-untyped-calls
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .sentinel import ASK_AGAIN, SHARE, MasterDiscovery
 
 
 class AsyncLink(Link):
-    """The way to Redis from asyncio. Each loop has a client of its own, in whatever thread it runs.
+    """Connections to Redis for asyncio, with a client for each event loop.
 
     Args:
         url: As of ``Link``.
@@ -52,33 +52,33 @@ class AsyncLink(Link):
 
     @property
     def client(self) -> Any:
-        """The client of the loop that runs here."""
+        """The client of the running event loop."""
         return self._clients.get()
 
     def renew(self) -> None:
-        """From now on have clients without connections, in all loops."""
+        """Replace the clients of all event loops by unconnected ones."""
         self._clients = LoopLocal(self._make_for_loop)
 
     async def ready(self) -> None:
-        """Wait until a cluster's layout is known: one asks for it, whoever waits.
+        """Wait until a cluster's layout is known, which one caller reads for all.
 
         Raises:
-            redis.RedisError: Nobody says.
+            redis.RedisError: No node could be asked.
         """
         if self.is_cluster:
             await self.client.begin()
 
     async def aclose(self) -> None:
-        """Close the connections of the loop that runs here."""
+        """Close the connections of the running event loop."""
         client = self._clients.take()
         if client is not None:
             await _close(client)
 
     def leave(self) -> None:
-        """Have a new client in this loop: the cluster isn't what the old one has learnt of it."""
+        """Replace the client of this event loop, whose knowledge of the cluster is outdated."""
         client = self._clients.take()
         if client is not None:
-            # Those that are on their way have until then.
+            # Commands in flight have until then.
             closing = asyncio.get_running_loop().create_task(_close(client, 2 * self.timeout))
             _closing.add(closing)
             closing.add_done_callback(_closing.discard)
@@ -127,7 +127,7 @@ class AsyncLink(Link):
             await hold_exchange_in_loop(log_state.binding(connection, *log))
 
 
-#: Clients that are being closed.
+#: Tasks that close clients.
 _closing: set[asyncio.Task[None]] = set()
 
 
@@ -152,21 +152,21 @@ def _retried() -> dict[str, Any]:
 
 
 class AsyncSentinels(Sentinel, MasterDiscovery):
-    """Sentinels that loops ask."""
+    """Sentinels, asked from asyncio."""
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         return await hold_exchange_in_loop(self.discovery(service_name))
 
 
 class AsyncMasterPool(SentinelConnectionPool):
-    """Connections to the master, for as long as its Sentinels call it that (see ``sentinel``)."""
+    """Connections to the master, closed when its Sentinels name another (see ``sentinel``)."""
 
     _asked_at = 0.0
 
     async def get_connection(self, *args: Any, **options: Any) -> Any:
         now = monotonic()
         if self.master_address is not None and now - self._asked_at > ASK_AGAIN:
-            self._asked_at = now  # first, so that one asks
+            self._asked_at = now  # before the question, so that only one caller asks
             with suppress(redis.ConnectionError, redis.TimeoutError):
                 await self.get_master_address()  # which closes connections to another
         return await super().get_connection(*args, **options)
@@ -180,7 +180,7 @@ def _sentinels(hosts: Sequence[tuple[str, int]], options: Mapping[str, Any]) -> 
 
 
 class AsyncMasterConnection(SentinelManagedConnection):
-    """A connection to the master, and to nobody who only was (see ``sentinel``)."""
+    """A connection to the master, never to a former one (see ``sentinel``)."""
 
     async def connect(self) -> None:
         await self._connect_retry()
@@ -189,13 +189,13 @@ class AsyncMasterConnection(SentinelManagedConnection):
         """Refuse a server that isn't a master.
 
         Raises:
-            redis.ConnectionError: It is none.
+            redis.ConnectionError: The server is no master.
         """
         await self.send_command("ROLE", check_health=False)
         try:
             role = await self.read_response()
         except redis.ResponseError:
-            return  # an access list may forbid to ask
+            return  # an access list may forbid ROLE
         if role[0] != b"master":
             raise redis.ConnectionError("what the Sentinels call the master is none any more")
 
@@ -211,11 +211,11 @@ class AsyncMasterConnection(SentinelManagedConnection):
 
 
 class AsyncMasterSSLConnection(AsyncMasterConnection, SentinelManagedSSLConnection):
-    """The same, with TLS."""
+    """A connection to the master with TLS."""
 
 
 class AsyncCluster(RedisCluster):
-    """A cluster. What fails is not repeated: the next command has a new client."""
+    """A cluster's client, without retries: after an error, the next command gets a new one."""
 
     def __init__(
         self, hosts: Sequence[tuple[str, int]], options: Mapping[str, Any], greet: Any
@@ -233,7 +233,7 @@ class AsyncCluster(RedisCluster):
         self._beginning: asyncio.Task[Any] | None = None
 
     async def begin(self) -> None:
-        """Ask for the layout, if nobody has: when two ask, redis-py (8.1) closes connections."""
+        """Read the layout once; redis-py 8.1 closes connections when two tasks read it."""
         if self._beginning is None:
             self._beginning = asyncio.get_running_loop().create_task(self.initialize())
         await asyncio.shield(self._beginning)

@@ -14,24 +14,24 @@ from .protocol import ClientCall, Command, Reply, Scan, SetMarks
 from .redis_store import RedisExchanges, RedisStore
 from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 
-#: Rare, and long: they are done by a blocking client in a thread, as reading through a batch of
-#: entries keeps a processor for longer than a loop can wait.
+#: Rare and long commands, for a blocking client in a thread: reading a batch of entries would block
+#: the event loop for too long.
 _IN_THREAD = (Scan, Sweep, RequestSweep, ReadSweep, RecordSweep, ClientCall)
 
-#: A loop that comes to a timer so many seconds late was kept by something else.
+#: Seconds after which a late timer means that other work blocked the event loop.
 LATE = 0.01
 
-#: The cluster is changing, or can't be reached: no fault of the command.
+#: Errors of a cluster that is changing or can't be reached, which count as a lost connection.
 _CHANGING = (RedisClusterException, ClusterDownError, AskError, TryAgainError)
 
 
 class AsyncRedisStore:
-    """Executes commands on Redis, in whatever loop it is asked to.
+    """Executes commands on Redis in the running event loop.
 
-    A command that is cancelled ends its connection: no reply is left for another to read.
+    A cancelled command closes its connection, so that no other command reads its reply.
 
     Args:
-        link: How Redis is reached.
+        link: Connections to Redis.
         blocking: The same store for threads.
         namespace: As of ``RedisStore``.
         replicas: Likewise.
@@ -86,7 +86,7 @@ class AsyncRedisStore:
 
 
 def _expire(limit: asyncio.Timeout, due: float, seconds: float) -> None:
-    """End a command that is due; later, if its loop was kept: the reply may be there, unread."""
+    """End a command at its timeout; later, if its loop was blocked: the reply may have come."""
     now = asyncio.get_running_loop().time()
     late = now - due
     limit.reschedule(now + min(late, seconds) if late > LATE else now)

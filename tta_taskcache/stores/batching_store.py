@@ -1,7 +1,7 @@
-"""Looks that are made at once in a loop are sent together: one round trip for all of them.
+"""Batching of simultaneous looks in an event loop: one round trip for all of them.
 
-Equal ones are sent once: of those that would lead, the first does, and the others hear what Redis
-would have told them, that somebody does.
+Equal looks are sent once. When their claim is granted, the first one leads, and the others receive
+the reply that Redis would have sent them: that another call leads.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ..core.lease import Lease
 from .loop_local import LoopLocal
 from .protocol import AsyncStore, Command, Look, LookMany, Reply, StoreReply
 
-#: Looks in one round trip: reading the replies to more would keep the loop from others.
+#: Most looks in one round trip: reading more replies would block the event loop.
 MOST_LOOKS = 50
 
-#: Commands and batches on their way at once in a loop, each on a connection of its own.
+#: Most commands and batches in flight in an event loop, each on a connection of its own.
 MOST_ON_THE_WAY = 16
 
 
 @dataclass(slots=True, eq=False)
 class _EqualLooks:
-    """Equal looks, in the order in which they came: who waits for each."""
+    """Equal looks in the order of arrival, and the future of each."""
 
     looks: list[Look]
     futures: list[asyncio.Future[StoreReply]]
@@ -32,24 +32,24 @@ class _EqualLooks:
 
 @dataclass(slots=True)
 class _LookQueue:
-    """The looks that are still to be sent in one loop, by what they look for."""
+    """The looks of one event loop that are still to be sent, by kind (see ``_kind``)."""
 
     slots: asyncio.Semaphore
     waiting: dict[object, _EqualLooks] = field(default_factory=dict)
-    #: Batches that are about to take what waits.
+    #: Number of batches that are about to take waiting looks.
     starting: int = 0
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
 
 class BatchingStore:
-    """A store of asyncio whose looks are sent together.
+    """An asyncio store that batches looks.
 
-    What is on its way goes on when a caller is cancelled: others may wait for it, and its
-    connection has a reply to come.
+    A command in flight goes on when its caller is cancelled: other callers may wait for it, and its
+    connection still has a reply to read.
 
     Args:
-        store: What executes the batches.
-        abandon: Told the key and owner of a lease that was given to a caller who is gone.
+        store: Executes the batches.
+        abandon: Receives the key and owner of a lease that was granted to a cancelled caller.
     """
 
     def __init__(self, store: AsyncStore, abandon: Callable[[str, str], None]) -> None:
@@ -81,11 +81,11 @@ class BatchingStore:
             return await self.store.execute(command)
 
     async def _send(self, queue: _LookQueue) -> None:
-        """Send what waits by now, or as much of it as one round trip takes."""
+        """Send the waiting looks, at most as many as one round trip takes."""
         async with queue.slots:
             queue.starting -= 1
             batch = _take(queue)
-            if queue.waiting and not queue.starting:  # what begins elsewhere
+            if queue.waiting and not queue.starting:  # those of another log position
                 queue.starting += 1
                 _begin(queue, self._send(queue))
             if batch:
@@ -108,7 +108,7 @@ class BatchingStore:
             self._answer(waiting, reply)
 
     def _answer(self, waiting: _EqualLooks, reply: StoreReply) -> None:
-        """Tell all who wait what Redis would have told them, one after the other."""
+        """Give each equal look the reply that Redis would have sent it."""
         lease = reply.lease
         is_given = lease is not None and lease.is_ours
         first = waiting.futures[0]
@@ -139,11 +139,11 @@ def _begin(queue: _LookQueue, work: Coroutine[Any, Any, Any]) -> asyncio.Task[An
 
 def _hear(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
-        task.exception()  # whoever has waited for it may have been cancelled
+        task.exception()  # retrieved, as its caller may have been cancelled
 
 
 def _take(queue: _LookQueue) -> list[_EqualLooks]:
-    """Take what waits, as far as it goes into one round trip: it begins at one place of the log."""
+    """Take the waiting looks of one log position, at most as many as one round trip takes."""
     kinds = list(queue.waiting)[:MOST_LOOKS]
     since = [queue.waiting[kind].looks[0].since for kind in kinds]
     return [
@@ -152,7 +152,7 @@ def _take(queue: _LookQueue) -> list[_EqualLooks]:
 
 
 def _kind(look: Look) -> object:
-    """Equal for looks that have one reply, but for who leads."""
+    """Return a value that is equal for looks whose replies differ at most in the leader."""
     claim = look.claim and replace(look.claim, owner="")
     return look.key, look.marks, look.since, claim
 

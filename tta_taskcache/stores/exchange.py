@@ -1,7 +1,8 @@
-"""Exchanges: what is sent to Redis and read from it, one after the other, without doing it.
+"""Exchanges: sequences of commands to Redis and their replies, free of I/O.
 
-An exchange is a generator that yields calls of a client and is sent what they return. A blocking
-client returns replies and one of asyncio awaitables: the same exchange is held by either.
+An exchange is a generator that yields calls of a client and is sent their replies. The same
+exchange runs with a blocking client, which returns replies, and with one of asyncio, which returns
+awaitables.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Yields calls, is sent their replies (their exceptions are thrown in), returns a ``T``.
+#: Yields calls, receives their replies or exceptions, returns a ``T``.
 Exchange = Generator[Callable[[], Any], Any, T]
 
 
 def hold_exchange(exchange: Exchange[T]) -> T:
-    """Hold an exchange with a blocking client."""
+    """Run an exchange with a blocking client."""
     try:
         call = next(exchange)
         while True:
             try:
                 reply = call()
-            except Exception as error:  # noqa: BLE001 - it is the exchange's to handle
+            except Exception as error:  # noqa: BLE001 - the exchange handles it
                 call = exchange.throw(error)
             else:
                 call = exchange.send(reply)
@@ -32,13 +33,13 @@ def hold_exchange(exchange: Exchange[T]) -> T:
 
 
 async def hold_exchange_in_loop(exchange: Exchange[T]) -> T:
-    """Hold an exchange with a client of asyncio."""
+    """Run an exchange with an asyncio client."""
     try:
         call = next(exchange)
         while True:
             try:
                 reply = await call()
-            except Exception as error:  # noqa: BLE001 - it is the exchange's to handle
+            except Exception as error:  # noqa: BLE001 - the exchange handles it
                 call = exchange.throw(error)
             else:
                 call = exchange.send(reply)

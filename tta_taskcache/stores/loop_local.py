@@ -1,4 +1,4 @@
-"""What each event loop has of its own: connections and futures belong to one."""
+"""Values of one event loop each, such as connections and futures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class LoopLocal(Generic[T]):
-    """A value for each loop, made when it is first asked for there.
+    """A value for each event loop, made at its first use there.
 
     Args:
-        make: Makes one.
+        make: Makes a value.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -21,21 +21,21 @@ class LoopLocal(Generic[T]):
         self._values: dict[asyncio.AbstractEventLoop, T] = {}
 
     def get(self) -> T:
-        """The value of the loop that runs here.
+        """Return the value of the running event loop.
 
         Raises:
-            RuntimeError: None does.
+            RuntimeError: No event loop is running.
         """
         loop = asyncio.get_running_loop()
         try:
             return self._values[loop]
         except KeyError:
-            for other in list(self._values):  # what is closed asks no more
+            for other in list(self._values):  # closed loops need no value
                 if other.is_closed():
                     self._values.pop(other, None)
             value = self._values[loop] = self._make()
             return value
 
     def take(self) -> T | None:
-        """Give up the value of the loop that runs here, if there is one."""
+        """Remove and return the value of the running event loop, if there is one."""
         return self._values.pop(asyncio.get_running_loop(), None)

@@ -55,6 +55,9 @@ MAX_LEASES = 10_000
 class _StoredFrame:
     frame: bytes
     deadline: float
+    # Of its head, what claims are judged by: read once, when it is stored.
+    born: Position | None
+    served_above_ms: int
     hits: int = 0
 
     @property
@@ -183,15 +186,15 @@ class MemoryStore:
             position = self._position
             newest = max((self._marks.get(name, 0) for name in look.marks), default=0)
             stored = self.entries.get(look.key)
-            entry = peek(look.key, stored.frame) if stored and stored.deadline > now else None
-            if stored and entry and not claim.regardless:
-                born = entry.born
-                if (
-                    born.incarnation == position.incarnation
-                    and born.sequence >= max(newest, claim.newest_ban)
-                    and (stored.deadline - now) * 1000 > entry.served_above_ms
-                ):
-                    return Lease("", None, None)
+            if (
+                stored
+                and stored.born
+                and not claim.regardless
+                and stored.born.incarnation == position.incarnation
+                and stored.born.sequence >= max(newest, claim.newest_ban)
+                and (stored.deadline - now) * 1000 > stored.served_above_ms
+            ):
+                return Lease("", None, None)
             other = self._leases.get(look.key)
             remaining = other.deadline - now if other else 0.0
             if other is not None and remaining > 0:
@@ -215,10 +218,16 @@ class MemoryStore:
                 return self._replace(fill)
             if fill.owner and not self._owns(fill.key, fill.owner):
                 return False
-            self.entries.put(fill.key, _StoredFrame(fill.frame, self._clock() + fill.lifetime))
+            self._put(fill, fill.frame)
             self._leases.pop(fill.key, None)
             self._refreshes.drop(fill.key)
             return True
+
+    def _put(self, fill: Fill, frame: bytes) -> None:
+        entry = peek(fill.key, frame)
+        born, above = (entry.born, entry.served_above_ms) if entry else (None, 0)
+        deadline = self._clock() + fill.lifetime
+        self.entries.put(fill.key, _StoredFrame(frame, deadline, born, above))
 
     def _replace(self, fill: Fill) -> bool:
         stored = self.entries.get(fill.key)
@@ -227,7 +236,7 @@ class MemoryStore:
         if fill.payload_at and fill.owner and not self._owns(fill.key, fill.owner):
             return False
         frame = fill.frame + (stored.frame[fill.payload_at :] if fill.payload_at else b"")
-        self.entries.put(fill.key, _StoredFrame(frame, self._clock() + fill.lifetime))
+        self._put(fill, frame)
         if fill.payload_at:
             self._refreshes.drop(fill.key)
         if self._owns(fill.key, fill.owner) or (fill.payload_at and not fill.owner):

@@ -15,7 +15,7 @@ from tests.support.servers import Server, free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
 from tta_taskcache.cache import sweeping
-from tta_taskcache.celery.maintenance import maintenance_tasks
+from tta_taskcache.celery.warming import maintenance_tasks
 from tta_taskcache.stores.sweep_commands import SweepProgress
 
 pytestmark = pytest.mark.one_server_kind

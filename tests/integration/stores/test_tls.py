@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,11 @@ import trustme
 from celery import Celery
 
 from tests.support.servers import Server
-from tta_taskcache import CachedTask, TaskCache
+from tta_taskcache import CachedTask, CachePrimitive, TaskCache
 
 pytestmark = pytest.mark.one_server_kind
+
+Runs = Callable[[str], int]
 
 
 class Terminator:
@@ -70,6 +72,25 @@ def tls(redis_server: Server, authority: trustme.CA, named: str) -> Iterator[int
     terminator.stop()
 
 
+def runs_in_a_loop(url: str) -> int:
+    """How often a function runs that two primitives of one name execute."""
+    count: list[int] = []
+
+    async def function(_data: object, _context: object) -> int:
+        count.append(1)
+        return 1
+
+    async def main() -> None:
+        for _ in range(2):
+            async with CachePrimitive(
+                function, name="tls", backend="redis", redis_url=url, timeout=5.0
+            ) as cache:
+                assert await cache.execute("data") == 1
+
+    asyncio.run(main())
+    return len(count)
+
+
 def runs(url: str) -> int:
     """How often a task runs that is called twice."""
     app = Celery(broker="memory://", backend="cache+memory://", set_as_current=False)
@@ -85,23 +106,31 @@ def runs(url: str) -> int:
     return len(count)
 
 
-def test_f1_tls_with_a_trusted_certificate(tls: int, authority: trustme.CA, tmp_path: Path) -> None:
+in_both_worlds = pytest.mark.parametrize("runs", [runs, runs_in_a_loop])
+
+
+@in_both_worlds
+def test_f1_tls_with_a_trusted_certificate(
+    tls: int, authority: trustme.CA, tmp_path: Path, runs: Runs
+) -> None:
     trusted = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(trusted))
     assert runs(f"rediss://127.0.0.1:{tls}/2?ssl_ca_certs={trusted}") == 1
 
 
-def test_f1_tls_with_a_certificate_of_somebody_else(tls: int, tmp_path: Path) -> None:
-    """Nothing is sent there; the task runs."""
+@in_both_worlds
+def test_f1_tls_with_a_certificate_of_somebody_else(tls: int, tmp_path: Path, runs: Runs) -> None:
+    """Nothing is sent there; the call runs."""
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     assert runs(f"rediss://127.0.0.1:{tls}/2?ssl_ca_certs={other}") == 2
 
 
+@in_both_worlds
 @pytest.mark.parametrize("named", ["localhost"])
 @pytest.mark.parametrize(("host", "count"), [("localhost", 1), ("127.0.0.1", 2)])
 def test_f1_a_certificate_is_for_the_name_and_not_for_what_it_resolves_to(
-    tls: int, authority: trustme.CA, tmp_path: Path, host: str, count: int
+    tls: int, authority: trustme.CA, tmp_path: Path, runs: Runs, host: str, count: int
 ) -> None:
     trusted = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(trusted))

@@ -2,11 +2,14 @@
 
 import os
 import tracemalloc
+from importlib import import_module
+from typing import Any
 
 import pytest
 
 from tta_taskcache.celery.config.serializers import CODECS
 from tta_taskcache.core.codec import ZLIB, Codecs
+from tta_taskcache.core.decompression import BOUNDED
 from tta_taskcache.errors import EntryError, OversizedResult
 
 LIMIT = 4_000_000
@@ -16,6 +19,13 @@ LZMA_WINDOW = 8 * 1024 * 1024
 
 #: What a forged frame of some kilobytes holds (MB).
 BOMB_SIZE = int(os.environ.get("BOUNDS_BOMB", "50"))
+
+
+def optional_module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
 
 
 @pytest.mark.parametrize("name", sorted(CODECS.compressors))
@@ -30,6 +40,17 @@ def test_f7_a_bomb_takes_what_is_allowed(name: str) -> None:
         assert taken < LIMIT + window + 2 * len(bomb) + 2_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_f7_a_frame_of_zstd_names_no_window_of_its_own() -> None:
+    zstd = next((module for name in ("compression.zstd", "backports.zstd")
+                 if (module := optional_module(name))), None)  # fmt: skip
+    if zstd is None:
+        pytest.skip("no zstd")
+    options = {zstd.CompressionParameter.window_log: 27}
+    forged = zstd.compress(b"A" * 200_000_000, options=options)
+    with pytest.raises(zstd.ZstdError, match="too much memory"):
+        BOUNDED[zstd.decompress](forged, LIMIT)
 
 
 @pytest.mark.parametrize("name", sorted(CODECS.compressors))

@@ -1,4 +1,4 @@
 """The API that users import: ``TaskCache``, ``CachedTask`` and ``task.cache``.
 
-May import ``maintenance`` and what lies below it.
+May import ``canvas`` and what lies below it.
 """

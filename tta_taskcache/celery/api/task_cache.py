@@ -26,10 +26,9 @@ from ..canvas import map_tasks, signature_calls
 from ..config.async_runtime import build_async_cache
 from ..config.runtime import Runtime
 from ..config.settings import Settings
-from ..maintenance import maintenance_tasks
 from ..patches.hidden_settings import hide_url
 from ..patches.publishing import mark_publishes
-from ..warming import warm_task
+from ..warming import maintenance_tasks, warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
 from .async_calls import AsyncCalls

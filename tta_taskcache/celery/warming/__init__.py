@@ -1,4 +1,4 @@
-"""Warming: making the calls of a task ahead of demand, once or on schedule.
+"""Warming, once or on schedule; and the cache's own tasks, which warm, invalidate and sweep.
 
 May import ``calls`` and what lies below it.
 """

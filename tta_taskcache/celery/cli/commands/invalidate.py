@@ -16,7 +16,7 @@ from ....errors import EntryError, StoreUnavailable
 from ....stores.protocol import Found
 from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
-from ...maintenance import maintenance_tasks
+from ...warming import maintenance_tasks
 from .. import formatting
 from ..session import (
     NOTHING_FOUND,

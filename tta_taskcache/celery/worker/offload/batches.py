@@ -1,4 +1,4 @@
-"""Work that is done in batches: all that has arrived at once, in a thread or on the spot."""
+"""Jobs done in batches, each of all jobs that have arrived: in a thread, or in the caller."""
 
 from __future__ import annotations
 
@@ -15,57 +15,57 @@ from .fork_gate import ForkGate
 
 Job = TypeVar("Job")
 
-#: Jobs in a batch at most.
+#: Most jobs in a batch.
 AT_ONCE = 500
 
-#: Seconds that the thread lets more arrive while jobs come so close to one another: a batch of five
-#: costs half as much as five of one. A job that comes alone isn't kept waiting.
+#: Seconds that the thread waits for further jobs, when the last batch began less than so many
+#: seconds ago: a batch of five costs half as much as five of one. A single job isn't delayed.
 LINGER = 0.01
 CLOSE_TOGETHER = 0.02
 
-#: Seconds between two looks whether all is done.
+#: Seconds between two checks whether all jobs are done.
 LOOK_AGAIN = 0.005
 
 
 class Batches(Protocol[Job]):
-    """Takes jobs, and has them done."""
+    """Does jobs in batches."""
 
     def put(self, job: Job) -> None:
-        """Give it a job."""
+        """Add a job."""
         ...
 
     def more(self) -> list[Job]:
-        """Between two pieces of work: return what has arrived meanwhile, to be done as well."""
+        """Return the jobs that have arrived meanwhile; called by the work between two steps."""
         ...
 
     def waited(self) -> float:
-        """Seconds since the piece of work in hand was begun; 0 when there is none."""
+        """Return the seconds since the current step began; 0 when idle."""
         ...
 
     def forks_allowed(self) -> AbstractContextManager[None]:
-        """Inside, forks may happen: for work that holds nothing that a child needs."""
+        """Allow forks inside the context: for work that holds no lock a child process needs."""
         ...
 
     def give_way(self) -> None:
-        """Between two pieces of work: let a fork that waits go first."""
+        """Let a waiting fork go first; called by the work between two steps."""
         ...
 
     def settle(self, seconds: float) -> bool:
-        """Wait until all is done, for so long at most; says whether it is."""
+        """Wait until all jobs are done, for at most so many seconds; return whether they are."""
         ...
 
 
 def has_loop(consumer: Any) -> bool:
-    """Whether a worker has an event loop that threads can relieve.
+    """Whether a worker has an event loop that threads can take work from.
 
-    Not the solo pool's, which stands still while a task runs. gevent and eventlet have none: other
+    The solo pool's doesn't count, as tasks block it. gevent and eventlet have no event loop: other
     greenlets go on while the consumer's waits.
     """
     return consumer.hub is not None and not isinstance(consumer.pool, SoloPool)
 
 
 class OnTheSpot(Generic[Job]):
-    """Does each job where it is given, as a batch of its own.
+    """Does each job in the caller, as a batch of its own.
 
     Args:
         work: Does a batch.
@@ -79,31 +79,31 @@ class OnTheSpot(Generic[Job]):
         self._work([job])
 
     def more(self) -> list[Job]:
-        """Return nothing: what comes meanwhile is done where it comes."""
+        """Return no jobs: each is done by its own caller."""
         return []
 
     def waited(self) -> float:
-        """Return 0: nothing waits."""
+        """Return 0: no job waits."""
         return 0.0
 
     def forks_allowed(self) -> AbstractContextManager[None]:
-        """Do nothing: whoever forks isn't in here."""
+        """Do nothing: there is no thread to exclude forks from."""
         return nullcontext()
 
     def give_way(self) -> None:
-        """Do nothing, likewise."""
+        """Do nothing: there is no thread to exclude forks from."""
 
     def settle(self, _: float) -> bool:
-        """Return True: nothing is left."""
+        """Return True: no job is left."""
         return True
 
 
 class BatchThread(Generic[Job]):
-    """A thread that does the jobs it is given, all that have arrived at once.
+    """A thread that does jobs in batches.
 
     Args:
         name: The thread's name.
-        work: Does a batch. It raises nothing: each job is to come to an end.
+        work: Does a batch; never raises, so that each job is ended.
     """
 
     def __init__(self, name: str, work: Callable[[list[Job]], None]) -> None:
@@ -112,40 +112,40 @@ class BatchThread(Generic[Job]):
         self._gate = ForkGate()
         self._inbox: SimpleQueue[Job] = SimpleQueue()
         self._thread: Thread | None = None
-        #: When the piece of work in hand was begun, and the last batch was taken.
+        #: Start times of the current step (None when idle), and of the last batch.
         self._since: float | None = None
         self._taken_at = 0.0
         self._given = self._done = 0
 
     def put(self, job: Job) -> None:
-        """Give it a job."""
+        """Add a job."""
         self._given += 1
         self._inbox.put(job)
         if self._thread is None:
             self._start()
 
     def more(self) -> list[Job]:
-        """Between two pieces of work: return what has arrived meanwhile, to be done as well."""
+        """Return the jobs that have arrived meanwhile; called by the work between two steps."""
         self._since = monotonic()
         jobs = self._arrived()
-        self._done += len(jobs)  # those of the batch are counted at its end
+        self._done += len(jobs)  # the batch's first jobs are counted at its end
         return jobs
 
     def waited(self) -> float:
-        """Seconds since the piece of work in hand was begun; 0 when there is none."""
+        """Return the seconds since the current step began; 0 when idle."""
         since = self._since
         return 0.0 if since is None else monotonic() - since
 
     def forks_allowed(self) -> AbstractContextManager[None]:
-        """Inside, forks may happen: for work that holds nothing that a child needs."""
+        """Allow forks inside the context: for work that holds no lock a child process needs."""
         return self._gate.opened()
 
     def give_way(self) -> None:
-        """Between two pieces of work: let a fork that waits go first."""
+        """Let a waiting fork go first; called by the work between two steps."""
         self._gate.give_way()
 
     def settle(self, seconds: float) -> bool:
-        """Wait until all is done, for so long at most; says whether it is."""
+        """Wait until all jobs are done, for at most so many seconds; return whether they are."""
         end, pause = monotonic() + seconds, Event()
         while self._given > self._done or self._since is not None:
             if monotonic() >= end:
@@ -157,7 +157,7 @@ class BatchThread(Generic[Job]):
         self._thread = Thread(target=self._run, name=self._name, daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # there may be no more threads
+        except RuntimeError:  # the process has reached its limit of threads
             self._thread = None
             self._do(self._arrived())
 
@@ -188,12 +188,12 @@ class BatchThread(Generic[Job]):
 
 
 def make_batches(consumer: Any, name: str, work: Callable[[list[Job]], None]) -> Batches[Job]:
-    """What does jobs in batches, in the way that fits a worker's pool.
+    """Return the batches that fit a worker's pool: a thread's beside an event loop.
 
     Args:
         consumer: Celery's consumer.
-        name: Name of the thread, if there is one.
-        work: Does a batch; raises nothing.
+        name: The thread's name.
+        work: Does a batch; never raises.
     """
     if has_loop(consumer):
         return BatchThread(name, work)

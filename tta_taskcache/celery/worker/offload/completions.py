@@ -1,9 +1,9 @@
 """Completion of hits in the worker's main process, without a pool slot and off its loop (S2).
 
-Celery's own ``Request`` hands a hit over, as to a pool, and ends it: revocation, acknowledgement,
-events and state are Celery's, and happen in the loop. In between, Celery's tracer runs in the
-thread, with the answer in place of the body: handlers, signals, callbacks, the next step of a
-chain, the count of a chord and the result backend keep nobody waiting (F4).
+Celery's own ``Request`` begins and ends each completion in the event loop: revocation,
+acknowledgement, events and state are Celery's. Celery's tracer runs in a thread in between, with
+the stored result in place of the task's body. Handlers, signals, callbacks, the next step of a
+chain, the count of a chord and the result backend therefore don't block the loop (promise F4).
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ from .loop_posts import LoopPosts
 
 logger = logging.getLogger("tta_taskcache")
 
-#: A completion that takes longer than this (s) has met a result backend or broker in trouble: hits
-#: go through the pool for a while.
+#: Seconds after which a completion counts as failed: the result backend or the broker is in
+#: trouble, and hits go through the pool for a while.
 SLOW = 1.0
 
-#: Seconds that hits with handlers, callbacks or a workflow may have to wait for one another: others
-#: go through the pool, which has many processes for them.
+#: Most seconds that a hit with handlers, callbacks or a workflow waits for the thread. A hit that
+#: would wait longer goes through the pool, which has many processes.
 LATE = 0.5
 
-#: What one of them usually takes (s), as long as that isn't known; and what each counts in it.
+#: Seconds that such a completion usually takes, before any was measured; and the weight of each
+#: measurement in the moving average.
 USUAL = 0.05
 WEIGHT = 0.25
 
@@ -61,12 +62,12 @@ class _Completion:
 
     Attributes:
         request: The request.
-        hit: The answer.
-        own: Makes the answer its own, when others have the same.
-        traced: Celery's function that runs a task, and what it is called with.
-        connection: Number of the broker's connection that it came with.
-        is_plain: Whether nothing happens but that its result is stored: twice changes nothing.
-        has_ended: Whether the loop was told of its end.
+        hit: The stored result.
+        own: Returns a copy of the hit, when other requests share it.
+        traced: Celery's function that runs a task, and its arguments.
+        connection: Number of the broker connection that delivered the request.
+        is_plain: Whether the completion only stores the result, and so may be repeated.
+        has_ended: Whether its end was posted to the loop.
     """
 
     request: Request
@@ -79,25 +80,25 @@ class _Completion:
 
 
 class _Capture:
-    """A pool that keeps what it is to run."""
+    """A pool that records the function it is asked to run, and runs nothing."""
 
     def __init__(self) -> None:
         self.target: Any = None
         self.args: Sequence[Any] = ()
 
     def apply_async(self, target: Any, args: Sequence[Any] = (), **_: Any) -> None:
-        """Keep it."""
+        """Record the function and its arguments."""
         self.target, self.args = target, args
 
 
 class Completions:
-    """Completes hits, unless that has just gone wrong.
+    """Completes hits in the main process, unless completions have just failed.
 
     Args:
         consumer: Celery's consumer.
-        posts: What is to be done in the event loop.
-        lookahead: Told what is being completed.
-        to_pool: Sends a request to the pool after all.
+        posts: Steps for the event loop.
+        lookahead: Fetches more messages during completions.
+        to_pool: Sends a request to the pool.
     """
 
     def __init__(
@@ -117,12 +118,12 @@ class Completions:
         self._has_thread = has_loop(consumer)
         self._shortens = False
         self._usual = USUAL
-        #: Those that the loop has handed over, and how many of them aren't plain.
+        #: Number of completions in progress, and how many of them aren't plain.
         self.pending = 0
         self._others = 0
 
     def shorten_timeouts(self) -> None:
-        """Let the result backend give up in time in this process, whose tasks run in others."""
+        """Shorten the result backend's timeouts in this process; no task runs in it."""
         self._shortens = True
         shorten_timeouts(self._app.backend, SLOW)
 
@@ -131,8 +132,8 @@ class Completions:
 
         Args:
             request: The request.
-            hit: The answer.
-            own: Makes the answer its own, when others have the same; called in the thread.
+            hit: The stored result.
+            own: Returns a copy of the hit, when other requests share it; called in the thread.
         """
         if self._begin(request, hit, own):
             return True
@@ -145,9 +146,9 @@ class Completions:
             if self._is_late(is_plain=is_plain) or not self._breaker.allows():
                 return False
             capture = _Capture()
-            # The base class' method: the one of this task's own class is bound to the real pool.
+            # The base class's method: the task's own request class is bound to the real pool.
             Request.execute_using_pool(request, capture)
-        except TaskRevokedError:  # it was acknowledged, and everybody told
+        except TaskRevokedError:  # Celery has acknowledged it and reported the revocation
             return True
         except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
             self._fault(request, error)
@@ -163,11 +164,11 @@ class Completions:
         return True
 
     def drop(self) -> None:
-        """The broker's connection is gone: what wasn't acknowledged comes again."""
+        """Note that the broker connection was lost: it redelivers unacknowledged messages."""
         self._connection += 1
 
     def settle(self, seconds: float) -> None:
-        """Complete what was begun, within so many seconds: the worker ends."""
+        """Finish the completions in progress, within so many seconds; at the worker's shutdown."""
         if not self._batches.settle(seconds):
             logger.warning("hits are still being completed")
 
@@ -178,16 +179,19 @@ class Completions:
         return waited > LATE or self._others * self._usual > LATE
 
     def _acknowledge(self, request: Request) -> bool:
-        """As Celery does before a run, unless it is told to do it late: nothing happens twice.
+        """Acknowledge a message before its completion, as Celery does without ``acks_late``.
 
-        At once, and not with the loop's next turn: the connection may be lost until then. Then the
-        broker delivers it again.
+        The acknowledgement isn't left to the loop's next turn: a connection lost until then would
+        bring the message again, and its callbacks would be called twice.
+
+        Returns:
+            Whether to go on; False when the broker will redeliver the message.
         """
         if request.task.acks_late or request.acknowledged:
             return True
         try:
             request.message.ack()
-        except Exception as error:  # noqa: BLE001 - the broker delivers it again
+        except Exception as error:  # noqa: BLE001 - the broker redelivers the message
             self._fault(request, error)
             return False
         request.acknowledged = True
@@ -196,7 +200,7 @@ class Completions:
     # In the thread
 
     def _work(self, completions: list[_Completion]) -> None:
-        """Do a batch, and what comes meanwhile: no result waits for many handlers."""
+        """Do a batch; plain completions that arrive meanwhile go before those with handlers."""
         begun = list(completions)
         try:
             if self._shortens:
@@ -213,7 +217,7 @@ class Completions:
                     self._do_alone(one_by_one.popleft())
                 completions = self._batches.more()
                 begun += completions
-        except Exception as error:  # noqa: BLE001 - each of them is to come to an end
+        except Exception as error:  # noqa: BLE001 - each completion has to be ended
             self._give_up([one for one in begun if not one.has_ended], error)
 
     def _store_together(self, completions: list[_Completion]) -> None:
@@ -243,7 +247,7 @@ class Completions:
         self._post(completion, partial(self._finish, completion, started_at, outcome))
 
     def _trace(self, completion: _Completion) -> tuple[float, Any]:
-        """Run Celery's tracer; when it began, and what it says."""
+        """Run Celery's tracer; return its start time and its outcome."""
         if completion.own is not None:
             completion.hit = completion.own()
         started = monotonic()
@@ -255,7 +259,7 @@ class Completions:
         return started, outcomes[0]
 
     def _give_up(self, completions: Sequence[_Completion], error: Exception) -> None:
-        """Result backend or broker is in trouble: what can be done again, the pool does."""
+        """End failed completions: plain ones go to the pool, the others fail."""
         self._breaker.failed(f"completing a hit failed: {error!r}")
         info = ExceptionInfo()
         for one in completions:
@@ -283,9 +287,9 @@ class Completions:
     # In the event loop
 
     def _finish(self, completion: _Completion, started: float, outcome: Any) -> None:
-        """Celery's bookkeeping, from start to end at once."""
+        """Do Celery's bookkeeping for a completed request: accepted, then succeeded or failed."""
         request = completion.request
-        forget_termination(request)  # it has ended
+        forget_termination(request)
         request.on_accepted(os.getpid(), started)
         if isinstance(outcome, ExceptionInfo):
             request.on_failure(outcome)
@@ -294,14 +298,14 @@ class Completions:
         send_consumer_event(request, completion.hit)
 
     def _fail(self, completion: _Completion, info: ExceptionInfo) -> None:
-        # Callbacks may have been sent: done again in the pool, they would be sent twice. A pool's
-        # process would report it like this.
+        # The pool would send callbacks twice that were sent already. The failure is reported as a
+        # pool process reports one.
         with suppress(Exception):
             completion.request.on_accepted(os.getpid(), monotonic())
             completion.request.on_failure(info)
 
     def _back_to_pool(self, completion: _Completion) -> None:
-        if completion.connection == self._connection:  # else the broker delivers it again
+        if completion.connection == self._connection:  # else the broker redelivers it
             _let_pool_answer(completion.request)
             self._to_pool(completion.request)
 

@@ -1,6 +1,6 @@
-"""Looking requests up: all that have arrived at once, one look a key, in one pipeline (F4).
+"""Lookups of requests in batches: one pipeline for all that have arrived, one read a key (F4).
 
-The polls of followers are lookups like any other, and share that pipeline.
+Followers poll through the same batches.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from .batches import Batches, make_batches
 from .lookahead import Lookahead
 from .loop_posts import LoopPosts
 
-#: Takes what was found; called in the event loop.
+#: Receives the lookup result; called in the event loop.
 Found = Callable[[LookupResult], None]
 
-#: What a call finds for which others wait here already: no look of its own.
+#: Outcome of a call that equal calls in this process already wait for; it isn't read again.
 JOINED = Miss("following", None, Lease("", None, Stage.RUNNING))
 
 
 class WaitingCalls(Protocol):
-    """The calls that wait in this process for equal ones."""
+    """The followers of this process."""
 
     @property
     def can_follow(self) -> bool:
-        """Whether calls can wait here for equal ones."""
+        """Whether this process can hold followers."""
         ...
 
     def is_followed(self, key: str) -> bool:
-        """Whether calls wait here for this key, so that the next may join them."""
+        """Whether this process holds followers of a key, which further calls can join."""
         ...
 
 
@@ -59,10 +59,10 @@ class LookupJob:
 
     Attributes:
         request: The request.
-        found: Told what was found.
-        connection: Number of the broker's connection that it came with.
-        follows: The call that it has waited for, when that is looked for again.
-        takes_queued: Whether it takes over a lease that is only queued elsewhere.
+        found: Receives the lookup result.
+        connection: Number of the broker connection that delivered the request.
+        follows: The call, for a follower's poll; None for a first lookup.
+        takes_queued: Whether it may take over a lease whose leader is queued elsewhere.
     """
 
     request: Request
@@ -74,12 +74,12 @@ class LookupJob:
 
 @dataclass(slots=True)
 class _KeyLookup:
-    """One look, and those that want it.
+    """The lookup of one key, shared by equal jobs.
 
     Attributes:
-        call: What is looked for.
-        claim: Made on the way.
-        wanted: Numbers of the jobs, with the request that each makes of the cache.
+        call: The call.
+        claim: The claim of its lease, if any.
+        wanted: The jobs' indexes in the batch, each with its call request; None for a poll.
     """
 
     call: Call
@@ -88,14 +88,14 @@ class _KeyLookup:
 
 
 class Lookups:
-    """Looks requests up, and tells the event loop what was found.
+    """Looks requests up, and posts the results to the event loop.
 
     Args:
         consumer: Celery's consumer.
-        runtime: The cache.
-        posts: What is to be done in the event loop.
-        lookahead: Told what is being looked up.
-        waiting: The calls that wait here for equal ones.
+        runtime: Returns the cache of this process.
+        posts: Steps for the event loop.
+        lookahead: Fetches more messages during lookups.
+        waiting: The followers of this process.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Lookups:
         self._waiting = waiting
         self._batches = make_batches(consumer, "taskcache-lookups", self._work)
         self._connection = 0
-        #: Requests that are being looked up, those of followers aside.
+        #: Number of lookups in progress, without followers' polls.
         self.pending = 0
 
     def look_up(self, request: Request, found: Found) -> None:
@@ -122,15 +122,15 @@ class Lookups:
         self._batches.put(LookupJob(request, found, self._connection))
 
     def poll(self, request: Request, call: Call, found: Found, *, takes_queued: bool) -> None:
-        """Look again for what a follower waits for, or for the right to compute it."""
+        """Look a follower's call up again: for its result, or for the lease."""
         job = LookupJob(request, found, self._connection, call, takes_queued)
         self._batches.put(job)
 
     def drop(self, seconds: float) -> None:
-        """Forget what is being looked up: with the connection gone, the broker delivers it again.
+        """Drop lookups in progress after a lost connection; the broker redelivers the messages.
 
         Args:
-            seconds: How long to wait for the leases that are being taken, to end them.
+            seconds: Most seconds to wait for claims in progress, whose leases are then ended.
         """
         self._connection += 1
         self.pending = 0
@@ -142,7 +142,7 @@ class Lookups:
         runtime = self._runtime()
         try:
             found = self._find(jobs, runtime)
-        except Exception as error:  # noqa: BLE001 - they run as they would have without us (F1)
+        except Exception as error:  # noqa: BLE001 - the tasks run without the cache (F1)
             runtime.observe(Fault("", "consume", error))
             found = [LookupResult(job.follows) for job in jobs]
         for job, lookup in zip(jobs, found, strict=True):
@@ -170,7 +170,7 @@ class Lookups:
         looks: dict[tuple[str, float | None, bool], _KeyLookup],
         runtime: Runtime,
     ) -> LookupResult | None:
-        """Note what a job wants to be looked for; or return what needs no look."""
+        """Add a job to the batch's reads; or return its result, if it needs no read."""
         call, call_request, claims = job.follows, None, True
         if call is None:
             header = context.cache_header_of(job.request.request_dict)
@@ -179,7 +179,7 @@ class Lookups:
             if call is None or handoff or unanswerable(call_request, Site.CONSUMER):
                 hints = LookupHints(handoff=handoff, carried=read_carried(header))
                 return look_up(call_request, Site.CONSUMER, hints)
-            # What its caller computes may wait for this very call (C7).
+            # A run that is the leader of this key may itself have sent this call (C7).
             claims = call.policy.coalesce and call.key not in within(header)
             claims = claims and self._waiting.can_follow
             if claims and self._waiting.is_followed(call.key):
@@ -205,7 +205,7 @@ class Lookups:
         try:
             outcomes = run_plan(find, _OpenStore(runtime.store, self._batches))
         except Exception:
-            for look in looks:  # it isn't known which leases were given
+            for look in looks:  # any of the leases may have been granted
                 if look.claim is not None:
                     runtime.leases.end(look.call.key, look.claim.owner)
             raise
@@ -215,7 +215,7 @@ class Lookups:
                 job = jobs[number]
                 try:
                     own = _own(outcome, runtime) if place else outcome
-                    # A refresh that it leads to is part of the message's trace, too.
+                    # A refresh that the lookup starts belongs to the message's trace.
                     with runtime.observers.in_message(job.request.request_dict):
                         found[number] = _judge(look.call, own, job, call_request, share)
                 except Exception as error:  # noqa: BLE001 - likewise
@@ -235,13 +235,13 @@ class Lookups:
         job.found(lookup)
 
     def _give_up(self, lookup: LookupResult) -> None:
-        """The broker delivers it again, to whomever: nobody is to wait for this lease."""
+        """End the lease of a dropped lookup: its message is redelivered to any worker."""
         if lookup.call is not None and lookup.owner:
             self._runtime().leases.end(lookup.call.key, lookup.owner)
 
 
 class _OpenStore:
-    """A store whose commands let forks go on: what a child has of its connections is made anew."""
+    """A store whose commands allow forks meanwhile: a child process opens its own connections."""
 
     def __init__(self, store: Store, batches: Batches[LookupJob]) -> None:
         self.name = store.name
@@ -252,14 +252,14 @@ class _OpenStore:
         """Execute a command.
 
         Raises:
-            StoreUnavailable: It failed.
+            StoreUnavailable: The command failed.
         """
         with self._batches.forks_allowed():
             return self._store.execute(command)
 
 
 def call_request_of(request: Request) -> CallRequest:
-    """What a request asks of the cache."""
+    """Return a request's call request."""
     headers = request.request_dict
     is_request = hot_calls.is_request(headers, headers.get("retries"))
     task = request.task
@@ -279,7 +279,7 @@ def _claim(runtime: Runtime, job: LookupJob) -> Claim:
 
 
 def _own(outcome: Hit | Miss, runtime: Runtime) -> Hit | Miss:
-    """What an equal call of the same batch has found: a value of its own, or it follows."""
+    """Return the outcome for an equal call of the same batch: a copy of the hit, or following."""
     if isinstance(outcome, Hit):
         return runtime.engine.reader.copy_of(outcome)
     lease = outcome.lease
@@ -293,19 +293,19 @@ def _judge(
     call_request: CallRequest | None,
     seconds: float,
 ) -> LookupResult:
-    """What a look has found, for one of those that wanted it; and it is recorded."""
+    """Return and record the lookup result of one job, from the outcome of its key."""
     if call_request is not None:
         if outcome is JOINED:
             return to_lookup_result(call, outcome)
         known = to_lookup_result(call, outcome, seconds)
-        # A refresh that it leads to is part of the message's trace, too.
+        # A refresh that the lookup starts belongs to the message's trace.
         with call_request.runtime.observers.in_message(job.request.request_dict):
             carried = read_carried(context.cache_header_of(job.request.request_dict))
             return look_up(call_request, Site.CONSUMER, LookupHints(known=known, carried=carried))
     runtime = job.request.task.cache_runtime
     if isinstance(outcome, Hit):
         outcome = runtime.run(runtime.engine.refresher.claim_refresh(call, outcome))
-        if isinstance(outcome, Hit) and outcome.refresh:  # the right to is this poll's
+        if isinstance(outcome, Hit) and outcome.refresh:  # this poll has claimed the refresh
             schedule_refresh(call_request_of(job.request), call)
     return to_lookup_result(call, outcome)
 

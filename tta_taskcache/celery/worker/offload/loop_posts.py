@@ -1,4 +1,4 @@
-"""Steps that threads post to the worker's event loop: done there in order, in slices."""
+"""Steps that threads post to the worker's event loop, which runs them in order, in slices."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .batches import has_loop
 
 Step = Callable[[], None]
 
-#: Seconds that one slice may take; the loop has its turn in between.
+#: Seconds of steps in one slice; the loop goes on between two slices.
 SLICE = 0.005
 
 
 class LoopPosts:
-    """The steps that are to be done in the event loop; without one they are done at once.
+    """Steps for the event loop; in workers without one, each step runs at once.
 
     Args:
         consumer: Celery's consumer.
-        failed: Told of a step's error: nothing may end the loop (promise F1).
+        failed: Receives a step's error, which must not end the loop (promise F1).
     """
 
     def __init__(self, consumer: Any, failed: Callable[[Exception], None]) -> None:
@@ -31,12 +31,12 @@ class LoopPosts:
         self._loop = LoopCaller(consumer.hub) if has_loop(consumer) else None
 
     def start(self) -> None:
-        """Be heard by the loop; again with each connection."""
+        """Register with the loop; called for each new broker connection."""
         if self._loop is not None:
             self._loop.listen()
 
     def post(self, step: Step) -> None:
-        """Have a step done."""
+        """Run a step in the event loop, soon."""
         if self._loop is None:
             self._do(step)
             return
@@ -44,12 +44,12 @@ class LoopPosts:
         self._call(self._loop)
 
     def run_all(self) -> None:
-        """Do what was posted, now: the loop won't any more."""
+        """Run all posted steps now; at shutdown, when the loop has ended."""
         while self._steps:
             self._do(self._steps.popleft())
 
     def _run(self) -> None:
-        self._is_due = False  # first: what is posted from now on asks for another turn
+        self._is_due = False  # before the steps: those posted from now on need another call
         end = monotonic() + SLICE
         while self._steps:
             self._do(self._steps.popleft())

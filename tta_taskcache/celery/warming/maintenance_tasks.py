@@ -17,7 +17,7 @@ from ...errors import StoreUnavailable
 from ...observability.logs import log_fields
 from ...stores.sweep_commands import SweepProgress
 from ..config.runtime import Runtime
-from ..warming import schedules, warm_outcomes, warm_task
+from . import schedules, warm_outcomes, warm_task
 
 logger = logging.getLogger("tta_taskcache")
 

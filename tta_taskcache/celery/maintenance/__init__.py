@@ -1,4 +1,0 @@
-"""The cache's own tasks: queued invalidations and sweeps.
-
-May import ``canvas`` and what lies below it.
-"""
