@@ -15,7 +15,8 @@ def _worker(server: Server) -> Iterator[Worker]:
         yield worker
 
 
-@pytest.fixture(scope="package")
+# Not of the package: another application's witness would hear, and count, the same tasks.
+@pytest.fixture(scope="module")
 def prefork(server: Server, _worker: Worker) -> Iterator[Stage]:
     """The application with a prefork worker of two; broker, results and cache on Redis."""
     with stage(settings(server)) as made:
