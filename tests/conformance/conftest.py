@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conformance.stage import MODULE, Stage, environment, settings, stage
+from tests.conformance.harness import MODULE, Harness, environment, make_harness, settings
 from tests.support.servers import Server
 from tests.support.workers import Worker
 
@@ -16,7 +16,7 @@ def _worker(server: Server) -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="package")
-def prefork(server: Server, _worker: Worker) -> Iterator[Stage]:
+def prefork(server: Server, _worker: Worker) -> Iterator[Harness]:
     """The application with a prefork worker of two; broker, results and cache on Redis."""
-    with stage(settings(server)) as made:
+    with make_harness(settings(server)) as made:
         yield made
