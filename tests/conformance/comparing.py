@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from tests.conformance.cases import Case
+from tests.conformance.harness import Harness, new_tag
 from tests.conformance.outcome import Outcome
-from tests.conformance.stage import Stage, new_tag
 
 #: Those that run each time: they fail, change their workflow, or get an id or what has no order.
 NOT_KEPT = {"fails", "spoil", "in_vain", "ignores", "rejects", "told", "total", "adds_to_chord"}
@@ -25,12 +25,12 @@ class HotCallTally:
     differences: list[str] = field(default_factory=list)
 
 
-def run_plain(stage: Stage, case: Case) -> Outcome | Exception:
+def run_plain(harness: Harness, case: Case) -> Outcome | Exception:
     """The plain workflow; or why Celery refuses it."""
-    return _run(stage, "plain", case, new_tag())
+    return _run(harness, "plain", case, new_tag())
 
 
-def compare(stage: Stage, kind: str, case: Case, plain: Outcome | Exception) -> set[str]:
+def compare(harness: Harness, kind: str, case: Case, plain: Outcome | Exception) -> set[str]:
     """Run a workflow cold and warm, and hold it against the plain one.
 
     Returns:
@@ -38,9 +38,9 @@ def compare(stage: Stage, kind: str, case: Case, plain: Outcome | Exception) -> 
     """
     tag = new_tag()
     for warm in (False, True):
-        differs = difference(plain, _run(stage, kind, case, tag), tries=not warm)
+        differs = difference(plain, _run(harness, kind, case, tag), tries=not warm)
         assert not differs, f"{kind}, {'warm' if warm else 'cold'}:\n{differs}"
-    return {name for name in stage.bodies() if name not in NOT_KEPT and "replaced" not in name}
+    return {name for name in harness.bodies() if name not in NOT_KEPT and "replaced" not in name}
 
 
 def difference(plain: Outcome | Exception, cached: Outcome | Exception, *, tries: bool) -> str:
@@ -50,28 +50,30 @@ def difference(plain: Outcome | Exception, cached: Outcome | Exception, *, tries
     return "" if type(plain) is type(cached) else f"  - {plain!r}\n  + {cached!r}"
 
 
-def _run(stage: Stage, kind: str, case: Case, tag: str) -> Outcome | Exception:
+def _run(harness: Harness, kind: str, case: Case, tag: str) -> Outcome | Exception:
     try:
-        return stage.run(kind, case, tag)
+        return harness.run(kind, case, tag)
     except (AssertionError, TimeoutError):
         raise  # ours
     except Exception as refusal:  # noqa: BLE001 - what Celery refuses is compared, too
         return refusal
 
 
-def tally(stage: Stage, kinds: tuple[str, ...], cases: dict[str, Case]) -> dict[str, HotCallTally]:
+def tally(
+    harness: Harness, kinds: tuple[str, ...], cases: dict[str, Case]
+) -> dict[str, HotCallTally]:
     """Compare workflows of each kind of task."""
     counts = {kind: HotCallTally() for kind in kinds}
     for name, case in cases.items():
         try:
-            plain = run_plain(stage, case)
+            plain = run_plain(harness, case)
         except TimeoutError as error:
             for kind in kinds:
                 counts[kind].differences.append(f"{name}, already of plain tasks: {error}")
             continue
         for kind in kinds:
             try:
-                compare(stage, kind, case, plain)
+                compare(harness, kind, case, plain)
             except (AssertionError, TimeoutError) as error:
                 counts[kind].differences.append(f"{name}: {error}")
             else:

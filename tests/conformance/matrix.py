@@ -93,8 +93,8 @@ def run(places: Iterable[Place], progress: Progress) -> list[Row]:
                 continue
             with Server(servers.available()[0]) as server, TemporaryDirectory() as folder:
                 around = Around(server, rabbit, Path(folder))
-                with at(place, around) as stage:
-                    rows.append(Row(place, tally(stage, CACHED, cases_of(place))))
+                with at(place, around) as harness:
+                    rows.append(Row(place, tally(harness, CACHED, cases_of(place))))
             progress.console.print(
                 *rows[-1].cells(), *differences(rows[-1:]), sep=" · ", markup=False
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tests.conformance.stage import MODULE, Stage, environment, settings, stage
+from tests.conformance.harness import MODULE, Harness, environment, make_harness, settings
 from tests.support import rabbitmq
 from tests.support.brokers import with_folder, with_rabbit
 from tests.support.rabbitmq import Rabbit
@@ -117,10 +117,10 @@ class Around:
 
 
 @contextmanager
-def at(place: Place, around: Around) -> Iterator[Stage]:
+def at(place: Place, around: Around) -> Iterator[Harness]:
     """The application at a place, with a worker."""
     made_with = around.made_with(place)
-    with stage(made_with) as producer:
+    with make_harness(made_with) as producer:
         producer.stored = place.stored
         env = environment(made_with)
         kind = FolderWorker if place.broker == "filesystem" else Worker

@@ -5,7 +5,7 @@ import pytest
 from tests.conformance.app import CACHED
 from tests.conformance.cases import CANVASES, FEATURES
 from tests.conformance.comparing import compare, run_plain
-from tests.conformance.stage import Stage
+from tests.conformance.harness import Harness
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -23,7 +23,7 @@ UNANSWERED = {
 
 @pytest.mark.parametrize("kind", CACHED)
 @pytest.mark.parametrize("name", CASES)
-def test_s4_as_if_it_had_run(prefork: Stage, name: str, kind: str) -> None:
+def test_s4_as_if_it_had_run(prefork: Harness, name: str, kind: str) -> None:
     case = CASES[name]
     ran = compare(prefork, kind, case, run_plain(prefork, case))
     assert bool(ran) is (name in UNANSWERED.get(kind, ())), f"ran when warm: {ran}"

@@ -15,7 +15,7 @@ from celery.result import GroupResult, ResultSet, result_from_tuple
 from tests.conformance.app import CACHED, define_shared
 from tests.conformance.cases import CANVASES, Build, Case, Stamp
 from tests.conformance.comparing import compare, difference, run_plain
-from tests.conformance.stage import MODULE, Stage, environment, new_tag, settings, stage
+from tests.conformance.harness import MODULE, Harness, environment, make_harness, new_tag, settings
 from tests.support.processes import Process
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
@@ -105,7 +105,7 @@ BY_NAME = {"send_task", "send_task with links", "send_task, a chain's first step
 
 @pytest.mark.parametrize("kind", CACHED)
 @pytest.mark.parametrize("name", CALLS)
-def test_s4_ways_to_call(prefork: Stage, name: str, kind: str) -> None:
+def test_s4_ways_to_call(prefork: Harness, name: str, kind: str) -> None:
     ran = compare(prefork, kind, CALLS[name], run_plain(prefork, CALLS[name]))
     # What is sent by name doesn't pass the producer site; the steps after it do.
     assert ran == ({"add"} if kind == "producer" and name in BY_NAME else set())
@@ -141,7 +141,7 @@ ASKED: dict[str, Callable[[GroupResult, Celery], Any]] = {
 
 @pytest.mark.parametrize("kind", CACHED)
 @pytest.mark.parametrize("name", ASKED)
-def test_s4_what_results_tell(prefork: Stage, name: str, kind: str) -> None:
+def test_s4_what_results_tell(prefork: Harness, name: str, kind: str) -> None:
     tag = new_tag()
 
     def ask(kind: str) -> Any:
@@ -157,7 +157,7 @@ def test_s4_what_results_tell(prefork: Stage, name: str, kind: str) -> None:
     assert prefork.bodies() == []
 
 
-def test_s4_a_hit_may_be_forgotten(prefork: Stage) -> None:
+def test_s4_a_hit_may_be_forgotten(prefork: Harness) -> None:
     build = Build(prefork.app, "cached", new_tag())
     assert build.add(1).delay().get(timeout=PATIENCE) == 1
     hit = build.add(1).delay()
@@ -172,7 +172,7 @@ def test_s4_a_hit_may_be_forgotten(prefork: Stage) -> None:
 @pytest.mark.parametrize("kind", ["consumer", "pool"])
 @pytest.mark.parametrize("warm", [False, True])
 def test_s4_what_is_revoked_before_it_comes_is_not_answered(
-    prefork: Stage, kind: str, warm: bool
+    prefork: Harness, kind: str, warm: bool
 ) -> None:
     def case(b: Build) -> Any:
         task_id = uuid()
@@ -200,9 +200,9 @@ def apart(server: Server, **conf: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def eager(server: Server) -> Iterator[Stage]:
+def eager(server: Server) -> Iterator[Harness]:
     """An app whose tasks run where they are called."""
-    with stage(apart(server, task_always_eager=True)) as made:
+    with make_harness(apart(server, task_always_eager=True)) as made:
         made.stored = False
         yield made
 
@@ -211,14 +211,14 @@ EAGER = [name for name in CANVASES if not any(word in name for word in ("error",
 
 
 @pytest.mark.parametrize("name", [*EAGER, *(name for name in CALLS if "send_task" not in name)])
-def test_s4_eager_tasks(eager: Stage, name: str) -> None:
+def test_s4_eager_tasks(eager: Harness, name: str) -> None:
     case = (CANVASES | CALLS)[name]
     ran = compare(eager, "cached", case, run_plain(eager, case))
     assert not ran, f"ran when warm: {ran}"
 
 
 @pytest.mark.parametrize("name", [*EAGER, "link_error", "group with a failure"])
-def test_s4_eager_values(eager: Stage, name: str) -> None:
+def test_s4_eager_values(eager: Harness, name: str) -> None:
     tag = new_tag()
 
     def value(kind: str) -> Any:
@@ -233,7 +233,7 @@ def test_s4_eager_values(eager: Stage, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["add", "fails", "bound", "returns"])
-def test_s4_apply_runs_here(prefork: Stage, name: str) -> None:
+def test_s4_apply_runs_here(prefork: Harness, name: str) -> None:
     tag = new_tag()
 
     def call(kind: str) -> tuple[str, str]:
@@ -254,7 +254,7 @@ def test_s1_shared_tasks_are_cached_in_each_app(
     monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
     shared = define_shared("cached")
     tag = new_tag()
-    with stage(apart(server)) as here, stage(apart(server)) as there:
+    with make_harness(apart(server)) as here, make_harness(apart(server)) as there:
         for made in (here, there):
             assert made.app.tasks[shared.name].app is made.app
         assert here.app.tasks[shared.name].cache.set("stored", 1, run=tag)
@@ -266,7 +266,7 @@ def test_s1_shared_tasks_are_cached_in_each_app(
 
 
 @pytest.fixture
-def beat(server: Server, prefork: Stage) -> Iterator[str]:
+def beat(server: Server, prefork: Harness) -> Iterator[str]:
     """A real beat that calls a cached task each second; what keeps its calls apart."""
     tag = new_tag()
     entry = {"task": "cached.add", "schedule": 1.0, "args": [20, 22], "kwargs": {"run": tag}}
@@ -281,7 +281,7 @@ def beat(server: Server, prefork: Stage) -> Iterator[str]:
             process.terminate(10)
 
 
-def test_s1_what_beat_calls_is_answered_from_the_cache(prefork: Stage, beat: str) -> None:
+def test_s1_what_beat_calls_is_answered_from_the_cache(prefork: Harness, beat: str) -> None:
     before = hits(prefork.app)
 
     def ticks() -> list[Any]:

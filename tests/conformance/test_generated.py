@@ -14,7 +14,7 @@ from tests.conformance.app import CACHED
 from tests.conformance.cases import Build
 from tests.conformance.comparing import compare, run_plain
 from tests.conformance.generated import Workflow
-from tests.conformance.stage import Stage
+from tests.conformance.harness import Harness
 
 pytestmark = [pytest.mark.one_server_kind, pytest.mark.timeout(0)]
 
@@ -27,7 +27,7 @@ EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "100"))
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 @given(workflow=generated.workflows)
-def test_s4_any_workflow_as_if_it_had_run(prefork: Stage, workflow: Workflow) -> None:
+def test_s4_any_workflow_as_if_it_had_run(prefork: Harness, workflow: Workflow) -> None:
     def case(b: Build) -> Signature:
         return generated.build(b, workflow)
 

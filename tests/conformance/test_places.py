@@ -33,8 +33,8 @@ def test_s4_everywhere(
     rabbit: Callable[[], Rabbit] = lambda: request.getfixturevalue("rabbit")  # noqa: E731 - one use
     # A server of its own: the witness of an app that is still there, which other modules share,
     # hears of tasks of the same names, and would count them twice.
-    with at(place, Around(server_factory(), rabbit, tmp_path)) as stage:
-        counts = tally(stage, CACHED, CASES)
+    with at(place, Around(server_factory(), rabbit, tmp_path)) as harness:
+        counts = tally(harness, CACHED, CASES)
     for kind, count in counts.items():
         assert not count.differences, "\n".join([kind, *count.differences])
         assert count.passed + count.refused == len(CASES)

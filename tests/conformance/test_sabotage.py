@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.cases import CANVASES
-from tests.conformance.stage import Stage, new_tag
+from tests.conformance.harness import Harness, new_tag
 from tta_taskcache.celery.sites import completion, producer
 
 pytestmark = pytest.mark.one_server_kind
@@ -37,7 +37,7 @@ LOST: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
 
 @pytest.mark.parametrize("part", LOST)
 def test_s4_a_lost_part_is_noticed(
-    prefork: Stage, monkeypatch: pytest.MonkeyPatch, part: str
+    prefork: Harness, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     lost, name = LOST[part]
     tag = new_tag()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conformance.cases import CANVASES, FEATURES
 from tests.conformance.comparing import compare, run_plain
-from tests.conformance.stage import Stage, settings, stage
+from tests.conformance.harness import Harness, make_harness, settings
 from tests.support.servers import Server
 from tests.support.workers import Worker
 from tta_taskcache.celery.sites import short_way
@@ -22,18 +22,18 @@ CASES = CANVASES | FEATURES
 
 
 @pytest.fixture(scope="module")
-def unheard(server: Server, _worker: Worker) -> Iterator[Stage]:
-    with stage(settings(server, short=True)) as made:
+def unheard(server: Server, _worker: Worker) -> Iterator[Harness]:
+    with make_harness(settings(server, short=True)) as made:
         yield made
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_s4_as_if_it_had_run_on_the_short_way(unheard: Stage, name: str) -> None:
+def test_s4_as_if_it_had_run_on_the_short_way(unheard: Harness, name: str) -> None:
     case = CASES[name]
     compare(unheard, "producer", case, run_plain(unheard, case))
 
 
-def test_hits_take_the_short_way(unheard: Stage) -> None:
+def test_hits_take_the_short_way(unheard: Harness) -> None:
     assert unheard.app.witness._answered == short_way.answer
     tasks = unheard.app.tasks["producer.add"]
     tasks.apply_async((1,), {"run": "run-short"}).get(timeout=20)

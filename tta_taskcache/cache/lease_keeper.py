@@ -20,9 +20,16 @@ from ..stores.protocol import Store
 from .held_leases import HeldLeases
 from .plan import run
 
+#: Seconds that a producer's reservation lasts, unrenewed: a worker that is free takes the lookup
+#: over within milliseconds, and renews the lease as its own soon after.
+RESERVED_FOR = 1.0
+
 
 class LeaseKeeper(HeldLeases):
     """Leases that a thread of their own takes care of.
+
+    Attributes:
+        reserved_for: Seconds that a producer's reservation lasts.
 
     Args:
         store: Where they are.
@@ -39,6 +46,7 @@ class LeaseKeeper(HeldLeases):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__(ttl, observe, clock)
+        self.reserved_for = RESERVED_FOR
         self._store = store
         self._forget()
         _all.add(self)

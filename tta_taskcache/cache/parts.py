@@ -12,6 +12,9 @@ from ..core.events import Observe
 from ..observability.counters import Counters
 from ..stores.l1_cache import L1Cache
 
+#: Seconds for which a stale result stands in for a run that fails, before another is tried.
+TRY_AGAIN = 5.0
+
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
@@ -26,6 +29,7 @@ class Parts:
         store_layer: Name of the layer behind L1.
         abandon: Receives key and owner of a lease that may be held, as its reply was lost.
         in_background: Whether another process can refresh what this one reads.
+        try_again: Seconds for which a stale result stands in for a run that fails.
         clock: Returns monotonic seconds.
         wall: Returns Unix seconds, for display.
         draw: Returns a random number from [0, 1).
@@ -40,6 +44,7 @@ class Parts:
     store_layer: str = "l2"
     abandon: Callable[[str, str], None] = lambda _key, _owner: None
     in_background: bool = True
+    try_again: float = TRY_AGAIN
     clock: Callable[[], float] = monotonic
     wall: Callable[[], float] = time
     draw: Callable[[], float] = random

@@ -24,9 +24,6 @@ REFRESH_PAUSE = 5.0
 ASK_AGAIN = 1.0
 MAX_REMEMBERED = 10_000
 
-#: Seconds for which a stale result stands in for a run that fails, before another is tried.
-TRY_AGAIN = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class Refresher:
@@ -73,7 +70,7 @@ class Refresher:
     def find_stale_if_error(self, call: Call, site: str, owner: str) -> Plan[Hit | None]:
         """Find the last good result for a run that has failed for good (RFC 5861, stale-if-error).
 
-        It is served without another run for ``TRY_AGAIN`` seconds, to spare the failing source.
+        It is served without another run for ``parts.try_again`` seconds, to spare the source.
 
         Args:
             call: The call.
@@ -89,7 +86,7 @@ class Refresher:
             if isinstance(found, Miss):
                 return None
             if looked.frame and found.verdict is Verdict.STALE_IF_ERROR:
-                above = max(0, int((found.remaining - TRY_AGAIN) * 1000))
+                above = max(0, int((found.remaining - self.parts.try_again) * 1000))
                 entry = replace(found.entry, served_above_ms=above)
                 frame, header = pack(entry, self.parts.secret), looked.frame[:HEADER_BYTES]
                 held: bool = yield Fill(

@@ -10,7 +10,6 @@ from tests.integration.harness import Harness
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
-from tta_taskcache.cache import refresher
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -98,10 +97,8 @@ def test_r5_the_last_result_stands_in_for_a_run_that_fails(
     assert sources(harness) == 4, "what fails isn't hammered"
 
 
-def test_r5_the_next_try_replaces_the_last_result(
-    harness: Harness, worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(refresher, "TRY_AGAIN", 0.1)
+def test_r5_the_next_try_replaces_the_last_result(harness: Harness, worker: Worker) -> None:
+    harness.cache.runtime.engine.parts.try_again = 0.1
     task = harness.task("cached.kept")
     assert task.cache.call(harness.tag) == 1
     become_stale(harness, task, "only stands in")

@@ -16,7 +16,8 @@ from tests.integration.operating.command_line import run_celery
 from tests.support.servers import Server
 from tests.support.workers import Worker
 from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.celery.lookup import nearest_entry
+from tta_taskcache.celery.calls.call_request import request_of_caller
+from tta_taskcache.celery.lookup.nearest_entry import find_nearest
 from tta_taskcache.core import traits
 from tta_taskcache.core.entry import unpack
 
@@ -157,13 +158,15 @@ def test_other_parameters_are_named_as_such(redis_server: Server) -> None:
     assert price.cache.explain("a").search.nearest.differs == (traits.SHAPE,)
 
 
-def test_a_search_is_bounded(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest_entry, "MAX_ENTRIES", 10)
+def test_a_search_is_bounded(redis_server: Server) -> None:
     task = make_app(redis_server, "1")
     with task.taskcache().context(tenant="t", locale="sv"):
         for i in range(15):
             task.cache.set(i, sku=str(i), options={}, tags=[])
-        search = task.cache.explain(sku="x", options={}, tags=[]).search
+        request = request_of_caller(task, (), {"sku": "x", "options": {}, "tags": []})
+        own = request.with_traits(request.identified()).traits
+    subjects = task.cache_keyer.subjects
+    search = find_nearest(task.cache_runtime, task.name, subjects, own, max_entries=10)
     assert (search.compared, search.is_complete) == (10, False)
     assert "of the first 10 stored calls of this task (there are more)" in str(search)
 

@@ -22,22 +22,21 @@ from tests.support.rabbitmq import Rabbit
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.workers import FolderWorker, Worker
-from tta_taskcache.celery.sites import producer
 
 pytestmark = pytest.mark.one_server_kind
 
 
 @dataclass
-class Place:
-    """A queue of one test, at a broker.
+class BrokerHarness(Harness):
+    """A harness whose messages go to a queue of one test, at a broker; all else is in Redis.
 
     Attributes:
-        harness: The app that sends to it; its cache and its results are in Redis.
-        depth: How many messages no worker has.
-        start: Starts a prefork worker for it, with more of its configuration.
+        depth: Returns the number of messages that no worker has.
+        conf: Configuration of its workers.
+        own_worker: Starts a worker for a harness.
+        kind: The kind of its workers.
     """
 
-    harness: Harness
     depth: Callable[[], int]
     conf: dict[str, Any]
     own_worker: Any
@@ -45,19 +44,19 @@ class Place:
 
     @property
     def flight(self) -> Flight:
-        return Flight(self.harness)
+        return Flight(self)
 
     def start(self, conf: dict[str, Any] | None = None, **options: Any) -> Worker:
         made: Worker = self.own_worker(
-            self.harness, {**self.conf, **(conf or {})}, kind=self.kind, **options
+            self, {**self.conf, **(conf or {})}, kind=self.kind, **options
         )
         return made
 
     def parked(self, worker: Worker) -> int:
         """How many messages a worker holds without running them."""
         # A connection of our own: a pooled one may have been closed by a test.
-        with self.harness.app.connection_for_write() as connection:
-            inspect = self.harness.app.control.inspect
+        with self.app.connection_for_write() as connection:
+            inspect = self.app.control.inspect
             asked = inspect([worker.hostname], timeout=1, limit=1, connection=connection)
             return len((asked.reserved() or {}).get(worker.hostname, ()))
 
@@ -75,49 +74,55 @@ class Place:
 
 
 @pytest.fixture
-def new_place(
+def new_broker_harness(
     request: pytest.FixtureRequest,
     redis_server: Server,
     new_harness: Callable[..., Harness],
     own_worker: Any,
     tmp_path: Path,
-) -> Callable[[str], Place]:
-    def make(broker: str) -> Place:
+) -> Callable[[str], BrokerHarness]:
+    def make(broker: str) -> BrokerHarness:
         queue = f"queue-{tmp_path.name}-{os.getpid()}"
         conf = {**CONF, "task_default_queue": queue}
         if broker == "filesystem":
             conf |= with_folder(tmp_path)
             harness = new_harness(redis_server, **conf)
             messages = tmp_path / "messages"
-            return Place(
-                harness,
-                lambda: len(list(messages.glob(f"*.{queue}.msg"))),
-                conf,
-                own_worker,
+            return BrokerHarness(
+                **vars(harness),
+                depth=lambda: len(list(messages.glob(f"*.{queue}.msg"))),
+                conf=conf,
+                own_worker=own_worker,
                 kind=FolderWorker,
             )
         rabbit: Rabbit = request.getfixturevalue("rabbit")
         conf |= with_rabbit(rabbit, quorum=broker == "quorum")
         harness = new_harness(redis_server, **conf)
-        return Place(harness, lambda: rabbit.depth(queue), conf, own_worker)
+        return BrokerHarness(
+            **vars(harness), depth=lambda: rabbit.depth(queue), conf=conf, own_worker=own_worker
+        )
 
     return make
 
 
 @pytest.fixture(params=["classic", "quorum", "filesystem"])
-def place(request: pytest.FixtureRequest, new_place: Callable[[str], Place]) -> Place:
-    return new_place(request.param)
+def harness(
+    request: pytest.FixtureRequest, new_broker_harness: Callable[[str], BrokerHarness]
+) -> BrokerHarness:
+    return new_broker_harness(request.param)
 
 
 @pytest.fixture(params=["classic", "quorum"])
-def rabbit_place(request: pytest.FixtureRequest, new_place: Callable[[str], Place]) -> Place:
-    return new_place(request.param)
+def rabbit_harness(
+    request: pytest.FixtureRequest, new_broker_harness: Callable[[str], BrokerHarness]
+) -> BrokerHarness:
+    return new_broker_harness(request.param)
 
 
 @pytest.fixture
-def quorum(new_place: Callable[[str], Place]) -> Place:
+def quorum(new_broker_harness: Callable[[str], BrokerHarness]) -> BrokerHarness:
     pytest.importorskip("celery.utils.quorum_queues", reason="Celery knows them since 5.5")
-    return new_place("quorum")
+    return new_broker_harness("quorum")
 
 
 @pytest.fixture
@@ -133,22 +138,24 @@ def published() -> Iterator[list[str]]:
     before_task_publish.disconnect(note)
 
 
-def test_s1_a_hit_at_the_producer_sends_no_message(place: Place, published: list[str]) -> None:
-    task, tag = place.harness.task("cached.add"), place.harness.tag
+def test_s1_a_hit_at_the_producer_sends_no_message(
+    harness: BrokerHarness, published: list[str]
+) -> None:
+    task, tag = harness.task("cached.add"), harness.tag
     task.cache.set(3, tag, 1, 2)
     hits = [task.delay(tag, 1, 2) for _ in range(5)]
     assert [hit.get(timeout=PATIENCE) for hit in hits] == [3] * 5
     assert published == []
     task.delay(tag, 2)  # nobody is there to run it
-    place.wait_depth(1)
+    harness.wait_depth(1)
     assert published == ["cached.add"]
 
 
-def test_s2_a_hit_needs_no_pool_process(place: Place) -> None:
-    place.start()
-    task, tag = place.harness.task("consumer.add"), place.harness.tag
+def test_s2_a_hit_needs_no_pool_process(harness: BrokerHarness) -> None:
+    harness.start()
+    task, tag = harness.task("consumer.add"), harness.tag
     assert task.delay(tag, 1).get(timeout=PATIENCE) == 1
-    open_gate = place.harness.occupy(2)
+    open_gate = harness.occupy(2)
     try:
         uncached = task.delay(tag, 2)
         assert [task.delay(tag, 1).get(timeout=PATIENCE) for _ in range(3)] == [1] * 3
@@ -156,15 +163,15 @@ def test_s2_a_hit_needs_no_pool_process(place: Place) -> None:
     finally:
         open_gate()
     assert uncached.get(timeout=PATIENCE) == 2
-    assert place.harness.runs("add", tag, 1, 0) == 1
+    assert harness.runs("add", tag, 1, 0) == 1
 
 
-def test_c1_c2_equal_calls_run_once_and_hold_no_slot(place: Place) -> None:
-    place.start({"worker_prefetch_multiplier": 16})
-    flight = place.flight
+def test_c1_c2_equal_calls_run_once_and_hold_no_slot(harness: BrokerHarness) -> None:
+    harness.start({"worker_prefetch_multiplier": 16})
+    flight = harness.flight
     results = flight.ask(20)
     _, leader = flight.started()
-    other = place.harness.task("plain.add").delay(place.harness.tag, 1, 2)
+    other = harness.task("plain.add").delay(harness.tag, 1, 2)
     assert other.get(timeout=PATIENCE) == 3, "the second slot is free"
     flight.order("done")
     assert flight.values(results) == [["done", leader]] * 20
@@ -173,30 +180,32 @@ def test_c1_c2_equal_calls_run_once_and_hold_no_slot(place: Place) -> None:
 
 @pytest.mark.parametrize("broker", ["classic", "filesystem"])
 def test_c5_followers_do_not_count_in_the_window(
-    new_place: Callable[[str], Place], broker: str
+    new_broker_harness: Callable[[str], BrokerHarness], broker: str
 ) -> None:
-    place = new_place(broker)
-    worker = place.start({"worker_prefetch_multiplier": 2})
-    flight = place.flight
+    harness = new_broker_harness(broker)
+    worker = harness.start({"worker_prefetch_multiplier": 2})
+    flight = harness.flight
     results = flight.ask(20)
     _, leader = flight.started()
-    other = place.harness.task("plain.add").delay(place.harness.tag, 1, 2)
+    other = harness.task("plain.add").delay(harness.tag, 1, 2)
     assert other.get(timeout=PATIENCE) == 3, "it came behind the followers"
-    assert place.parked(worker) == 19
+    assert harness.parked(worker) == 19
     flight.order("done")
     assert flight.values(results) == [["done", leader]] * 20
     assert flight.runs == 1
 
 
-def fill_window(place: Place, worker: Worker, results: list[AsyncResult], window: int) -> Any:
+def fill_window(
+    harness: BrokerHarness, worker: Worker, results: list[AsyncResult], window: int
+) -> Any:
     """Wait until followers fill a worker's window; what comes now waits behind those that don't."""
-    place.wait_parked(worker, window)
-    other = place.harness.task("plain.add").delay(place.harness.tag, 1, 2)
-    place.wait_depth(len(results) - window + 1)
+    harness.wait_parked(worker, window)
+    other = harness.task("plain.add").delay(harness.tag, 1, 2)
+    harness.wait_depth(len(results) - window + 1)
     return other
 
 
-def test_c5_with_a_quorum_queue_they_count(quorum: Place) -> None:
+def test_c5_with_a_quorum_queue_they_count(quorum: BrokerHarness) -> None:
     """What is behind them waits for as long as they do, and nothing for ever."""
     worker = quorum.start({"worker_prefetch_multiplier": 2})
     assert "Global QoS is disabled" in worker.log
@@ -213,13 +222,15 @@ def test_c5_with_a_quorum_queue_they_count(quorum: Place) -> None:
 
 
 @pytest.mark.parametrize("end", ["done", "fail", "retry"])
-def test_c4_a_window_full_of_followers_of_another_workers_call(quorum: Place, end: str) -> None:
+def test_c4_a_window_full_of_followers_of_another_workers_call(
+    quorum: BrokerHarness, end: str
+) -> None:
     """The leader's second message, when it retries, goes behind those that wait for it."""
     leading = quorum.start({"worker_prefetch_multiplier": 2})
     flight = quorum.flight
     first = flight.ask()
     flight.started()
-    quorum.harness.app.control.cancel_consumer(
+    quorum.app.control.cancel_consumer(
         quorum.conf["task_default_queue"], destination=[leading.hostname], reply=True
     )
     worker = quorum.start({"worker_prefetch_multiplier": 2})
@@ -236,17 +247,15 @@ def test_c4_a_window_full_of_followers_of_another_workers_call(quorum: Place, en
     assert flight.runs == len(answers) + (end != "done")
 
 
-def test_c3_a_window_full_of_followers_of_a_message_behind_them(
-    quorum: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_c3_a_window_full_of_followers_of_a_message_behind_them(quorum: BrokerHarness) -> None:
     """A producer's reservation gives way to what a worker has in hand."""
-    monkeypatch.setattr(producer, "RESERVED_FOR", 5.0)  # time enough to see them wait
+    quorum.cache.runtime.leases.reserved_for = 5.0  # time enough to see them wait
     worker = quorum.start({"worker_prefetch_multiplier": 2})
-    flight, app, tag = quorum.flight, quorum.harness.app, quorum.harness.tag
+    flight, app, tag = quorum.flight, quorum.app, quorum.tag
     queue = quorum.conf["task_default_queue"]
     app.control.cancel_consumer(queue, destination=[worker.hostname], reply=True)
     results = [app.send_task("steered", (tag,)) for _ in range(4)]
-    other = quorum.harness.task("plain.add").delay(tag, 1, 2)
+    other = quorum.task("plain.add").delay(tag, 1, 2)
     results += flight.ask()  # its reservation; its message is the last
     app.control.add_consumer(queue, destination=[worker.hostname], reply=True)
     quorum.wait_parked(worker, 4)
@@ -259,12 +268,12 @@ def test_c3_a_window_full_of_followers_of_a_message_behind_them(
     assert flight.runs == 1
 
 
-def test_c3_a_window_full_of_followers_of_a_worker_that_is_lost(quorum: Place) -> None:
+def test_c3_a_window_full_of_followers_of_a_worker_that_is_lost(quorum: BrokerHarness) -> None:
     lost = quorum.start({"worker_prefetch_multiplier": 2})
     flight = quorum.flight
     flight.ask()
     flight.started()
-    quorum.harness.app.control.cancel_consumer(
+    quorum.app.control.cancel_consumer(
         quorum.conf["task_default_queue"], destination=[lost.hostname], reply=True
     )
     worker = quorum.start({"worker_prefetch_multiplier": 2})
@@ -284,12 +293,12 @@ def received(worker: Worker, result: AsyncResult) -> int:
 
 
 def test_c8_a_classic_queue_has_followers_again_before_it_loses_patience(
-    new_place: Callable[[str], Place],
+    new_broker_harness: Callable[[str], BrokerHarness],
 ) -> None:
     """Each time its bound begins anew; so there is one run, however long that takes."""
-    place = new_place("classic")
-    worker = place.start({"tests_longest_wait": 0.5}, concurrency=2)
-    flight = place.flight
+    harness = new_broker_harness("classic")
+    worker = harness.start({"tests_longest_wait": 0.5}, concurrency=2)
+    flight = harness.flight
     results = flight.ask(2)
     _, leader = flight.started()
     (follower,) = (result for result in results if result.id != leader)
@@ -299,7 +308,7 @@ def test_c8_a_classic_queue_has_followers_again_before_it_loses_patience(
     assert flight.runs == 1
 
 
-def test_c8_a_quorum_queue_has_followers_again_once(quorum: Place) -> None:
+def test_c8_a_quorum_queue_has_followers_again_once(quorum: BrokerHarness) -> None:
     """It counts how often it delivers a message, and drops it in the end."""
     worker = quorum.start({"tests_longest_wait": 0.5}, concurrency=2)
     flight = quorum.flight
@@ -313,16 +322,16 @@ def test_c8_a_quorum_queue_has_followers_again_once(quorum: Place) -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 def test_c5_followers_are_delivered_again_after_a_loss_of_the_connection(
-    rabbit_place: Place, rabbit: Rabbit, late: bool
+    rabbit_harness: BrokerHarness, rabbit: Rabbit, late: bool
 ) -> None:
     """Acknowledged late, the leader's message comes again too, and waits for itself."""
-    worker = rabbit_place.start({"task_acks_late": late})
-    flight, harness = rabbit_place.flight, rabbit_place.harness
+    worker = rabbit_harness.start({"task_acks_late": late})
+    flight, harness = rabbit_harness.flight, rabbit_harness
     note = harness.task("note")
     results = flight.ask(6, link=note.si("linked", harness.tag))
     _, leader = flight.started()
     again = 6 if late else 5
-    rabbit_place.wait_parked(worker, 5)
+    rabbit_harness.wait_parked(worker, 5)
     rabbit.close_connections()
     wait_until(
         lambda: worker.log.count("] received") == 6 + again, timeout=PATIENCE, what="messages again"
@@ -337,32 +346,33 @@ def test_c5_followers_are_delivered_again_after_a_loss_of_the_connection(
     assert flight.runs == 1
 
 
-def test_c5_followers_are_delivered_again_when_their_worker_is_stopped(place: Place) -> None:
-    worker = place.start()
-    flight = place.flight
+def test_c5_followers_are_delivered_again_when_their_worker_is_stopped(
+    harness: BrokerHarness,
+) -> None:
+    worker = harness.start()
+    flight = harness.flight
     results = flight.ask(6)
     _, leader = flight.started()
-    place.wait_parked(worker, 5)
+    harness.wait_parked(worker, 5)
     os.kill(worker.main_pid, signal.SIGTERM)
     wait_until(lambda: "Warm shutdown" in worker.log, what="its shutdown")
     flight.order("done")
     wait_until(lambda: not worker.running, timeout=PATIENCE, what="its end")
-    place.start()
+    harness.start()
     assert flight.values(results) == [["done", leader]] * 6
     assert flight.runs == 1
-    place.wait_depth(0)
+    harness.wait_depth(0)
 
 
-def test_s2_a_hit_is_acknowledged_late_as_the_task_says(place: Place) -> None:
-    worker = place.start({"task_acks_late": True})
-    harness = place.harness
+def test_s2_a_hit_is_acknowledged_late_as_the_task_says(harness: BrokerHarness) -> None:
+    worker = harness.start({"task_acks_late": True})
     task = harness.task("consumer.add")
     assert [task.delay(harness.tag, 1).get(timeout=PATIENCE) for _ in range(5)] == [1] * 5
-    results = place.flight.ask(4)
-    place.flight.started()
-    place.wait_parked(worker, 3)
-    place.flight.order("done")
-    place.flight.values(results)
+    results = harness.flight.ask(4)
+    harness.flight.started()
+    harness.wait_parked(worker, 3)
+    harness.flight.order("done")
+    harness.flight.values(results)
     assert harness.runs("add", harness.tag, 1, 0) == 1
     worker.stop()
-    assert place.depth() == 0, "what isn't acknowledged would be there again"
+    assert harness.depth() == 0, "what isn't acknowledged would be there again"

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 
 from tta_taskcache.cache.engine import Engine, make_engine
 from tta_taskcache.cache.outcome import Call, Hit, Miss
-from tta_taskcache.cache.parts import Parts
+from tta_taskcache.cache.parts import TRY_AGAIN, Parts
 from tta_taskcache.cache.plan import run
-from tta_taskcache.cache.refresher import REFRESH_PAUSE, TRY_AGAIN
+from tta_taskcache.cache.refresher import REFRESH_PAUSE
 from tta_taskcache.core import marks
 from tta_taskcache.core.codec import Codecs
 from tta_taskcache.core.decide import Verdict, judge_age

@@ -23,10 +23,6 @@ MISSED = "missed"
 #: milliseconds to a free worker; one that had to wait is looked up again.
 HANDOFF_VALID_FOR = 0.05
 
-#: Seconds that a producer's reservation lasts, unrenewed: a worker takes the lookup over within
-#: ``HANDOFF_VALID_FOR``, and renews the lease as its own soon after.
-RESERVED_FOR = 1.0
-
 #: A reservation with no more seconds left than these gives way to an equal call that a worker is
 #: ready to run: the message of the reservation may wait in a queue for long.
 OVERTAKEN_AT = 0.5

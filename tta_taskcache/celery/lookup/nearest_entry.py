@@ -59,7 +59,9 @@ class NearestSearch:
         )
 
 
-def find_nearest(runtime: Runtime, task: str, about: Sequence[str], own: str) -> NearestSearch:
+def find_nearest(
+    runtime: Runtime, task: str, about: Sequence[str], own: str, max_entries: int = MAX_ENTRIES
+) -> NearestSearch:
     """Compare a call with the entries of its task, within bounds.
 
     Args:
@@ -67,6 +69,7 @@ def find_nearest(runtime: Runtime, task: str, about: Sequence[str], own: str) ->
         task: The task's name.
         about: The subject of each part of its traits.
         own: The traits of the call.
+        max_entries: Most entries of the task that are compared.
 
     Raises:
         StoreUnavailable: The store can't be read.
@@ -80,7 +83,7 @@ def find_nearest(runtime: Runtime, task: str, about: Sequence[str], own: str) ->
             entry = item.entry
             if entry.task != task or entry.key in seen:
                 continue
-            if len(seen) == MAX_ENTRIES:
+            if len(seen) == max_entries:
                 return NearestSearch(best[2] if best else None, len(seen), is_complete=False)
             seen.add(entry.key)
             differs = traits.differences(about, own, entry.traits)

@@ -30,7 +30,7 @@ from ..calls.call_request import (
     request_of_sender,
 )
 from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
-from ..calls.lookup_handoff import RESERVED_FOR, SEEN, to_handoff
+from ..calls.lookup_handoff import SEEN, to_handoff
 from ..calls.lookup_result import NEVER_LEADS, SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
 from ..patches import revocations
@@ -214,7 +214,8 @@ def claim_reservation(call_request: CallRequest, options: Options) -> Claim | No
     if call_request.mode in NEVER_LEADS or not call_request.runtime.is_shared:
         return None
     task_id = options["task_id"] = options.get("task_id") or uuid()
-    return Claim(owner=task_id, stage=Stage.RESERVED, ttl=RESERVED_FOR)
+    reserved_for = call_request.runtime.leases.reserved_for
+    return Claim(owner=task_id, stage=Stage.RESERVED, ttl=reserved_for)
 
 
 def _hand_off(

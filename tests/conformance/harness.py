@@ -29,7 +29,7 @@ BROKER, BACKEND, CACHE, WITNESS = 5, 6, 7, 8
 
 
 @dataclass
-class Stage:
+class Harness:
     """An application, and what happens in it.
 
     Attributes:
@@ -94,11 +94,11 @@ def environment(made_with: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def stage(made_with: dict[str, Any]) -> Iterator[Stage]:
+def make_harness(made_with: dict[str, Any]) -> Iterator[Harness]:
     """The producer's side."""
     app = make_app(**made_with)
     try:
-        yield Stage(app, stored=made_with["backend"] is not None)
+        yield Harness(app, stored=made_with["backend"] is not None)
     finally:
         take_leave(app)
         app.witness.close()
