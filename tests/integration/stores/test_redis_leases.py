@@ -133,10 +133,10 @@ class Between(RedisStore):
 
     happens: Callable[[], object]
 
-    def _read(self, *args: Any) -> Any:
-        state = super()._read(*args)
+    def _trusts(self, *args: Any) -> Any:
+        is_trusted = yield from super()._trusts(*args)
         self.happens()
-        return state
+        return is_trusted
 
 
 @pytest.fixture
