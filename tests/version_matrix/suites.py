@@ -47,6 +47,7 @@ SUITES = (
     Suite("stale", ("stale",)),
     Suite("faults", ("faults",)),
     Suite("stores", ("stores", "redis_leases")),
+    Suite("asyncio", ("integration/aio/", "async_stores")),
     Suite("races", ("race",)),
     Suite("Django", ("integration/django/",)),
     Suite("traces", ("traces",)),

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..cache.plan import Plan
@@ -50,7 +50,7 @@ class Index:
     """
 
     namespace: str | None
-    secret: bytes
+    secret: bytes = field(repr=False)
     clock: Callable[[], float]
 
     def follow(self, copy: PartitionCopy, staleness: float) -> Plan[None]:

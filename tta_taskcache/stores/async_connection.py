@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from inspect import signature
 from time import monotonic
 from typing import Any
 
@@ -134,7 +135,8 @@ _closing: set[asyncio.Task[None]] = set()
 async def _close(client: Any, pause: float = 0.0) -> None:
     await asyncio.sleep(pause)
     with suppress(redis.RedisError, OSError):
-        await client.aclose()
+        # Up to redis-py 5.0.0 it is called `close`.
+        await getattr(client, "aclose", client.close)()
 
 
 async def _begin(connection: Any) -> None:
@@ -214,6 +216,16 @@ class AsyncMasterSSLConnection(AsyncMasterConnection, SentinelManagedSSLConnecti
     """A connection to the master with TLS."""
 
 
+_parameters = signature(RedisCluster).parameters
+
+#: A failing command isn't repeated, and the startup nodes stay those of the URL.
+_CLUSTER_OPTIONS: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
+if "dynamic_startup_nodes" in _parameters:  # since redis-py 5
+    _CLUSTER_OPTIONS["dynamic_startup_nodes"] = False
+if not hasattr(Retry, "get_retries"):  # before redis-py 6, attempts are counted here
+    _CLUSTER_OPTIONS["cluster_error_retry_attempts"] = 1
+
+
 class AsyncCluster(RedisCluster):
     """A cluster's client, without retries: after an error, the next command gets a new one."""
 
@@ -223,8 +235,7 @@ class AsyncCluster(RedisCluster):
         super().__init__(
             startup_nodes=[ClusterNode(host, port) for host, port in hosts],
             require_full_coverage=False,
-            dynamic_startup_nodes=False,
-            retry=Retry(NoBackoff(), 0),
+            **_CLUSTER_OPTIONS,
             **options,
         )
         self.nodes_manager.connection_kwargs["redis_connect_func"] = greet
