@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +21,7 @@ from ..calls.call_request import CallRequest, request_of_caller
 from ..calls.lookup_result import DIRECT
 from ..lookup.background_refresh import schedule_refresh
 from ..lookup.lookup import unanswerable
+from ..patches.internals import guards_subscriptions
 from .result_waiter import ResultWaiter
 
 
@@ -76,7 +79,7 @@ class AsyncCalls:
 
     async def _send(self, task: CacheableTask, args: Any, kwargs: Any) -> AsyncResult:
         # Sending, and reading a result, are Celery's, and block: in a thread, with this context.
-        result = await asyncio.to_thread(task.apply_async, args, kwargs)
+        result = await asyncio.to_thread(_apply, task, args, kwargs)
         await self._waiter.wait(result)
         return result
 
@@ -84,3 +87,21 @@ class AsyncCalls:
 def request_in_loop(task: CacheableTask, args: Any, kwargs: Any) -> CallRequest:
     """The request for a direct call; it isn't run to be verified."""
     return replace(request_of_caller(task, args, kwargs), is_verified=False)
+
+
+def _apply(task: CacheableTask, args: Any, kwargs: Any) -> AsyncResult:
+    if guards_subscriptions(task.app.backend):
+        return task.apply_async(args, kwargs)
+    with _sending:
+        return task.apply_async(args, kwargs)
+
+
+_sending = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _sending  # noqa: PLW0603 - a thread of the parent may hold the old one
+    _sending = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

@@ -26,6 +26,7 @@ __all__ = [
     "event_dispatcher",
     "execution_options",
     "fulfil",
+    "guards_subscriptions",
     "is_lazy",
     "merge",
     "remember",
@@ -76,6 +77,14 @@ def fulfil(result: AsyncResult, meta: dict[str, Any]) -> None:
         return ready.then(callback, on_error)
 
     result.then = then
+
+
+def guards_subscriptions(backend: Any) -> bool:
+    """Whether threads may send calls at once: a Redis backend subscribes to each result.
+
+    Since Celery 5.7 under a lock; before, threads read each other's replies.
+    """
+    return hasattr(getattr(backend, "result_consumer", None), "_pubsub_lock")
 
 
 def success_meta(backend: Any, value: Any, request: Mapping[str, Any]) -> dict[str, Any]:
