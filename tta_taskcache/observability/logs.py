@@ -92,6 +92,19 @@ def line_of(event: Event) -> LogLine | None:  # noqa: C901, PLR0911 - a case eac
                 (event.task, event.size),
                 ("too-large", event.task),
             )
+        case Verified(outcome="different", similarity=float()):
+            return LogLine(
+                logging.WARNING,
+                "verification of task %s: a run returned something else than a neighbour's result "
+                "at similarity %.4f (%s, computed by task %s) %s",
+                (
+                    event.task,
+                    event.similarity,
+                    event.key,
+                    event.computed_by,
+                    "; ".join(event.differences),
+                ),
+            )
         case Verified(outcome="different"):
             return LogLine(
                 logging.WARNING,

@@ -9,6 +9,7 @@ import redis
 
 from tests.integration.engine.process import DELTA, Process
 from tests.integration.semantic.harness import PARTITION, SemanticProcess
+from tta_taskcache.cache.outcome import Hit
 from tta_taskcache.semantic import index
 from tta_taskcache.stores.memory_store import MemoryStore
 from tta_taskcache.testing import FakeClock
@@ -77,10 +78,27 @@ def test_the_tags_of_the_call_count_as_well(begin: Any, clock: FakeClock) -> Non
     assert here.answer("cats?") == "pets"
 
 
-def test_what_answers_is_fresh_and_new_enough(begin: Any, clock: FakeClock) -> None:
-    here, young = begin(), begin(max_age=10)
-    here.store("cats are what?", "pets", ttl=20, stale_while_revalidate=1000.0)
-    assert young.answer("cats?") == "pets"
+def test_what_answers_is_fresh_and_new_enough(begin: Any, client: redis.Redis) -> None:
+    """An entry ages in Redis: by so much its time to live is less."""
+    stored = begin().store("cats are what?", "pets", ttl=20, stale_while_revalidate=1000.0)
+    options = {"ttl": 20, "stale_while_revalidate": 1000.0}
+
+    def answers(**semantic: Any) -> tuple[Any, list[str]]:
+        found = begin(**semantic).find("cats?", **options)
+        return found.hit and found.hit.value, [near.reason for near in found.judged]
+
+    def age(seconds: int) -> None:
+        name = f"ns:e:{{{stored.key}}}"
+        assert client.pexpire(name, client.pttl(name) - seconds * 1000)
+
+    assert answers(max_age=10) == ("pets", [""])
+    age(15)
+    assert answers(max_age=10) == (None, ["too-old"])
+    assert answers() == ("pets", [""])
+    age(10)
+    assert answers() == (None, ["stale"])
+    # The call whose entry it is takes it: stale entries answer their own calls.
+    assert isinstance(begin().exact(stored), Hit)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ....errors import WrongArguments
+from ....semantic.neighbours import JudgedNeighbour
 from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
 from ...api.task_handle import Explanation
@@ -50,7 +51,8 @@ def explain(
 
     Of a call that isn't stored it is said in what it differs from the nearest that is: in which
     argument, header or version. Up to 1,000 stored calls of the task are compared for that.
-    Nothing is run or changed.
+    With cache_semantic, the nearest texts follow, each with its similarity and why it doesn't
+    answer; the call's text is embedded for that. Nothing is run or changed.
 
     Exit code 0 for a hit, 1 for a miss and for a call that bypasses the cache, 3 when Redis can't
     be reached.
@@ -128,6 +130,7 @@ def _print(explanation: Explanation) -> None:
         _print_nearest(
             explanation.search.nearest, explanation.search.compared, explanation.search.is_complete
         )
+    _print_neighbours(explanation.neighbours)
 
 
 def _print_values(head: str, values: Mapping[str, Any]) -> None:
@@ -146,3 +149,9 @@ def _print_nearest(nearest: Nearest | None, compared: int, is_complete: bool) ->
     click.echo(f"{'Nearest':<12} {formatting.printable(nearest.key)}")
     click.echo(f"{'':<12} stored {formatting.duration(nearest.age)} ago (compared with {scope})")
     click.echo(f"{'Differs in':<12} {formatting.printable(', '.join(nearest.differs))}")
+
+
+def _print_neighbours(neighbours: Sequence[JudgedNeighbour]) -> None:
+    for i, neighbour in enumerate(neighbours):
+        text = formatting.printable(str(neighbour))
+        click.echo(f"{'' if i else 'Neighbours':<12} {text}")

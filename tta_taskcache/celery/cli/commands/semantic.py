@@ -12,7 +12,7 @@ from ....core.semantic.confidence import Sample, ThresholdBound, bounds_at, lowe
 from ....observability.counters import TaskStats, read_stats
 from ...api.task_cache import TaskCache
 from .. import formatting
-from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, note, open_cache
+from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache
 from ..tables import Row, Sheet
 
 #: Thresholds that are judged: from the task's to 1, in at most so many steps.
@@ -85,7 +85,7 @@ def semantic(context: Any, task: str, bound: float, confidence: float, *, as_jso
     click.echo()
     _bounds(bounds, confidence).print(no_color=context.no_color)
     click.echo()
-    note(_advice(bounds, safe, bound, confidence))
+    click.echo(_advice(bounds, safe, bound, confidence))
     click.echo(
         f"Embedding took {formatting.duration(stats.embed_seconds)}"
         + (f" and cost {stats.embed_cost:,.4g}" if stats.embed_cost else "")
@@ -170,10 +170,11 @@ def _advice(
             f"At threshold {safe.threshold:.2f} at most {bound:.2%} of the hits are wrong, with "
             f"{confidence:.0%} confidence."
         )
-    checked = max((at.hits for at in bounds), default=0)
+    most = max((at.hits for at in bounds), default=0)
+    checked = formatting.plural(most, "checked hit", "checked hits")
     return (
-        f"No threshold keeps wrong hits below {bound:.2%} with {confidence:.0%} confidence, as "
-        f"far as {checked:,} checked hits can tell."
+        f"No threshold is known to keep wrong hits at or below {bound:.2%} with {confidence:.0%} "
+        f"confidence, from {checked}."
     )
 
 
