@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .celery.api.cached_task import CachedTask
     from .celery.api.task_cache import TaskCache
     from .celery.api.task_definition import cached_task
-    from .celery.api.task_handle import Explanation
-    from .celery.calls.status import CacheStatus
+    from .celery.api.task_handle import Explanation as Explanation
+    from .celery.calls.status import CacheStatus as CacheStatus
     from .celery.warming.schedules import Invalidate
     from .core.missing import MISSING
     from .core.not_modified import NOT_MODIFIED
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         TaskCacheError,
         UncacheableCall,
     )
-    from .observability.counters import Stats
+    from .observability.counters import Stats as Stats
 
 #: Modules by the names that they define.
 _MODULES = {
@@ -68,22 +68,20 @@ _MODULES = {
     "cached_task": ".celery.api.task_definition",
 }
 
+#: The types of what methods return (`CacheStatus`, `Explanation`, `Stats`) can be imported, too.
 __all__ = [
     "MISSING",
     "NOT_MODIFIED",
     "CacheError",
     "CacheMiss",
     "CachePrimitive",
-    "CacheStatus",
     "CachedTask",
     "ConfigurationError",
-    "Explanation",
     "FallbackPrimitive",
     "Invalidate",
     "MissingContext",
     "RouterPrimitive",
     "Semantic",
-    "Stats",
     "StoreUnavailable",
     "TaskCache",
     "TaskCacheError",

@@ -28,6 +28,8 @@ from .aio.cached import cached as cached
 from .aio.fallback_primitive import FallbackPrimitive as FallbackPrimitive
 from .aio.router_primitive import RouterPrimitive as RouterPrimitive
 from .aio.workflow_context import WorkflowContext as WorkflowContext
+from .cache.current_run import cache_control as cache_control
+from .cache.current_run import cache_previous as cache_previous
 from .celery.api.task_cache import TaskCache as TaskCache
 from .celery.api.task_handle import Explanation as Explanation
 from .celery.calls.status import CacheStatus as CacheStatus
@@ -35,6 +37,7 @@ from .celery.warming.schedules import Invalidate as Invalidate
 from .celery.warming.warm_progress import WarmReport as _WarmReport
 from .core.missing import MISSING as MISSING
 from .core.missing import Missing as _Missing
+from .core.not_modified import NOT_MODIFIED as NOT_MODIFIED
 from .core.semantic.semantic_policy import Semantic as Semantic
 from .core.warm_policy import Warm as Warm
 from .errors import CacheError as CacheError
@@ -48,25 +51,25 @@ from .observability.counters import Stats as Stats
 
 __all__ = [
     "MISSING",
+    "NOT_MODIFIED",
     "CacheError",
     "CacheMiss",
     "CachePrimitive",
-    "CacheStatus",
     "CachedTask",
     "ConfigurationError",
-    "Explanation",
     "FallbackPrimitive",
     "Invalidate",
     "MissingContext",
     "RouterPrimitive",
     "Semantic",
-    "Stats",
     "StoreUnavailable",
     "TaskCache",
     "TaskCacheError",
     "UncacheableCall",
     "Warm",
     "WorkflowContext",
+    "cache_control",
+    "cache_previous",
     "cached",
     "cached_task",
 ]

@@ -12,7 +12,19 @@ from tta_taskcache.celery.cli import formatting
 pytestmark = pytest.mark.one_server_kind
 
 
-COMMANDS = ("stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "doctor")
+COMMANDS = (
+    "stats",
+    "top",
+    "ls",
+    "show",
+    "explain",
+    "invalidate",
+    "sweep",
+    "warm",
+    "semantic",
+    "doctor",
+    "dashboards",
+)
 
 
 def test_the_entry_point_is_this_group() -> None:
@@ -108,5 +120,5 @@ def test_help(cli: Cli) -> None:
 def test_help_of_each_command(cli: Cli, command: str, columns: str) -> None:
     text = "\n".join(lines(cli(command, "--help", COLUMNS=columns)))
     assert re.search(f"Examples?:\n    celery -A proj cache {command}", text)
-    assert ("--json" in text) is (command != "top")  # stats is for machines
+    assert ("--json" in text) is (command not in ("top", "dashboards"))  # stats is for machines
     assert "\\b" not in text

@@ -181,13 +181,13 @@ def test_s7_primitives_import_no_celery() -> None:
 
 
 def test_the_public_surface_is_what_it_was() -> None:
-    assert len(tta_taskcache.__all__) <= 26
+    assert len(tta_taskcache.__all__) <= 22
     assert sorted(tta_taskcache.__all__) == [
-        "CacheError", "CacheMiss", "CachePrimitive", "CacheStatus", "CachedTask",
-        "ConfigurationError", "Explanation", "FallbackPrimitive", "Invalidate", "MISSING",
-        "MissingContext", "NOT_MODIFIED", "RouterPrimitive", "Semantic", "Stats",
-        "StoreUnavailable", "TaskCache", "TaskCacheError", "UncacheableCall", "Warm",
-        "WorkflowContext", "cache_control", "cache_previous", "cached", "cached_task",
+        "CacheError", "CacheMiss", "CachePrimitive", "CachedTask", "ConfigurationError",
+        "FallbackPrimitive", "Invalidate", "MISSING", "MissingContext", "NOT_MODIFIED",
+        "RouterPrimitive", "Semantic", "StoreUnavailable", "TaskCache", "TaskCacheError",
+        "UncacheableCall", "Warm", "WorkflowContext", "cache_control", "cache_previous",
+        "cached", "cached_task",
     ]  # fmt: skip
     assert all(getattr(tta_taskcache, name) is not None for name in tta_taskcache.__all__)
     assert sorted(OPTIONS) == [
