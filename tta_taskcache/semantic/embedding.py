@@ -32,18 +32,6 @@ def embed(semantic: Semantic, texts: Sequence[str]) -> list[bytes]:
     return _read(produced, len(texts))
 
 
-async def embed_async(semantic: Semantic, texts: Sequence[str]) -> list[bytes]:
-    """Embed texts without blocking the event loop: a sync embedder runs in a thread.
-
-    Raises:
-        Exception: As ``embed``.
-    """
-    produced: Any = await asyncio.to_thread(semantic.embed, list(texts))
-    if isawaitable(produced):
-        produced = await produced
-    return await asyncio.to_thread(_read, produced, len(texts))
-
-
 def _read(produced: Sequence[Any], count: int) -> list[bytes]:
     vectors = [packed(vector) for vector in produced]
     if len(vectors) != count:

@@ -7,24 +7,9 @@ import pytest
 
 from tests.integration.operating.command_line import Cli, lines
 from tests.support.servers import Server, free_port
-from tta_taskcache.celery.cli import formatting
+from tta_taskcache.celery.cli import COMMANDS, formatting
 
 pytestmark = pytest.mark.one_server_kind
-
-
-COMMANDS = (
-    "stats",
-    "top",
-    "ls",
-    "show",
-    "explain",
-    "invalidate",
-    "sweep",
-    "warm",
-    "semantic",
-    "doctor",
-    "dashboards",
-)
 
 
 def test_the_entry_point_is_this_group() -> None:

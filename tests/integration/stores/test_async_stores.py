@@ -118,12 +118,18 @@ def claim(owner: str) -> Claim:
 
 
 @pytest.fixture
-def batching(redis_server: Server, make_store: Make) -> BatchingStore:
-    return BatchingStore(make_store(redis_server.url()), lambda _key, _owner: None)
+def own_server(server_factory: Callable[..., Server]) -> Server:
+    """A server that nobody else asks: its round trips are counted."""
+    return server_factory()
+
+
+@pytest.fixture
+def batching(own_server: Server, make_store: Make) -> BatchingStore:
+    return BatchingStore(make_store(own_server.url()), lambda _key, _owner: None)
 
 
 def test_r3_looks_made_at_once_are_one_round_trip(
-    batching: BatchingStore, redis_server: Server, loops: LoopThread
+    batching: BatchingStore, own_server: Server, loops: LoopThread
 ) -> None:
     store = InLoop(batching, loops)
     born = position(store)
@@ -134,7 +140,7 @@ def test_r3_looks_made_at_once_are_one_round_trip(
         looks = (batching.execute(Look(f"k{i}", ())) for i in range(MOST_LOOKS))
         return list(await asyncio.gather(*looks))  # type: ignore[arg-type]
 
-    with round_trips(redis_server) as trips:
+    with round_trips(own_server) as trips:
         replies = loops.run(look())
     assert trips.count == 1
     assert all(reply.frame for reply in replies)
@@ -142,7 +148,7 @@ def test_r3_looks_made_at_once_are_one_round_trip(
 
 
 def test_c1_of_equal_claims_made_at_once_one_leads(
-    batching: BatchingStore, redis_server: Server, loops: LoopThread
+    batching: BatchingStore, own_server: Server, loops: LoopThread
 ) -> None:
     position(InLoop(batching, loops))
 
@@ -150,9 +156,9 @@ def test_c1_of_equal_claims_made_at_once_one_leads(
         looks = (batching.execute(Look("k", (), claim=claim(f"o{i}"))) for i in range(1_000))
         return list(await asyncio.gather(*looks))  # type: ignore[arg-type]
 
-    with round_trips(redis_server) as trips:
+    with round_trips(own_server) as trips:
         leases = [reply.lease for reply in loops.run(look())]
-    assert trips.count <= 3, "once for all; a busy machine was seen to take two"
+    assert trips.count == 1
     assert [lease.owner for lease in leases if lease and lease.is_ours] == ["o0"]
     assert sum(bool(lease and lease.is_followed) for lease in leases) == 999
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tta_taskcache.core.semantic.semantic_policy import Semantic
 from tta_taskcache.semantic import vector_rows
-from tta_taskcache.semantic.embedding import embed, embed_async
+from tta_taskcache.semantic.embedding import embed
 from tta_taskcache.semantic.vector_rows import VectorRows
 from tta_taskcache.semantic.vectors import packed, unpacked
 
@@ -94,7 +94,6 @@ def test_an_embedder_may_be_async_and_gets_all_texts_at_once() -> None:
     assert vectors == [packed([1.0, 1.0]), packed([1.0, 2.0])]
 
     async def inside() -> None:
-        assert await embed_async(semantic, ["a", "bb"]) == vectors
         assert embed(semantic, ["a", "bb"]) == vectors  # a loop runs in this thread
 
     asyncio.run(inside())
