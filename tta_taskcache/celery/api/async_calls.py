@@ -12,6 +12,7 @@ from celery import Celery
 from celery.result import AsyncResult
 
 from ...cache.async_cache import AsyncCache
+from ...cache.current_run import depend_on_hit
 from ...cache.outcome import Hit, Miss
 from ...core.events import Fault, Lookup
 from ...stores.loop_local import LoopLocal
@@ -46,6 +47,7 @@ async def look_up_in_loop(cache: AsyncCache, call_request: CallRequest) -> Hit |
     hot_calls.record_hot_call(call_request, call)
     if isinstance(found, Miss):
         return None
+    depend_on_hit(call, found, runtime.engine.parts.l1)
     if found.refresh:
         cache.begin(asyncio.to_thread(schedule_refresh, call_request, call), call.task)
     return found
