@@ -10,8 +10,8 @@ import pytest
 
 from tests.integration.freshness.one_process import OneProcess
 from tta_taskcache import NOT_MODIFIED, cache_control, cache_previous
-from tta_taskcache.cache.current_run import CurrentRun
-from tta_taskcache.core.entry import Position
+from tta_taskcache.cache.runs.current_run import CurrentRun
+from tta_taskcache.core.entries.entry import Position
 
 
 @pytest.fixture

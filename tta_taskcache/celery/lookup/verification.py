@@ -9,10 +9,10 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject, Retry
 
-from ...cache.comparing_runs import compare
-from ...cache.current_run import CurrentRun, depend_on_hit, made_inside, running
-from ...cache.lookup_record import VERIFY
+from ...cache.engine.comparing_runs import compare
+from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
+from ...cache.runs.current_run import CurrentRun, depend_on_hit, made_inside, running
 from ...core.events import Fault, Ran, Verified
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import LookupResult
