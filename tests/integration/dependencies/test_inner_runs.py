@@ -1,4 +1,4 @@
-"""Runs inside of runs that aren't stored themselves: what they say and take goes where it belongs."""
+"""Runs inside of runs that aren't stored: what they say and take goes where it belongs."""
 
 from collections.abc import Iterator
 from typing import Any
