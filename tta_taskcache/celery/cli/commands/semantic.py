@@ -12,6 +12,7 @@ from ....core.semantic.confidence import Sample, ThresholdBound, bounds_at, lowe
 from ....observability.counters import TaskStats, read_stats
 from ...api.task_cache import TaskCache
 from .. import formatting
+from ..completion import complete_semantic_task
 from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache
 from ..tables import Row, Sheet
 
@@ -31,7 +32,7 @@ _SAMPLED = ("same", "different")
         "celery -A proj cache semantic proj.answer --bound 0.01",
     ),
 )
-@click.argument("task")
+@click.argument("task", shell_complete=complete_semantic_task)
 @click.option(
     "--bound",
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),

@@ -14,6 +14,7 @@ from ....observability.counters import Stats, TaskStats, read_stats, sum_up
 from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
 from .. import formatting
+from ..completion import complete_days
 from ..session import CacheCommand, example, open_cache, where
 from ..tables import Row, Sheet
 
@@ -125,6 +126,7 @@ def _first_day(_: Any, __: Any, value: str | None) -> date | None:
 @click.option(
     "--since",
     callback=_first_day,
+    shell_complete=complete_days,
     metavar="DAY",
     help="Only what was counted from this day on (UTC): 2026-01-31, or 7d for the last 7 days.",
 )

@@ -23,6 +23,7 @@ from ...warming.warm_progress import WarmProgress, WarmReport
 from ...warming.warm_task import find_task, horizon, sources
 from ...warming.warmer import Warmer
 from .. import formatting
+from ..completion import complete_task
 from ..session import (
     NOTHING_FOUND,
     UNREACHABLE,
@@ -125,8 +126,8 @@ def _in_lines(figures: _WarmFigures) -> ReportProgress:
         "psql ... | celery -A proj cache warm proj.tasks.report -",
     ),
 )
-@click.argument("task", metavar="TASK")
-@click.argument("file", metavar="[FILE]", required=False)
+@click.argument("task", metavar="TASK", shell_complete=complete_task)
+@click.argument("file", metavar="[FILE]", type=click.Path(allow_dash=True), required=False)
 @click.option("--hot", type=click.IntRange(1, MAX_HOT), metavar="N", help="The most requested N.")
 @click.option("--rate", type=float, metavar="N", help="At most N calls a second.")
 @click.option(
