@@ -17,8 +17,8 @@ from ...api.task_cache import TaskCache
 from ...api.task_handle import Explanation
 from ...lookup.nearest_entry import Nearest
 from .. import formatting
-from ..completion import complete_task
 from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache
+from ..shell_completion import complete_task
 
 #: Longer values are cut in the list of arguments, which the user has just typed.
 _WIDTH = 60

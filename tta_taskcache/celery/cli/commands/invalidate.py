@@ -18,7 +18,6 @@ from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
 from ...warming import maintenance_tasks
 from .. import formatting
-from ..completion import Completer, complete_task
 from ..session import (
     NOTHING_FOUND,
     UNREACHABLE,
@@ -30,6 +29,7 @@ from ..session import (
     open_cache,
     warnings_as_notes,
 )
+from ..shell_completion import Completer, complete_task
 
 #: More entries than these are only ended after a question.
 MANY = 100

@@ -12,8 +12,8 @@ from ....core.semantic.confidence import Sample, ThresholdBound, bounds_at, lowe
 from ....observability.counters import TaskStats, read_stats
 from ...api.task_cache import TaskCache
 from .. import formatting
-from ..completion import complete_semantic_task
 from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache
+from ..shell_completion import complete_semantic_task
 from ..tables import Row, Sheet
 
 #: Thresholds that are judged: from the task's to 1, in at most so many steps.

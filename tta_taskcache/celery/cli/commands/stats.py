@@ -14,8 +14,8 @@ from ....observability.counters import Stats, TaskStats, read_stats, sum_up
 from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
 from .. import formatting
-from ..completion import complete_days
 from ..session import CacheCommand, example, open_cache, where
+from ..shell_completion import complete_days
 from ..tables import Row, Sheet
 
 #: Remarks that have a column even when all are empty.

@@ -23,7 +23,6 @@ from ...warming.warm_progress import WarmProgress, WarmReport
 from ...warming.warm_task import find_task, horizon, sources
 from ...warming.warmer import Warmer
 from .. import formatting
-from ..completion import complete_task
 from ..session import (
     NOTHING_FOUND,
     UNREACHABLE,
@@ -34,6 +33,7 @@ from ..session import (
     note,
     open_cache,
 )
+from ..shell_completion import complete_task
 
 #: Width of the bar itself: with the figures of a million calls it fits into 80 columns.
 _BAR_WIDTH = 10
