@@ -12,8 +12,8 @@ from celery import Celery
 from kombu.utils.url import maybe_sanitize_url
 
 from ....errors import StoreUnavailable
-from ....stores.connection import Link
-from ....stores.health import examine
+from ....stores.connections.connection import Link
+from ....stores.redis.health import examine
 from ...api.cached_task import CachedTask
 from ...api.task_cache import cache_of
 from ...config.result_backend import key_prefix
