@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-from ...core.entries.decide import Verdict
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, Stage
 from ...core.events import Fault, Ran, Shadowed, Verified
@@ -22,24 +21,19 @@ from ...core.results.remembered_errors import encode_error
 from ...errors import UnserializableResult
 from ..engine.comparing_runs import compare
 from ..engine.lookup_record import VERIFY
+from ..engine.reader import REPLACED
 from ..engine.writer import UNSHARED_FOR
 from ..leases.held_leases import RENEWALS
 from ..leases.single_flight import MAX_WAIT
 from ..outcome import Call, Hit, Miss
 from ..plan import Plan
-from ..runs.current_run import CurrentRun, current_run, depend_on_hit, running
+from ..runs.current_run import CurrentRun, depend_on_hit, made_inside, running
 from ..runs.hit_value import value_of
 from ..runs.led_keys import leading, led_keys, waits_at_most
 from .async_cache import AsyncCache
 
 #: The site of calls by ``task.cache`` and of primitives.
 DIRECT = "direct"
-
-#: Reasons of misses whose old entry the run replaces, and may ask for.
-REPLACED = (
-    *(verdict.value for verdict in Verdict if verdict.asks_for_refresh),
-    Verdict.ENDED.value,
-)
 
 #: Runs a call.
 Run = Callable[[], Awaitable[Any]]
@@ -149,15 +143,36 @@ class AsyncReadThrough:
         replaces: bool = False,
         reason: str = "",
     ) -> Any:
-        outer, current = (
-            current_run(),
-            CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1),
-        )
-        if replaces or reason in REPLACED:
+        current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
+        is_replacing = replaces or reason in REPLACED
+        if is_replacing:
             previous = await self._safely(
                 self.cache.engine.reader.find_previous(call), call, "previous"
             )
             current.find_previous = lambda: previous
+        with made_inside(current, call, position):
+            return await self._run_as(
+                current,
+                call,
+                position,
+                run,
+                owner,
+                replaces=replaces,
+                is_new=not is_replacing,
+            )
+
+    async def _run_as(
+        self,
+        current: CurrentRun,
+        call: Call,
+        position: Position | None,
+        run: Run,
+        owner: str,
+        *,
+        replaces: bool,
+        is_new: bool,
+    ) -> Any:
+        """Run a call and store its result; what is said inside is known of the current run."""
         renews = None
         started = monotonic()
         try:
@@ -167,11 +182,12 @@ class AsyncReadThrough:
                 renews = current.to_renew()
                 value = renews.value
         except Exception as error:
-            instead = await self._safely(
-                self._recover(call, position, error, monotonic() - started, owner), call, "recover"
-            )
+            seconds = monotonic() - started
+            recover = self._recover(call, position, error, seconds, owner, decided=current)
+            instead = await self._safely(recover, call, "recover")
             if instead is None:
                 raise
+            depend_on_hit(call, instead, current.cache)
             return value_of(call.policy, instead)
         seconds = monotonic() - started
         cost = self._record_run(call, value, seconds, current.cost)
@@ -187,11 +203,9 @@ class AsyncReadThrough:
             decided=current,
             renews=renews,
         )
-        if seconds < call.policy.min_run:
+        if is_new and renews is None and seconds < call.policy.min_run:
             fill = self.cache.engine.writer.refuse(call, owner, "min-run", seconds)
         await self._safely(fill, call, "fill")
-        if outer is not None:
-            outer.depend_on_run(call.marks, position, current)
         return value
 
     async def _safely(self, plan: Plan[Any], call: Call, operation: str) -> Any:
@@ -221,6 +235,8 @@ class AsyncReadThrough:
         error: Exception,
         seconds: float,
         owner: str,
+        *,
+        decided: CurrentRun,
     ) -> Plan[Hit | None]:
         """Store a failure, or find the stale result for it; else let equal calls run unshared."""
         engine = self.cache.engine
@@ -239,6 +255,7 @@ class AsyncReadThrough:
                 task_id=None,
                 owner=owner,
                 remember_for=remember_for,
+                decided=decided,
             )
             return None
         if call.policy.stale_if_error:
@@ -261,9 +278,11 @@ class AsyncReadThrough:
 
     async def _run_and_compare(self, call: Call, stored: Hit, run: Run, reason: str) -> Any:
         observe = self.cache.engine.parts.observe
+        current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
         started = monotonic()
         try:
-            value = await run()
+            with made_inside(current, call, None), running(current):
+                value = await run()
         except Exception:
             if reason != VERIFY:
                 raise
