@@ -14,7 +14,6 @@ from ...core.options.policy import Policy, read_policy
 from ...core.results.codec import EXACT_JSON, ZLIB, Codecs, Serializer
 from ...errors import ConfigurationError
 from ...stores.connections.address import read_url
-from .workflow_context import WorkflowContext
 
 #: Results larger than this aren't stored unless ``max_bytes`` says so: reading one keeps the loop.
 MAX_BYTES = 1024 * 1024
@@ -39,8 +38,7 @@ class PrimitiveOptions(TypedDict, total=False):
         errors: Exceptions that are remembered, by type, and for how many seconds.
         store_if: Given a result, says whether it is stored.
         validate: Given a stored result, says whether it may still be served.
-        min_run: Results of runs that take less than these seconds aren't stored, unless they replace
-            an entry.
+        min_run: Least seconds of a run whose result is stored, unless it replaces an entry.
         max_bytes: Serialized results larger than this aren't stored.
         vary: Names in the context that are part of the key.
         tags: Templates over data and context, such as ``"user:{user_id}"``, or a callable that is

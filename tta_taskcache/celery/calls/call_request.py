@@ -15,7 +15,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Call
-from ...cache.runs.request_directives import Mode, mode_in_force, read_mode
+from ...cache.runs.request_directives import Mode, read_mode
 from ...core.arguments.canonical import EXACT, Form
 from ...core.events import Fault
 from ...core.identity.keys import Keyer
@@ -25,6 +25,7 @@ from ..config.runtime import Runtime
 from . import context as context_headers
 from . import message_form
 from .cacheable_task import CacheableTask
+from .context import InForce
 from .lookup_result import SLOW
 
 #: The option of a call, and the field in our header, with the greatest age that it accepts (s).
@@ -141,6 +142,7 @@ def request_of_sender(
     is_request: bool = True,
     is_identified: bool | None = None,
     caching: Caching | None = None,
+    in_force: InForce | None = None,
 ) -> CallRequest:
     """The request for a call whose arguments haven't been in a message yet.
 
@@ -154,10 +156,11 @@ def request_of_sender(
         is_request: Whether a caller makes it now.
         is_identified: Whether the key is computed; None: unless the call bypasses the cache.
         caching: Runtime and keyer of the task; None: the task is asked for them.
+        in_force: What is in force for it; None: that is read.
     """
-    context, is_disabled = context_headers.of_new_call(headers), context_headers.is_disabled()
-    draft = _Draft(task, caching or caching_of(task), args, kwargs, context=context, mode=mode)
-    draft.decide(is_disabled=is_disabled)
+    here = in_force or context_headers.in_force(headers)
+    draft = _Draft(task, caching or caching_of(task), args, kwargs, context=here.headers, mode=mode)
+    draft.decide(is_disabled=here.is_disabled)
     if is_identified or (is_identified is None and not draft.bypass):
         draft.serializer = serializer
         draft.identify(is_sent=True)
@@ -177,17 +180,16 @@ def request_of_caller(
         kwargs: Keyword arguments.
         is_identified: As of ``request_of_sender``.
     """
-    context, is_disabled = context_headers.of_new_call(None), context_headers.is_disabled()
-    block_mode, max_age = mode_in_force.get()
-    mode = read_mode(block_mode or "use")
-    draft = _Draft(task, caching_of(task), args, kwargs, context=context, mode=mode)
-    draft.decide(is_disabled=is_disabled)
+    here = context_headers.in_force(None)
+    mode = read_mode(here.mode or "use")
+    draft = _Draft(task, caching_of(task), args, kwargs, context=here.headers, mode=mode)
+    draft.decide(is_disabled=here.is_disabled)
     if is_identified or (is_identified is None and not draft.bypass):
         draft.identify(is_sent=True)
         if isinstance(draft.refusal, UnkeyableArgument):
             draft.args, draft.kwargs, draft.form = args, kwargs, EXACT
             draft.identify()
-    return draft.request(is_request=True).with_max_age(max_age)
+    return draft.request(is_request=True).with_max_age(here.max_age)
 
 
 def request_of_message(
