@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..cache.engine.parts import Parts
+from ..cache.engine.reader import Reader
 from ..cache.outcome import Call, Hit
-from ..cache.parts import Parts
 from ..cache.plan import Plan
-from ..cache.reader import Reader
-from ..core.decide import Verdict
+from ..core.entries.decide import Verdict
 from ..core.interruption import handled_now, raise_interruption
 from ..core.semantic.index_record import IndexRecord
 from ..core.semantic.partition import SemanticCall
