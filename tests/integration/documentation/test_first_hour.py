@@ -1,4 +1,4 @@
-"""README's example and the tutorial, typed as they stand; `make first-hour` does it from the wheel."""
+"""README's example and the tutorial, typed as they stand; `make first-hour` uses the wheel."""
 
 import re
 from pathlib import Path
