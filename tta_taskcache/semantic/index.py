@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 from ..cache.plan import Plan
 from ..core.semantic.index_record import IndexRecord, pack_record
 from ..errors import StoreUnavailable
+from ..stores.exchanges.scripts import script
 from ..stores.protocol import ClientCall
-from ..stores.scripts import script
 from .partition_copy import Changes, PartitionCopy, taken
 from .work import Computing
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ..cache.lookup_record import record_lookup
+from ..cache.engine.lookup_record import record_lookup
 from ..cache.outcome import Call, Hit
 from ..cache.plan import Plan
 from ..core.events import Compared, Shadowed

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from ..cache.engine.parts import Parts
+from ..cache.engine.reader import Reader
 from ..cache.outcome import Call, Hit
-from ..cache.parts import Parts
 from ..cache.plan import Plan
-from ..cache.reader import Reader
-from ..core.decide import Verdict
+from ..core.entries.decide import Verdict
 from ..core.interruption import handled_now, raise_interruption
 from ..core.semantic.guard import differing
 from ..core.semantic.index_record import IndexRecord

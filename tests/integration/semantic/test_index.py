@@ -11,7 +11,7 @@ from tests.integration.engine.process import DELTA, Process
 from tests.integration.semantic.harness import PARTITION, SemanticProcess
 from tta_taskcache.cache.outcome import Hit
 from tta_taskcache.semantic.index import IndexBounds
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.testing import FakeClock
 
 pytestmark = pytest.mark.every_server_kind

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...cache.lookup_record import VERIFY
+from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Call
 from ...core.events import Fault
-from ...core.option_values import Site
+from ...core.options.option_values import Site
 from ...core.semantic.partition import SemanticCall
 from ...core.semantic.semantic_policy import read_threshold
 from ...errors import StoreUnavailable, UncacheableCall
