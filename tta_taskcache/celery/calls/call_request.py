@@ -26,6 +26,7 @@ from ..config.runtime import Runtime
 from . import context as context_headers
 from . import message_form
 from .cacheable_task import CacheableTask
+from .context import InForce
 from .lookup_result import SLOW
 
 #: What a call asks of the cache: use it; run, and replace the entry; bypass it; answer from it or
@@ -179,6 +180,7 @@ def request_of_sender(
     is_request: bool = True,
     is_identified: bool | None = None,
     caching: Caching | None = None,
+    in_force: InForce | None = None,
 ) -> CallRequest:
     """The request for a call whose arguments haven't been in a message yet.
 
@@ -192,10 +194,11 @@ def request_of_sender(
         is_request: Whether a caller makes it now.
         is_identified: Whether the key is computed; None: unless the call bypasses the cache.
         caching: Runtime and keyer of the task; None: the task is asked for them.
+        in_force: What is in force for it; None: that is read.
     """
-    context, is_disabled = context_headers.of_new_call(headers), context_headers.is_disabled()
-    draft = _Draft(task, caching or caching_of(task), args, kwargs, context=context, mode=mode)
-    draft.decide(is_disabled=is_disabled)
+    here = in_force or context_headers.in_force(headers)
+    draft = _Draft(task, caching or caching_of(task), args, kwargs, context=here.headers, mode=mode)
+    draft.decide(is_disabled=here.is_disabled)
     if is_identified or (is_identified is None and not draft.bypass):
         draft.serializer = serializer
         draft.identify(is_sent=True)
@@ -215,17 +218,16 @@ def request_of_caller(
         kwargs: Keyword arguments.
         is_identified: As of ``request_of_sender``.
     """
-    context, is_disabled = context_headers.of_new_call(None), context_headers.is_disabled()
-    block_mode, max_age = context_headers.mode_in_force.get()
-    mode = read_mode(block_mode or "use")
-    draft = _Draft(task, caching_of(task), args, kwargs, context=context, mode=mode)
-    draft.decide(is_disabled=is_disabled)
+    here = context_headers.in_force(None)
+    mode = read_mode(here.mode or "use")
+    draft = _Draft(task, caching_of(task), args, kwargs, context=here.headers, mode=mode)
+    draft.decide(is_disabled=here.is_disabled)
     if is_identified or (is_identified is None and not draft.bypass):
         draft.identify(is_sent=True)
         if isinstance(draft.refusal, UnkeyableArgument):
             draft.args, draft.kwargs, draft.form = args, kwargs, EXACT
             draft.identify()
-    return draft.request(is_request=True).with_max_age(max_age)
+    return draft.request(is_request=True).with_max_age(here.max_age)
 
 
 def request_of_message(

@@ -44,6 +44,23 @@ mode_in_force: ContextVar[tuple[str | None, float | None]] = ContextVar(
 _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What is in force for a call, where it is made.
+
+    Attributes:
+        headers: The context headers.
+        is_disabled: Whether it is made inside ``disabled()``.
+        mode: What its block asks of the cache; None for nothing.
+        max_age: Greatest age of the answers that its block accepts (s); None for no bound.
+    """
+
+    headers: Mapping[str, Any]
+    is_disabled: bool
+    mode: str | None
+    max_age: float | None
+
+
 class CacheHeader(dict[str, Any]):
     """The value of our header, made in this process for the publish in progress.
 
@@ -194,6 +211,11 @@ def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     given = headers.items() if isinstance(headers, Mapping) else ()
     own = {name: value for name, value in given if name in declared}
     return {**inherited_context(), **of_message(headers), **own}
+
+
+def in_force(headers: Mapping[str, Any] | None) -> InForce:
+    """Return what is in force for a call that is about to be made here with these headers."""
+    return InForce(of_new_call(headers), _disabled.get(), *mode_in_force.get())
 
 
 def visible_headers(headers: Mapping[str, Any]) -> dict[str, Any]:

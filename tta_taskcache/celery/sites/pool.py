@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...cache.runs.hit_value import record_answer, value_of
+from ...cache.runs.hit_value import answer_to, record_answer, value_of
 from ...cache.runs.led_keys import leading, within
 from ...core.entries.lease import Claim, Stage
 from ...core.events import Missed
@@ -21,7 +21,6 @@ from ..lookup import read_through
 from ..lookup.lookup import LookupHints, look_up
 from ..lookup.run_and_store import run_and_store
 from . import task_events
-from .completion import answer_to
 
 #: Attribute of a request whose result isn't to be stored: the reason.
 UNSTORED = "taskcache_unstored"
