@@ -1,6 +1,6 @@
 """Mermaid diagrams, drawn in the reader's browser without a network.
 
-Mermaid is fetched once, when the site is built, checked by its hash, and becomes a file of the site.
+Mermaid is fetched once, when the site is built, checked by its hash, and is a file of it.
 It is a classic script: pages opened from a folder (``file://``) can't load modules.
 """
 
