@@ -8,12 +8,12 @@ I2) and while the log's incarnation is the one it was born in (I5).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
 from . import glob
 from .entry import Entry, Position
+from .record import record
 
 EVERYTHING = "*"
 
@@ -99,7 +99,7 @@ def is_wide(mark: str) -> bool:
     return mark == EVERYTHING or mark.startswith(("t:", _BAN))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ban:
     """A pattern whose entries were ended, and the sequence of its invalidation.
 

@@ -188,7 +188,7 @@ class PackedPipeline:
         """
         request, count = b"".join(self._packed), self._count
         connection = self._client.take()
-        replies = connection.retry.call_with_retry(
+        replies: list[Any] = connection.retry.call_with_retry(
             lambda: connection.exchange(request, count), lambda _: connection.disconnect()
         )
         self._client.give_back(connection)
