@@ -28,7 +28,7 @@ from ..core.events import (
     Shadowed,
     Verified,
 )
-from .hit_tally import COST, HITS, SAVED, HitTally
+from .metrics.hit_tally import COST, HITS, SAVED, HitTally
 from .thread_ids import thread_ident
 
 #: Seconds between two hand-overs to the shared totals.
@@ -128,7 +128,7 @@ class Counters:
             found[f"saved|seconds||{task}"] = numbers[SAVED]
             if numbers[COST]:
                 found[f"saved|cost||{task}"] = numbers[COST]
-            sums.update(found)  # type: ignore[arg-type]  # likewise
+            sums.update(found)
         return sums
 
     def take(self, now: float, *, interval: float = FLUSH_INTERVAL) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..core.events import Event, Observe
 from .counters import Counters
-from .hit_tally import At
+from .metrics.hit_tally import At
 from .logs import LogObserver, logger
 from .observers import Observers
 
