@@ -7,8 +7,8 @@ from typing import Protocol
 
 from ..core.events import Event, Observe
 from .counters import Counters
-from .metrics.hit_tally import At
 from .logs import LogObserver, logger
+from .metrics.hit_tally import At
 from .observers import Observers
 
 
@@ -49,15 +49,11 @@ class EventFeed:
         if self._observers:
             self._observers(event)
 
-    def count_hit(
-        self, task: str, site: str, layer: str, seconds: float, run_seconds: float, cost: float
-    ) -> bool:
+    def count_hit(self, at: At, seconds: float, run_seconds: float, cost: float) -> bool:
         """Count a fresh hit without making an event of it, if nobody wants to see that.
 
         Args:
-            task: The task's name.
-            site: The site that looked.
-            layer: The layer that answered.
+            at: The task's name, the site that looked, the layer that answered.
             seconds: Seconds that the lookup took.
             run_seconds: Run time of the entry.
             cost: Cost of the entry's run.
@@ -67,7 +63,6 @@ class EventFeed:
         """
         if self._observers or logger.isEnabledFor(logging.DEBUG):
             return False
-        at = task, site, layer
         if not self._metrics.count_hit(at, seconds, run_seconds, cost):
             return False
         self._counters.hits.add(at, seconds, run_seconds, cost)

@@ -7,7 +7,7 @@ calls, maps and eager calls make theirs here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from math import inf
 from random import random
@@ -21,6 +21,7 @@ from ...core.arguments.canonical import EXACT, Form
 from ...core.events import Fault
 from ...core.identity.keys import Keyer
 from ...core.options.policy import Policy
+from ...core.record import record
 from ...errors import ConflictingContext, UncacheableCall, UnkeyableArgument
 from ..config.runtime import Runtime
 from . import context as context_headers
@@ -75,7 +76,7 @@ def read_max_age(value: object) -> float | None:
     return float(number)  # type: ignore[arg-type]  # a number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CallRequest:
     """A request for a call of a cached task.
 

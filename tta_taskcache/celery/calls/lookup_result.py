@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from ...cache.outcome import Call, Hit, Miss
 from ...core.entries.entry import Position
 from ...core.entries.lease import Lease
 from ...core.options.option_values import Site
+from ...core.record import record
 from .status import CacheStatus
 
 #: The reason of a miss that the call asks for.
@@ -27,7 +27,7 @@ NEVER_LEADS = ("only", NO_STORE)
 DIRECT = "direct"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookupResult:
     """The result of a call's lookup at a site.
 

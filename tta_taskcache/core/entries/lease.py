@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from .entry import Position
 from ..record import record
+from .entry import Position
 
 
 class Stage(StrEnum):

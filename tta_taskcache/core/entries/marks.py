@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from itertools import chain
 
+from ..record import record
 from . import glob
 from .entry import Entry, Position
-from ..record import record
 
 EVERYTHING = "*"
 
@@ -75,7 +75,8 @@ def is_soft(mark: str) -> bool:
 
 def of_call(task: str, key: str, tags: Iterable[str] = ()) -> tuple[str, ...]:
     """Return all marks that can end the entry of a call, besides bans."""
-    return (EVERYTHING, of_task(task), of_key(key), *map(of_tag, tags))
+    own = EVERYTHING, f"t:{task}", f"{_KEY}{key}"
+    return (*own, *map(of_tag, tags)) if tags else own
 
 
 def pattern_of(mark: str) -> str | None:

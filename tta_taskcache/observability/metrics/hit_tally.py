@@ -10,15 +10,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from .metric_families import LATENCY
 from ..thread_ids import thread_ident
+from .metric_families import LATENCY
 
 #: Task, site and layer.
 At = tuple[str, str, str]
 
 
-#: Indices of a list: hits, seconds and cost saved, seconds that lookups took; then a number for each
-#: bucket of the lookups' times.
+#: Indices of a list: hits, seconds and cost saved, seconds that lookups took; then a number for
+#: each bucket of the lookups' times.
 HITS, SAVED, COST, TOOK, BUCKETS = range(5)
 _EMPTY = [0.0] * (BUCKETS + len(LATENCY.buckets) + 1)
 

@@ -128,7 +128,7 @@ class PackedPipeline:
     It has those of redis-py's methods that exchanges use, and returns the same replies.
     """
 
-    __slots__ = ("_client", "_packed", "_readers", "_count")
+    __slots__ = ("_client", "_count", "_packed", "_readers")
 
     def __init__(self, client: ServerClient) -> None:
         self._client = client

@@ -46,7 +46,7 @@ class Refusal(str):
     __slots__ = ()
 
 
-def parse(data: bytes | bytearray, at: int) -> tuple[Any, int]:
+def parse(data: bytes, at: int) -> tuple[Any, int]:
     """Parse one reply. An error is a ``Refusal``.
 
     Args:
@@ -63,29 +63,30 @@ def parse(data: bytes | bytearray, at: int) -> tuple[Any, int]:
     end = data.find(_END, at)
     if end < 0:
         raise Incomplete
-    kind = data[at]
-    begin = end + 2
+    kind, line, begin = data[at], data[at + 1 : end], end + 2
     if kind == _BULK:
-        size = int(data[at + 1 : end])
-        if size < 0:
-            return None, begin
-        stop = begin + size
-        if len(data) < stop + 2:
-            raise Incomplete(stop + 2 - len(data))
-        return bytes(data[begin:stop]), stop + 2
+        return _bulk(data, int(line), begin)
     if kind == _INTEGER:
-        return int(data[at + 1 : end]), begin
+        return int(line), begin
     if kind == _ARRAY:
-        count = int(data[at + 1 : end])
-        if count < 0:
+        if (count := int(line)) < 0:
             return None, begin
         items = []
         for _ in range(count):
             item, begin = parse(data, begin)
             items.append(item)
         return items, begin
-    if kind == _SIMPLE:
-        return bytes(data[at + 1 : end]), begin
     if kind == _ERROR:
-        return Refusal(bytes(data[at + 1 : end]).decode(errors="replace")), begin
-    raise redis.InvalidResponse(f"Protocol Error: {bytes(data[at:end])!r:.80}")
+        return Refusal(line.decode(errors="replace")), begin
+    if kind != _SIMPLE:
+        raise redis.InvalidResponse(f"Protocol Error: {data[at:end]!r:.80}")
+    return line, begin
+
+
+def _bulk(data: bytes, size: int, begin: int) -> tuple[bytes | None, int]:
+    if size < 0:
+        return None, begin
+    stop = begin + size
+    if len(data) < stop + 2:
+        raise Incomplete(stop + 2 - len(data))
+    return data[begin:stop], stop + 2
