@@ -17,9 +17,10 @@ from .address import Address, Topology, read_url, wrong_url
 from .cluster import Cluster, make_cluster, scout, unknown_options
 from .packed_pipeline import (
     PackedConnection,
+    PackedPipeline,
+    PackedPool,
     PackedSSLConnection,
     PackedUnixConnection,
-    ServerClient,
     can_pack,
 )
 from .sentinel import make_sentinel
@@ -84,8 +85,9 @@ class Link:
             redis.RedisError: The cluster can't be reached.
         """
         client = self.client
-        if isinstance(client, ServerClient) and self._can_pack:
-            return client.packed_pipeline()
+        pool = getattr(client, "connection_pool", None)
+        if isinstance(pool, PackedPool) and self._can_pack:
+            return PackedPipeline(pool)
         return client.pipeline(transaction=False)
 
     @property
@@ -178,7 +180,7 @@ def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
     if not address.hosts:
         kind = PackedUnixConnection
     # A client that made its pool itself would close it under the hands of other threads.
-    return ServerClient(redis.ConnectionPool(connection_class=kind, **options | _retried()))
+    return redis.Redis(connection_pool=PackedPool(connection_class=kind, **options | _retried()))
 
 
 _links: WeakSet[Link] = WeakSet()

@@ -1,8 +1,8 @@
 """Pipelines of one server, packed and parsed here: a third of what redis-py's cost.
 
 redis-py's pool, packing and parser in Python take longer than the server and the loopback together.
-Connections are redis-py's own, so names, TLS, passwords and the log's opening are as ever. A
-connection is kept for the next pipeline only after all replies were read; any other end closes it.
+Connections and their pool are redis-py's own, so names, TLS, passwords and the log's opening are as
+ever. Of a connection that wasn't left clean, what is unread is looked for before it is used again.
 """
 
 # redis-py is typed in part: calling what isn't yet is no error of ours.
@@ -18,13 +18,18 @@ import redis
 from .deadline import TimedConnection, TimedSSLConnection, TimedUnixConnection
 from .resp import CHUNK, Incomplete, Refusal, pack, parse
 
-#: Options of a URL that only redis-py's own pool and packing follow.
-_OPTIONS_OF_REDIS_PY = frozenset(("max_connections", "encoding", "encoding_errors"))
+#: Options of a URL that only redis-py's own packing follows.
+_OPTIONS_OF_REDIS_PY = frozenset(("encoding", "encoding_errors"))
 
 
 class Replies:
-    """Mixin of connections: sends packed commands, and reads their replies."""
+    """Mixin of connections: sends packed commands, and reads their replies.
 
+    Attributes:
+        is_clean: Whether all replies were read of what was sent last.
+    """
+
+    is_clean = False
     socket_timeout: float | None
     _sock: Any
     _parser: Any
@@ -35,9 +40,9 @@ class Replies:
         Raises:
             redis.RedisError: The server can't be reached, is too late, or is still loading.
         """
-        self.send_packed_command((request,))  # type: ignore[attr-defined]  # which connects first
         try:
-            return self._read(count)
+            self.send_packed_command((request,))  # type: ignore[attr-defined]  # which connects first
+            replies = self.read_replies(count)
         except TimeoutError:
             self.disconnect()  # type: ignore[attr-defined]
             raise redis.TimeoutError("Timeout reading from socket") from None
@@ -47,8 +52,16 @@ class Replies:
         except BaseException:
             self.disconnect()  # type: ignore[attr-defined]
             raise
+        self.is_clean = True
+        return replies
 
-    def _read(self, count: int) -> list[Any]:
+    def read_replies(self, count: int) -> list[Any]:
+        """Read so many replies; errors among them are exceptions.
+
+        Raises:
+            OSError: The connection has failed, or is too late.
+            redis.ConnectionError: The server has closed it, or is still loading.
+        """
         receive = self._sock.recv
         replies: list[Any] = []
         data, at = receive(CHUNK), 0
@@ -93,28 +106,39 @@ class PackedUnixConnection(Replies, TimedUnixConnection):
     """A connection to a server, by a Unix socket."""
 
 
-class ServerClient(redis.Redis):
-    """redis-py's client of one server, with packed pipelines on connections of their own."""
-
-    def __init__(self, pool: redis.ConnectionPool) -> None:
-        super().__init__(connection_pool=pool)
-        self._idle: list[Any] = []
+class PackedPool(redis.ConnectionPool):
+    """redis-py's pool, whose connections serve packed pipelines as well."""
 
     def take(self) -> Any:
-        """Take an idle connection, or a new one. Safe for threads and greenlets without a lock."""
+        """Take a connection for a pipeline. Safe for threads and greenlets without a lock.
+
+        Raises:
+            redis.ConnectionError: There are as many connections as the URL allows.
+        """
         try:
-            return self._idle.pop()
+            connection = self._available_connections.pop()
         except IndexError:
-            pool = self.connection_pool
-            return pool.connection_class(**pool.connection_kwargs)
+            connection = self.make_connection()
+        self._in_use_connections.add(connection)
+        if not connection.is_clean:
+            _clean(connection)
+        connection.is_clean = False
+        return connection
 
     def give_back(self, connection: Any) -> None:
-        """Keep a connection all of whose replies were read."""
-        self._idle.append(connection)
+        """Give back a connection that ``take`` has returned."""
+        self._in_use_connections.discard(connection)
+        self._available_connections.append(connection)
 
-    def packed_pipeline(self) -> PackedPipeline:
-        """Return a new pipeline."""
-        return PackedPipeline(self)
+
+def _clean(connection: Any) -> None:
+    """Disconnect if there is anything left to read, as redis-py does."""
+    try:
+        is_unread = connection._sock is not None and connection.can_read()
+    except (redis.ConnectionError, redis.TimeoutError, OSError):
+        is_unread = True
+    if is_unread:
+        connection.disconnect()
 
 
 def can_pack(options: Mapping[str, Any]) -> bool:
@@ -128,10 +152,10 @@ class PackedPipeline:
     It has those of redis-py's methods that exchanges use, and returns the same replies.
     """
 
-    __slots__ = ("_client", "_count", "_packed", "_readers")
+    __slots__ = ("_count", "_packed", "_pool", "_readers")
 
-    def __init__(self, client: ServerClient) -> None:
-        self._client = client
+    def __init__(self, pool: PackedPool) -> None:
+        self._pool = pool
         self._packed: list[bytes] = []
         self._count = 0
         #: Of the replies that redis-py turns into something else: how, by index.
@@ -187,11 +211,15 @@ class PackedPipeline:
             redis.RedisError: The server can't be reached, is too late, or has refused a command.
         """
         request, count = b"".join(self._packed), self._count
-        connection = self._client.take()
-        replies: list[Any] = connection.retry.call_with_retry(
-            lambda: connection.exchange(request, count), lambda _: connection.disconnect()
-        )
-        self._client.give_back(connection)
+        if not count:
+            return []
+        connection = self._pool.take()
+        try:
+            replies: list[Any] = connection.retry.call_with_retry(
+                lambda: connection.exchange(request, count), lambda _: connection.disconnect()
+            )
+        finally:
+            self._pool.give_back(connection)
         for reply in replies:
             if isinstance(reply, redis.ResponseError):
                 raise reply
