@@ -15,13 +15,13 @@ from celery.canvas import Signature
 from celery.result import AsyncResult
 
 from ...cache.event_loops.async_cache import AsyncCache
+from ...cache.runs.request_directives import PublicMode, mode_block
 from ...core.entries import glob, marks
 from ...core.entries.invalidation_marks import read_marks
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
 from ...observability.counters import Stats, read_stats, sum_up
 from ..calls import context
-from ..calls.call_request import PublicMode, read_max_age, read_mode
 from ..canvas import map_tasks, signature_calls
 from ..config.async_runtime import build_async_cache
 from ..config.runtime import Runtime
@@ -162,9 +162,7 @@ class TaskCache:
         Raises:
             ValueError: The mode is unknown, or the age is none.
         """
-        if mode is not None:
-            read_mode(mode)
-        return context.mode_block(mode, read_max_age(max_age))
+        return mode_block(mode, max_age)
 
     def invalidate(
         self,

@@ -25,6 +25,7 @@ from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request
 
 from ....cache.outcome import Hit
+from ....cache.runs.hit_value import answering
 from ....core.events import CircuitChanged, Fault
 from ....core.options.option_values import Site
 from ....observability.logs import log_fields
@@ -34,7 +35,6 @@ from ...calls.lookup_handoff import FOUND
 from ...patches.results.backend_timeouts import shorten_timeouts
 from ...patches.results.result_batches import can_batch, results_together
 from ...patches.tracing.trace_effects import forget_termination, only_stores
-from ...sites.completion import answering
 from ...sites.task_events import send_consumer_event
 from .batches import has_loop, make_batches
 from .lookahead import Lookahead
