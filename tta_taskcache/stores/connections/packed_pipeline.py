@@ -55,6 +55,15 @@ class Replies:
         self.is_clean = True
         return replies
 
+    def clean(self) -> None:
+        """Disconnect if there is anything left to read, as redis-py does."""
+        try:
+            is_unread = self._sock is not None and self.can_read()  # type: ignore[attr-defined]
+        except (redis.ConnectionError, redis.TimeoutError, OSError):
+            is_unread = True
+        if is_unread:
+            self.disconnect()  # type: ignore[attr-defined]
+
     def read_replies(self, count: int) -> list[Any]:
         """Read so many replies; errors among them are exceptions.
 
@@ -121,7 +130,7 @@ class PackedPool(redis.ConnectionPool):
             connection = self.make_connection()
         self._in_use_connections.add(connection)
         if not connection.is_clean:
-            _clean(connection)
+            connection.clean()
         connection.is_clean = False
         return connection
 
@@ -129,16 +138,6 @@ class PackedPool(redis.ConnectionPool):
         """Give back a connection that ``take`` has returned."""
         self._in_use_connections.discard(connection)
         self._available_connections.append(connection)
-
-
-def _clean(connection: Any) -> None:
-    """Disconnect if there is anything left to read, as redis-py does."""
-    try:
-        is_unread = connection._sock is not None and connection.can_read()
-    except (redis.ConnectionError, redis.TimeoutError, OSError):
-        is_unread = True
-    if is_unread:
-        connection.disconnect()
 
 
 def can_pack(options: Mapping[str, Any]) -> bool:
