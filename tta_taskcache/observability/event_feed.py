@@ -12,7 +12,7 @@ from .metrics.hit_tally import At
 from .observers import Observers
 
 
-class Metrics(Protocol):
+class EventMetrics(Protocol):
     """The metrics of a process."""
 
     def __call__(self, event: Event) -> None:
@@ -34,7 +34,7 @@ class EventFeed:
     """
 
     def __init__(
-        self, counters: Counters, metrics: Metrics, observers: Observers | None = None
+        self, counters: Counters, metrics: EventMetrics, observers: Observers | None = None
     ) -> None:
         self._counters = counters
         self._metrics = metrics
