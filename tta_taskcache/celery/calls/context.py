@@ -17,6 +17,7 @@ from celery import Task, uuid
 from celery.app.task import Context
 
 from ...cache.runs.led_keys import WITHIN, sent_along, within
+from ...cache.runs.request_directives import mode_in_force
 from ..patches.app.publishing import publishing_app
 from ..patches.internals import running_task
 from .status import CacheStatus
@@ -37,10 +38,6 @@ _RESERVED = frozenset((*vars(Context), "lang", "task", "argsrepr", "kwargsrepr",
 
 _ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", default={})  # noqa: B039 - never changed in place
 
-#: Mode and greatest age of the answers in force for the calls of a block.
-mode_in_force: ContextVar[tuple[str | None, float | None]] = ContextVar(
-    "taskcache_mode", default=(None, None)
-)
 _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
 
 
@@ -136,17 +133,6 @@ def disabled_block() -> Iterator[None]:
 def is_disabled() -> bool:
     """Whether the current code runs inside ``disabled()``."""
     return _disabled.get()
-
-
-@contextmanager
-def mode_block(mode: str | None, max_age: float | None) -> Iterator[None]:
-    """Let the calls made inside ask this of the cache, where they don't say another thing."""
-    outer_mode, outer_age = mode_in_force.get()
-    token = mode_in_force.set((mode or outer_mode, outer_age if max_age is None else max_age))
-    try:
-        yield
-    finally:
-        mode_in_force.reset(token)
 
 
 def cache_header_of(headers: object) -> Mapping[str, Any]:

@@ -8,12 +8,13 @@ from typing import Any
 
 from ...cache.runs.hit_value import answer_to, record_answer, value_of
 from ...cache.runs.led_keys import leading, within
+from ...cache.runs.request_directives import Mode
 from ...core.entries.lease import Claim, Stage
 from ...core.events import Missed
 from ...core.options.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import MAX_AGE, CallRequest, Mode, request_of_message
+from ..calls.call_request import MAX_AGE, CallRequest, request_of_message
 from ..calls.carried_text import read_carried
 from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult

@@ -15,6 +15,7 @@ from celery.utils.time import maybe_make_aware
 
 from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
+from ...cache.runs.request_directives import Mode, read_max_age, read_mode
 from ...core.entries.lease import Claim, Stage
 from ...core.options.option_values import Site
 from ...errors import CacheMiss
@@ -24,9 +25,6 @@ from ..calls.call_request import (
     MAX_AGE,
     Caching,
     CallRequest,
-    Mode,
-    read_max_age,
-    read_mode,
     request_of_sender,
 )
 from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
