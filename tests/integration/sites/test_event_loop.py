@@ -94,7 +94,7 @@ def test_f4_hits_that_wait_for_the_cache_share_its_replies(
     with round_trips(cache_server) as trips:
         way.thaw()
         assert get(held_up) == list(range(MANY))
-    # One for the first, and those of one long pipeline for the others. Each alone, it would be MANY.
+    # One for the first, and those of a long pipeline for the others; one by one, it would be MANY.
     assert trips.count <= 10
     assert own.runs("add", own.tag, MANY - 1, 0) == 0
 
