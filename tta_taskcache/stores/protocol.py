@@ -7,19 +7,20 @@ returns the seconds that *remain*, by its own clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from ..core.entries.entry import Entry, Position
 from ..core.entries.lease import Claim, Holding, Lease
 from ..core.entries.marks import Ban
+from ..core.record import record
 from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, SweepProgress, Swept
 
 #: Increments to the shared counters, by field name; they ride on other commands.
 Counts = Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """A record of the invalidation log: the marks that one invalidation set."""
 
@@ -27,7 +28,7 @@ class Record:
     marks: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Look:
     """Read a frame, with all that is needed to judge it, in one round trip.
 
@@ -49,7 +50,7 @@ class Look:
     own_marks: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoreReply:
     """The reply to a look.
 
@@ -75,7 +76,7 @@ class StoreReply:
     own_marks: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookMany:
     """Execute several looks as of one moment, in one round trip per node.
 
@@ -90,7 +91,7 @@ class LookMany:
     counts: Counts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Poll:
     """Read the log, without an entry.
 
@@ -105,12 +106,12 @@ class Poll:
     marks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadBans:
     """Read all pattern bans."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bans:
     """All pattern bans, newest first, as of a position, which is None when the log was lost."""
 
@@ -118,7 +119,7 @@ class Bans:
     bans: tuple[Ban, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fill:
     """Store a frame, and end the key's lease.
 
@@ -142,7 +143,7 @@ class Fill:
     payload_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Renew:
     """Renew leases for another ``ttl`` seconds, if they are still their owners'."""
 
@@ -150,7 +151,7 @@ class Renew:
     ttl: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Release:
     """End a lease, if it is the owner's.
 
@@ -166,7 +167,7 @@ class Release:
     unshared: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BeginRefresh:
     """Claim the refresh of a key, for so many seconds or until it is filled."""
 
@@ -174,7 +175,7 @@ class BeginRefresh:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetMarks:
     """Take the next sequence number, set marks to it, and drop the entries of ``keys``."""
 
@@ -182,7 +183,7 @@ class SetMarks:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scan:
     """Find the keys that match a glob, from a cursor on; an empty one starts and ends a scan.
 
@@ -196,7 +197,7 @@ class Scan:
     secret: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """An entry of a scan, without its payload.
 
@@ -211,7 +212,7 @@ class Found:
     remaining: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Batch:
     """One batch of a scan."""
 
@@ -219,14 +220,14 @@ class Batch:
     found: list[Found]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Count:
     """Add to the shared counters; with an empty mapping, just read them."""
 
     counts: Counts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientCall:
     """Call a function with the store's client, for data beside the cache (``warming_store``).
 
@@ -237,7 +238,7 @@ class ClientCall:
     act: Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadDays:
     """Read the counters of days: UTC dates in ISO 8601."""
 

@@ -74,5 +74,6 @@ def record_answer(observe: Observe, task: str, task_id: str | None, hit: Hit, si
             freshness=hit.verdict.value,
             size=len(entry.payload),
             computed_in=entry.trace,
+            similarity=hit.similarity,
         )
     )

@@ -9,7 +9,6 @@ itself can't be read along with it there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from ...core.entries.entry import HEADER_BYTES
 from ...core.entries.lease import Claim, Lease
 from ...core.entries.marks import soft
+from ...core.record import record
 from ..protocol import Look, StoreReply
 from . import claim_arguments
 from .key_layout import Layout
@@ -55,7 +55,7 @@ def _hash_of(text: str) -> str:
     return sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Looks:
     """Several looks at once.
 
