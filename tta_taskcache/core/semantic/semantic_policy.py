@@ -116,12 +116,13 @@ class Semantic:
         return f"{module}.{name}"
 
 
-def read_threshold(given: object, own: float) -> float | None:
+def read_threshold(given: object, own: float, option: str = "cache_semantic") -> float | None:
     """Read a call's ``cache_semantic``: the threshold that it asks for; None turns it off.
 
     Args:
         given: None for the task's threshold, False for none, or a higher threshold.
         own: The task's threshold.
+        option: The option's name.
 
     Raises:
         ValueError: The value isn't allowed; the message says what is.
@@ -132,8 +133,8 @@ def read_threshold(given: object, own: float) -> float | None:
         return None
     if not _is_number(given) or not own <= given <= 1:  # type: ignore[operator]  # it is a number
         raise ValueError(
-            f"cache_semantic={given!r}: must be False, or a threshold from the task's {own:g} to "
-            "1: a call may raise it, and never lower it"
+            f"{option}={given!r}: must be False, or a threshold from {own:g} to 1: a call may "
+            "raise it, and never lower it"
         )
     return float(given)  # type: ignore[arg-type]  # likewise
 
