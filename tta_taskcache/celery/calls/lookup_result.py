@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from ...cache.cache_status import CacheStatus, status_of
 from ...cache.outcome import Call, Hit, Miss
@@ -11,6 +10,7 @@ from ...cache.runs.request_directives import NO_STORE
 from ...core.entries.entry import Position
 from ...core.entries.lease import Lease
 from ...core.options.option_values import Site
+from ...core.record import record
 
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
 SLOW = "slow"
@@ -22,7 +22,7 @@ NEVER_LEADS = ("only", NO_STORE)
 DIRECT = "direct"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookupResult:
     """The result of a call's lookup at a site.
 
