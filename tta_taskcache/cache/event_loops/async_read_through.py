@@ -40,7 +40,7 @@ DIRECT = "direct"
 Run = Callable[[], Awaitable[Any]]
 
 
-class CallNeighbours(Protocol):
+class NeighbourPlans(Protocol):
     """Looks one call up among its neighbours (``Semantic``), and adds it to them."""
 
     @property
@@ -76,7 +76,7 @@ class Caller:
     """
 
     run: Run
-    neighbours: CallNeighbours | None = None
+    neighbours: NeighbourPlans | None = None
     served: Callable[[Call, Hit], None] = _ignore
 
 
