@@ -59,6 +59,7 @@ links: $(VENV)/.docs ## follow the links of the site and of the README to other 
 	FOLLOW_LINKS=1 $(PY) -m pytest -q -n 0 tests/integration/project/test_package.py -k links
 
 proof: $(VENV)/.installed ## reproduce the figures of docs/proof.md (TRACES=DIR: real request streams)
+	@$(PY) -m examples.cost_tracking docs/images/cost.svg
 	@$(PY) -m benchmarks.proof $(TRACES)
 
 reference: $(VENV)/.installed ## write the tables of docs/reference anew, from the code
@@ -85,6 +86,7 @@ lock: ## resolve the dependencies anew (UPGRADE=1: to their newest versions)
 package: $(VENV)/.installed ## build the package into dist/, and run its own tests from its source distribution
 	rm -rf dist build/sdist
 	$(PY) -m build --no-isolation
+	$(PY) -m twine check --strict dist/*
 	mkdir -p build/sdist && tar -xzf dist/*.tar.gz --strip-components=1 -C build/sdist
 	$(MAKE) -C build/sdist test VENV=.venv ARGS="$(or $(ARGS),tests/unit tests/integration/project)"
 

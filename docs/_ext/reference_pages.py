@@ -145,6 +145,7 @@ def link_rows(_: Sphinx, name: str, source: list[str]) -> None:
             source[0],
             flags=re.MULTILINE,
         )
+        source[0] = re.sub(r"(<!-- table of \w+ -->\n\n)", r"\1{.stacked}\n", source[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
