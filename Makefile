@@ -86,7 +86,6 @@ lock: ## resolve the dependencies anew (UPGRADE=1: to their newest versions)
 package: $(VENV)/.installed ## build the package into dist/, and run its own tests from its source distribution
 	rm -rf dist build/sdist
 	$(PY) -m build --no-isolation
-	$(PY) -m twine check --strict dist/*
 	mkdir -p build/sdist && tar -xzf dist/*.tar.gz --strip-components=1 -C build/sdist
 	$(MAKE) -C build/sdist test VENV=.venv ARGS="$(or $(ARGS),tests/unit tests/integration/project)"
 
