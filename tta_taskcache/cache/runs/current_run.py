@@ -63,6 +63,8 @@ class CurrentRun:
         positions: Positions of the log at which they were valid, the oldest of each incarnation
             among them.
         staled: Seconds for which some of them were stale, the most among them.
+        sent: The calls that it has sent as messages, by key: what their runs take isn't known here
+            until they are stored.
     """
 
     collects: bool = True
@@ -80,6 +82,7 @@ class CurrentRun:
     marks: dict[str, None] = field(default_factory=dict)
     positions: set[Position] = field(default_factory=set)
     staled: list[float] = field(default_factory=list)
+    sent: dict[str, Call] = field(default_factory=dict)
     _previous: list[Previous | None] = field(default_factory=list)
 
     def to_renew(self) -> Previous:
@@ -169,6 +172,12 @@ class CurrentRun:
             and (at.incarnation == self.position.incarnation)
         )
 
+    def depend_on_message(self, call: Call) -> None:
+        """Note a call that is sent as a message: its answer comes from a run that begins later."""
+        self.depend(call.marks)
+        if self.collects and len(self.sent) < MAX_DEPENDENCY_MARKS:
+            self.sent[call.key] = call
+
     def depend_on_run(
         self, call: Call | None, position: Position | None, inner: CurrentRun
     ) -> None:
@@ -186,6 +195,8 @@ class CurrentRun:
         self.depend((*decided, *inner.marks), None, inner.staleness)
         for at in tuple(inner.positions):
             self.depend((), at)
+        for sent in tuple(inner.sent.values()):
+            self.depend_on_message(sent)
 
     def applied_to(self, policy: Policy) -> Policy:
         """Return the policy with what the run has said."""

@@ -90,8 +90,7 @@ def _depend(runtime: Runtime, call: Call, hit: Hit | None, site: Site | None) ->
     if hit is not None:
         depend_on_hit(call, hit, log)
     elif site is Site.PRODUCER and outer is not None and outer.is_of_same_log(log):
-        # A message's answer comes from a run that begins later.
-        outer.depend(call.marks)
+        outer.depend_on_message(call)
 
 
 def _ends_here(site: Site | None) -> bool:
