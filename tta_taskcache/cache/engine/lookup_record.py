@@ -8,6 +8,12 @@ from ..outcome import Call, Hit, Miss
 #: The reason of a hit that counts as a miss: the call runs, to be compared with it.
 VERIFY = "verify"
 
+#: The reason of a miss that the call asks for, and of a refresh.
+REFRESH = "refresh"
+
+#: The reason of a bypass in shadow mode.
+SHADOW = "shadow"
+
 
 def record_lookup(
     observe: Observe,

@@ -15,12 +15,12 @@ from uuid import uuid4
 
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, Stage
-from ...core.events import Fault, Ran, Shadowed, Verified
+from ...core.events import Fault, NoResult, Ran, Shadowed, Verified
 from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
 from ...errors import UnserializableResult
 from ..engine.comparing_runs import compare
-from ..engine.lookup_record import VERIFY
+from ..engine.lookup_record import REFRESH, SHADOW, VERIFY
 from ..engine.reader import REPLACED
 from ..engine.writer import UNSHARED_FOR
 from ..leases.held_leases import RENEWALS
@@ -87,7 +87,7 @@ class AsyncReadThrough:
     async def refresh(self, call: Call, run: Run) -> Any:
         """Run a call and replace its entry."""
         position = await self.cache.run(self.cache.engine.writer.position(call))
-        return await self._run(call, position, run, "", replaces=True)
+        return await self._run(call, position, run, "", replaces=True, reason=REFRESH)
 
     def _plan(self, call: Call, claim: Claim) -> Plan[Hit | Miss]:
         engine = self.cache.engine
@@ -159,6 +159,7 @@ class AsyncReadThrough:
                 owner,
                 replaces=replaces,
                 is_new=not is_replacing,
+                reason=reason,
             )
 
     async def _run_as(
@@ -171,6 +172,7 @@ class AsyncReadThrough:
         *,
         replaces: bool,
         is_new: bool,
+        reason: str,
     ) -> Any:
         """Run a call and store its result; what is said inside is known of the current run."""
         renews = None
@@ -186,11 +188,12 @@ class AsyncReadThrough:
             recover = self._recover(call, position, error, seconds, owner, decided=current)
             instead = await self._safely(recover, call, "recover")
             if instead is None:
+                self._record_failure(call, seconds, reason)
                 raise
             depend_on_hit(call, instead, current.cache)
             return value_of(call.policy, instead)
         seconds = monotonic() - started
-        cost = self._record_run(call, value, seconds, current.cost)
+        cost = self._record_run(call, value, seconds, reason, current.cost)
         fill = self.cache.engine.writer.fill(
             call,
             position,
@@ -217,7 +220,7 @@ class AsyncReadThrough:
             return None
 
     def _record_run(
-        self, call: Call, value: Any, seconds: float, decided: float | None = None
+        self, call: Call, value: Any, seconds: float, reason: str, decided: float | None = None
     ) -> float:
         observe, cost = self.cache.engine.parts.observe, decided or 0.0
         try:
@@ -225,8 +228,13 @@ class AsyncReadThrough:
                 cost = call.policy.cost_of(value)
         except Exception as error:  # noqa: BLE001 - the user's function; the call has run
             observe(Fault(call.task, "cost", error))
-        observe(Ran(call.task, call.key, seconds, cost, returned_none=value is None))
+        is_none = value is None
+        observe(Ran(call.task, call.key, seconds, cost, returned_none=is_none, reason=reason))
         return cost
+
+    def _record_failure(self, call: Call, seconds: float, reason: str) -> None:
+        observe = self.cache.engine.parts.observe
+        observe(NoResult(call.task, call.key, "failed", seconds, reason))
 
     def _recover(
         self,
@@ -271,10 +279,10 @@ class AsyncReadThrough:
         found = await self.cache.run(engine.reader.find(call))
         if isinstance(found, Miss):
             engine.parts.observe(Shadowed(call.task, call.key, False))
-            return await self._run(call, found.position, run, "")
+            return await self._run(call, found.position, run, "", reason=SHADOW)
         saved = max(0.0, found.entry.run_seconds - (monotonic() - started))
         engine.parts.observe(Shadowed(call.task, call.key, True, saved, found.entry.cost))
-        return await self._run_and_compare(replace(call, verify=False), found, run, "shadow")
+        return await self._run_and_compare(replace(call, verify=False), found, run, SHADOW)
 
     async def _run_and_compare(self, call: Call, stored: Hit, run: Run, reason: str) -> Any:
         observe = self.cache.engine.parts.observe
@@ -285,10 +293,11 @@ class AsyncReadThrough:
                 value = await run()
         except Exception:
             if reason != VERIFY:
+                self._record_failure(call, monotonic() - started, reason)
                 raise
             observe(Verified(call.task, call.key, "failed"))
             return value_of(call.policy, stored)
-        self._record_run(call, value, monotonic() - started)
+        self._record_run(call, value, monotonic() - started, reason)
         if stored.can_be_verified:
             verified = await self._safely(
                 compare(self.cache.engine, call, stored, value), call, VERIFY

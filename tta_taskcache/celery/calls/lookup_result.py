@@ -11,9 +11,6 @@ from ...core.entries.lease import Lease
 from ...core.options.option_values import Site
 from .status import CacheStatus
 
-#: The reason of a miss that the call asks for.
-REFRESH = "refresh"
-
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
 SLOW = "slow"
 

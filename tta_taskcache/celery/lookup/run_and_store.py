@@ -11,6 +11,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
+from ...cache.engine.lookup_record import REFRESH
 from ...cache.engine.reader import REPLACED
 from ...cache.outcome import Hit
 from ...cache.runs.current_run import CurrentRun, Previous, depend_on_hit, made_inside, running
@@ -22,7 +23,7 @@ from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
 from ...errors import UncacheableCall, UnserializableResult
 from ..calls.call_request import CallRequest
-from ..calls.lookup_result import DIRECT, NO_STORE, REFRESH, LookupResult
+from ..calls.lookup_result import DIRECT, NO_STORE, LookupResult
 from . import verification
 from .lookup import unanswerable
 from .semantic_lookup import add_neighbour, semantic_call
@@ -83,6 +84,7 @@ def _run_as(
             renews = current.to_renew()
             value = renews.value
     except WITHOUT_RESULT as end:
+        verification.record_no_result(call_request, lookup, end, monotonic() - started)
         _end_unshared(call_request, lookup, monotonic() - started, _pause_of(end))
         raise
     except Exception as error:
@@ -96,6 +98,7 @@ def _run_as(
             decided=current,
         )
         if stale is None:
+            verification.record_no_result(call_request, lookup, error, monotonic() - started)
             _end_unshared(call_request, lookup, monotonic() - started)
             raise
         if lookup.call is not None:
