@@ -6,15 +6,16 @@ import pickle
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict
 
 from ...core.options.option_values import Choices, seconds
 from ...core.options.policy import Policy, read_policy
 from ...core.results.codec import EXACT_JSON, ZLIB, Codecs, Serializer
+from ...core.semantic.semantic_policy import Semantic
 from ...errors import ConfigurationError
 from ...stores.connections.address import read_url
-from .workflow_context import WorkflowContext
 
 #: Results larger than this aren't stored unless ``max_bytes`` says so: reading one keeps the loop.
 MAX_BYTES = 1024 * 1024
@@ -39,10 +40,13 @@ class PrimitiveOptions(TypedDict, total=False):
         errors: Exceptions that are remembered, by type, and for how many seconds.
         store_if: Given a result, says whether it is stored.
         validate: Given a stored result, says whether it may still be served.
+        min_run: Least seconds of a run whose result is stored, unless it replaces an entry.
         max_bytes: Serialized results larger than this aren't stored.
         vary: Names in the context that are part of the key.
         tags: Templates over data and context, such as ``"user:{user_id}"``, or a callable that is
-            given both, for the names under which entries are invalidated together.
+            given both, for the names under which entries are invalidated together. A callable whose
+            only parameter is ``result`` is given the result.
+        depends: Whether entries end with the cached answers that their runs took (promise D1).
         coalesce: Whether equal calls in flight run once.
         version: A new one never serves old entries.
         serializer: ``"json"`` or ``"pickle"``. Memory has pickle by default, Redis JSON.
@@ -51,6 +55,8 @@ class PrimitiveOptions(TypedDict, total=False):
         verify: This share of the hits runs anyway, and the results are compared (0 to 1).
         shadow: Whether calls are looked up and counted only, and run.
         enabled: False runs each call, without the cache.
+        semantic: Semantic keys: a call that missed may be answered by a stored one with nearly the
+            same text, which is ``data[on]``, or all of data that are a text themselves.
     """
 
     jitter: float
@@ -59,9 +65,11 @@ class PrimitiveOptions(TypedDict, total=False):
     errors: Mapping[type[Exception], float]
     store_if: Callable[[Any], bool]
     validate: Callable[[Any], bool]
+    min_run: float | timedelta
     max_bytes: int
     vary: Collection[str]
-    tags: Collection[str] | Callable[[Any, WorkflowContext], Collection[str]]
+    tags: Collection[str] | Callable[..., Collection[str]]
+    depends: bool
     coalesce: bool
     version: str
     serializer: str
@@ -70,6 +78,7 @@ class PrimitiveOptions(TypedDict, total=False):
     verify: float
     shadow: bool
     enabled: bool
+    semantic: Semantic
 
 
 #: The task's option for each that has another name.
@@ -89,7 +98,7 @@ def read_options(
 
     Args:
         name: The primitive's name.
-        ttl: Seconds that a result is fresh.
+        ttl: Seconds that a result is fresh; or a callable of the result.
         backend: The primitive's backend.
         options: The primitive's other options.
         own: Options that only functions have.
@@ -108,6 +117,10 @@ def read_options(
         "serializer": PICKLE.name if backend == "memory" else EXACT_JSON.name,
     }
     given = {_NAMES.get(option, option): value for option, value in options.items()}
+    if options.get("semantic") is not None and find_spec("numpy") is None:
+        raise ConfigurationError(
+            f"primitive {name!r}: semantic needs an extra: pip install 'tta-taskcache[semantic]'"
+        )
     choices = Choices(arguments, CODECS.serializers.keys(), CODECS.compressors.keys())
     try:
         return read_policy(

@@ -11,10 +11,12 @@ from ...cache.event_loops.async_cache import AsyncCache, InProcess
 from ...cache.leases.single_flight import SingleFlight
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
-from ...core.events import Event, Evicted
+from ...core.events import Evicted
 from ...observability.counters import Counters
-from ...observability.logs import LogObserver
+from ...observability.event_feed import EventFeed
 from ...observability.metrics.prometheus_metrics import metrics_of
+from ...semantic.neighbour_lookup import NeighbourLookup
+from ...semantic.neighbours import make_neighbours
 from ...stores.connections.async_connection import AsyncLink
 from ...stores.connections.connection import Link
 from ...stores.connections.deadline import within
@@ -37,12 +39,14 @@ class PrimitiveRuntime:
         cache: Runs the engine's plans in event loops.
         blocking: The store for callers that block.
         counters: The counts of this process.
+        neighbours: Finds stored calls with nearly the same text (``semantic``).
     """
 
     engine: Engine
     cache: AsyncCache
     blocking: Store
     counters: Counters
+    neighbours: NeighbourLookup
 
     def run(self, plan: Plan[T], seconds: float) -> T:
         """Run a plan, blocking for at most so many seconds for each command."""
@@ -57,13 +61,8 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
         ConfigurationError: The URL can't be read.
     """
     counters = Counters()
-    log, metrics = LogObserver(), metrics_of(place.metrics_namespace)
-
-    def observe(event: Event) -> None:
-        counters(event)
-        metrics(event)
-        log(event)
-
+    metrics = metrics_of(place.metrics_namespace)
+    observe = EventFeed(counters, metrics)
     link: AsyncLink | None = None
     entries: BoundedMap[Any]
     blocking: Store
@@ -93,8 +92,11 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
             counters=counters,
             secret=place.secret.encode(),
             store_layer="l1" if place.url is None else "l2",
+            count_hit=observe.count_hit,
         )
     )
     cache = AsyncCache(engine, SingleFlight(), store, place.lease_ttl, link=link)
     engine.parts.abandon = cache.abandon
-    return PrimitiveRuntime(engine, cache, blocking, counters)
+    shared_in = None if place.url is None else place.namespace
+    neighbours = NeighbourLookup(make_neighbours(engine.parts, engine.reader, shared_in))
+    return PrimitiveRuntime(engine, cache, blocking, counters, neighbours)

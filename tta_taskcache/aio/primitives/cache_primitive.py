@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from random import random
 from typing import Any, Self, Unpack
 
+from ...cache.cache_status import CacheStatus, status_of
 from ...cache.engine.lookup_record import record_lookup
-from ...cache.event_loops.async_read_through import DIRECT, AsyncReadThrough
+from ...cache.event_loops.async_read_through import DIRECT, AsyncReadThrough, Caller
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.runs.current_run import depend_on_hit
 from ...cache.runs.hit_value import value_of
+from ...cache.runs.request_directives import (
+    REFRESH,
+    PublicMode,
+    mode_block,
+    mode_in_force,
+    read_max_age,
+    read_mode,
+)
 from ...core.entries import marks
 from ...core.events import Lookup
 from ...core.options.policy import Policy
 from ...core.results.missing import MISSING
-from ...errors import CacheError, ConfigurationError, UncacheableCall
+from ...errors import CacheError, CacheMiss, ConfigurationError, UncacheableCall
 from ...observability.counters import Stats, read_stats
+from ...semantic.neighbour_lookup import CallNeighbours
 from ..definition.primitive_keys import KeyerOfPrimitive, OfCall, PrimitiveKey, PrimitiveKeyer
 from ..definition.primitive_options import (
     Backend,
@@ -29,6 +41,7 @@ from ..definition.primitive_options import (
     read_options,
 )
 from ..definition.primitive_runtime import build_runtime
+from ..definition.semantic_calls import SemanticCalls
 from ..definition.sources import context_or_new, runner
 
 #: Most seconds that a blocking method waits for Redis when it blocks an event loop.
@@ -46,7 +59,7 @@ class CachePrimitive:
         primitive: An ``async`` function of ``(data, context)``, a plain one (which runs in a
             thread), or an object with ``execute(data, context)``. Without one, only what is stored
             is returned.
-        ttl_seconds: Seconds that a result is fresh.
+        ttl_seconds: Seconds that a result is fresh, or a callable that is given the result.
         max_size: Most entries in the memory of this process.
         key_fn: Given data and context, returns what identifies the call: a text, or any plain data.
             Without it, all of the data and the context's ``user_id`` do.
@@ -74,7 +87,7 @@ class CachePrimitive:
         self,
         primitive: Any = None,
         *,
-        ttl_seconds: float = 3600.0,
+        ttl_seconds: float | Callable[[Any], float] = 3600.0,
         max_size: int = 1000,
         key_fn: OfCall | None = None,
         backend: Backend = "memory",
@@ -118,6 +131,7 @@ class CachePrimitive:
         self._timeout = timeout
         self._runtime = build_runtime(place)
         self._keyer = self._make_keyer(key_fn, options.get("vary"))
+        self._semantic = SemanticCalls(self.name, self._policy, self._keyer, self._runtime)
         self._read_through = AsyncReadThrough(self._runtime.cache, self._be_strict)
 
     def _read_policy(self, ttl: Any, backend: str, options: Mapping[str, Any]) -> Policy:
@@ -128,7 +142,15 @@ class CachePrimitive:
 
     # Running
 
-    async def execute(self, data: Any, context: Any = None) -> Any:
+    async def execute(
+        self,
+        data: Any,
+        context: Any = None,
+        *,
+        cache: PublicMode | None = None,
+        max_age: float | timedelta | None = None,
+        semantic: float | bool | None = None,
+    ) -> Any:
         """Return the stored result for data in a context, or run the primitive and store it.
 
         Equal calls in flight run once, in this process and others.
@@ -136,20 +158,75 @@ class CachePrimitive:
         Args:
             data: The data.
             context: A ``WorkflowContext``.
+            cache: ``"use"``; ``"refresh"`` runs, and the result takes the entry's place;
+                ``"bypass"`` runs, and stores nothing; ``"only"`` answers from the cache or raises
+                ``CacheMiss``; ``"no-store"`` answers from it, or runs and stores nothing. None is
+                what ``mode`` has in force, or else ``"use"``.
+            max_age: Greatest age of the answer (seconds or timedelta): what is older, or stale, is
+                a miss, and replaced. None is what ``mode`` has in force, or else no bound.
+            semantic: False: only the exact key counts; or a threshold above the primitive's.
 
         Raises:
             Exception: What the primitive raises; the cache adds none of its own.
             CacheError: The cache can't be used, and ``on_error="raise"``.
+            CacheMiss: ``cache="only"``, and no entry answers the call.
+            ValueError: The mode is unknown, the age is none, or the threshold isn't allowed.
         """
+        return await self._execute(data, context, cache, max_age, semantic)
+
+    async def execute_with_status(
+        self,
+        data: Any,
+        context: Any = None,
+        *,
+        cache: PublicMode | None = None,
+        max_age: float | timedelta | None = None,
+        semantic: float | bool | None = None,
+    ) -> tuple[Any, CacheStatus]:
+        """Do as ``execute``; return the result and its provenance, as of a task's result.
+
+        Of a hit it has all of ``result.cache_status`` but the site; of a run, that it is no hit.
+
+        Raises:
+            Exception: As ``execute``.
+        """
+        status = CacheStatus(hit=False)
+
+        def served(call: Call, hit: Hit) -> None:
+            nonlocal status
+            status = status_of(hit, call.key)
+
+        value = await self._execute(data, context, cache, max_age, semantic, served=served)
+        return value, status
+
+    async def _execute(
+        self,
+        data: Any,
+        context: Any,
+        cache: PublicMode | None,
+        max_age: float | timedelta | None,
+        semantic: float | bool | None,
+        *,
+        served: Callable[[Call, Hit], None] = lambda _call, _hit: None,
+    ) -> Any:
         context = context_or_new(context)
 
         async def run() -> Any:
             return await self._run(data, context)
 
-        call = self._call(data, context)
+        block_mode, block_age = mode_in_force.get()
+        mode = read_mode(cache or block_mode or "use")
+        call = self._call(data, context, block_age if max_age is None else max_age)
         if call is None:
-            return await run()
-        return await self._read_through.answer(call, run, shadow=bool(self._policy.shadow))
+            if mode == "only":
+                raise CacheMiss(f"{self.name!r}: nothing to answer with (it isn't cached)")
+            return await self._read_through.run_apart(run)
+        if mode != "use":
+            call = replace(call, verify=False)
+        neighbours = self._semantic.neighbours(data, context, semantic)
+        caller = Caller(run=run, neighbours=neighbours, served=served)
+        shadow = bool(self._policy.shadow) and mode in ("use", "only")
+        return await self._read_through.answer(call, caller, mode=mode, shadow=shadow)
 
     async def __call__(self, data: Any, context: Any = None) -> Any:
         """Do as ``execute``: a primitive is a callable of data and context, too."""
@@ -157,25 +234,82 @@ class CachePrimitive:
 
     # Reading and writing
 
-    async def aget(self, data: Any, context: Any = None) -> Any:
-        """Return the stored result, or ``MISSING``, which is false; run nothing."""
-        call = self._call(data, context_or_new(context))
-        return MISSING if call is None else await self._runtime.cache.run(self._find(call))
+    async def aget(
+        self,
+        data: Any,
+        context: Any = None,
+        *,
+        max_age: float | timedelta | None = None,
+        semantic: float | bool | None = None,
+    ) -> Any:
+        """Return the stored result, or ``MISSING``, which is false; run nothing.
 
-    def get(self, data: Any, context: Any = None) -> Any:
-        """Do as ``aget``, for code without an event loop."""
-        call = self._call(data, context_or_new(context))
-        return MISSING if call is None else self._runtime.run(self._find(call), self._patience())
+        Args:
+            data: The data.
+            context: A ``WorkflowContext``.
+            max_age: As of ``execute``.
+            semantic: As of ``execute``.
+        """
+        context = context_or_new(context)
+        call = self._call_to_read(data, context, max_age)
+        if call is None:
+            return MISSING
+        neighbours = self._semantic.neighbours(data, context, semantic)
+        return await self._runtime.cache.run(self._find(call, neighbours))
+
+    def get(
+        self,
+        data: Any,
+        context: Any = None,
+        *,
+        max_age: float | timedelta | None = None,
+        semantic: float | bool | None = None,
+    ) -> Any:
+        """Do as ``aget``, for code without an event loop; in a loop by the exact key only."""
+        context = context_or_new(context)
+        call = self._call_to_read(data, context, max_age)
+        if call is None:
+            return MISSING
+        neighbours = self._semantic.neighbours(data, context, semantic)
+        find = self._find(call, None if _in_loop() else neighbours)
+        return self._runtime.run(find, self._patience())
+
+    @staticmethod
+    def mode(
+        cache: PublicMode | None = None, *, max_age: float | timedelta | None = None
+    ) -> AbstractContextManager[None]:
+        """Let all calls made inside ask this of the cache: ``with primitive.mode("refresh"): …``.
+
+        It holds for those of other primitives, of functions with ``cached`` and of Celery's tasks,
+        too, and for the threads and coroutines that the block starts. What a call says itself comes
+        first.
+
+        Args:
+            cache: As of ``execute``; None leaves it as it is.
+            max_age: As of ``execute``; None leaves it as it is.
+
+        Raises:
+            ValueError: The mode is unknown, or the age is none.
+        """
+        return mode_block(cache, max_age)
 
     async def aset(self, data: Any, value: Any, context: Any = None) -> bool:
         """Store a result as if the primitive had just returned it; return whether it was stored."""
-        call = self._call(data, context_or_new(context))
-        return call is not None and await self._runtime.cache.run(self._store(call, value))
+        context = context_or_new(context)
+        call = self._call(data, context)
+        if call is None:
+            return False
+        neighbours = self._semantic.neighbours(data, context, None)
+        return await self._runtime.cache.run(self._store(call, value, neighbours))
 
     def set(self, data: Any, value: Any, context: Any = None) -> bool:
-        """Do as ``aset``, for code without an event loop."""
-        call = self._call(data, context_or_new(context))
-        return call is not None and self._runtime.run(self._store(call, value), self._patience())
+        """Do as ``aset``, for code without an event loop; in a loop for the exact key only."""
+        context = context_or_new(context)
+        call = self._call(data, context)
+        if call is None:
+            return False
+        neighbours = None if _in_loop() else self._semantic.neighbours(data, context, None)
+        return self._runtime.run(self._store(call, value, neighbours), self._patience())
 
     # Listing and invalidating
 
@@ -264,8 +398,20 @@ class CachePrimitive:
 
     # Inside
 
-    def _call(self, data: Any, context: Any) -> Call | None:
-        """Return the call; None when it isn't to be cached, or can't be."""
+    def _call_to_read(self, data: Any, context: Any, max_age: Any) -> Call | None:
+        """Return a call that only reads; None when nothing stored may answer it."""
+        mode, block_age = mode_in_force.get()
+        if mode in (REFRESH, "bypass"):
+            return None
+        return self._call(data, context, block_age if max_age is None else max_age)
+
+    def _call(self, data: Any, context: Any, max_age: Any = None) -> Call | None:
+        """Return the call; None when it isn't to be cached, or can't be.
+
+        Raises:
+            ValueError: The age is none.
+        """
+        max_age = read_max_age(max_age, "max_age")
         if not self._policy.enabled:
             return None
         try:
@@ -276,31 +422,35 @@ class CachePrimitive:
                 raise CacheError(self.name, str(error)) from error
             return None
         verify = bool(self._policy.verify) and random() < self._policy.verify  # noqa: S311 - a sample
-        return Call(self.name, identity.key, self._policy, identity.tags, verify)
+        return Call(self.name, identity.key, self._policy, identity.tags, verify, max_age)
 
     def _be_strict(self, reason: str) -> None:
         if self._raises:
             raise CacheError(self.name, reason)
 
-    def _find(self, call: Call) -> Plan[Any]:
+    def _find(self, call: Call, neighbours: CallNeighbours | None) -> Plan[Any]:
         engine = self._runtime.engine
         found: Hit | Miss = yield from engine.reader.find(replace(call, verify=False))
         record_lookup(engine.parts.observe, call, DIRECT, found)
+        if isinstance(found, Miss) and found.position is None:
+            self._be_strict(found.reason)
+        elif isinstance(found, Miss) and neighbours is not None:
+            near = yield from neighbours.find(replace(call, verify=False))
+            found = near or found
         if isinstance(found, Miss):
-            if found.position is None:
-                self._be_strict(found.reason)
             return MISSING
         depend_on_hit(call, found, engine.parts.l1)
         return value_of(self._policy, found)
 
-    def _store(self, call: Call, value: Any) -> Plan[bool]:
+    def _store(self, call: Call, value: Any, neighbours: CallNeighbours | None) -> Plan[bool]:
         writer = self._runtime.engine.writer
         position = yield from writer.position(call)
-        return (
-            yield from writer.fill(
-                call, position, value, run_seconds=0.0, task_id=None, replaces=True
-            )
+        is_stored = yield from writer.fill(
+            call, position, value, run_seconds=0.0, task_id=None, replaces=True
         )
+        if is_stored and neighbours is not None:
+            yield from neighbours.add(call)
+        return is_stored
 
     def _keys(self, pattern: str) -> Plan[list[PrimitiveKey]]:
         found: dict[str, PrimitiveKey] = {}
@@ -339,11 +489,16 @@ class CachePrimitive:
 
     def _patience(self) -> float:
         """Return the seconds that a blocking method may wait for a command."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self._timeout
-        return min(self._timeout, IN_LOOP)
+        return min(self._timeout, IN_LOOP) if _in_loop() else self._timeout
+
+
+def _in_loop() -> bool:
+    """Whether the caller runs in an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _name_of(primitive: Any) -> str:

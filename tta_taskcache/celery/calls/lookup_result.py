@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
+from ...cache.cache_status import CacheStatus, status_of
 from ...cache.outcome import Call, Hit, Miss
+from ...cache.runs.request_directives import NO_STORE
 from ...core.entries.entry import Position
 from ...core.entries.lease import Lease
 from ...core.options.option_values import Site
-from .status import CacheStatus
+from ...core.record import record
 
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
 SLOW = "slow"
-
-#: The mode, and the reason that nothing is stored, of a call that stores nothing.
-NO_STORE = "no-store"
 
 #: The modes of calls that lead no equal ones: their runs store nothing that these could wait for.
 NEVER_LEADS = ("only", NO_STORE)
@@ -24,7 +22,7 @@ NEVER_LEADS = ("only", NO_STORE)
 DIRECT = "direct"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookupResult:
     """The result of a call's lookup at a site.
 
@@ -73,17 +71,7 @@ class LookupResult:
         name = site.value if site else None
         if self.hit is None:
             return CacheStatus(hit=False, key=key, site=name, reason=self.reason)
-        return CacheStatus(
-            hit=True,
-            key=key,
-            site=name,
-            layer=self.hit.layer,
-            stale=self.hit.verdict.is_stale,
-            age=self.hit.age,
-            task_id=self.hit.entry.task_id,
-            similarity=self.hit.similarity,
-            matched=self.hit.matched or None,
-        )
+        return status_of(self.hit, key, name)
 
 
 def to_lookup_result(call: Call, outcome: Hit | Miss, seconds: float | None = None) -> LookupResult:

@@ -8,10 +8,11 @@ from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...cache.engine.lookup_record import REFRESH, SHADOW, VERIFY, record_lookup
+from ...cache.engine.lookup_record import SHADOW, VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.runs.current_run import current_run, depend_on_hit
+from ...cache.runs.request_directives import REFRESH
 from ...core.entries.lease import Claim
 from ...core.events import Fault, Lookup, Shadowed
 from ...core.options.option_values import Site

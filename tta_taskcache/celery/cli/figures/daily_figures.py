@@ -124,5 +124,10 @@ def _plots(by_task: Mapping[str, TaskFigures], days: Mapping[str, Stats]) -> tup
 
     return (
         plot("Hits", lambda stats: sum(stats.hits.values()), "{:,.0f}".format, _COUNTS),
-        plot("Saved run time", lambda stats: stats.saved_seconds, formatting.duration, _SECONDS),
+        plot(
+            "Saved run time",
+            lambda stats: max(0.0, stats.saved_seconds),
+            formatting.duration,
+            _SECONDS,
+        ),
     )

@@ -84,7 +84,7 @@ class TaskFigures:
             "HITS": f"{self.hits:,}",
             "RUNS": f"{self.counted.runs:,}",
             "RATIO": "-" if self.ratio is None else f"{self.ratio:.1%}",
-            "SAVED": formatting.duration(self.counted.saved_seconds),
+            "SAVED": formatting.saving(self.counted.saved_seconds),
             "COST SAVED": formatting.amount(self.counted.saved_cost),
             "MISSES": f"{self.misses:,}",
         }
