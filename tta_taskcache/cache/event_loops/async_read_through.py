@@ -109,9 +109,8 @@ class AsyncReadThrough:
         """
         if mode in ("refresh", "bypass"):
             self.cache.engine.parts.observe(Lookup(call.task, call.key, DIRECT, None, mode))
-            if mode == REFRESH:
-                return await self.refresh(call, caller)
-            return await self._bypass(call, caller)
+            unanswered = self.refresh if mode == REFRESH else self._bypass
+            return await unanswered(call, caller)
         if shadow:
             return await self._shadow(call, caller)
         if mode in ("only", NO_STORE):
