@@ -18,6 +18,9 @@ from ..stores.protocol import Command, Counts, Look, LookMany, Store, StoreReply
 
 T = TypeVar("T")
 
+#: Most looks or fills in one round trip: bounds the size of its request and of its reply.
+AT_ONCE = 500
+
 
 class Wakeup(Protocol):
     """A wake-up call, which ends a pause early."""
@@ -72,6 +75,42 @@ def execute_looks(
         return many
     one: StoreReply = yield replace(looks[0], since=since, counts=counts)
     return [one]
+
+
+def side_by_side(plans: Sequence[Plan[T]]) -> Plan[list[T]]:
+    """Run plans in step; what they look up at the same time is one round trip.
+
+    Their looks make no claims, and read no log.
+    """
+    results: dict[int, T] = {}
+    steps: dict[int, Command | Pause] = {}
+
+    def advance(number: int, reply: Any, error: StoreUnavailable | None = None) -> None:
+        plan = plans[number]
+        try:
+            steps[number] = plan.throw(error) if error is not None else plan.send(reply)
+        except StopIteration as stop:
+            results[number] = stop.value
+
+    for number in range(len(plans)):
+        advance(number, None)
+    while steps:
+        looks = {n: step for n, step in steps.items() if isinstance(step, Look)}
+        taken = looks or dict(list(steps.items())[:1])
+        for number in taken:
+            del steps[number]
+        replies: Sequence[Any]
+        error = None
+        try:
+            if looks:
+                replies = yield from execute_looks(list(looks.values()), None, {})
+            else:
+                replies = [(yield next(iter(taken.values())))]
+        except StoreUnavailable as failure:
+            replies, error = [None] * len(taken), failure
+        for number, reply in zip(taken, replies, strict=True):
+            advance(number, reply, error)
+    return [results[number] for number in range(len(plans))]
 
 
 def _rest(pause: Pause) -> None:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigurationError, MissingContext, UnkeyableArgument
+from ..errors import ConfigurationError, MissingContext, UnkeyableArgument, WrongArguments
 from . import labels, traits
+from .batch_items import read_items
 from .binding import Binder
 from .canonical import EXACT, Form, Reduce, canonical, carried_text, unordered
 from .default_value import unwrapped
@@ -100,6 +101,7 @@ class Keyer:
         self._base_without_vary.update(canonical([]))
         self._prefix = labels.escape(task)
         self._compared = self._index_of_text()
+        self._each = self._index_of_list()
         #: Whether callables of the policy take arguments, which they get as the body does.
         self.shows_arguments = callable(policy.key) or callable(policy.tags)
 
@@ -124,13 +126,88 @@ class Keyer:
             UnkeyableArgument: An argument or header has no canonical form.
         """
         values = self.binder.values(args, kwargs)
-        vary: list[Any] = []
-        if self.policy.vary:
-            vary = [self._header(name, headers) for name in self.policy.vary]
-            digest = self._base.copy()
-            digest.update(canonical(vary, self.json))
-        else:
-            digest = self._base_without_vary.copy()
+        return self._identity(values, *self._begin(headers), form)
+
+    def identify_each(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        headers: Mapping[str, Any],
+        form: Form = EXACT,
+    ) -> tuple[Sequence[Any], list[Identity]]:
+        """Return the items of a call with ``cache_each``, each with its key and tags.
+
+        An item's are those of the call with the item itself in the place of the list.
+
+        Args:
+            args: As of ``identify``, and so are the others.
+            kwargs: Likewise.
+            headers: Likewise.
+            form: Likewise.
+
+        Raises:
+            UncacheableCall: As ``identify``; or the argument is no list.
+        """
+        values = list(self.binder.values(args, kwargs))
+        at = self._index_of_items()
+        items = read_items(self.task, self.binder.names[at], unwrapped(values[at]))
+        vary, digest = self._begin(headers)
+        identities = []
+        for item in items:
+            values[at] = item
+            identities.append(self._identity(values, vary, digest.copy(), form))
+        return items, identities
+
+    def traits_of_item(
+        self,
+        item: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        headers: Mapping[str, Any],
+        secret: bytes = b"",
+        form: Form = EXACT,
+    ) -> str:
+        """Return the traits of one item of a call with ``cache_each``, as ``traits`` does."""
+        values = list(self.binder.values(args, kwargs))
+        values[self._index_of_items()] = item
+        return self._traits(values, headers, secret, form)
+
+    def with_items(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], items: list[Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return arguments with these items in the list of ``cache_each``."""
+        return self.binder.with_value(args, kwargs, self._index_of_items(), items)
+
+    def check_items(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Check the list of ``cache_each``, before the call is sent.
+
+        Raises:
+            BatchArgumentError: It is none.
+        """
+        at = self._index_of_items()
+        try:
+            value = unwrapped(self.binder.values(args, kwargs)[at])
+        except WrongArguments:
+            return  # Celery says what is wrong
+        read_items(self.task, self.binder.names[at], value)
+
+    def _index_of_items(self) -> int:
+        if self._each is None:
+            raise TypeError(f"task {self.task!r} has no cache_each")
+        return self._each
+
+    def _begin(self, headers: Mapping[str, Any]) -> tuple[list[Any], hashlib.blake2b]:
+        """Return the vary headers' values, and a digest that has them."""
+        if not self.policy.vary:
+            return [], self._base_without_vary.copy()
+        vary = [self._header(name, headers) for name in self.policy.vary]
+        digest = self._base.copy()
+        digest.update(canonical(vary, self.json))
+        return vary, digest
+
+    def _identity(
+        self, values: Sequence[Any], vary: Sequence[Any], digest: hashlib.blake2b, form: Form
+    ) -> Identity:
         digest.update(self._canonical(values, form))
         label = self._label(values, vary, form)
         key = labels.SEPARATOR.join(filter(None, (self._prefix, label, digest.hexdigest())))
@@ -174,7 +251,11 @@ class Keyer:
         Raises:
             UncacheableCall: As ``identify``.
         """
-        values = self.binder.values(args, kwargs)
+        return self._traits(self.binder.values(args, kwargs), headers, secret, form)
+
+    def _traits(
+        self, values: Sequence[Any], headers: Mapping[str, Any], secret: bytes, form: Form
+    ) -> str:
         parts = (
             *(canonical(part) for part in self._constants),
             *(canonical(self._header(name, headers), self.json) for name in self.policy.vary),
@@ -239,6 +320,25 @@ class Keyer:
                 f"part of the key; allowed: {', '.join(allowed) or 'none'}"
             )
         return self.binder.names.index(semantic.on)
+
+    def _index_of_list(self) -> int | None:
+        """Return the index of the argument whose items are cached; None without ``cache_each``.
+
+        Raises:
+            ConfigurationError: There is no such argument, it is ignored, or it is no list.
+        """
+        name = self.policy.each
+        if name is None:
+            return None
+        names = self.binder.names
+        allowed = [names[i] for i in self._kept if i in self.binder.plain]
+        allowed = [each for each in allowed if each not in self._models]
+        if name not in allowed:
+            raise ConfigurationError(
+                f"task {self.task!r}: cache_each={name!r} is no argument that takes a list and is "
+                f"part of the key; allowed: {', '.join(allowed) or 'none'}"
+            )
+        return names.index(name)
 
     def _header(self, name: str, headers: Mapping[str, Any]) -> Any:
         value = headers.get(name)

@@ -163,6 +163,19 @@ class BeginRefresh:
 
 
 @dataclass(frozen=True, slots=True)
+class Together:
+    """Execute several commands in one round trip per node.
+
+    Attributes:
+        commands: The commands, whose own ``counts`` are ignored.
+        counts: Counters to add on the way.
+    """
+
+    commands: tuple[Fill | Release | BeginRefresh, ...]
+    counts: Counts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SetMarks:
     """Take the next sequence number, set marks to it, and drop the entries of ``keys``."""
 
@@ -241,6 +254,7 @@ Command = (
     | Renew
     | Release
     | BeginRefresh
+    | Together
     | SetMarks
     | Scan
     | Sweep
@@ -278,6 +292,7 @@ class Store(Protocol):
     ``Renew``            list of bool: which leases are still their owners'
     ``Release``          bool: whether it was the owner's
     ``BeginRefresh``     bool: whether the claim was given
+    ``Together``         list of bool, in the order of its commands
     ``SetMarks``         the new ``Position``
     ``Scan``             ``Batch``
     ``Sweep``            ``Swept``
