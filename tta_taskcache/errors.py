@@ -22,9 +22,9 @@
         ├── StoreRefused                  … or answered with an error (out of memory, read-only)
         └── NotReplicated                 … or did it, but too few replicas acknowledged it
 
-Only ``ConfigurationError``, ``CacheMiss``, those of ``cache_each``, errors of direct calls to ``task.cache`` and
-``StoreUnavailable`` from ``invalidate()`` and the other management calls reach users:
-a fault of the cache never fails a task.
+Only ``ConfigurationError``, ``CacheMiss``, the two of batches, errors of direct calls to
+``task.cache`` and ``StoreUnavailable`` from ``invalidate()`` and the other management calls reach
+users: a fault of the cache never fails a task.
 """
 
 from __future__ import annotations

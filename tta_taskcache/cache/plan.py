@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from time import sleep
 from typing import Any, Protocol, TypeVar
 
-from ..core.entry import Position
+from ..core.entries.entry import Position
 from ..errors import StoreUnavailable
 from ..stores.protocol import Command, Counts, Look, LookMany, Store, StoreReply
 
@@ -75,42 +75,6 @@ def execute_looks(
         return many
     one: StoreReply = yield replace(looks[0], since=since, counts=counts)
     return [one]
-
-
-def side_by_side(plans: Sequence[Plan[T]]) -> Plan[list[T]]:
-    """Run plans in step; what they look up at the same time is one round trip.
-
-    Their looks make no claims, and read no log.
-    """
-    results: dict[int, T] = {}
-    steps: dict[int, Command | Pause] = {}
-
-    def advance(number: int, reply: Any, error: StoreUnavailable | None = None) -> None:
-        plan = plans[number]
-        try:
-            steps[number] = plan.throw(error) if error is not None else plan.send(reply)
-        except StopIteration as stop:
-            results[number] = stop.value
-
-    for number in range(len(plans)):
-        advance(number, None)
-    while steps:
-        looks = {n: step for n, step in steps.items() if isinstance(step, Look)}
-        taken = looks or dict(list(steps.items())[:1])
-        for number in taken:
-            del steps[number]
-        replies: Sequence[Any]
-        error = None
-        try:
-            if looks:
-                replies = yield from execute_looks(list(looks.values()), None, {})
-            else:
-                replies = [(yield next(iter(taken.values())))]
-        except StoreUnavailable as failure:
-            replies, error = [None] * len(taken), failure
-        for number, reply in zip(taken, replies, strict=True):
-            advance(number, reply, error)
-    return [results[number] for number in range(len(plans))]
 
 
 def _rest(pause: Pause) -> None:

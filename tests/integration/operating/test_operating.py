@@ -17,7 +17,7 @@ from tests.support.terminal import Terminal
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, Worker, clean_environment
 from tta_taskcache import TaskCache
-from tta_taskcache.core.entry import FORMAT
+from tta_taskcache.core.entries.entry import FORMAT
 
 pytestmark = pytest.mark.one_server_kind
 

@@ -9,8 +9,8 @@ from tta_taskcache.celery.config.settings import Settings
 from tta_taskcache.celery.doctor.diagnosis import diagnose
 from tta_taskcache.celery.doctor.facts import Facts, Finding, Level
 from tta_taskcache.celery.doctor.package_facts import PackageFacts
-from tta_taskcache.core.policy import Policy
-from tta_taskcache.stores.health import Health, LogHealth, ServerHealth
+from tta_taskcache.core.options.policy import Policy
+from tta_taskcache.stores.redis.health import Health, LogHealth, ServerHealth
 
 SERVER = ServerHealth(
     name="",

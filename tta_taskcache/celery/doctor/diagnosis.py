@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...stores.health import Health, LogHealth, ServerHealth
+from ...stores.redis.health import Health, LogHealth, ServerHealth
 from .facts import Facts, Finding, Level, StaticFacts
 from .package_diagnosis import judge_packages
 from .usage_diagnosis import judge_usage

@@ -11,14 +11,14 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
-from ...cache.current_run import CurrentRun, Previous, current_run, running
-from ...cache.hit_value import value_of
 from ...cache.outcome import Hit
-from ...core.decide import Verdict
+from ...cache.runs.current_run import CurrentRun, Previous, current_run, running
+from ...cache.runs.hit_value import value_of
+from ...core.entries.decide import Verdict
 from ...core.events import Fault
-from ...core.not_modified import NOT_MODIFIED
-from ...core.option_values import Site
-from ...core.remembered_errors import encode_error
+from ...core.options.option_values import Site
+from ...core.results.not_modified import NOT_MODIFIED
+from ...core.results.remembered_errors import encode_error
 from ...errors import UncacheableCall, UnserializableResult
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, NO_STORE, REFRESH, LookupResult

@@ -9,8 +9,8 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject, Retry
 
-from ...cache.comparing_runs import compare
-from ...cache.lookup_record import VERIFY
+from ...cache.engine.comparing_runs import compare
+from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
 from ...core.events import Fault, Ran, Verified
 from ..calls.call_request import CallRequest

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ....observability.counters import read_stats
-from ....stores.connection import Link
-from ....stores.health import examine
+from ....stores.connections.connection import Link
+from ....stores.redis.health import examine
 from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
 from ...config.serializers import CODECS

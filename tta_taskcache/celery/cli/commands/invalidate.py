@@ -10,8 +10,8 @@ from typing import Any
 import click
 from kombu.exceptions import OperationalError
 
-from ....core import marks
-from ....core.labels import SEPARATOR, escape
+from ....core.arguments.labels import SEPARATOR, escape
+from ....core.entries import marks
 from ....errors import EntryError, StoreUnavailable
 from ....stores.protocol import Found
 from ...api.cached_task import CachedTask

@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from ....core.call_spec import lines
+from ....core.arguments.call_spec import lines
 from ....core.warm_policy import IN_FLIGHT, MAX_HOT, MAX_PRIORITY, Sending
 from ...calls.cacheable_task import CacheableTask
 from ...warming.warm_input import Source, read_calls

@@ -1,0 +1,279 @@
+"""Read-through in asyncio: the stored result of a call, or the result of its run.
+
+Of equal calls in flight, in all processes, one runs and the others wait for its result (C1). When
+the leader is cancelled, the next of its followers runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from ...core.entries.decide import Verdict
+from ...core.entries.entry import Position
+from ...core.entries.lease import Claim, Stage
+from ...core.events import Fault, Ran, Shadowed, Verified
+from ...core.results.not_modified import NOT_MODIFIED
+from ...core.results.remembered_errors import encode_error
+from ...errors import UnserializableResult
+from ..engine.comparing_runs import compare
+from ..engine.lookup_record import VERIFY
+from ..engine.writer import UNSHARED_FOR
+from ..leases.held_leases import RENEWALS
+from ..leases.single_flight import MAX_WAIT
+from ..outcome import Call, Hit, Miss
+from ..plan import Plan
+from ..runs.current_run import CurrentRun, current_run, depend_on_hit, running
+from ..runs.hit_value import value_of
+from ..runs.led_keys import leading, led_keys, waits_at_most
+from .async_cache import AsyncCache
+
+#: The site of calls by ``task.cache`` and of primitives.
+DIRECT = "direct"
+
+#: Reasons of misses whose old entry the run replaces, and may ask for.
+REPLACED = (
+    *(verdict.value for verdict in Verdict if verdict.asks_for_refresh),
+    Verdict.ENDED.value,
+)
+
+#: Runs a call.
+Run = Callable[[], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncReadThrough:
+    """Answers calls from the cache, or runs them.
+
+    Attributes:
+        cache: The cache.
+        strict: Receives the reason when the store can't be read; raises, or lets the call run.
+    """
+
+    cache: AsyncCache
+    strict: Callable[[str], None] = lambda _: None
+
+    async def answer(self, call: Call, run: Run, *, shadow: bool = False) -> Any:
+        """Return the stored result of a call, or run it and store its result.
+
+        Args:
+            call: The call.
+            run: Runs the call.
+            shadow: Whether the call is only looked up and counted, and runs anyway.
+
+        Raises:
+            Exception: The run's error, from this run or a remembered one.
+        """
+        if shadow:
+            return await self._shadow(call, run)
+        claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=self.cache.lease_ttl)
+        try:
+            found = await self.cache.run(self._plan(call, claim))
+        except BaseException:  # the lease may have been granted
+            if call.policy.coalesce:
+                self.cache.abandon(call.key, claim.owner)
+            raise
+        if isinstance(found, Hit):
+            depend_on_hit(call, found, self.cache.engine.parts.l1)
+            if found.refresh:
+                self.cache.begin(self.refresh(call, run), call.task)
+            if call.verify and found.can_be_verified:
+                return await self._run_and_compare(call, found, run, VERIFY)
+            return value_of(call.policy, found)
+        if found.position is None:
+            self.strict(found.reason)
+        if found.lease is not None and found.lease.is_ours:
+            return await self._lead(call, found, run, found.lease.owner)
+        return await self._run(call, found.position, run, "", reason=found.reason)
+
+    async def refresh(self, call: Call, run: Run) -> Any:
+        """Run a call and replace its entry."""
+        position = await self.cache.run(self.cache.engine.writer.position(call))
+        return await self._run(call, position, run, "", replaces=True)
+
+    def _plan(self, call: Call, claim: Claim) -> Plan[Hit | Miss]:
+        engine = self.cache.engine
+        patience = waits_at_most(call.key, led_keys(), MAX_WAIT)
+        if not patience or not call.policy.coalesce:
+            return engine.look(call, DIRECT)
+        return self.cache.single_flight.lead_or_follow(
+            engine, call, DIRECT, claim, patience=patience
+        )
+
+    async def _lead(self, call: Call, found: Miss, run: Run, owner: str) -> Any:
+        """Run a call as leader; followers stop waiting when it ends, also by an error."""
+        single_flight, leases = self.cache.single_flight, self.cache.leases
+        wakeup = single_flight.begin(call.key)
+        me = asyncio.current_task()
+
+        def progress() -> Stage | None:
+            return Stage.RUNNING if me is not None and not me.done() else None
+
+        leases.hold(call.key, owner, progress, renew_in=leases.ttl / RENEWALS)
+        unshared = 0.0  # when cancelled, the next follower leads
+        try:
+            with leading(call.key, None):
+                value = await self._run(call, found.position, run, owner, reason=found.reason)
+        except Exception:
+            unshared = UNSHARED_FOR
+            raise
+        else:
+            leases.let_go(owner)
+            owner = ""
+            return value
+        finally:
+            if owner:
+                leases.end(call.key, owner, unshared)
+                self.cache.begin(self._ring_when_ended(call.key, wakeup), call.task)
+            else:
+                single_flight.end(call.key, wakeup)
+
+    async def _ring_when_ended(self, key: str, wakeup: Any) -> None:
+        """Wake the followers once a lease has ended; the first of them leads."""
+        try:
+            await self.cache.leases.finish()
+        finally:
+            self.cache.single_flight.end(key, wakeup)
+
+    async def _run(
+        self,
+        call: Call,
+        position: Position | None,
+        run: Run,
+        owner: str,
+        *,
+        replaces: bool = False,
+        reason: str = "",
+    ) -> Any:
+        outer, current = (
+            current_run(),
+            CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1),
+        )
+        if replaces or reason in REPLACED:
+            previous = await self._safely(
+                self.cache.engine.reader.find_previous(call), call, "previous"
+            )
+            current.find_previous = lambda: previous
+        renews = None
+        started = monotonic()
+        try:
+            with running(current):
+                value = await run()
+            if value is NOT_MODIFIED:
+                renews = current.to_renew()
+                value = renews.value
+        except Exception as error:
+            instead = await self._safely(
+                self._recover(call, position, error, monotonic() - started, owner), call, "recover"
+            )
+            if instead is None:
+                raise
+            return value_of(call.policy, instead)
+        seconds = monotonic() - started
+        cost = self._record_run(call, value, seconds, current.cost)
+        fill = self.cache.engine.writer.fill(
+            call,
+            position,
+            value,
+            run_seconds=seconds,
+            task_id=None,
+            cost=cost,
+            owner=owner,
+            replaces=replaces,
+            decided=current,
+            renews=renews,
+        )
+        if seconds < call.policy.min_run:
+            fill = self.cache.engine.writer.refuse(call, owner, "min-run", seconds)
+        await self._safely(fill, call, "fill")
+        if outer is not None:
+            outer.depend_on_run(call.marks, position, current)
+        return value
+
+    async def _safely(self, plan: Plan[Any], call: Call, operation: str) -> Any:
+        """Run a plan after a call's run; its faults never fail the call (promise F1)."""
+        try:
+            return await self.cache.run(plan)
+        except Exception as error:  # noqa: BLE001 - a fault of ours never fails a call
+            self.cache.engine.parts.observe(Fault(call.task, operation, error))
+            return None
+
+    def _record_run(
+        self, call: Call, value: Any, seconds: float, decided: float | None = None
+    ) -> float:
+        observe, cost = self.cache.engine.parts.observe, decided or 0.0
+        try:
+            if decided is None:
+                cost = call.policy.cost_of(value)
+        except Exception as error:  # noqa: BLE001 - the user's function; the call has run
+            observe(Fault(call.task, "cost", error))
+        observe(Ran(call.task, call.key, seconds, cost, returned_none=value is None))
+        return cost
+
+    def _recover(
+        self,
+        call: Call,
+        position: Position | None,
+        error: Exception,
+        seconds: float,
+        owner: str,
+    ) -> Plan[Hit | None]:
+        """Store a failure, or find the stale result for it; else let equal calls run unshared."""
+        engine = self.cache.engine
+        remember_for = call.policy.remembered_for(error)
+        if remember_for is not None:
+            try:
+                text = encode_error(error, call.policy)
+            except UnserializableResult:
+                yield from engine.writer.refuse(call, owner, "unserializable", seconds)
+                return None
+            yield from engine.writer.fill(
+                call,
+                position,
+                text,
+                run_seconds=seconds,
+                task_id=None,
+                owner=owner,
+                remember_for=remember_for,
+            )
+            return None
+        if call.policy.stale_if_error:
+            stale = yield from engine.refresher.find_stale_if_error(call, DIRECT, owner)
+            if stale is not None:
+                return stale
+        yield from engine.writer.end_unshared(call, owner, seconds)
+        return None
+
+    async def _shadow(self, call: Call, run: Run) -> Any:
+        engine = self.cache.engine
+        started = monotonic()
+        found = await self.cache.run(engine.reader.find(call))
+        if isinstance(found, Miss):
+            engine.parts.observe(Shadowed(call.task, call.key, False))
+            return await self._run(call, found.position, run, "")
+        saved = max(0.0, found.entry.run_seconds - (monotonic() - started))
+        engine.parts.observe(Shadowed(call.task, call.key, True, saved, found.entry.cost))
+        return await self._run_and_compare(replace(call, verify=False), found, run, "shadow")
+
+    async def _run_and_compare(self, call: Call, stored: Hit, run: Run, reason: str) -> Any:
+        observe = self.cache.engine.parts.observe
+        started = monotonic()
+        try:
+            value = await run()
+        except Exception:
+            if reason != VERIFY:
+                raise
+            observe(Verified(call.task, call.key, "failed"))
+            return value_of(call.policy, stored)
+        self._record_run(call, value, monotonic() - started)
+        if stored.can_be_verified:
+            verified = await self._safely(
+                compare(self.cache.engine, call, stored, value), call, VERIFY
+            )
+            if verified is not None:
+                observe(verified)
+        return value
