@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .aio.primitives.router_primitive import RouterPrimitive
     from .cache.runs.current_run import cache_control, cache_previous
     from .celery.api.cached_task import CachedTask
+    from .celery.api.explanation import Explanation as Explanation
     from .celery.api.task_cache import TaskCache
     from .celery.api.task_definition import cached_task
-    from .celery.api.task_handle import Explanation as Explanation
     from .celery.calls.status import CacheStatus as CacheStatus
     from .celery.warming.schedules import Invalidate
     from .core.results.missing import MISSING
@@ -49,7 +49,7 @@ _MODULES = {
     "CacheStatus": ".celery.calls.status",
     "CachedTask": ".celery.api.cached_task",
     "ConfigurationError": ".errors",
-    "Explanation": ".celery.api.task_handle",
+    "Explanation": ".celery.api.explanation",
     "FallbackPrimitive": ".aio.primitives.fallback_primitive",
     "Invalidate": ".celery.warming.schedules",
     "MissingContext": ".errors",

@@ -84,9 +84,12 @@ class Refresher:
         """
         found = yield from self.stand_in(call, owner)
         if found is not None:
-            # The failed run was made: nothing was saved.
-            record_lookup(self.parts.observe, call, site, found, saved=False)
+            self.record_stand_in(call, site, found)
         return found
+
+    def record_stand_in(self, call: Call, site: str, hit: Hit) -> None:
+        """Tell observers of a hit that stands in for a failed run: it has saved none."""
+        record_lookup(self.parts.observe, call, site, hit, saved=False)
 
     def stand_in(self, call: Call, owner: str) -> Plan[Hit | None]:
         """Find the result that ``find_stale_if_error`` serves, and record no lookup."""

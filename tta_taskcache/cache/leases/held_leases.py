@@ -70,7 +70,8 @@ class HeldLeases:
         now = self._clock()
         for key, owner in leases:
             self._held[owner] = _KeptLease(key, owner, progress, now + renew_in, now + MAX_RUN)
-        self._alert()
+        if leases:
+            self._alert()
 
     def let_go(self, *owners: str) -> None:
         """Stop renewing leases, which have ended or may lapse."""
@@ -95,7 +96,8 @@ class HeldLeases:
         now = self._clock()
         for key, owner in leases:
             self._held[owner] = _KeptLease(key, owner, None, now, now + self.ttl, unshared)
-        self._alert()
+        if leases:
+            self._alert()
 
     def renew_now(self, *owners: str) -> None:
         """Renew leases at once, as their computation has begun."""

@@ -28,6 +28,7 @@ from ...errors import (
     ConflictingContext,
     UncacheableCall,
     UnkeyableArgument,
+    WrongArguments,
 )
 from ..config.runtime import Runtime
 from . import context as context_headers
@@ -317,6 +318,20 @@ def request_of_message(
                 draft.form = draft.keyer.from_json
                 draft.identify()
     return draft.request(is_request=is_request)
+
+
+def check_list(call_request: CallRequest) -> None:
+    """Check the argument of ``cache_each`` of a call that wasn't identified.
+
+    Raises:
+        BatchArgumentError: It is no list.
+    """
+    try:
+        call_request.keyer.items(call_request.args, call_request.kwargs)
+    except BatchArgumentError:
+        raise
+    except WrongArguments:
+        pass  # Celery says what is wrong
 
 
 class _Draft:

@@ -64,7 +64,7 @@ def run_and_store(
             renews = current.to_renew()
             value = renews.value
     except WITHOUT_RESULT as end:
-        _end_unshared(call_request, lookup, monotonic() - started, _pause_of(end))
+        _end_unshared(call_request, lookup, monotonic() - started, pause_of(end))
         raise
     except Exception as error:
         stale = _recover(
@@ -135,7 +135,7 @@ def _end_unshared(
         runtime.observe(Fault(call_request.task.name, "release", fault))
 
 
-def _pause_of(end: BaseException) -> float:
+def pause_of(end: BaseException) -> float:
     """Seconds until a run that retries is tried again."""
     when = end.when if isinstance(end, Retry) else None
     if isinstance(when, datetime):

@@ -18,6 +18,7 @@ from ...cache.outcome import Hit
 from ...core.entries.lease import Claim, Stage
 from ...core.options.option_values import Site
 from ...errors import CacheMiss
+from ..batches.item_lookup import look_up_batch
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import (
@@ -25,6 +26,7 @@ from ..calls.call_request import (
     Caching,
     CallRequest,
     Mode,
+    check_list,
     read_max_age,
     read_mode,
     request_of_sender,
@@ -126,7 +128,11 @@ def apply_cached(
         known = group_prefetch.lookup if group_prefetch is not None else None
         claim = claim_reservation(call_request, options)
         hints = LookupHints(known=known, claim=claim, carried=carried)
-        lookup = look_up(call_request, Site.PRODUCER, hints)
+        lookup = (
+            look_up_batch(call_request, Site.PRODUCER)
+            if call_request.batch is not None
+            else look_up(call_request, Site.PRODUCER, hints)
+        )
         if lookup.hit is not None:
             return _answer(
                 call_request,
@@ -185,6 +191,7 @@ def read_call_request(
 
     Raises:
         ValueError: The mode is unknown, or the age is none.
+        BatchArgumentError: The argument of ``cache_each`` is no list.
     """
     headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls, too.
@@ -206,6 +213,8 @@ def read_call_request(
         is_identified=None if is_answerable else False,
         caching=caching,
     )
+    if not is_answerable and request.policy.each is not None and not request.bypass:
+        check_list(request)
     return request if max_age is None else request.with_max_age(read_max_age(max_age))
 
 

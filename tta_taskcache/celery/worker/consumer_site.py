@@ -7,7 +7,7 @@ the pool, and those that lead are watched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -20,9 +20,8 @@ from celery.worker.state import task_reserved
 from ...cache.engine.lookup_record import VERIFY, record_lookup
 from ...cache.engine.writer import unshared_for
 from ...cache.leases.held_leases import RENEWALS
-from ...cache.outcome import Call, Hit
+from ...cache.outcome import Hit
 from ...cache.runs.led_keys import waits_at_most, within
-from ...core.entries.lease import Lease
 from ...core.events import Fault, Waiting
 from ...core.options.option_values import Site
 from ..api.cached_task import CachedTask
@@ -48,6 +47,10 @@ from .rate_limits import RateLimits, Then
 #: Seconds that a worker which ends takes to complete the hits, and to end the leases, that it has
 #: in hand. What takes longer, the broker delivers again.
 ENDING = 2.0
+
+
+#: The reason of a miss that has waited for an equal call for long enough.
+WAITED = "waited-too-long"
 
 
 class ConsumerSite(bootsteps.StartStopStep):
@@ -205,33 +208,35 @@ class ConsumerSite(bootsteps.StartStopStep):
             context.write_cache_header(headers, cache_header)
         elif lookup.lease is not None:
             context.write_cache_header(headers, cache_header)
-        if lookup.call is not None and lookup.lease is not None and lookup.owner:
-            self._watch(request, lookup.call, lookup.lease)
+        if lookup.led:
+            self._watch(request, lookup.led)
         self._slow_cache.watch(request)
 
-    def _watch(self, request: Request, call: Call, lease: Lease) -> None:
-        """Renew the lease of a request for as long as that is on its way."""
+    def _watch(self, request: Request, led: Sequence[tuple[str, str]]) -> None:
+        """Renew the leases of a request, pairs of key and owner, while that is on its way."""
         leases = request.task.cache_runtime.leases
+        owners = [owner for _, owner in led]
 
         def begun() -> None:
             if monotonic() - since > QUEUED_FOR / 2:  # it was said that it is queued
-                leases.renew_now(lease.owner)
+                leases.renew_now(*owners)
 
         def ended(end: End) -> None:
             # What has returned has filled, and ended the lease with that.
             if end is End.RESULT:
-                leases.let_go(lease.owner)
+                leases.let_go(*owners)
             else:
                 unshared = unshared_for(monotonic() - since) if end is End.NO_RESULT else 0.0
-                leases.end(call.key, lease.owner, unshared)
+                leases.end_all(led, unshared)
             if self._followers is not None:
-                self._followers.poll_now(call.key)
+                for key, _ in led:
+                    self._followers.poll_now(key)
 
         since = monotonic()
         # Others take over what is queued for long: they are told in time that it runs.
         renew_in = min(QUEUED_FOR / 2, leases.ttl / RENEWALS)
         leader = LeaderWatch(request, begun, ended, in_process=self._has_processes)
-        leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
+        leases.hold_all(led, leader.progress, renew_in=renew_in)
 
     def poll(self, follower: Follower, found: Callable[[LookupResult], None]) -> None:
         """Look again for what a follower waits for, or for the right to compute it."""
@@ -252,6 +257,9 @@ class ConsumerSite(bootsteps.StartStopStep):
     def answer(self, follower: Follower, hit: Hit) -> None:
         """Complete a follower with the leader's result."""
         request, call = follower.request, follower.call
+        if _is_batch(request):
+            self._look_again(follower)
+            return
         waited = monotonic() - follower.since
 
         def own() -> Hit:
@@ -267,7 +275,28 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def send(self, follower: Follower, lookup: LookupResult) -> None:
         """Send a follower to the pool: it leads now, or runs for itself."""
-        self._limits.run(follower.request, lookup)
+        if not _is_batch(follower.request):
+            self._limits.run(follower.request, lookup)
+        elif lookup.reason == WAITED:
+            self._limits.run(follower.request, LookupResult(None))
+        else:
+            self.end_lease(lookup)  # of one item: all are claimed together
+            self._look_again(follower, takes_queued=bool(lookup.owner))
+
+    def _look_again(self, follower: Follower, *, takes_queued: bool = False) -> None:
+        """Look up a batch that has waited for one of its items; it may have to wait for another."""
+        request = follower.request
+
+        def found(lookup: LookupResult) -> None:
+            left = follower.until - monotonic()
+            if lookup.follows and lookup.call is not None and self._followers is not None:
+                if left > 0:
+                    self._followers.park(request, lookup.call, left)
+                    return
+                lookup = LookupResult(None)
+            self._act(request, lookup, self._limits.run, None)
+
+        self._lookups.look_up(request, found, takes_queued=takes_queued)
 
     def give_up(self, follower: Follower) -> None:
         """Wait no longer with a follower: the broker has it again, or it runs for itself (C8)."""
@@ -276,7 +305,7 @@ class ConsumerSite(bootsteps.StartStopStep):
         if has_waited_long and can_give_back(self._consumer, request):
             give_back(request)
         else:
-            self.send(follower, LookupResult(follower.call, reason="waited-too-long"))
+            self.send(follower, LookupResult(follower.call, reason=WAITED))
 
     def waiting(self, count: int) -> None:
         """Take note of how many followers wait now."""
@@ -292,8 +321,7 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def end_lease(self, lookup: LookupResult) -> None:
         """Let others lead: nobody here goes on with the call."""
-        if lookup.call is not None and lookup.owner:
-            self._runtime().leases.end(lookup.call.key, lookup.owner)
+        self._runtime().leases.end_all(lookup.led)
 
     def _runtime(self) -> Runtime:
         return cache_of(self._consumer.app).runtime
@@ -303,6 +331,11 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def _fault(self, request: Request, operation: str, error: Exception) -> None:
         request.task.cache_runtime.observe(Fault(request.task.name, operation, error))
+
+
+def _is_batch(request: Request) -> bool:
+    """Whether a request is of a task with ``cache_each``, whose items are calls of their own."""
+    return request.task.cache_policy.each is not None
 
 
 def _pass_by(request: Request, mode: str) -> None:
