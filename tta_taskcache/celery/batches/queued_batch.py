@@ -37,7 +37,8 @@ def look_up_queued_batch(
     run: RunPlan,
     *,
     can_wait: bool,
-    takes_queued: bool,
+    ends: Sequence[tuple[str, str]] = (),
+    takes_queued: bool = False,
 ) -> LookupResult:
     """Look up a batch whose message has come.
 
@@ -46,6 +47,7 @@ def look_up_queued_batch(
         cache_header: Our header of its message.
         run: Runs plans against the store.
         can_wait: Whether it may wait here for items in flight.
+        ends: Key and owner of each lease that ends before.
         takes_queued: Whether it takes over leases of calls that are queued elsewhere.
 
     Returns:
@@ -68,6 +70,7 @@ def look_up_queued_batch(
             )
             for number in range(len(calls))
         ]
+    _release(call_request, ends, run)
     try:
         found = look_up_items(call_request, Site.CONSUMER, range(len(calls)), claims, run)
         return _judge(call_request, found, token, run)
@@ -106,6 +109,8 @@ def _judge(call_request: CallRequest, found: FoundItems, token: str, run: RunPla
 
 def _release(call_request: CallRequest, leases: Sequence[tuple[str, str]], run: RunPlan) -> None:
     """End leases at once: others may lead while this batch waits."""
+    if not leases:
+        return
     engine = call_request.runtime.engine
     try:
         run(side_by_side([engine.release(key, owner) for key, owner in leases]))

@@ -20,6 +20,7 @@ from celery.worker.state import task_reserved
 from ...cache.engine.lookup_record import VERIFY, record_lookup
 from ...cache.engine.writer import unshared_for
 from ...cache.leases.held_leases import RENEWALS
+from ...cache.leases.single_flight import PATIENCE
 from ...cache.outcome import Hit
 from ...cache.runs.led_keys import waits_at_most, within
 from ...core.events import Fault, Waiting
@@ -240,8 +241,7 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def poll(self, follower: Follower, found: Callable[[LookupResult], None]) -> None:
         """Look again for what a follower waits for, or for the right to compute it."""
-        waits_long = monotonic() - follower.since >= QUEUED_FOR
-        takes_queued = waits_long and self._could_run(follower.call.key)
+        takes_queued = _waits_long(follower) and self._could_run(follower.call.key)
         self._lookups.poll(follower.request, follower.call, found, takes_queued=takes_queued)
 
     def _could_run(self, key: str) -> bool:
@@ -280,12 +280,16 @@ class ConsumerSite(bootsteps.StartStopStep):
         elif lookup.reason == WAITED:
             self._limits.run(follower.request, LookupResult(None))
         else:
-            self.end_lease(lookup)  # of one item: all are claimed together
-            self._look_again(follower, takes_queued=bool(lookup.owner))
+            self._look_again(follower, lookup.led)
 
-    def _look_again(self, follower: Follower, *, takes_queued: bool = False) -> None:
-        """Look up a batch that has waited for one of its items; it may have to wait for another."""
-        request = follower.request
+    def _look_again(self, follower: Follower, led: Sequence[tuple[str, str]] = ()) -> None:
+        """Look up a batch that has waited for one of its items; it may have to wait for another.
+
+        Args:
+            follower: The batch.
+            led: The lease of that item, if it was taken: all are claimed together.
+        """
+        request, takes_queued = follower.request, bool(led) and _waits_long(follower)
 
         def found(lookup: LookupResult) -> None:
             left = follower.until - monotonic()
@@ -296,7 +300,7 @@ class ConsumerSite(bootsteps.StartStopStep):
                 lookup = LookupResult(None)
             self._act(request, lookup, self._limits.run, None)
 
-        self._lookups.look_up(request, found, takes_queued=takes_queued)
+        self._lookups.look_up(request, found, ends=tuple(led), takes_queued=takes_queued)
 
     def give_up(self, follower: Follower) -> None:
         """Wait no longer with a follower: the broker has it again, or it runs for itself (C8)."""
@@ -336,6 +340,13 @@ class ConsumerSite(bootsteps.StartStopStep):
 def _is_batch(request: Request) -> bool:
     """Whether a request is of a task with ``cache_each``, whose items are calls of their own."""
     return request.task.cache_policy.each is not None
+
+
+def _waits_long(follower: Follower) -> bool:
+    """Whether a follower has waited long enough to take over a call that is queued elsewhere."""
+    # A batch takes over many at once, and its run is dear.
+    queued_for = PATIENCE if _is_batch(follower.request) else QUEUED_FOR
+    return monotonic() - follower.since >= queued_for
 
 
 def _pass_by(request: Request, mode: str) -> None:

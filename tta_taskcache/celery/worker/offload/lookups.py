@@ -64,6 +64,7 @@ class LookupJob:
         connection: Number of the broker connection that delivered the request.
         follows: The call, for a follower's poll; None for a first lookup.
         takes_queued: Whether it may take over a lease whose leader is queued elsewhere.
+        ends: Key and owner of each lease that ends before it.
     """
 
     request: Request
@@ -71,6 +72,7 @@ class LookupJob:
     connection: int
     follows: Call | None = None
     takes_queued: bool = False
+    ends: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -116,11 +118,25 @@ class Lookups:
         #: Number of lookups in progress, without followers' polls.
         self.pending = 0
 
-    def look_up(self, request: Request, found: Found, *, takes_queued: bool = False) -> None:
-        """Look a request up."""
+    def look_up(
+        self,
+        request: Request,
+        found: Found,
+        *,
+        ends: tuple[tuple[str, str], ...] = (),
+        takes_queued: bool = False,
+    ) -> None:
+        """Look a request up.
+
+        Args:
+            request: The request.
+            found: Receives the lookup result.
+            ends: Key and owner of each lease that a batch ends before.
+            takes_queued: Whether a batch takes over leases of calls that are queued elsewhere.
+        """
         self.pending += 1
         self._lookahead.begin_lookup(request)
-        job = LookupJob(request, found, self._connection, takes_queued=takes_queued)
+        job = LookupJob(request, found, self._connection, takes_queued=takes_queued, ends=ends)
         self._batches.put(job)
 
     def poll(self, request: Request, call: Call, found: Found, *, takes_queued: bool) -> None:
@@ -183,6 +199,7 @@ class Lookups:
                     call_request,
                     header,
                     lambda plan: run_plan(plan, store),
+                    ends=job.ends,
                     can_wait=self._waiting.can_follow,
                     takes_queued=job.takes_queued,
                 )
