@@ -16,13 +16,13 @@ from ..stores.protocol import (
     SetMarks,
     Together,
 )
-from .plan import AT_ONCE, Pause, Plan, T
+from .plan import AT_ONCE, Pause, Plan, T, Work
 
 #: Most bytes of the frames in one round trip.
 MAX_BYTES = 8 * 1024 * 1024
 
-#: A command, or a pause, that a plan waits for.
-_Step = Command | Pause
+#: What a plan waits for.
+_Step = Command | Pause | Work
 
 
 def side_by_side(plans: Sequence[Plan[T]]) -> Plan[list[T]]:

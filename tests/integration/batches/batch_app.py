@@ -1,6 +1,7 @@
 """The application of the tests of batches: each run notes its items in Redis."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -41,6 +42,12 @@ def _define(app: Celery, counts: redis.Redis) -> None:
                 pipe.hincrby(f"items:{name}:{tag}", text, 1)
             pipe.execute()
 
+    _define_batches(cached, counts, note)
+    _define_plain(app, counts)
+
+
+def _define_batches(cached: Any, counts: redis.Redis, note: Callable[..., None]) -> None:
+
     @cached("embed", cache_each="texts", cache_key="{texts}", cache_tags=("text:{texts}",))
     def embed(tag: str, texts: list[str]) -> list[Any]:
         """What each text is made to; waits, with a gate, until a test opens it."""
@@ -67,6 +74,8 @@ def _define(app: Celery, counts: redis.Redis) -> None:
             inner: list[str] = self.delay(tag, texts, depth=1).get(timeout=60)
             return inner
 
+
+def _define_plain(app: Celery, counts: redis.Redis) -> None:
     @app.task(name="gate", shared=False, ignore_result=True)
     def gate(name: str) -> None:
         counts.rpush(f"waiting:{name}", os.getpid())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from celery import chord, group
 
 from tests.integration.batches.conftest import PATIENCE, BatchHarness
 from tests.support.waiting import wait_until
@@ -124,8 +125,6 @@ def test_d5_a_run_that_asks_for_its_own_items_waits_for_nobody(
 
 
 def test_d5_in_groups_chords_and_chains(new_batches: New, work: Work) -> None:
-    from celery import chord, group
-
     batches = new_batches()
     work(batches, concurrency=2)
     embed, collect = batches.embed, batches.task("sum")

@@ -210,7 +210,7 @@ def test_the_public_surface_is_what_it_was() -> None:
         "write_behind",
     ]  # fmt: skip
     assert COMMANDS == (
-        "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "semantic",
+        "init", "stats", "top", "ls", "show", "explain", "invalidate", "sweep", "warm", "semantic",
         "doctor", "dashboards",
     )  # fmt: skip
     assert sorted(family.name for family in FAMILIES) == [

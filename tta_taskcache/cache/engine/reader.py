@@ -31,6 +31,9 @@ from .parts import Parts
 #: The reason of a miss with an entry that is older than its caller accepts.
 TOO_OLD = "too-old"
 
+#: Reasons of misses whose old entry the run replaces, and may ask for.
+REPLACED = (Verdict.EARLY.value, Verdict.STALE.value, Verdict.ENDED.value, TOO_OLD)
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:

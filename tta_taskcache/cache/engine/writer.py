@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ...core.arguments.labels import MAX_TAGS
 from ...core.entries import marks
 from ...core.entries.entry import Entry, Position, pack, pack_head
 from ...core.events import Filled
@@ -24,6 +25,9 @@ from .parts import Parts
 
 #: Seconds of the longest run that is stored: the log remembers no invalidation for longer.
 MAX_RUN = 23 * 3600.0
+
+#: Most marks of an entry. Renewals add to those of the entry that they keep.
+MAX_MARKS = 4 * MAX_TAGS
 
 #: Seconds for which equal calls don't wait for one another after a run without a result to share:
 #: at least, and at most; in between, this many run times, so that those just begun can tell.
@@ -100,7 +104,7 @@ class Writer:
             return (yield from self.refuse(call, owner, "too-large", run_seconds, error.size))
         if entry is None:
             return (yield from self.refuse(call, owner, reason, run_seconds))
-        staleness = decided.staleness if decided is not None else 0.0
+        staleness = (decided.staleness if decided is not None else None) or 0.0
         size, reason = yield from self._store(entry, owner, staleness, renews)
         if replaces and not reason:
             try:
@@ -172,12 +176,15 @@ class Writer:
             return None, reason
         policy = decided.applied_to(call.policy)
         fresh_for = remember_for or policy.fresh_for(self.parts.draw())
-        if decided.staleness:  # it is no fresher than what went in
+        staleness = decided.staleness
+        if staleness is not None:  # it is no fresher than what went in
             fresh_for = 0.0
         stale_for = 0.0 if remember_for else policy.stale_for
         revalidated_for = 0.0 if remember_for else policy.stale_while_revalidate
-        if decided.staleness and decided.staleness >= stale_for:
-            return None, "stale-dependency"
+        names = _marks(call, decided)
+        is_outlived = staleness is not None and staleness >= stale_for
+        if is_outlived or len(names) > MAX_MARKS:
+            return None, "stale-dependency" if is_outlived else "too-many-marks"
         try:
             payload = (
                 renews.entry.payload
@@ -200,16 +207,16 @@ class Writer:
             run_seconds=run_seconds,
             cost=cost,
             born=born,
-            marks=_marks(call, decided),
+            marks=names,
             serializer=policy.serializer,
             compression=policy.compression,
             payload=payload,
             traits=call.traits,
             trace=self.parts.trace(),
-            etag=decided.etag or (renews.etag if renews else ""),
+            etag=decided.etag,
             windows=(
                 None
-                if decided.windows == (None, None)
+                if decided.windows == (None, None) or remember_for
                 else (policy.stale_while_revalidate, policy.stale_if_error)
             ),
         )

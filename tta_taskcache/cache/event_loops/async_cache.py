@@ -16,6 +16,7 @@ from ...stores.wrappers.batching_store import BatchingStore
 from ..engine.engine import Engine
 from ..leases.single_flight import SingleFlight
 from ..plan import Plan, T
+from ..runs.current_run import context_apart
 from .async_driver import run_in_loop
 from .lease_task import LeaseTask
 
@@ -106,6 +107,6 @@ class AsyncCache:
         except RuntimeError:  # the loop has ended
             work.close()
             return
-        background = loop.create_task(run())
+        background = loop.create_task(run(), context=context_apart())
         self._tasks.add(background)
         background.add_done_callback(self._tasks.discard)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from math import isfinite
@@ -21,6 +21,7 @@ from ...core.options.option_values import MAX_TTL, read_cost
 from ...core.options.policy import Policy
 from ...errors import NotModifiedError
 from ..outcome import Call, Hit
+from .request_directives import mode_in_force
 
 #: Most marks of other entries that an entry has; beyond, the marks of their tasks stand for them.
 MAX_DEPENDENCY_MARKS = 64
@@ -57,9 +58,10 @@ class CurrentRun:
             nothing here. None for any.
         find_previous: Finds the entry that it is about to replace.
         ttl: As of ``cache_control``, and so are the next six; None where it has said nothing.
-        stale_for_staleness: The most seconds for which an answer that went in was stale.
         marks: The marks of the entries that it was made from.
-        as_of: The oldest position of the log at which one of them was valid.
+        positions: Positions of the log at which they were valid, the oldest of each incarnation
+            among them.
+        staled: Seconds for which some of them were stale, the most among them.
     """
 
     collects: bool = True
@@ -72,21 +74,30 @@ class CurrentRun:
     cost: float | None = None
     store: bool = True
     etag: str = ""
-    staleness: float = 0.0
+    # Threads of the run add to these at once: nothing is lost between a check and a write.
     marks: dict[str, None] = field(default_factory=dict)
-    as_of: Position | None = None
-    is_of_lost_log: bool = False
+    positions: set[Position] = field(default_factory=set)
+    staled: list[float] = field(default_factory=list)
     _previous: list[Previous | None] = field(default_factory=list)
 
     def to_renew(self) -> Previous:
         """Return the entry that a run which returned ``NOT_MODIFIED`` renews.
 
+        Its etag, stale windows and marks are kept, but for what the run has said anew: its value
+        was made from what it was made from.
+
         Raises:
             NotModifiedError: There is none.
         """
-        if self.previous is None:
+        renewed = self.previous
+        if renewed is None:
             raise NotModifiedError("a run has returned NOT_MODIFIED; cache_previous() is None")
-        return self.previous
+        self.etag = self.etag or renewed.etag
+        if self.windows == (None, None) and renewed.entry.windows is not None:
+            self.stale_while_revalidate, self.stale_if_error = renewed.entry.windows
+        kept = (name for name in renewed.entry.marks if name != marks.EVERYTHING)
+        self.marks.update(dict.fromkeys(kept))
+        return renewed
 
     @property
     def previous(self) -> Previous | None:
@@ -109,15 +120,26 @@ class CurrentRun:
                 raise ValueError(f"cache_control(tags=…): {len(read):,}; at most {MAX_TAGS:,}")
         setattr(self, name, read)
 
+    @property
+    def staleness(self) -> float | None:
+        """The most seconds for which an answer that went in was stale; None if none was.
+
+        An answer that a soft invalidation has made stale counts with 0.
+        """
+        return max(self.staled, default=None)
+
     def depend(
-        self, names: Collection[str], as_of: Position | None = None, staleness: float = 0.0
+        self,
+        names: Collection[str],
+        as_of: Position | None = None,
+        staleness: float | None = None,
     ) -> None:
         """Note an answer that went in.
 
         Args:
             names: The marks that can end it.
             as_of: A position of the log at which it was valid; None for one after the run's begin.
-            staleness: Seconds for which it was stale.
+            staleness: Seconds for which it was stale; None if it was fresh.
         """
         if not self.collects:
             return
@@ -125,28 +147,32 @@ class CurrentRun:
         if len(self.marks.keys() | set(added)) > MAX_DEPENDENCY_MARKS:
             added = [name for name in added if marks.is_of_task(name)]
         self.marks.update(dict.fromkeys(added))
-        self.staleness = max(self.staleness, staleness)
-        if as_of is None:
-            return
-        if self.as_of is not None and self.as_of.incarnation != as_of.incarnation:
-            self.is_of_lost_log = True
-        elif self.as_of is None or as_of.sequence < self.as_of.sequence:
-            self.as_of = as_of
+        if staleness is not None and staleness > max(self.staled, default=-1.0):
+            self.staled.append(staleness)
+        if as_of is not None and not any(at.precedes(as_of) for at in tuple(self.positions)):
+            self.positions.add(as_of)
 
     def is_of_same_cache(self, cache: object) -> bool:
         """Whether the answers of a cache are ended by the log that ends this run's."""
         return self.cache is None or cache is None or cache is self.cache
 
     def depend_on_run(
-        self, names: Collection[str], position: Position | None, inner: CurrentRun
+        self, call: Call | None, position: Position | None, inner: CurrentRun
     ) -> None:
-        """Note the result of a run that was made inside, and what that was made from."""
+        """Note a run that was made inside, whatever its end, and what that was made from.
+
+        Args:
+            call: Its call; None for one without a key.
+            position: A position of the log from before it; None where there is none.
+            inner: The run.
+        """
         if not self.is_of_same_cache(inner.cache):
             return
-        self.depend(names, position)
+        self.depend(call.marks if call is not None else (), position)
         decided = map(marks.of_tag, inner.tags)
-        self.depend((*decided, *inner.marks), inner.as_of, inner.staleness)
-        self.is_of_lost_log = self.is_of_lost_log or (self.collects and inner.is_of_lost_log)
+        self.depend((*decided, *inner.marks), None, inner.staleness)
+        for at in tuple(inner.positions):
+            self.depend((), at)
 
     def applied_to(self, policy: Policy) -> Policy:
         """Return the policy with what the run has said."""
@@ -172,12 +198,10 @@ class CurrentRun:
 
     def born(self, position: Position) -> tuple[Position | None, str]:
         """Return the position that its entry is born at, or None and the reason for none."""
-        as_of = self.as_of
-        if as_of is None:
-            return (None, "log-lost") if self.is_of_lost_log else (position, "")
-        if self.is_of_lost_log or as_of.incarnation != position.incarnation:
+        positions = (position, *self.positions)
+        if any(at.incarnation != position.incarnation for at in positions):
             return None, "log-lost"
-        return (as_of if as_of.sequence < position.sequence else position), ""
+        return min(positions, key=lambda at: at.sequence), ""
 
 
 _current: ContextVar[CurrentRun | None] = ContextVar("taskcache_run", default=None)
@@ -186,6 +210,14 @@ _current: ContextVar[CurrentRun | None] = ContextVar("taskcache_run", default=No
 def current_run() -> CurrentRun | None:
     """Return the run that the current code is part of."""
     return _current.get()
+
+
+def context_apart() -> Context:
+    """Return a copy of the context for what runs in the background: part of no run and no block."""
+    context = copy_context()
+    context.run(_current.set, None)
+    context.run(mode_in_force.set, (None, None))
+    return context
 
 
 @contextmanager
@@ -198,11 +230,29 @@ def running(run: CurrentRun) -> Iterator[None]:
         _current.reset(token)
 
 
+@contextmanager
+def made_inside(run: CurrentRun, call: Call | None, position: Position | None) -> Iterator[None]:
+    """Let the current run depend on another that is made inside, whatever its end.
+
+    Args:
+        run: The other.
+        call: Its call; None for one without a key.
+        position: A position of the log from before it; None where there is none.
+    """
+    try:
+        yield
+    finally:
+        outer = current_run()
+        if outer is not None:
+            outer.depend_on_run(call, position, run)
+
+
 def depend_on_hit(call: Call, hit: Hit, cache: object) -> None:
     """Note a hit of a cache that goes into the current run's result, if there is one (D1)."""
     run = current_run()
     if run is not None and run.is_of_same_cache(cache):
-        run.depend((*call.marks, *hit.entry.marks), hit.as_of, max(0.0, -hit.fresh_left))
+        staleness = max(0.0, -hit.fresh_left) if hit.verdict.is_stale else None
+        run.depend((*call.marks, *hit.entry.marks), hit.as_of, staleness)
 
 
 def _seconds(name: str, value: object) -> float:

@@ -14,11 +14,12 @@ from ...cache.engine.lookup_record import record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.runs.current_run import current_run, depend_on_hit
+from ...cache.runs.request_directives import REFRESH
 from ...core.entries.lease import Claim
 from ...core.events import Fault, Lookup, Shadowed
 from ...core.options.option_values import Site
 from ..calls.call_request import CallRequest
-from ..calls.lookup_result import DIRECT, NEVER_LEADS, REFRESH, LookupResult
+from ..calls.lookup_result import DIRECT, NEVER_LEADS, LookupResult
 from ..lookup.background_refresh import schedule_refresh
 from ..lookup.lookup import SHADOW, unanswerable
 

@@ -10,18 +10,26 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from ...cache.outcome import Call, Hit, Miss
-from ...cache.runs.current_run import CurrentRun, current_run, running
+from ...cache.plan import Plan
+from ...cache.runs.current_run import (
+    CurrentRun,
+    current_run,
+    depend_on_hit,
+    made_inside,
+    running,
+)
+from ...cache.runs.request_directives import NO_STORE, REFRESH
 from ...cache.side_by_side import side_by_side
 from ...core.arguments.batch_items import read_results
 from ...core.entries.decide import Verdict
 from ...core.events import Fault
 from ...core.options.option_values import Site
-from ...errors import BatchArgumentError, UncacheableCall, WrongArguments
+from ...errors import UncacheableCall, WrongArguments
 from ..calls.call_request import CallRequest
-from ..calls.lookup_result import DIRECT, NO_STORE, REFRESH, LookupResult
+from ..calls.lookup_result import DIRECT, LookupResult
 from ..lookup import verification
 from ..lookup.lookup import unanswerable
-from ..lookup.run_and_store import pause_of
+from ..lookup.run_and_store import REPLACING, pause_of
 from ..lookup.verification import WITHOUT_RESULT
 
 #: Runs the body with positional and keyword arguments.
@@ -56,12 +64,19 @@ class BatchRun:
         Raises:
             BatchResultError: There isn't a result for each item.
         """
+        call_request, current = self.call_request, self._begin()
+        with made_inside(current, None, None):
+            started = monotonic()
+            with running(current):
+                returned = self.body(self.args, self.kwargs)
+            seconds = monotonic() - started
+        lookup = LookupResult(None)
+        verification.record_run(call_request, lookup, returned, seconds, current.cost)
         try:
-            items = self.call_request.keyer.items(self.args, self.kwargs)
-        except (BatchArgumentError, WrongArguments):
-            return self.body(self.args, self.kwargs)  # which says what is wrong
-        returned = self.body(self.args, self.kwargs)
-        return read_results(self.call_request.task.name, items, returned)
+            items = call_request.keyer.items(self.args, self.kwargs)
+        except WrongArguments:  # it was no list, and the body has taken it
+            return returned
+        return read_results(call_request.task.name, items, returned)
 
     def run(
         self,
@@ -85,11 +100,29 @@ class BatchRun:
         Raises:
             BatchResultError: There isn't a result for each item.
         """
-        call_request = self.call_request
-        items = self._items(list(misses))
-        calls = self._calls(list(misses))
-        runtime, outer = call_request.runtime, current_run()
-        current = CurrentRun(call_request.policy.depends, cache=runtime.engine.parts.l1)
+        calls, current = self._calls(list(misses)), self._begin()
+        try:
+            return self._run_as(current, calls, misses, owners, stored)
+        finally:
+            if (outer := current_run()) is not None:
+                for number, call in calls.items():
+                    outer.depend_on_run(call, misses[number].position, current)
+
+    def _begin(self) -> CurrentRun:
+        """Return the run that begins: it has no previous entry, being of many."""
+        policy, parts = self.call_request.policy, self.call_request.runtime.engine.parts
+        return CurrentRun(policy.depends, cache=parts.l1)
+
+    def _run_as(
+        self,
+        current: CurrentRun,
+        calls: Mapping[int, Call],
+        misses: Mapping[int, Miss],
+        owners: Mapping[int, str],
+        stored: Callable[[int], bool],
+    ) -> dict[int, Any]:
+        """Do as ``run``; what is said inside is known of the current run."""
+        call_request, items = self.call_request, self._items(list(misses))
         started = monotonic()
         try:
             args, kwargs = call_request.keyer.with_items(self.args, self.kwargs, list(items))
@@ -104,16 +137,15 @@ class BatchRun:
             if stale is None:
                 self._end_unshared(calls, owners, monotonic() - started)
                 raise
-            return stale
+            for number, hit in stale.items():
+                depend_on_hit(calls[number], hit, current.cache)
+            return {number: hit.value for number, hit in stale.items()}
         seconds = monotonic() - started
         lookup = LookupResult(None)
         cost = verification.record_run(call_request, lookup, returned, seconds, current.cost)
         values = dict(zip(misses, results, strict=True))
         kept = {number: call for number, call in calls.items() if stored(number)}
         self._store(kept, misses, values, owners, seconds=seconds, cost=cost, decided=current)
-        if outer is not None:
-            for number, call in calls.items():
-                outer.depend_on_run(call.marks, misses[number].position, current)
         return values
 
     def _items(self, numbers: Sequence[int]) -> list[Any]:
@@ -146,17 +178,15 @@ class BatchRun:
         decided: CurrentRun,
     ) -> None:
         """Store results, each with its share of the run. Raises no fault of the cache."""
-        runtime, call_request = self.call_request.runtime, self.call_request
-        writer, share = runtime.engine.writer, 1.0 / max(1, len(values))
-        reason = self.refused() or self._refusal(seconds)
+        runtime, writer = self.call_request.runtime, self.call_request.runtime.engine.writer
+        share, refused = 1.0 / max(1, len(values)), self.refused()
+        fills: list[Plan[bool]] = []
         try:
-            if reason:
-                fills = [
-                    writer.refuse(call, owners.get(n, ""), reason, seconds)
-                    for n, call in calls.items()
-                ]
-            else:
-                fills = [
+            for n, call in calls.items():
+                if reason := refused or self._refusal(misses[n], seconds):
+                    fills.append(writer.refuse(call, owners.get(n, ""), reason, seconds))
+                    continue
+                fills.append(
                     writer.fill(
                         call,
                         misses[n].position,
@@ -168,19 +198,19 @@ class BatchRun:
                         replaces=misses[n].reason == REFRESH or call.max_age is not None,
                         decided=replace(decided),  # an item's result may decide for it
                     )
-                    for n, call in calls.items()
-                ]
+                )
             runtime.run(side_by_side(fills))
         except SoftTimeLimitExceeded:
             raise  # the task's own limit: it fails as it would have (promise F8)
         except Exception as error:  # noqa: BLE001 - the task has run (promise F1)
-            runtime.observe(Fault(call_request.task.name, "fill", error))
+            runtime.observe(Fault(self.call_request.task.name, "fill", error))
 
-    def _refusal(self, seconds: float) -> str:
-        """Return the reason why neither caller nor policy has results stored; empty for none."""
+    def _refusal(self, miss: Miss, seconds: float) -> str:
+        """Return the reason why neither caller nor policy has a result stored; empty for none."""
         if self.call_request.mode == NO_STORE:
             return NO_STORE
-        return "min-run" if seconds < self.call_request.policy.min_run else ""
+        is_new = miss.reason not in REPLACING
+        return "min-run" if is_new and seconds < self.call_request.policy.min_run else ""
 
     def _end_unshared(
         self,
@@ -202,7 +232,7 @@ class BatchRun:
 
     def _stand_ins(
         self, calls: Mapping[int, Call], misses: Mapping[int, Miss], owners: Mapping[int, str]
-    ) -> dict[int, Any] | None:
+    ) -> dict[int, Hit] | None:
         """Find the stale results that stand in for a failed run; None unless each item has one."""
         call_request = self.call_request
         runtime, policy = call_request.runtime, call_request.policy
@@ -223,4 +253,4 @@ class BatchRun:
             return None
         for n, hit in hits.items():
             refresher.record_stand_in(calls[n], self.site or DIRECT, hit)
-        return {n: hit.value for n, hit in hits.items()}
+        return hits

@@ -6,19 +6,14 @@ import time
 from dataclasses import dataclass
 
 from ...cache.outcome import Call, Hit, Miss
+from ...cache.runs.request_directives import NO_STORE
 from ...core.entries.entry import Position
 from ...core.entries.lease import Lease
 from ...core.options.option_values import Site
 from .status import CacheStatus
 
-#: The reason of a miss that the call asks for.
-REFRESH = "refresh"
-
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
 SLOW = "slow"
-
-#: The mode, and the reason that nothing is stored, of a call that stores nothing.
-NO_STORE = "no-store"
 
 #: The modes of calls that lead no equal ones: their runs store nothing that these could wait for.
 NEVER_LEADS = ("only", NO_STORE)

@@ -22,7 +22,8 @@ from ...observability.counters import Counters
 from ...observability.logs import LogObserver
 from ...observability.metrics.deferred_metrics import deferred_metrics_of
 from ...observability.observers import Observers
-from ...semantic.neighbours import Neighbours, make_neighbours
+from ...semantic.neighbour_lookup import NeighbourLookup
+from ...semantic.neighbours import make_neighbours
 from ...stores.connections.connection import Link
 from ...stores.memory.l1_cache import L1Cache
 from ...stores.memory.memory_store import MemoryStore
@@ -62,7 +63,7 @@ class Runtime:
     warming_store: WarmingStore | None
     hot_calls: HotCallRecorder
     observers: Observers
-    neighbours: Neighbours
+    neighbours: NeighbourLookup
 
     @property
     def is_reachable(self) -> bool:
@@ -172,7 +173,11 @@ def build(
         warming_store,
         HotCallRecorder(warming_store),
         observers,
-        make_neighbours(
-            engine.parts, engine.reader, settings.namespace if settings.url is not None else None
+        NeighbourLookup(
+            make_neighbours(
+                engine.parts,
+                engine.reader,
+                settings.namespace if settings.url is not None else None,
+            )
         ),
     )

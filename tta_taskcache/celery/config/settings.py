@@ -144,12 +144,13 @@ def read_settings(app: Celery, overrides: Mapping[str, Any]) -> Settings:
     given.update(overrides)
     values = {name: _read(name, value) for name, value in given.items() if value is not None}
     if "url" not in values:
-        values["url"] = _result_backend_url(app)
+        values["url"] = result_backend_url(app)
     settings = Settings(**values)
     return replace(settings, namespace=key_prefix(conf) + settings.namespace)
 
 
-def _result_backend_url(app: Celery) -> str | None:
+def result_backend_url(app: Celery) -> str | None:
+    """Return the URL of the result backend's Redis; None where that is something else."""
     url = app.conf.result_backend
     if isinstance(url, str) and re.match(r"(redis|rediss|unix|redis\+socket)://", url):
         return _for_redis_py(url, app.conf.redis_backend_use_ssl)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
+from time import monotonic
 from typing import Any
 
 from billiard.exceptions import Terminated, WorkerLostError
 from celery.worker import state
 from celery.worker.request import Request
 
+from ...cache.engine.writer import unshared_for
+from ...cache.leases.held_leases import RENEWALS
 from ...core.entries.lease import Stage
+from ..calls.lookup_handoff import QUEUED_FOR
 from ..patches.worker.consumer_hooks import unwrap_callbacks, wrap_callbacks
 
 
@@ -118,6 +122,44 @@ class LeaderWatch:
                     self.end(End.NO_RESULT)
 
         return wrapped
+
+
+def watch_leases(
+    request: Request,
+    led: Sequence[tuple[str, str]],
+    *,
+    in_process: bool,
+    has_ended: Callable[[Sequence[str]], None],
+) -> None:
+    """Renew the leases of a request for as long as that is on its way.
+
+    Args:
+        request: The request.
+        led: Key and owner of each lease.
+        in_process: As of ``LeaderWatch``.
+        has_ended: Told the keys when the request has ended.
+    """
+    leases = request.task.cache_runtime.leases
+    owners = [owner for _, owner in led]
+
+    def begun() -> None:
+        if monotonic() - since > QUEUED_FOR / 2:  # it was said that it is queued
+            leases.renew_now(*owners)
+
+    def ended(end: End) -> None:
+        # What has returned has filled, and ended the leases with that.
+        if end is End.RESULT:
+            leases.let_go(*owners)
+        else:
+            unshared = unshared_for(monotonic() - since) if end is End.NO_RESULT else 0.0
+            leases.end_all(led, unshared)
+        has_ended([key for key, _ in led])
+
+    since = monotonic()
+    # Others take over what is queued for long: they are told in time that it runs.
+    renew_in = min(QUEUED_FOR / 2, leases.ttl / RENEWALS)
+    leader = LeaderWatch(request, begun, ended, in_process=in_process)
+    leases.hold_all(led, leader.progress, renew_in=renew_in)
 
 
 def has_free_slot(consumer: Any, held: int) -> bool:

@@ -49,6 +49,10 @@ class Position:
     incarnation: str
     sequence: int
 
+    def precedes(self, other: Position) -> bool:
+        """Whether it is of the same incarnation, and not after another position."""
+        return self.incarnation == other.incarnation and self.sequence <= other.sequence
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:

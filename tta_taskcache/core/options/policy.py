@@ -42,7 +42,8 @@ class Policy:
             the exception again without a run (negative caching).
         if_: ``cache_if``: callable from a result to whether it is stored.
         validate: Callable from a stored result to whether it may be served.
-        min_run: Least seconds of a run whose result is stored; 0 stores all.
+        min_run: Least seconds of a run whose result is stored; 0 stores all. A run that replaces an
+            entry stores however quick it is.
         max_bytes: Most bytes of a serialized result, before compression; larger ones aren't stored,
             nor read, so that no frame takes more memory.
         key: Template or callable of the readable label in front of the digest; None for no label.

@@ -185,7 +185,7 @@ class L1Cache:
         """Add all bans, as of a position."""
         view = self._view
         # A newer view may have seen a ban that these lack.
-        if view is not None and _follows(view.position, at):
+        if view is not None and view.position.precedes(at):
             has_soft = view.has_soft or any(ban.is_soft for ban in bans)
             self._view = replace(view, bans=tuple(bans), bans_complete=True, has_soft=has_soft)
 
@@ -218,8 +218,8 @@ class L1Cache:
         if (
             view is None
             or records is None
-            or not _follows(view.position, position)
-            or (since is not None and not _follows(since, view.position))
+            or not view.position.precedes(position)
+            or (since is not None and not since.precedes(view.position))
         ):
             self._restart(position, asked_at)
             return
@@ -246,10 +246,6 @@ class L1Cache:
 def _covers(checked: Sequence[str], names: Sequence[str]) -> bool:
     # Nearly always they are the same: comparing them is quicker than searching each.
     return checked == names or all(name in checked for name in names)
-
-
-def _follows(before: Position, after: Position) -> bool:
-    return before.incarnation == after.incarnation and before.sequence <= after.sequence
 
 
 def _with_bans(bans: tuple[Ban, ...], record: Record) -> tuple[Ban, ...]:

@@ -13,6 +13,7 @@ from celery.result import AsyncResult
 
 from ....cache.event_loops.async_cache import AsyncCache
 from ....cache.outcome import Hit, Miss
+from ....cache.runs.current_run import depend_on_hit
 from ....core.events import Fault, Lookup
 from ....stores.loop_local import LoopLocal
 from ...calls import hot_calls
@@ -46,6 +47,7 @@ async def look_up_in_loop(cache: AsyncCache, call_request: CallRequest) -> Hit |
     hot_calls.record_hot_call(call_request, call)
     if isinstance(found, Miss):
         return None
+    depend_on_hit(call, found, runtime.engine.parts.l1)
     if found.refresh:
         cache.begin(asyncio.to_thread(schedule_refresh, call_request, call), call.task)
     return found

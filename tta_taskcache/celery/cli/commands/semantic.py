@@ -13,6 +13,7 @@ from ....observability.counters import TaskStats, read_stats
 from ...api.task_cache import TaskCache
 from .. import formatting
 from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache
+from ..shell_completion import complete_semantic_task
 from ..tables import Row, Sheet
 
 #: Thresholds that are judged: from the task's to 1, in at most so many steps.
@@ -31,7 +32,7 @@ _SAMPLED = ("same", "different")
         "celery -A proj cache semantic proj.answer --bound 0.01",
     ),
 )
-@click.argument("task")
+@click.argument("task", shell_complete=complete_semantic_task)
 @click.option(
     "--bound",
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
@@ -89,7 +90,7 @@ def semantic(context: Any, task: str, bound: float, confidence: float, *, as_jso
     click.echo(
         f"Embedding took {formatting.duration(stats.embed_seconds)}"
         + (f" and cost {stats.embed_cost:,.4g}" if stats.embed_cost else "")
-        + f"; hits saved {formatting.duration(stats.saved_seconds)}, embedding aside."
+        + f"; less that, hits saved {formatting.saving(stats.saved_seconds)}."
     )
 
 
@@ -198,4 +199,5 @@ def _report(
         "embed_seconds": stats.embed_seconds,
         "embed_cost": stats.embed_cost,
         "saved_seconds": stats.saved_seconds,
+        "saved_cost": stats.saved_cost,
     }
