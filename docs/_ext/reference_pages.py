@@ -69,8 +69,7 @@ def file_name(definition: Definition) -> str:
 def page(kind: str, definition: Definition) -> str:
     """Return the page of one thing."""
     what = PAGES[kind]
-    title = f"celery -A proj {definition.name}" if kind == "commands" else definition.name
-    parts = [f"# `{title}`", f"> **TL;DR** {definition.summary}"]
+    parts = [f"# `{definition.name}`", f"> **TL;DR** {definition.summary}"]
     facts = {
         "Kind": f"[{what}](../{kind}.md)",
         "Default": definition.default,

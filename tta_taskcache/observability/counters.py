@@ -28,6 +28,7 @@ from ..core.events import (
     Shadowed,
     Verified,
 )
+from .metrics.hit_tally import COST, HITS, SAVED, HitTally
 from .thread_ids import thread_ident
 
 #: Seconds between two hand-overs to the shared totals.
@@ -40,13 +41,18 @@ _instances: weakref.WeakSet[Counters] = weakref.WeakSet()
 
 
 class Counters:
-    """Counts events under names such as ``hit|site|layer|task`` (see ``read_stats``)."""
+    """Counts events under names such as ``hit|site|layer|task`` (see ``read_stats``).
+
+    Attributes:
+        hits: Further hits, which are counted without an event.
+    """
 
     def __init__(self) -> None:
         self._reset()
         _instances.add(self)
 
     def _reset(self) -> None:
+        self.hits = HitTally()
         #: Counts by thread: the next thread of an ended one's id goes on with its dict.
         self._threads: dict[int, dict[str, float]] = {}
         #: Number of takes, and the totals of the last one; replaced whole.
@@ -117,6 +123,12 @@ class Counters:
             # copy() is one step: no other thread adds a name meanwhile.
             for name, amount in counts.copy().items():
                 sums[name] += amount  # type: ignore[assignment]  # Counter adds floats as well
+        for (task, site, layer), numbers in self.hits.read():
+            found = {f"hit|{site}|{layer}|{task}": numbers[HITS]}
+            found[f"saved|seconds||{task}"] = numbers[SAVED]
+            if numbers[COST]:
+                found[f"saved|cost||{task}"] = numbers[COST]
+            sums.update(found)
         return sums
 
     def take(self, now: float, *, interval: float = FLUSH_INTERVAL) -> dict[str, float]:

@@ -11,9 +11,9 @@ from ...cache.event_loops.async_cache import AsyncCache, InProcess
 from ...cache.leases.single_flight import SingleFlight
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
-from ...core.events import Event, Evicted
+from ...core.events import Evicted
 from ...observability.counters import Counters
-from ...observability.logs import LogObserver
+from ...observability.event_feed import EventFeed
 from ...observability.metrics.prometheus_metrics import metrics_of
 from ...stores.connections.async_connection import AsyncLink
 from ...stores.connections.connection import Link
@@ -57,13 +57,8 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
         ConfigurationError: The URL can't be read.
     """
     counters = Counters()
-    log, metrics = LogObserver(), metrics_of(place.metrics_namespace)
-
-    def observe(event: Event) -> None:
-        counters(event)
-        metrics(event)
-        log(event)
-
+    metrics = metrics_of(place.metrics_namespace)
+    observe = EventFeed(counters, metrics)
     link: AsyncLink | None = None
     entries: BoundedMap[Any]
     blocking: Store
@@ -93,6 +88,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
             counters=counters,
             secret=place.secret.encode(),
             store_layer="l1" if place.url is None else "l2",
+            count_hit=observe.count_hit,
         )
     )
     cache = AsyncCache(engine, SingleFlight(), store, place.lease_ttl, link=link)

@@ -7,7 +7,7 @@ calls, maps and eager calls make theirs here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import random
 from typing import Any, TypeGuard
 
@@ -22,6 +22,7 @@ from ...core.arguments.canonical import EXACT, Form
 from ...core.events import Fault
 from ...core.identity.keys import Keyer
 from ...core.options.policy import Policy
+from ...core.record import record
 from ...errors import (
     BatchArgumentError,
     ConflictingContext,
@@ -46,7 +47,7 @@ Caching = tuple[Runtime, Keyer]
 AT_ONCE = plan.AT_ONCE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CallRequest:
     """A request for a call of a cached task.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.runs.request_directives import NO_STORE
 from ...core.entries.entry import Position
 from ...core.entries.lease import Lease
 from ...core.options.option_values import Site
+from ...core.record import record
 from .status import CacheStatus
 
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
@@ -22,7 +22,7 @@ NEVER_LEADS = ("only", NO_STORE)
 DIRECT = "direct"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookupResult:
     """The result of a call's lookup at a site.
 
