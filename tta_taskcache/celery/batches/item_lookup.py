@@ -10,7 +10,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from ...cache.batch_call import look_each, one_hit
-from ...cache.engine.lookup_record import record_lookup
+from ...cache.engine.lookup_record import record_found, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.runs.current_run import current_run, depend_on_hit
@@ -176,15 +176,10 @@ def record_items(
     outcomes: dict[int, Hit | Miss] = {**(found.hits if are_answers else {}), **found.misses}
     for number, outcome in outcomes.items():
         call = calls[number]
-        is_late = waited is not None and isinstance(outcome, Hit)
-        record_lookup(
-            runtime.observe,
-            call,
-            where,
-            outcome,
-            seconds=None if is_late else found.seconds,
-            waited=waited if is_late else None,
-        )
+        if waited is not None and isinstance(outcome, Hit):
+            record_lookup(runtime.observe, call, where, outcome, waited=waited)
+        else:
+            record_found(runtime.engine.parts, call, where, outcome, found.seconds)
         if outer is not None and isinstance(outcome, Hit):
             depend_on_hit(call, outcome, cache)
     if outer is not None and not are_answers and outer.is_of_same_cache(cache):
