@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.integration.batches.conftest import BatchHarness
 from tests.integration.freshness.one_process import OneProcess
 from tests.support.waiting import wait_until
-from tta_taskcache import MISSING, CacheMiss, cache_control, cache_previous
+from tta_taskcache import MISSING, CachedTask, CacheMiss, cache_control, cache_previous
 from tta_taskcache.errors import BatchResultError
 from tta_taskcache.stores.protocol import LookMany, Poll, Together
 from tta_taskcache.testing import FaultyStore
@@ -314,3 +315,27 @@ def test_d5_the_cache_of_one_task_knows_items() -> None:
         with pytest.raises(TypeError, match="2 items"):
             handle.key([1, 2])
         assert handle.explain([2]).status == "hit"
+
+
+def test_d5_the_page_on_batches() -> None:
+    """The block of code of docs/batches.md."""
+    page = (Path(__file__).parents[3] / "docs" / "batches.md").read_text()
+    block = page.split("```python\n")[1].split("```")[0]
+    got: list[list[str]] = []
+
+    class Client:
+        def embed(self, texts: list[str], model: str) -> list[list[float]]:
+            got.append(texts)
+            return [[float(ord(text))] for text in texts]
+
+    with OneProcess() as process:
+        names: dict[str, Any] = {"client": Client(), "CachedTask": CachedTask, "app": process.app}
+        names["__name__"] = "page"
+        exec(block, names)  # noqa: S102 - the page's own code
+        assert got == [["a", "b", "c"], ["d"]]
+        assert names["embed"].delay(["c", "d", "a", "d"]).get() == [
+            [99.0],
+            [100.0],
+            [97.0],
+            [100.0],
+        ]
