@@ -95,7 +95,7 @@ class TaskHandle:
         if self._is_batch:
             return await asyncio.to_thread(self.get, *args, **kwargs)
         cache = cache_of(self.task.app).async_cache
-        hit = await look_up_in_loop(cache, request_in_loop(self.task, args, kwargs))
+        hit = await look_up_in_loop(cache, request_in_loop(self.task, args, kwargs), is_last=True)
         return MISSING if hit is None else value_of(self.task.cache_policy, hit)
 
     async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -115,7 +115,7 @@ class TaskHandle:
             result = await cache.async_calls.result_of(self.task, None, args, kwargs)
             return await asyncio.to_thread(result.get, disable_sync_subtasks=False)
         call_request = request_in_loop(self.task, args, kwargs)
-        hit = await look_up_in_loop(cache.async_cache, call_request)
+        hit = await look_up_in_loop(cache.async_cache, call_request, is_last=False)
         if hit is not None:
             return value_of(self.task.cache_policy, hit)
         key = call_request.call.key if call_request.call is not None else None

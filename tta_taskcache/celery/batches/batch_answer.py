@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from ...cache.batch_call import owner_of
+from ...cache.engine.lookup_record import SHADOW
 from ...cache.engine.writer import UNSHARED_FOR
 from ...cache.leases.held_leases import RENEWALS
 from ...cache.leases.single_flight import MAX_WAIT, PATIENCE, LockWakeup, Pauses
@@ -21,7 +22,6 @@ from ..calls.call_request import CallRequest
 from ..calls.context import led_by_callers
 from ..calls.lookup_handoff import OVERTAKEN_AT
 from ..calls.lookup_result import LookupResult
-from ..lookup.lookup import SHADOW
 from ..lookup.read_through import Computation
 from .item_lookup import (
     FoundItems,

@@ -10,7 +10,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from ...cache.batch_call import look_each, one_hit
-from ...cache.engine.lookup_record import record_found, record_lookup
+from ...cache.engine.lookup_record import SHADOW, record_found, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.runs.current_run import current_run, depend_on_hit
@@ -21,7 +21,7 @@ from ...core.options.option_values import Site
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, NEVER_LEADS, LookupResult
 from ..lookup.background_refresh import schedule_refresh
-from ..lookup.lookup import SHADOW, unanswerable
+from ..lookup.lookup import unanswerable
 
 #: Runs plans against the store.
 RunPlan = Callable[[Plan[Any]], Any]

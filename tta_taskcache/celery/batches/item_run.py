@@ -123,6 +123,7 @@ class BatchRun:
     ) -> dict[int, Any]:
         """Do as ``run``; what is said inside is known of the current run."""
         call_request, items = self.call_request, self._items(list(misses))
+        lookup = LookupResult(None, reason=next((m.reason for m in misses.values()), ""))
         started = monotonic()
         try:
             args, kwargs = call_request.keyer.with_items(self.args, self.kwargs, list(items))
@@ -130,18 +131,19 @@ class BatchRun:
                 returned = self.body(args, kwargs)
             results = read_results(call_request.task.name, items, returned)
         except WITHOUT_RESULT as end:
+            verification.record_no_result(call_request, lookup, end, monotonic() - started)
             self._end_unshared(calls, owners, monotonic() - started, pause_of(end))
             raise
-        except Exception:
+        except Exception as error:
             stale = self._stand_ins(calls, misses, owners)
             if stale is None:
+                verification.record_no_result(call_request, lookup, error, monotonic() - started)
                 self._end_unshared(calls, owners, monotonic() - started)
                 raise
             for number, hit in stale.items():
                 depend_on_hit(calls[number], hit, current.cache)
             return {number: hit.value for number, hit in stale.items()}
         seconds = monotonic() - started
-        lookup = LookupResult(None)
         cost = verification.record_run(call_request, lookup, returned, seconds, current.cost)
         values = dict(zip(misses, results, strict=True))
         kept = {number: call for number, call in calls.items() if stored(number)}
