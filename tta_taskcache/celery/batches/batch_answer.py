@@ -85,10 +85,10 @@ def read_batch_through(batch_run: BatchRun, record: Record = lambda _: None) -> 
         if call_request.mode == "only":
             raise CacheMiss(f"task {call_request.task.name!r}: nothing to answer with")
         return batch_run.run_unkeyed()
-    return _Caller(batch_run, record).answer()
+    return _BatchInThread(batch_run, record).answer()
 
 
-class _Caller:
+class _BatchInThread:
     """A batch in its caller's thread.
 
     Args:
