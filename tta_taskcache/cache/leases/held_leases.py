@@ -10,7 +10,7 @@ from ...core.entries.lease import Holding, Stage
 from ...core.events import Fault, Observe
 from ...errors import StoreUnavailable
 from ...stores.protocol import Release, Renew
-from ..engine.writer import MAX_RUN
+from ..engine.new_entry import MAX_RUN
 from ..plan import Plan
 from ..side_by_side import side_by_side
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +37,7 @@ from ..patches.tracing import trace_effects
 from ..patches.worker import revocations
 from . import short_way
 from .completion import complete_with, request_for
+from .group_calls import GroupPrefetch, prefetched_calls
 from .task_events import send_producer_event
 
 Send = Callable[..., AsyncResult]
@@ -46,39 +45,6 @@ Options = dict[str, Any]
 
 #: The header that Celery's beat marks its calls with.
 BEAT_HEADER = "celery_beat_task"
-
-
-@dataclass(frozen=True, slots=True)
-class GroupPrefetch:
-    """The prefetched lookup of a call that a group is about to make.
-
-    Attributes:
-        lookup: The result of its lookup; None when the call has to look itself.
-        result: The result object that the group keeps.
-    """
-
-    lookup: LookupResult | None
-    result: AsyncResult
-
-
-#: The calls that a group is about to make, by id. Not in the options of its signatures, which are
-#: the user's and go into messages.
-_group_calls: ContextVar[dict[str, GroupPrefetch]] = ContextVar("taskcache_group_calls")
-
-
-def group_calls() -> dict[str, GroupPrefetch]:
-    """Return the prefetched calls of the group that is being applied here, by their ids."""
-    return _group_calls.get({})
-
-
-@contextmanager
-def in_group() -> Iterator[None]:
-    """Collect the prefetched calls of the group that is applied inside."""
-    token = _group_calls.set({})
-    try:
-        yield
-    finally:
-        _group_calls.reset(token)
 
 
 def apply_cached(
@@ -110,7 +76,7 @@ def apply_cached(
     """
     carried = _carried(caching, semantic, options)
     given_id: str = options.get("task_id") or ""
-    prefetched = _group_calls.get(None) if given_id else None
+    prefetched = prefetched_calls.get(None) if given_id else None
     group_prefetch = prefetched.pop(given_id, None) if prefetched else None
     # An eager call gets its answer at the pool site, in this process.
     eager = task.app.conf.task_always_eager and mode != "only"
