@@ -18,12 +18,14 @@ from ...cache.runs.request_directives import Mode, read_max_age, read_mode
 from ...core.entries.lease import Claim, Stage
 from ...core.options.option_values import Site
 from ...errors import CacheMiss
+from ..batches.item_lookup import look_up_batch
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import (
     MAX_AGE,
     Caching,
     CallRequest,
+    check_list,
     request_of_sender,
 )
 from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
@@ -95,7 +97,11 @@ def apply_cached(
         known = group_prefetch.lookup if group_prefetch is not None else None
         claim = claim_reservation(call_request, options)
         hints = LookupHints(known=known, claim=claim, carried=carried)
-        lookup = look_up(call_request, Site.PRODUCER, hints)
+        lookup = (
+            look_up_batch(call_request, Site.PRODUCER)
+            if call_request.batch is not None
+            else look_up(call_request, Site.PRODUCER, hints)
+        )
         if lookup.hit is not None:
             return _answer(
                 call_request,
@@ -154,6 +160,7 @@ def read_call_request(
 
     Raises:
         ValueError: The mode is unknown, or the age is none.
+        BatchArgumentError: The argument of ``cache_each`` is no list.
     """
     headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls, too.
@@ -176,6 +183,8 @@ def read_call_request(
         caching=caching,
         in_force=in_force,
     )
+    if not is_answerable and request.policy.each is not None and not request.bypass:
+        check_list(request)
     return request if max_age is None else request.with_max_age(read_max_age(max_age))
 
 

@@ -38,6 +38,7 @@ from ..protocol import (
     Scan,
     SetMarks,
     StoreReply,
+    Together,
 )
 from ..sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, Swept
 from .bounded_map import BoundedMap, RecentKeys
@@ -112,7 +113,7 @@ class MemoryStore:
 
     def execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
         """Execute one command (see ``Store``)."""
-        if isinstance(command, (Look, LookMany, Poll, Fill, Count)) and command.counts:
+        if isinstance(command, (Look, LookMany, Poll, Fill, Together, Count)) and command.counts:
             with self._lock:
                 self._ledger.add(command.counts)
         match command:
@@ -138,6 +139,11 @@ class MemoryStore:
             case BeginRefresh():
                 with self._lock:
                     return self._refreshes.take(command.key, self._clock(), command.seconds)
+            case Together():
+                return [
+                    bool(self.execute(replace(one, counts={}) if isinstance(one, Fill) else one))
+                    for one in command.commands
+                ]
             case SetMarks():
                 return self._invalidate(command)
             case Scan():
