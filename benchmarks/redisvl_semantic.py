@@ -12,7 +12,7 @@ import numpy as np
 from redis import Redis
 from redisvl.extensions.cache.llm import SemanticCache
 from redisvl.query.filter import Tag
-from redisvl.utils.vectorize import CustomTextVectorizer
+from redisvl.utils.vectorize import CustomVectorizer
 
 from benchmarks.semantic import THRESHOLDS, load_pairs, model, rates
 from benchmarks.semantic_pairs import PAIRS
@@ -33,7 +33,7 @@ def decisions(url: str, pairs: list[tuple[str, str, str, str]]) -> Any:
     cache = SemanticCache(
         name="pairs",
         redis_url=url,
-        vectorizer=CustomTextVectorizer(embed=embed, embed_many=embed_many, dtype="float32"),
+        vectorizer=CustomVectorizer(embed=embed, embed_many=embed_many, dtype="float32"),
         filterable_fields=[{"name": "part", "type": "tag"}],
         overwrite=True,
     )
