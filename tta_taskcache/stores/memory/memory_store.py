@@ -8,12 +8,13 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from sys import getsizeof
 from time import monotonic
 from weakref import WeakSet
 
 from ...core.entries import glob, marks
 from ...core.entries.entry import Entry, Position, peek
-from ...core.entries.lease import Claim, HeldLease, Lease, Stage, may_take
+from ...core.entries.lease import Claim, Lease
 from ...errors import StoreRefused
 from ..exchanges.ledger import MemoryLedger
 from ..protocol import (
@@ -37,9 +38,11 @@ from ..protocol import (
     Scan,
     SetMarks,
     StoreReply,
+    Together,
 )
 from ..sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, Swept
 from .bounded_map import BoundedMap, RecentKeys
+from .memory_leases import MemoryLeases
 
 #: Records that are kept for polls.
 LOG_LENGTH = 10_000
@@ -47,30 +50,23 @@ LOG_LENGTH = 10_000
 #: With more marks and bans than this, the store starts over.
 MAX_MARKS = 10_000
 
-#: With more leases than this, those that have lapsed are forgotten; with as many refreshes, all.
-MAX_LEASES = 10_000
+#: With as many refreshes, all are forgotten.
+MAX_REFRESHES = 10_000
 
 
 @dataclass(slots=True)
 class _StoredFrame:
     frame: bytes
     deadline: float
-    # Of its head, what claims are judged by: read once, when it is stored.
+    # Of its head, what looks and claims go by: read once, when it is stored.
     born: Position | None
     served_above_ms: int
+    marks: tuple[str, ...]
     hits: int = 0
 
     @property
     def size(self) -> int:
-        return len(self.frame)
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredLease:
-    owner: str
-    stage: Stage
-    born: Position
-    deadline: float
+        return len(self.frame) + sum(map(getsizeof, self.marks))
 
 
 _stores: WeakSet[MemoryStore] = WeakSet()
@@ -104,8 +100,8 @@ class MemoryStore:
         self._marks: dict[str, int] = {}
         self._bans: tuple[marks.Ban, ...] = ()
         self._has_soft = False
-        self._leases: dict[str, _StoredLease] = {}
-        self._refreshes = RecentKeys(MAX_LEASES)
+        self._leases = MemoryLeases(clock)
+        self._refreshes = RecentKeys(MAX_REFRESHES)
         self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
         self._ledger = MemoryLedger()
         self.renew_lock()
@@ -117,7 +113,7 @@ class MemoryStore:
 
     def execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
         """Execute one command (see ``Store``)."""
-        if isinstance(command, (Look, LookMany, Poll, Fill, Count)) and command.counts:
+        if isinstance(command, (Look, LookMany, Poll, Fill, Together, Count)) and command.counts:
             with self._lock:
                 self._ledger.add(command.counts)
         match command:
@@ -127,19 +123,27 @@ class MemoryStore:
                 return [self._look(replace(look, since=command.since)) for look in command.looks]
             case Poll():
                 position = self._position
-                records = self._records(command.since, position)
-                return StoreReply(position, None, 0.0, {}, records, self._banned)
+                records = self._records(command.since, position) if command.since else None
+                found = self._find_marks(command.marks)
+                return StoreReply(position, None, 0.0, found, records, self._banned)
             case ReadBans():
                 return Bans(self._position, self._bans)
             case Fill():
                 return self._fill(command)
             case Renew():
-                return [self._renew(h.key, h.owner, h.stage, command.ttl) for h in command.holdings]
+                with self._lock:
+                    return [self._leases.renew(held, command.ttl) for held in command.holdings]
             case Release():
-                return self._release(command)
+                with self._lock:
+                    return self._leases.release(command)
             case BeginRefresh():
                 with self._lock:
                     return self._refreshes.take(command.key, self._clock(), command.seconds)
+            case Together():
+                return [
+                    bool(self.execute(replace(one, counts={}) if isinstance(one, Fill) else one))
+                    for one in command.commands
+                ]
             case SetMarks():
                 return self._invalidate(command)
             case Scan():
@@ -170,97 +174,78 @@ class MemoryStore:
         if held and remaining <= 0:
             self.entries.drop(look.key)
             held = None
-        names = look.marks
-        if self._has_soft:
-            names = (*names, *map(marks.soft, names))
-        found = {name: self._marks[name] for name in names if name in self._marks}
+        found = self._find_marks((*look.marks, *(held.marks if held else ())))
         records = self._records(look.since, position) if look.since else None
         lease = self._claim(look, look.claim) if look.claim is not None else None
         frame = held.frame if held else None
-        return StoreReply(position, frame, remaining, found, records, self._banned, lease)
+        return StoreReply(
+            position, frame, remaining, found, records, self._banned, lease, own_marks=True
+        )
+
+    def _find_marks(self, names: tuple[str, ...]) -> dict[str, int]:
+        """Return the marks that are set of some, soft ones included."""
+        if not self._marks:
+            return {}
+        if self._has_soft:
+            names = (*names, *map(marks.soft, names))
+        return {name: self._marks[name] for name in names if name in self._marks}
 
     def _claim(self, look: Look, claim: Claim) -> Lease:
         """Judge a claim as ``take.lua`` does."""
         now = self._clock()
         with self._lock:
             position = self._position
-            newest = max((self._marks.get(name, 0) for name in look.marks), default=0)
+            newest = self._newest(look.marks)
             stored = self.entries.get(look.key)
+            own = self._newest(stored.marks) if stored else 0
             if (
                 stored
                 and stored.born
                 and not claim.regardless
                 and stored.born.incarnation == position.incarnation
-                and stored.born.sequence >= max(newest, claim.newest_ban)
+                and stored.born.sequence >= max(newest, own, claim.newest_ban)
                 and (stored.deadline - now) * 1000 > stored.served_above_ms
             ):
                 return Lease("", None, None)
-            other = self._leases.get(look.key)
-            remaining = other.deadline - now if other else 0.0
-            if other is not None and remaining > 0:
-                held = HeldLease(other.owner, other.stage, other.born, remaining)
-                if not may_take(claim, held, newest, position):
-                    return Lease("", None, other.stage, remaining)
-            if len(self._leases) > MAX_LEASES:
-                self._leases = {k: v for k, v in self._leases.items() if v.deadline > now}
-            self._leases[look.key] = _StoredLease(
-                claim.owner, claim.stage, position, now + claim.ttl
-            )
-            return Lease(claim.owner, position, claim.stage, claim.ttl)
+            return self._leases.take(look.key, claim, newest, position)
 
-    def _owns(self, key: str, owner: str) -> bool:
-        held = self._leases.get(key)
-        return held is not None and held.owner == owner and held.deadline > self._clock()
+    def _newest(self, names: tuple[str, ...]) -> int:
+        return max((self._marks.get(name, 0) for name in names), default=0)
 
     def _fill(self, fill: Fill) -> bool:
         with self._lock:
             if fill.instead_of:
                 return self._replace(fill)
-            if fill.owner and not self._owns(fill.key, fill.owner):
+            if fill.owner and not self._leases.owns(fill.key, fill.owner):
                 return False
             self._put(fill, fill.frame)
-            self._leases.pop(fill.key, None)
+            self._leases.end(fill.key)
             self._refreshes.drop(fill.key)
             return True
 
     def _put(self, fill: Fill, frame: bytes) -> None:
         entry = peek(fill.key, frame)
-        born, above = (entry.born, entry.served_above_ms) if entry else (None, 0)
         deadline = self._clock() + fill.lifetime
-        self.entries.put(fill.key, _StoredFrame(frame, deadline, born, above))
+        stored = (
+            _StoredFrame(frame, deadline, entry.born, entry.served_above_ms, entry.marks)
+            if entry
+            else _StoredFrame(frame, deadline, None, 0, ())
+        )
+        self.entries.put(fill.key, stored)
 
     def _replace(self, fill: Fill) -> bool:
         stored = self.entries.get(fill.key)
         if stored is None or not stored.frame.startswith(fill.instead_of):
             return False
-        if fill.payload_at and fill.owner and not self._owns(fill.key, fill.owner):
+        if fill.payload_at and fill.owner and not self._leases.owns(fill.key, fill.owner):
             return False
         frame = fill.frame + (stored.frame[fill.payload_at :] if fill.payload_at else b"")
         self._put(fill, frame)
         if fill.payload_at:
             self._refreshes.drop(fill.key)
-        if self._owns(fill.key, fill.owner) or (fill.payload_at and not fill.owner):
-            self._leases.pop(fill.key, None)
+        if self._leases.owns(fill.key, fill.owner) or (fill.payload_at and not fill.owner):
+            self._leases.end(fill.key)
         return True
-
-    def _renew(self, key: str, owner: str, stage: Stage, ttl: float) -> bool:
-        with self._lock:
-            if not self._owns(key, owner):
-                return False
-            self._leases[key] = replace(
-                self._leases[key], stage=stage, deadline=self._clock() + ttl
-            )
-            return True
-
-    def _release(self, release: Release) -> bool:
-        with self._lock:
-            if not self._owns(release.key, release.owner):
-                return False
-            lease = self._leases.pop(release.key)
-            if release.unshared:
-                deadline = self._clock() + release.unshared
-                self._leases[release.key] = _StoredLease("", Stage.UNSHARED, lease.born, deadline)
-            return True
 
     def _records(self, since: Position, until: Position) -> list[Record] | None:
         missed = until.sequence - since.sequence
