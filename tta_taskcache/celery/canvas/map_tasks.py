@@ -15,7 +15,8 @@ from celery.canvas import signature
 from ...core.options.option_values import Site
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import AT_ONCE, CallRequest, is_cached, request_of_message
+from ..calls.call_request import AT_ONCE, CallRequest, is_cached
+from ..calls.identification import request_of_message
 from ..lookup import read_through
 from ..lookup.lookup import look_up_all
 from ..patches.canvas.mapping_tasks import replace_bodies
