@@ -16,6 +16,7 @@ from celery.exceptions import Ignore, Reject
 from celery.result import allow_join_result
 from kombu.exceptions import OperationalError
 
+from tests.integration.dependencies.tasks import define_chain
 from tta_taskcache import CachedTask
 from tta_taskcache.celery.worker import follower_age
 
@@ -76,6 +77,7 @@ def _define(app: Celery, counts: redis.Redis) -> None:
     _define_canvas(tasks)
     _define_values(tasks)
     _define_context(tasks)
+    define_chain(tasks)
     _define_handlers(tasks)
     _define_steered(tasks)
     _define_asking(tasks)
