@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from .record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lookup:
     """A lookup of a call.
 
@@ -50,7 +51,7 @@ class Lookup:
     neighbour: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answered:
     """A call is being completed with a stored result, in place of a run.
 
@@ -85,7 +86,7 @@ class Answered:
     similarity: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Missed:
     """A call that a worker's main process has looked up, and found no answer to, is in the pool.
 
@@ -107,7 +108,7 @@ class Missed:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Embedded:
     """The text of a call was embedded, to look for its neighbours.
 
@@ -124,7 +125,7 @@ class Embedded:
     cost: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compared:
     """A call without an entry was compared with its neighbours.
 
@@ -146,7 +147,7 @@ class Compared:
     neighbour: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Coalesced:
     """A call has waited for an equal one in flight, and got its result.
 
@@ -163,7 +164,7 @@ class Coalesced:
     waited: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ran:
     """The run of a call that wasn't answered has returned."""
 
@@ -174,7 +175,7 @@ class Ran:
     returned_none: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shadowed:
     """In shadow mode, a call that runs anyway was looked up.
 
@@ -193,7 +194,7 @@ class Shadowed:
     saved_cost: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verified:
     """A call with an answer has run anyway, and both results were compared.
 
@@ -215,14 +216,14 @@ class Verified:
     similarity: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evicted:
     """Entries were evicted from this process's memory to make room for others."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InvalidationsRead:
     """Invalidations in the log were read by this process.
 
@@ -235,14 +236,14 @@ class InvalidationsRead:
     lag: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Waiting:
     """The number of messages that a worker now holds for equal calls in flight."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Filled:
     """The result of a run was stored; with a reason, it wasn't.
 
@@ -261,7 +262,7 @@ class Filled:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Invalidated:
     """An invalidation was acknowledged."""
 
@@ -269,7 +270,7 @@ class Invalidated:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CircuitChanged:
     """The circuit to the store opened or closed.
 
@@ -282,7 +283,7 @@ class CircuitChanged:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refused:
     """The store refused a command with an error; the call went on without the cache.
 
@@ -295,7 +296,7 @@ class Refused:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fault:
     """A fault of the cache itself, which the task isn't affected by."""
 

@@ -7,12 +7,13 @@ that answers, and tell the observers what was found.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..cache.engine.lookup_record import record_lookup
 from ..cache.outcome import Call, Hit
 from ..cache.plan import Plan
 from ..core.events import Compared, Shadowed
+from ..core.record import record
 from ..core.semantic.partition import SemanticCall
 from ..core.semantic.semantic_policy import Semantic
 from ..errors import StoreUnavailable
@@ -21,7 +22,7 @@ from .embedding import EmbedBatches, Embedder, EmbeddingText
 from .neighbours import Neighbours, NeighbourSearch, SemanticQuery
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class NeighbourRequest:
     """A call that is looked up among its neighbours.
 
@@ -42,7 +43,7 @@ class NeighbourRequest:
     is_shadowed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NeighbourAnswer:
     """What a lookup has found.
 
@@ -57,7 +58,7 @@ class NeighbourAnswer:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NeighbourLookup:
     """Looks calls up among their neighbours, and adds calls. Its methods return plans.
 

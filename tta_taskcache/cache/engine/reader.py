@@ -7,7 +7,7 @@ polled; otherwise L2 is read, whose reply brings the newest log records along.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ...core.entries.decide import Verdict, decide, judge_age
@@ -16,6 +16,7 @@ from ...core.entries.lease import Claim
 from ...core.entries.marks import Ban, is_valid
 from ...core.events import InvalidationsRead
 from ...core.interruption import handled_now, raise_interruption
+from ...core.record import record
 from ...core.results.codec import UNBOUNDED
 from ...core.results.remembered_errors import decode_error
 from ...errors import CircuitOpen, EntryError, StoreUnavailable
@@ -33,7 +34,7 @@ TOO_OLD = "too-old"
 REPLACED = (Verdict.EARLY.value, Verdict.STALE.value, Verdict.ENDED.value, TOO_OLD)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reader:
     """Finds results. Its methods return plans."""
 

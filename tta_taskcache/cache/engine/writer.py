@@ -7,7 +7,6 @@ since, so a late fill is harmless.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from ...core.arguments.labels import MAX_TAGS
@@ -16,6 +15,7 @@ from ...core.entries.entry import Entry, Position, pack, pack_head
 from ...core.events import Filled
 from ...core.interruption import Interruptions, handled_now, raise_interruption
 from ...core.options.policy import Policy
+from ...core.record import record
 from ...errors import OversizedResult, StoreUnavailable, UnserializableResult
 from ...stores.protocol import Fill, Look, Release, SetMarks, StoreReply
 from ..outcome import Call
@@ -36,7 +36,7 @@ UNSHARED_AT_MOST = 60.0
 UNSHARED_RUNS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Writer:
     """Stores results. Its methods return plans."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,7 @@ from uuid import uuid4
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, Stage
 from ...core.events import Fault, Lookup, Ran, Shadowed, Verified
+from ...core.record import record
 from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
 from ...errors import CacheMiss, UnserializableResult
@@ -40,7 +41,7 @@ DIRECT = "direct"
 Run = Callable[[], Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AsyncReadThrough:
     """Answers calls from the cache, or runs them.
 

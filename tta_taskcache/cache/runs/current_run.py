@@ -19,6 +19,7 @@ from ...core.entries import marks
 from ...core.entries.entry import MAX_ETAG, Entry, Position
 from ...core.options.option_values import MAX_TTL, read_cost
 from ...core.options.policy import Policy
+from ...core.record import record
 from ...errors import NotModifiedError
 from ..outcome import Call, Hit
 from .request_directives import mode_in_force
@@ -27,7 +28,7 @@ from .request_directives import mode_in_force
 MAX_DEPENDENCY_MARKS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Previous:
     """The entry that a run is about to replace.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.runs.hit_value import value_of
 from ...core.entries import marks
 from ...core.entries.decide import Verdict
+from ...core.record import record
 from ...core.results.missing import MISSING
 from ...errors import StoreUnavailable, UncacheableCall
 from ...semantic.neighbours import JudgedNeighbour
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..warming.warm_progress import WarmReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Explanation:
     """Explanation of one call: whether the cache would answer it, and why.
 
@@ -96,7 +97,7 @@ def _describe(hit: Hit) -> str:
     return f"{what} {hit.age:.1f} s ago, for another {hit.remaining:.1f} s{kind}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskHandle:
     """The cache bound to one task. Its methods take the arguments that the task takes.
 

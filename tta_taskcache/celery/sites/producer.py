@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from ...cache.outcome import Hit
 from ...cache.runs.request_directives import Mode, read_max_age, read_mode
 from ...core.entries.lease import Claim, Stage
 from ...core.options.option_values import Site
+from ...core.record import record
 from ...errors import CacheMiss
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
@@ -46,7 +47,7 @@ Options = dict[str, Any]
 BEAT_HEADER = "celery_beat_task"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GroupPrefetch:
     """The prefetched lookup of a call that a group is about to make.
 

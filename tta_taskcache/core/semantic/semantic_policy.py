@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from ...errors import ConfigurationError
+from ..record import record
 from ..warm_policy import is_name
 from .guard import differing
 
@@ -25,7 +25,7 @@ Guard = Callable[[str, str], str]
 MAX_ENTRIES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Semantic:
     """Semantic keys of a task, for ``cache_semantic``.
 

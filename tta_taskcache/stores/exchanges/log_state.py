@@ -23,8 +23,6 @@ MAX_RECORDS = 1_000
 #: Of the log's format in Redis (see ``lua/log.lua``). Another's log isn't gone by, but begun anew.
 VERSION = b"2"
 
-_OPEN = script("log", "lifetimes", "open")
-
 
 @record
 class State:
@@ -53,7 +51,15 @@ def opening(control: str, stream: str, *, broken: str = "", lifetime: int = 0) -
         broken: An incarnation that must not go on.
         lifetime: Of an entry that is about to be stored (ms).
     """
-    return [_OPEN, 2, control, stream, uuid.uuid4().hex, broken, lifetime]
+    return [
+        script("log", "lifetimes", "open"),
+        2,
+        control,
+        stream,
+        uuid.uuid4().hex,
+        broken,
+        lifetime,
+    ]
 
 
 def bind(connection: Any, control: str, stream: str) -> None:

@@ -8,7 +8,6 @@ round trip, as the position of their leases is on the log's node.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import sha1
 from typing import Any
 
 from ...core.entries.lease import Claim, Lease
@@ -18,10 +17,7 @@ from ..protocol import Look, StoreReply
 from . import claim_arguments
 from .key_layout import Layout
 from .log_state import State
-from .scripts import script
-
-_TAKE = script("take")
-_TAKE_SHA = sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
+from .scripts import digest_of, script
 
 
 @record
@@ -81,9 +77,9 @@ class Looks:
             newest = max((state.marks.get(name, 0) for name in look.marks), default=0)
             arguments += [state.position.incarnation, state.position.sequence, newest]
         if by_hash:
-            pipe.evalsha(_TAKE_SHA, len(keys), *keys, *arguments)
+            pipe.evalsha(digest_of("take"), len(keys), *keys, *arguments)
         else:
-            pipe.eval(_TAKE, len(keys), *keys, *arguments)
+            pipe.eval(script("take"), len(keys), *keys, *arguments)
 
     def read(
         self, replies: list[Any], read_state: Callable[[list[Any]], State | None]

@@ -14,6 +14,7 @@ from weakref import WeakSet
 from ...core.entries import glob, marks
 from ...core.entries.entry import Entry, Position, peek
 from ...core.entries.lease import Claim, HeldLease, Lease, Stage, may_take
+from ...core.record import record
 from ...errors import StoreRefused
 from ..exchanges.ledger import MemoryLedger
 from ..protocol import (
@@ -65,7 +66,7 @@ class _StoredFrame:
         return len(self.frame)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _StoredLease:
     owner: str
     stage: Stage

@@ -11,7 +11,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ import redis
 from redis.exceptions import RedisClusterException
 
 from ...core.entries.entry import Position
+from ...core.record import record
 from ...errors import NotReplicated, StoreRefused, StoreUnavailable
 from ..connections.connection import Link
 from ..connections.deadline import within
@@ -58,14 +58,6 @@ from .scanner import Scanner
 MARKS_A_CALL = 1_000
 
 
-_INVALIDATE = script("log", "lifetimes", "invalidate")
-_FILL = script("fill")
-_REPLACE = script("replace")
-_KEEP = script("keep")
-_RENEW = script("renew")
-_RELEASE = script("release")
-
-
 def _is_refusal(error: Exception) -> bool:
     """Whether the node with the log has refused the command."""
     moved = (redis.exceptions.AskError, redis.exceptions.ClusterDownError)  # MOVED is the former
@@ -76,7 +68,7 @@ def _is_refusal(error: Exception) -> bool:
 LOST = StoreReply(None, None, 0.0, {}, None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogBounds:
     """The bounds of the invalidation log.
 
@@ -282,13 +274,22 @@ class RedisExchanges:
         refresh = self._at.refresh(fill.key)
         if fill.payload_at:
             kept = (fill.owner, lifetime, fill.frame, fill.instead_of, fill.payload_at)
-            pipe.eval(_KEEP, 3, entry, lease, refresh, *kept)
+            pipe.eval(script("keep"), 3, entry, lease, refresh, *kept)
             return bool((yield pipe.execute)[-1])
         if fill.instead_of:
-            pipe.eval(_REPLACE, 2, entry, lease, fill.owner, lifetime, fill.frame, fill.instead_of)
+            pipe.eval(
+                script("replace"),
+                2,
+                entry,
+                lease,
+                fill.owner,
+                lifetime,
+                fill.frame,
+                fill.instead_of,
+            )
             return bool((yield pipe.execute)[-1])
         if fill.owner:
-            pipe.eval(_FILL, 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
+            pipe.eval(script("fill"), 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
             return bool((yield pipe.execute)[-1])
         pipe.set(entry, fill.frame, px=lifetime)
         # One by one: a cluster's pipeline can't delete two keys at once.
@@ -302,13 +303,18 @@ class RedisExchanges:
         for held in renew.holdings:
             stage = held.stage.value
             pipe.eval(
-                _RENEW, 1, self._at.lease(held.key), held.owner, stage, milliseconds(renew.ttl)
+                script("renew"),
+                1,
+                self._at.lease(held.key),
+                held.owner,
+                stage,
+                milliseconds(renew.ttl),
             )
         return [bool(reply) for reply in (yield pipe.execute)]
 
     def _release(self, release: Release) -> Exchange[bool]:
         arguments = (self._at.lease(release.key), release.owner, int(release.unshared * 1000))
-        return bool((yield partial(self.client.eval, _RELEASE, 1, *arguments)))
+        return bool((yield partial(self.client.eval, script("release"), 1, *arguments)))
 
     def _invalidate(self, command: SetMarks) -> Exchange[Position]:
         reply: Any = None
@@ -329,7 +335,14 @@ class RedisExchanges:
         """Append to the log; return its reply, and the number of replicas that acknowledged it."""
         keys = (self._at.control, self._at.stream)
         bounds = self.bounds.length, self.bounds.grace_ms, self.bounds.bans
-        arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
+        arguments: list[Any] = [
+            script("log", "lifetimes", "invalidate"),
+            2,
+            *keys,
+            uuid.uuid4().hex,
+            *bounds,
+            *marks,
+        ]
         if not self._replicas:
             return (yield partial(self.client.eval, *arguments)), 0
         try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import click
 
+from ....core.record import record
 from ....observability.counters import Stats, TaskStats, read_stats, sum_up
 from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
@@ -22,7 +23,7 @@ from ..tables import Row, Sheet
 _ALWAYS = ("HITS AT", "COALESCED", "MISSED AS", "NOT STORED")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """The figures of one task, or of all: its counts, and its stored entries."""
 
