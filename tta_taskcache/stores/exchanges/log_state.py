@@ -94,10 +94,37 @@ def ask(pipe: Any, control: str, stream: str, marks: Sequence[str], since: Posit
         pipe.xrange(stream, min=f"{since.sequence}-1", max="+", count=MAX_RECORDS + 1)
 
 
-def read(replies: list[Any], marks: Sequence[str], since: Position | None) -> State | None:
-    """Read the state off the end of a pipeline's replies; None when there is no log."""
-    logged = replies.pop() if since is not None else None
-    incarnation, version, sequence, banned, *values = replies.pop()
+class StateReader:
+    """Reads the state off the end of a pipeline's replies.
+
+    As long as nothing changes, pipelines may return the very replies of the time before; then so
+    does this.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, Any, Position | None, State | None] = (None, None, None, None)
+
+    def read(
+        self, replies: list[Any], marks: Sequence[str], since: Position | None
+    ) -> State | None:
+        """Return the state; None when there is no log."""
+        logged = replies.pop() if since is not None else None
+        fields = replies.pop()
+        last_fields, last_logged, last_since, state = self._last
+        if fields is last_fields and logged is last_logged and since is last_since and state:
+            return state
+        state = _state(fields, logged, marks, since)
+        if state is not None and not state.marks:  # else it is of these marks only
+            self._last = (fields, logged, since, state)
+        return state
+
+
+def _state(
+    fields: list[Any], logged: list[Any] | None, marks: Sequence[str], since: Position | None
+) -> State | None:
+    incarnation, version, sequence, banned, *values = fields
     if incarnation is None or version != VERSION:
         return None
     position = Position(incarnation.decode(), int(sequence or 0))

@@ -109,6 +109,7 @@ class RedisExchanges:
         link.logs.add((self._at.control, self._at.stream))
         self._scanner = Scanner(link, self._at)
         self._ledger = RedisLedger(self._at)
+        self._states = log.StateReader()
         #: Whether the next command opens the log on its way.
         self._is_open = False
         #: An incarnation whose tail was lost, which must not go on (promise I6).
@@ -236,7 +237,7 @@ class RedisExchanges:
         def read(replies: list[Any]) -> State | None:
             nonlocal state
             if state is None:
-                state = log.read(replies, marks, since)
+                state = self._states.read(replies, marks, since)
             return state
 
         if all_of.are_claims and self.link.is_cluster:
@@ -254,7 +255,7 @@ class RedisExchanges:
     def _poll(self, poll: Poll) -> Exchange[StoreReply]:
         pipe = self._pipeline(poll.counts)
         log.ask(pipe, self._at.control, self._at.stream, (), poll.since)
-        state = log.read((yield pipe.execute), (), poll.since)
+        state = self._states.read((yield pipe.execute), (), poll.since)
         is_trusted = yield from self._trusts(state, poll.since)
         return state.looked() if state is not None and is_trusted else LOST
 

@@ -145,7 +145,7 @@ class Scanner:
         pipe.hget(self._at.control, "bans")
         log.ask(pipe, self._at.control, "", marks, None)
         replies = pipe.execute()
-        state = log.read(replies, marks, None)
+        state = log.StateReader().read(replies, marks, None)
         if state is None:
             return set()
         bans = log.read_bans(replies.pop())
