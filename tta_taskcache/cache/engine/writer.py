@@ -250,7 +250,8 @@ class Writer:
         # Runs are rare and dear: each hands over the counts.
         counts = self.parts.counters.take(now, interval=0.0)
         try:
-            stored: bool = yield Fill(entry.key, frame, lifetime, counts, owner)
+            born = entry.born.incarnation
+            stored: bool = yield Fill(entry.key, frame, lifetime, counts, owner, incarnation=born)
         except StoreUnavailable:
             self.parts.counters.put_back(counts)
             if owner:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import redis
@@ -53,6 +54,9 @@ from ..protocol import (
 )
 from ..sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 from .scanner import Scanner
+
+#: Seconds after which a process records a lifetime again: far less than marks are kept beyond it.
+RECORD_AGAIN = 60.0
 
 #: Most marks of one call of the script: Lua's ``unpack`` is limited.
 MARKS_A_CALL = 1_000
@@ -114,6 +118,8 @@ class RedisExchanges:
         self._is_open = False
         #: An incarnation whose tail was lost, which must not go on (promise I6).
         self._broken = ""
+        #: Lifetimes, rounded up, that this process has recorded: in which incarnation, and when.
+        self._recorded: dict[int, tuple[str, float]] = {}
 
     @property
     def client(self) -> Any:
@@ -136,6 +142,7 @@ class RedisExchanges:
         # RedisClusterException, of a slot without a node, is no RedisError.
         except (redis.RedisError, OSError, RedisClusterException) as error:
             self._is_open = False
+            self._recorded.clear()
             raise StoreUnavailable(f"{self.name}: {error}") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             # Another client has written to our keys.
@@ -144,6 +151,7 @@ class RedisExchanges:
     def interrupted(self) -> None:
         """Start anew: a connection may hold an unread reply, or be lost to the pool."""
         self._is_open = False
+        self._recorded.clear()
         self.link.renew()
 
     def exchange(  # noqa: C901, PLR0911, PLR0912 - a line each
@@ -194,13 +202,28 @@ class RedisExchanges:
     def _pipeline(self, counts: Counts = {}, lifetime: int = 0) -> Any:  # noqa: B006 - only read
         """Start a pipeline, which opens the log first if need be."""
         pipe = self.link.pipeline()
-        # Each fill records its lifetime: another process may have opened the log anew.
+        # Fills record their lifetime: marks are kept for as long as an entry may live.
         if not self._is_open or lifetime or self._broken:
             keys = (self._at.control, self._at.stream)
             pipe.eval(*log.opening(*keys, broken=self._broken, lifetime=lifetime))
             self._is_open, self._broken = True, ""
         self._ledger.add(pipe, counts)
         return pipe
+
+    def _to_record(self, lifetime: int, incarnation: str) -> int:
+        """Return the lifetime (ms) that a fill has to record in the log; 0 for none.
+
+        Args:
+            lifetime: The entry's.
+            incarnation: The log in which it was born. In another one it is never served.
+        """
+        rounded = 1 << (lifetime - 1).bit_length()
+        now = monotonic()
+        known, since = self._recorded.get(rounded, ("", 0.0))
+        if incarnation and incarnation == known and now - since < RECORD_AGAIN:
+            return 0
+        self._recorded[rounded] = (incarnation, now)
+        return lifetime
 
     def _trusts(self, state: State | None, since: Position | None) -> Exchange[bool]:
         """Whether the log, in the state in which it was read, is usable."""
@@ -270,7 +293,7 @@ class RedisExchanges:
 
     def _fill(self, fill: Fill) -> Exchange[bool]:
         lifetime = milliseconds(fill.lifetime)
-        pipe = self._pipeline(fill.counts, lifetime)
+        pipe = self._pipeline(fill.counts, self._to_record(lifetime, fill.incarnation))
         entry, lease = self._at.entry(fill.key), self._at.lease(fill.key)
         refresh = self._at.refresh(fill.key)
         if fill.payload_at:
