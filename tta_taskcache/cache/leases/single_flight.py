@@ -164,7 +164,7 @@ class SingleFlight:
             another now.
         """
         asked_at = engine.parts.clock()
-        pauses = _Pauses(self, call.key)
+        pauses = Pauses(self, call.key)
         try:
             found = yield from self._follow(engine, call, claim, patience, pauses, accepts=accepts)
         finally:
@@ -182,7 +182,7 @@ class SingleFlight:
         call: Call,
         claim: Claim,
         patience: float,
-        pauses: _Pauses,
+        pauses: Pauses,
         *,
         accepts: Callable[[SharedAnswer], bool] | None,
     ) -> Plan[Hit | Miss]:
@@ -209,8 +209,8 @@ class SingleFlight:
                     return engine.reader.copy_of(shared.hit)
 
 
-class _Pauses:
-    """The pauses of one follower.
+class Pauses:
+    """The pauses of one follower of a key.
 
     Of those that follow a leader elsewhere, one looks for all in this process.
 
