@@ -218,10 +218,10 @@ class Pauses:
         count: How many there were.
     """
 
-    __slots__ = ("_flights", "_key", "_mine", "_pause", "_wakeup_pause", "count")
+    __slots__ = ("_key", "_mine", "_pause", "_single_flight", "_wakeup_pause", "count")
 
-    def __init__(self, flights: SingleFlight, key: str) -> None:
-        self._flights, self._key = flights, key
+    def __init__(self, single_flight: SingleFlight, key: str) -> None:
+        self._single_flight, self._key = single_flight, key
         self._pause, self._wakeup_pause = FIRST_PAUSE, WAKEUP_PAUSE
         self._mine: LockWakeup | None = None
         self.count = 0
@@ -229,7 +229,7 @@ class Pauses:
     def next(self) -> Pause:
         """The next one: until a leader or a watcher here rings, or until the next look."""
         self.count += 1
-        wakeup = self._flights._wakeups.get(self._key) or self._watcher()
+        wakeup = self._single_flight._wakeups.get(self._key) or self._watcher()
         if wakeup is not None:
             seconds = self._wakeup_pause
             self._wakeup_pause = min(seconds * 2, MAX_WAKEUP_PAUSE)
@@ -240,7 +240,7 @@ class Pauses:
 
     def _watcher(self) -> LockWakeup | None:
         """What somebody else here rings who looks for all; None when this one does."""
-        watched = self._flights._watched
+        watched = self._single_flight._watched
         if self._mine is None:
             self._mine = LockWakeup()
         watcher = watched.setdefault(self._key, self._mine)
@@ -249,8 +249,8 @@ class Pauses:
     def end(self) -> None:
         """Let those look that have left it to this one."""
         if self._mine is not None:
-            if self._flights._watched.get(self._key) is self._mine:
-                self._flights._watched.pop(self._key, None)
+            if self._single_flight._watched.get(self._key) is self._mine:
+                self._single_flight._watched.pop(self._key, None)
             self._mine.wake()
 
 

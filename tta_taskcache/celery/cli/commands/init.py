@@ -29,6 +29,7 @@ _DEFAULT_APP = "default"
 
 @click.command(
     cls=CacheCommand,
+    short_help="Say what the app has and lacks, and write settings.",
     epilog=example(
         "celery -A proj cache init",
         "celery -A proj cache init >> proj/celeryconfig.py",
