@@ -41,7 +41,7 @@ class Replies:
     _sock: Any
     _parser: Any
 
-    def exchange(self, request: bytes, readers: Sequence[Reader | None]) -> list[Any]:
+    def exchange(self, request: bytes, readers: Sequence[ReplyReader | None]) -> list[Any]:
         """Send packed commands, and return their replies; errors among them are exceptions.
 
         Args:
@@ -75,7 +75,7 @@ class Replies:
         if is_unread:
             self.disconnect()  # type: ignore[attr-defined]
 
-    def read_replies(self, readers: Sequence[Reader | None]) -> list[Any]:
+    def read_replies(self, readers: Sequence[ReplyReader | None]) -> list[Any]:
         """Read a reply for each reader; errors among them are exceptions.
 
         Raises:
@@ -117,7 +117,7 @@ class Replies:
         raise error
 
 
-class Reader:
+class ReplyReader:
     """Reads replies to one command, and remembers the last one: most are equal to it.
 
     Args:
@@ -160,7 +160,11 @@ class PackedPool(redis.ConnectionPool):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.fields, self.pairs, self.records = Reader(_as_is), Reader(_pairs), Reader(_records)
+        self.fields, self.pairs, self.records = (
+            ReplyReader(_as_is),
+            ReplyReader(_pairs),
+            ReplyReader(_records),
+        )
 
     def take(self) -> Any:
         """Take a connection for a pipeline. Safe for threads and greenlets without a lock.
@@ -200,10 +204,10 @@ class PackedPipeline:
     def __init__(self, pool: PackedPool) -> None:
         self._pool = pool
         self._packed: list[bytes] = []
-        self._readers: list[Reader | None] = []
+        self._readers: list[ReplyReader | None] = []
 
     def execute_command(
-        self, *arguments: str | bytes | float, reader: Reader | None = None
+        self, *arguments: str | bytes | float, reader: ReplyReader | None = None
     ) -> None:
         """Queue a command."""
         self._packed.append(pack(*arguments))
