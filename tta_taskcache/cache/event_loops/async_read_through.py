@@ -20,9 +20,9 @@ from ...core.record import record
 from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
 from ...errors import CacheMiss, UnserializableResult
-from ..engine.comparing_runs import compare
+from ..comparing_runs import compare
+from ..engine.judgement import REPLACED
 from ..engine.lookup_record import SHADOW, VERIFY
-from ..engine.reader import REPLACED
 from ..engine.writer import UNSHARED_FOR
 from ..leases.held_leases import RENEWALS
 from ..leases.single_flight import MAX_WAIT, SharedAnswer

@@ -11,7 +11,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
-from ...cache.engine.reader import REPLACED
+from ...cache.engine.judgement import REPLACED
 from ...cache.outcome import Hit
 from ...cache.runs.current_run import CurrentRun, Previous, depend_on_hit, made_inside, running
 from ...cache.runs.hit_value import value_of

@@ -9,7 +9,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject, Retry
 
-from ...cache.engine.comparing_runs import compare
+from ...cache.comparing_runs import compare
 from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
 from ...cache.runs.current_run import CurrentRun, depend_on_hit, made_inside, running

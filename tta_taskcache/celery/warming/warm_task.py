@@ -18,8 +18,9 @@ from ...core.record import record
 from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
 from ...errors import ConfigurationError, StoreUnavailable
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import is_cached, request_of_sender
+from ..calls.call_request import is_cached
 from ..calls.hot_calls import hottest
+from ..calls.identification import request_of_sender
 from .schedules import WARM, is_my_turn, until_next
 from .warm_input import read_calls
 from .warm_progress import WarmProgress, WarmReport

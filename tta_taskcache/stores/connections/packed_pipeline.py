@@ -222,8 +222,8 @@ class PackedPipeline:
         self.execute_command("PTTL", name)
 
     def set(self, name: str, value: str | bytes, *, px: int, nx: bool = False) -> None:
-        """Queue ``SET`` with an expiry in milliseconds; with ``nx``, only if there is none yet."""
-        self.execute_command("SET", name, value, "PX", px, *(("NX",) if nx else ()))
+        """Queue ``SET`` with an expiry in milliseconds; with ``nx`` where there is nothing."""
+        self.execute_command("SET", name, value, "PX", px, *(["NX"] if nx else []))
 
     def delete(self, name: str) -> None:
         """Queue ``DEL``."""

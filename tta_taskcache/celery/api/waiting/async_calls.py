@@ -18,7 +18,8 @@ from ....core.events import Fault, Lookup
 from ....stores.loop_local import LoopLocal
 from ...calls import hot_calls
 from ...calls.cacheable_task import CacheableTask
-from ...calls.call_request import CallRequest, request_of_caller
+from ...calls.call_request import CallRequest
+from ...calls.identification import request_of_caller
 from ...calls.lookup_result import DIRECT
 from ...lookup.background_refresh import schedule_refresh
 from ...lookup.lookup import unanswerable
