@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
 from ..cache.plan import Pause, Plan
+from ..core.record import record
 from ..core.semantic.index_record import IndexRecord, pack_record
 from ..errors import StoreUnavailable
 from ..stores.exchanges.scripts import script
@@ -30,8 +31,6 @@ from .work import Computing
 
 T = TypeVar("T")
 
-_ADD = script("add_to_index")
-_FOLLOW = script("follow_index")
 
 #: Records that are applied in a millisecond or less.
 FEW = 50
@@ -40,7 +39,7 @@ FEW = 50
 _PAUSE, _PAUSES = 0.002, 25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class IndexBounds:
     """Bounds of what an index keeps and reads.
 
@@ -60,7 +59,7 @@ class IndexBounds:
 BOUNDS = IndexBounds()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     """The index of one namespace. Its methods return plans.
 
@@ -131,7 +130,7 @@ class Index:
             ended = [(key, int((now - at) * 1000)) for key, at in taken(copy.withdrawn)]
             at_once = self.bounds.changes_at_once
             arguments = (copy.number, at_once, len(used), *used, *chain.from_iterable(ended))
-            reply: Any = yield from self._eval(_FOLLOW, copy.partition, arguments)
+            reply: Any = yield from self._eval(script("follow_index"), copy.partition, arguments)
             changes = _changes(reply)
             is_followed = yield from _apply(copy, changes.records, partial(copy.advance, changes))
             if not is_followed:
@@ -183,7 +182,7 @@ class Index:
         milli = max(1, int(lifetime * 1000))
         kept = self.bounds.max_changes
         arguments = (record.key, packed, max_entries, milli, uuid.uuid4().hex, kept)
-        yield from self._eval(_ADD, copy.partition, arguments)
+        yield from self._eval(script("add_to_index"), copy.partition, arguments)
         # Its own calls are near at once, also to callers that don't wait for the next poll.
         self._put(copy, record.key, packed)
         copy.polled_at = float("-inf")
