@@ -5,13 +5,13 @@ It is composed of a reader, a writer and a refresher, which share its parts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 from ...core.entries import marks
 from ...core.entries.entry import Entry, Position, unpack
 from ...core.entries.lease import Claim, Holding
 from ...core.events import Invalidated
+from ...core.record import record
 from ...errors import StoreUnavailable
 from ...stores.exchanges.ledger import days_since
 from ...stores.protocol import (
@@ -28,6 +28,7 @@ from ...stores.protocol import (
 )
 from ..outcome import Call, Hit, Miss
 from ..plan import Plan
+from .judgement import Judgement
 from .lookup_record import record_found
 from .parts import Parts
 from .reader import Reader
@@ -35,7 +36,7 @@ from .refresher import Refresher
 from .writer import Writer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Engine:
     """The cache of one process. Its methods, and those of its components, return plans.
 
@@ -96,7 +97,7 @@ class Engine:
         log: StoreReply = yield Poll(marks=entry.marks)
         if log.position is None:
             return None
-        bans = yield from self.reader.bans(log.position, log.banned)
+        bans = yield from self.reader.judgement.bans(log.position, log.banned)
         if not marks.is_valid(entry, log.marks, log.position, bans):
             return None
         return entry, looked.remaining
@@ -167,5 +168,5 @@ class Engine:
 
 def make_engine(parts: Parts) -> Engine:
     """Compose an engine of its parts."""
-    reader, writer = Reader(parts), Writer(parts)
+    reader, writer = Reader(parts, Judgement(parts)), Writer(parts)
     return Engine(parts, reader, writer, Refresher(parts, reader, writer))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ...core.entries.decide import Verdict
 from ...core.entries.entry import HEADER_BYTES, pack
 from ...core.entries.lease import Claim
+from ...core.record import record
 from ...errors import StoreUnavailable
 from ...stores.memory.bounded_map import RecentKeys
 from ...stores.protocol import BeginRefresh, Fill, Look, StoreReply
@@ -25,7 +26,7 @@ ASK_AGAIN = 1.0
 MAX_REMEMBERED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refresher:
     """Serves stale results, and has them refreshed. Its methods return plans.
 
@@ -98,7 +99,7 @@ class Refresher:
             looked: StoreReply = yield Look(call.key, call.marks)
             if looked.position is None:
                 return None
-            found = yield from self.reader.judge(call, looked, now, failed=True)
+            found = yield from self.reader.judgement.judge(call, looked, now, failed=True)
             if isinstance(found, Miss):
                 return None
             if looked.frame and found.verdict is Verdict.STALE_IF_ERROR:

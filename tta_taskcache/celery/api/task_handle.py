@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.runs.hit_value import value_of
 from ...core.entries import marks
+from ...core.record import record
 from ...core.results.missing import MISSING
 from ...errors import BatchArgumentError, StoreUnavailable, UncacheableCall
 from ..batches.batch_answer import read_batch_through
@@ -16,7 +17,8 @@ from ..batches.item_run import BatchRun
 from ..batches.stored_items import get_items, marks_of_items, set_items
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import CallRequest, is_enabled, request_of_caller
+from ..calls.call_request import CallRequest, is_enabled
+from ..calls.identification import request_of_caller
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
 from ..lookup.lookup import look_up
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from ..warming.warm_progress import WarmReport
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskHandle:
     """The cache bound to one task. Its methods take the arguments that the task takes.
 

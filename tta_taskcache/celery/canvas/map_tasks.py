@@ -17,7 +17,8 @@ from ..batches.batch_answer import read_batch_through
 from ..batches.item_run import BatchRun
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import AT_ONCE, CallRequest, is_cached, request_of_message
+from ..calls.call_request import AT_ONCE, CallRequest, is_cached
+from ..calls.identification import request_of_message
 from ..lookup import read_through
 from ..lookup.lookup import look_up_all
 from ..patches.canvas.mapping_tasks import replace_bodies

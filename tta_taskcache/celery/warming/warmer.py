@@ -24,7 +24,8 @@ from ...core.pacing import Pace
 from ...core.warm_policy import Sending
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import AT_ONCE, is_enabled, request_of_sender
+from ..calls.call_request import AT_ONCE, is_enabled
+from ..calls.identification import request_of_sender
 from . import warm_outcomes
 from .warm_input import Source
 from .warm_outcomes import FAILED, RETRIED, STORED, UNSTORED
