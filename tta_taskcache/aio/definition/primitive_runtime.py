@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ...cache.engine.engine import Engine, make_engine
@@ -12,6 +11,7 @@ from ...cache.leases.single_flight import SingleFlight
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
 from ...core.events import Evicted
+from ...core.record import record
 from ...observability.counters import Counters
 from ...observability.event_feed import EventFeed
 from ...observability.metrics.prometheus_metrics import metrics_of
@@ -30,7 +30,7 @@ from ...stores.wrappers.breaker import AsyncGuardedStore, Breaker, GuardedStore
 from .primitive_options import CODECS, CachePlace
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PrimitiveRuntime:
     """The cache of one primitive.
 
@@ -67,6 +67,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
     entries: BoundedMap[Any]
     blocking: Store
     store: AsyncStore
+    log: object = object()
     if place.url is None:
         memory = MemoryStore(place.max_size, place.max_bytes)
         l1, entries = L1Cache(0, 0, 0.0), memory.entries
@@ -76,7 +77,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
         entries = l1.entries
         waiting: Any = {"replicas": place.wait_replicas, "patience": 0.8 * place.timeout}
         redis_store = RedisStore(Link(place.url, place.timeout), place.namespace, **waiting)
-        link = AsyncLink(place.url, place.timeout)
+        link, log = AsyncLink(place.url, place.timeout), redis_store.log
         # With a circuit breaker of its own: blocking callers wait less for a slow Redis.
         blocking = GuardedStore(redis_store, Breaker(observe))
         store = AsyncGuardedStore(
@@ -87,6 +88,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
     engine = make_engine(
         Parts(
             l1=l1,
+            log=log,
             codecs=CODECS,
             observe=observe,
             counters=counters,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Protocol
 from uuid import uuid4
@@ -16,6 +16,7 @@ from uuid import uuid4
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, Stage
 from ...core.events import Fault, Lookup, NoResult, Ran, Shadowed, Verified
+from ...core.record import record
 from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
 from ...errors import CacheMiss, UnserializableResult
@@ -65,7 +66,7 @@ def _ignore(_call: Call, _hit: Hit) -> None:
     """Receive the hit that answers a call, and do nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Caller:
     """What goes with one call.
 
@@ -80,7 +81,7 @@ class Caller:
     served: Callable[[Call, Hit], None] = _ignore
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AsyncReadThrough:
     """Answers calls from the cache, or runs them.
 
@@ -155,7 +156,7 @@ class AsyncReadThrough:
 
     async def _serve(self, call: Call, hit: Hit, caller: Caller) -> Any:
         """Return the value of a hit; have it refreshed or verified, if it is due."""
-        depend_on_hit(call, hit, self.cache.engine.parts.l1)
+        depend_on_hit(call, hit, self.cache.engine.parts.log)
         if hit.refresh:
             self.cache.begin(self.refresh(call, caller), call.task)
         if call.verify and hit.can_be_verified:
@@ -175,7 +176,7 @@ class AsyncReadThrough:
 
     async def run_apart(self, run: Run) -> Any:
         """Run a call that is not cached: it says nothing of the entry of the run around it."""
-        current = CurrentRun(cache=self.cache.engine.parts.l1)
+        current = CurrentRun(log=self.cache.engine.parts.log)
         with made_inside(current, None, None), running(current):
             value = await run()
         if value is NOT_MODIFIED:
@@ -263,7 +264,9 @@ class AsyncReadThrough:
         reason: str = "",
         refused: str = "",
     ) -> Any:
-        current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
+        current = CurrentRun(
+            call.policy.depends, log=self.cache.engine.parts.log, position=position
+        )
         is_replacing = replaces or reason in REPLACED
         if is_replacing and not refused:
             previous = await self._safely(
@@ -312,7 +315,7 @@ class AsyncReadThrough:
             if instead is None:
                 self._record_failure(call, seconds, reason)
                 raise
-            depend_on_hit(call, instead, current.cache)
+            depend_on_hit(call, instead, current.log)
             return value_of(call.policy, instead)
         seconds = monotonic() - started
         cost = self._record_run(call, value, seconds, reason, current.cost)
@@ -416,7 +419,9 @@ class AsyncReadThrough:
 
     async def _run_and_compare(self, call: Call, stored: Hit, caller: Caller, reason: str) -> Any:
         observe = self.cache.engine.parts.observe
-        current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
+        current = CurrentRun(
+            call.policy.depends, log=self.cache.engine.parts.log, position=stored.as_of
+        )
         started = monotonic()
         try:
             with made_inside(current, call, None), running(current):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -16,6 +16,7 @@ from ...cache.runs.request_directives import REFRESH
 from ...core.entries.lease import Claim
 from ...core.events import Fault, Lookup, Shadowed
 from ...core.options.option_values import Site
+from ...core.record import record
 from ..calls import hot_calls
 from ..calls.call_request import CallRequest
 from ..calls.carried_text import NOTHING, CarriedText
@@ -28,7 +29,7 @@ from .semantic_lookup import with_neighbour
 LookupPlan = Callable[[Call, str, Claim], Plan[Hit | Miss]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class LookupHints:
     """What is known before a lookup, and what it claims.
 
@@ -47,8 +48,12 @@ class LookupHints:
     carried: CarriedText = NOTHING
 
 
+#: Nothing is known, and nothing claimed.
+NO_HINTS = LookupHints()
+
+
 def look_up(
-    call_request: CallRequest, site: Site | None, hints: LookupHints = LookupHints()
+    call_request: CallRequest, site: Site | None, hints: LookupHints = NO_HINTS
 ) -> LookupResult:
     """Look for the answer to a call at a site. Faults of the cache become misses.
 
@@ -83,12 +88,11 @@ def look_up(
 
 def _depend(runtime: Runtime, call: Call, hit: Hit | None, site: Site | None) -> None:
     """Note an answer that goes into the result of the run that looks (promise D1)."""
-    cache, outer = runtime.engine.parts.l1, current_run()
+    log, outer = runtime.engine.parts.log, current_run()
     if hit is not None:
-        depend_on_hit(call, hit, cache)
-    elif site is Site.PRODUCER and outer is not None and outer.is_of_same_cache(cache):
-        # A message's answer comes from a run that begins later.
-        outer.depend(call.marks)
+        depend_on_hit(call, hit, log)
+    elif site is Site.PRODUCER and outer is not None and outer.is_of_same_log(log):
+        outer.depend_on_message(call)
 
 
 def _ends_here(site: Site | None) -> bool:

@@ -55,7 +55,7 @@ async def look_up_in_loop(
     hot_calls.record_hot_call(call_request, call)
     if isinstance(found, Miss):
         return None
-    depend_on_hit(call, found, runtime.engine.parts.l1)
+    depend_on_hit(call, found, runtime.engine.parts.log)
     if found.refresh:
         cache.begin(asyncio.to_thread(schedule_refresh, call_request, call), call.task)
     return found
