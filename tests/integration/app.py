@@ -137,6 +137,10 @@ def _define_slow(tasks: Tasks) -> None:
         time.sleep(0.4)
         return int(tasks.counts.incr(f"early:{tag}"))
 
+    @tasks.cached("quick", cache_min_run=60)
+    def quick(tag: str) -> int:
+        return int(tasks.counts.incr(f"quick:{tag}"))
+
     def slow(tag: str) -> None:
         """For the benchmark: takes a second."""
         tasks.ran("slow", tag)

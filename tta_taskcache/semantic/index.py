@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from ..cache.plan import Plan
+from ..cache.plan import Pause, Plan
+from ..core.record import record
 from ..core.semantic.index_record import IndexRecord, pack_record
 from ..errors import StoreUnavailable
 from ..stores.exchanges.scripts import script
@@ -30,14 +31,15 @@ from .work import Computing
 
 T = TypeVar("T")
 
-_ADD = script("add_to_index")
-_FOLLOW = script("follow_index")
 
 #: Records that are applied in a millisecond or less.
 FEW = 50
 
+#: Seconds between two glances at a copy that another caller brings up to date, and most of them.
+_PAUSE, _PAUSES = 0.002, 25
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record(kw_only=True)
 class IndexBounds:
     """Bounds of what an index keeps and reads.
 
@@ -57,7 +59,7 @@ class IndexBounds:
 BOUNDS = IndexBounds()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     """The index of one namespace. Its methods return plans.
 
@@ -79,14 +81,21 @@ class Index:
         Raises:
             StoreUnavailable: The index can't be read; the copy is as old as it was.
         """
-        now = self.clock()
+        asked_at = now = self.clock()
         if self.namespace is None:
             self._withdraw(copy, now)
             return
-        if now - copy.polled_at <= staleness and copy.cursor is None:
-            return
-        claim = copy.claim(now)
-        if claim is None:  # another thread is at it
+        claim = None
+        for _ in range(_PAUSES):
+            is_recent = now - copy.polled_at <= staleness or copy.polled_at >= asked_at
+            if is_recent and copy.cursor is None:
+                return
+            claim = copy.claim(now)
+            if claim is not None or copy.cursor is not None:
+                break
+            yield Pause(_PAUSE)  # another caller is at it
+            now = self.clock()
+        if claim is None:
             return
         is_whole = False
         try:
@@ -121,7 +130,7 @@ class Index:
             ended = [(key, int((now - at) * 1000)) for key, at in taken(copy.withdrawn)]
             at_once = self.bounds.changes_at_once
             arguments = (copy.number, at_once, len(used), *used, *chain.from_iterable(ended))
-            reply: Any = yield from self._eval(_FOLLOW, copy.partition, arguments)
+            reply: Any = yield from self._eval(script("follow_index"), copy.partition, arguments)
             changes = _changes(reply)
             is_followed = yield from _apply(copy, changes.records, partial(copy.advance, changes))
             if not is_followed:
@@ -173,8 +182,20 @@ class Index:
         milli = max(1, int(lifetime * 1000))
         kept = self.bounds.max_changes
         arguments = (record.key, packed, max_entries, milli, uuid.uuid4().hex, kept)
-        yield from self._eval(_ADD, copy.partition, arguments)
-        copy.polled_at = float("-inf")  # its own calls are near at once
+        yield from self._eval(script("add_to_index"), copy.partition, arguments)
+        # Its own calls are near at once, also to callers that don't wait for the next poll.
+        self._put(copy, record.key, packed)
+        copy.polled_at = float("-inf")
+
+    def _put(self, copy: PartitionCopy, key: str, packed: bytes) -> None:
+        claim = None if copy.is_large else copy.claim(self.clock())
+        if claim is not None:
+            is_whole = False
+            try:
+                copy.put_all([(key, packed)])
+                is_whole = True
+            finally:
+                copy.yield_claim(claim, is_whole=is_whole)
 
     def _names(self, partition: str) -> tuple[str, ...]:
         start = f"{self.namespace}:v:{{{partition}}}"

@@ -11,10 +11,11 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from weakref import WeakSet
 
 from ...core.entries.lease import Claim, Stage
+from ...core.record import record
 from ..engine.engine import Engine
 from ..engine.lookup_record import record_lookup
 from ..outcome import Call, Hit, Miss
@@ -36,7 +37,7 @@ PATIENCE = 1.0
 MAX_WAIT = 900.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SharedAnswer:
     """An answer that a leader has found without running, for its followers in this process.
 

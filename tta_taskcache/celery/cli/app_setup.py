@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
+from ...core.record import record
 from ..config.settings import PREFIX
 
 #: Most names of tasks that are shown.
@@ -25,7 +25,7 @@ class ConfigKind(Enum):
     APP = "app.conf"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AppSetup:
     """An app as it is set up. No text in it has a password.
 
@@ -47,6 +47,7 @@ class AppSetup:
         namespace: Namespace to write; empty to leave it.
         url: URL of the cache's Redis to write; empty to leave it.
         remark: What to know about that URL.
+        is_used: Whether the default namespace is in use already.
         lacks_django_app: Whether it is Django's, without ``tta_taskcache.django``.
     """
 
@@ -67,6 +68,7 @@ class AppSetup:
     namespace: str = ""
     url: str = ""
     remark: str = ""
+    is_used: bool = False
     lacks_django_app: bool = False
 
     @property
@@ -129,9 +131,9 @@ class AppSetup:
         if self.url:
             found.append((f"{PREFIX}url", self.url, self.remark))
         if self.namespace:
-            found.append(
-                (f"{PREFIX}namespace", self.namespace, "Keeps the entries of other apps apart.")
-            )
+            anew = " What is stored without it starts anew." if self.is_used else ""
+            remark = f"Keeps the entries of other apps apart.{anew}"
+            found.append((f"{PREFIX}namespace", self.namespace, remark))
         return found
 
     def lines(self, *, as_module: bool = False) -> list[str]:
