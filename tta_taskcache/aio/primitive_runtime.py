@@ -7,6 +7,7 @@ from typing import Any
 
 from ..cache.async_cache import AsyncCache, InProcess
 from ..cache.engine import Engine, make_engine
+from ..cache.lease_keeper import LeaseKeeper
 from ..cache.parts import Parts
 from ..cache.plan import Plan, T
 from ..cache.plan import run as run_plan
@@ -95,6 +96,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
             store_layer="l1" if place.url is None else "l2",
         )
     )
-    cache = AsyncCache(engine, SingleFlight(), store, place.lease_ttl, link=link)
-    engine.parts.abandon = cache.abandon
+    leases = LeaseKeeper(blocking, place.lease_ttl, observe)
+    engine.parts.abandon = leases.end
+    cache = AsyncCache(engine, SingleFlight(), store, leases, link=link)
     return PrimitiveRuntime(engine, cache, blocking, counters)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -23,7 +24,7 @@ from ..errors import UnserializableResult
 from .async_cache import AsyncCache
 from .comparing_runs import compare
 from .current_run import CurrentRun, current_run, depend_on_hit, running
-from .held_leases import RENEWALS
+from .held_leases import RENEWALS, Progress
 from .hit_value import value_of
 from .led_keys import leading, led_keys, waits_at_most
 from .lookup_record import VERIFY
@@ -70,12 +71,12 @@ class AsyncReadThrough:
         """
         if shadow:
             return await self._shadow(call, run)
-        claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=self.cache.lease_ttl)
+        claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=self.cache.leases.ttl)
         try:
             found = await self.cache.run(self._plan(call, claim))
         except BaseException:  # the lease may have been granted
             if call.policy.coalesce:
-                self.cache.abandon(call.key, claim.owner)
+                self.cache.leases.end(call.key, claim.owner)
             raise
         if isinstance(found, Hit):
             depend_on_hit(call, found, self.cache.engine.parts.l1)
@@ -108,36 +109,19 @@ class AsyncReadThrough:
         """Run a call as leader; followers stop waiting when it ends, also by an error."""
         single_flight, leases = self.cache.single_flight, self.cache.leases
         wakeup = single_flight.begin(call.key)
-        me = asyncio.current_task()
-
-        def progress() -> Stage | None:
-            return Stage.RUNNING if me is not None and not me.done() else None
-
-        leases.hold(call.key, owner, progress, renew_in=leases.ttl / RENEWALS)
-        unshared = 0.0  # when cancelled, the next follower leads
+        leases.hold(call.key, owner, _progress(), renew_in=leases.ttl / RENEWALS)
+        wake = partial(single_flight.end, call.key, wakeup)
         try:
             with leading(call.key, None):
                 value = await self._run(call, found.position, run, owner, reason=found.reason)
-        except Exception:
-            unshared = UNSHARED_FOR
+        except BaseException as error:
+            # When cancelled, the next follower leads: after the lease has ended.
+            unshared = UNSHARED_FOR if isinstance(error, Exception) else 0.0
+            leases.end(call.key, owner, unshared, wake)
             raise
-        else:
-            leases.let_go(owner)
-            owner = ""
-            return value
-        finally:
-            if owner:
-                leases.end(call.key, owner, unshared)
-                self.cache.begin(self._ring_when_ended(call.key, wakeup), call.task)
-            else:
-                single_flight.end(call.key, wakeup)
-
-    async def _ring_when_ended(self, key: str, wakeup: Any) -> None:
-        """Wake the followers once a lease has ended; the first of them leads."""
-        try:
-            await self.cache.leases.finish()
-        finally:
-            self.cache.single_flight.end(key, wakeup)
+        leases.let_go(owner)
+        wake()
+        return value
 
     async def _run(
         self,
@@ -197,7 +181,7 @@ class AsyncReadThrough:
     async def _safely(self, plan: Plan[Any], call: Call, operation: str) -> Any:
         """Run a plan after a call's run; its faults never fail the call (promise F1)."""
         try:
-            return await self.cache.run(plan)
+            return await self.cache.run(plan, is_urgent=True)
         except Exception as error:  # noqa: BLE001 - a fault of ours never fails a call
             self.cache.engine.parts.observe(Fault(call.task, operation, error))
             return None
@@ -277,3 +261,14 @@ class AsyncReadThrough:
             if verified is not None:
                 observe(verified)
         return value
+
+
+def _progress() -> Progress:
+    """Return the stage of the running asyncio task; none when it, or its loop, is over."""
+    leader, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def stage() -> Stage | None:
+        is_running = leader is not None and not leader.done() and loop.is_running()
+        return Stage.RUNNING if is_running else None
+
+    return stage

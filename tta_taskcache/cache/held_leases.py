@@ -23,9 +23,13 @@ RETRY = 0.05
 Progress = Callable[[], Stage | None]
 
 
+def _do_nothing() -> None:
+    """Nobody waits for the end of a lease."""
+
+
 @dataclass(slots=True)
 class _KeptLease:
-    """A lease to be renewed, or (without ``progress``) to be ended."""
+    """A lease to be renewed, or (without ``progress``) to be ended; ``ended`` is called then."""
 
     key: str
     owner: str
@@ -33,6 +37,7 @@ class _KeptLease:
     due: float
     until: float
     unshared: float = 0.0
+    ended: Callable[[], object] = _do_nothing
 
 
 class HeldLeases:
@@ -67,7 +72,13 @@ class HeldLeases:
         """Stop renewing a lease, which has ended or may lapse."""
         self._held.pop(owner, None)
 
-    def end(self, key: str, owner: str, unshared: float = 0.0) -> None:
+    def end(
+        self,
+        key: str,
+        owner: str,
+        unshared: float = 0.0,
+        ended: Callable[[], object] = _do_nothing,
+    ) -> None:
         """End a lease, if the owner has it, as soon as the store can be reached.
 
         Works as well for a claim whose reply was lost, which may have been granted or not.
@@ -77,9 +88,10 @@ class HeldLeases:
             owner: The owner.
             unshared: Seconds for which equal calls then don't wait for one another (promise C6); 0
                 lets the next one lead.
+            ended: Called when the store has been asked to end it, whatever it replied.
         """
         now = self._clock()
-        self._put(_KeptLease(key, owner, None, now, now + self.ttl, unshared))
+        self._put(_KeptLease(key, owner, None, now, now + self.ttl, unshared, ended))
 
     def renew_now(self, owner: str) -> None:
         """Renew a lease at once, as its computation has begun."""
@@ -129,13 +141,15 @@ class HeldLeases:
             return None
 
     def _end(self, held: _KeptLease, now: float) -> Plan[None]:
-        if now < held.until:
-            held.due = now + self.ttl * RETRY
-            try:
+        try:
+            if now < held.until:
+                held.due = now + self.ttl * RETRY
                 yield Release(held.key, held.owner, held.unshared)
-            except StoreUnavailable:
-                return
-        self._drop(held)
+            self._drop(held)
+        except StoreUnavailable:
+            pass  # it is tried again
+        finally:
+            held.ended()
 
     def _renew_all(self, renewals: list[tuple[_KeptLease, Holding]]) -> Plan[None]:
         try:

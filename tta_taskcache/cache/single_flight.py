@@ -31,6 +31,10 @@ MAX_WAKEUP_PAUSE = 4.0
 #: queue, even behind this very caller.
 PATIENCE = 1.0
 
+#: A lease that is noticed when this share of its ttl is over is claimed again, so many times: on a
+#: busy machine it may have lapsed, and another call may lead.
+LATE, MOST_LATE = 0.5, 3
+
 #: Most seconds that a caller waits for a running leader, whatever the leader does.
 MAX_WAIT = 900.0
 
@@ -149,13 +153,19 @@ class SingleFlight:
     def _follow(
         self, engine: Engine, call: Call, claim: Claim, patience: float, pauses: _Pauses
     ) -> Plan[Hit | Miss]:
-        asked_at = engine.parts.clock()
+        clock = engine.parts.clock
+        asked_at, late = clock(), 0
         while True:
+            claimed_at = clock()
             found = yield from engine.refresher.find_or_refresh(call, claim)
             lease = found.lease if isinstance(found, Miss) else None
             if isinstance(found, Hit) or lease is None or not lease.is_followed:
-                return found
-            took = engine.parts.clock() - asked_at
+                is_late = clock() - claimed_at >= LATE * claim.ttl
+                if lease is None or not lease.is_ours or not is_late or late == MOST_LATE:
+                    return found
+                late += 1
+                continue
+            took = clock() - asked_at
             if lease.stage is not Stage.RUNNING and took >= PATIENCE:
                 if claim.takes_queued:
                     return Miss("queued-elsewhere", found.position)
