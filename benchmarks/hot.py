@@ -19,9 +19,9 @@ from typing import Any
 from benchmarks.show import console, table
 from tests.support.servers import Server, available
 from tta_taskcache.core.space_saving import SpaceSaving
-from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.redis_store import RedisStore
-from tta_taskcache.stores.warming_store import WarmingStore, capacity_for
+from tta_taskcache.stores.connections.connection import Link
+from tta_taskcache.stores.redis.redis_store import RedisStore
+from tta_taskcache.stores.redis.warming_store import WarmingStore, capacity_for
 
 TOP = 100
 PROCESSES = 8

@@ -13,11 +13,11 @@ from celery import Celery
 from benchmarks.show import console, ms, percentile, table
 from tests.support.servers import Server, available
 from tta_taskcache import TaskCache
-from tta_taskcache.cache import sweeping
+from tta_taskcache.cache.engine import sweeping
 from tta_taskcache.cache.outcome import Call
-from tta_taskcache.core import marks
-from tta_taskcache.core.entry import pack
-from tta_taskcache.core.policy import Policy
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.entry import pack
+from tta_taskcache.core.options.policy import Policy
 from tta_taskcache.stores.sweep_commands import SweepProgress
 from tta_taskcache.testing import make_entry
 

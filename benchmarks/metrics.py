@@ -18,10 +18,10 @@ from tests.support.servers import Server, available
 from tta_taskcache.core.events import Event
 from tta_taskcache.observability.counters import Counters
 from tta_taskcache.observability.logs import LogObserver
+from tta_taskcache.observability.metrics.prometheus_metrics import Metrics
+from tta_taskcache.observability.metrics.shared_cells import PageCells, SharedFile
 from tta_taskcache.observability.opentelemetry import OpenTelemetryObserver
-from tta_taskcache.observability.prometheus_metrics import Metrics
 from tta_taskcache.observability.sentry import SentryObserver
-from tta_taskcache.observability.shared_cells import PageCells, SharedFile
 
 CALLS = 100
 ROUNDS = 41

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tta_taskcache.stores.bounded_map import BoundedMap
+from tta_taskcache.stores.memory.bounded_map import BoundedMap
 
 #: Sizes of L1, as shares of the different calls.
 SHARES = (0.05, 0.2, 1.0)

@@ -12,20 +12,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .aio.cache_primitive import CachePrimitive
-    from .aio.cached import cached
-    from .aio.fallback_primitive import FallbackPrimitive
-    from .aio.router_primitive import RouterPrimitive
-    from .aio.workflow_context import WorkflowContext
-    from .cache.current_run import cache_control, cache_previous
+    from .aio.definition.workflow_context import WorkflowContext
+    from .aio.primitives.cache_primitive import CachePrimitive
+    from .aio.primitives.cached import cached
+    from .aio.primitives.fallback_primitive import FallbackPrimitive
+    from .aio.primitives.router_primitive import RouterPrimitive
+    from .cache.runs.current_run import cache_control, cache_previous
     from .celery.api.cached_task import CachedTask
     from .celery.api.task_cache import TaskCache
     from .celery.api.task_definition import cached_task
     from .celery.api.task_handle import Explanation as Explanation
     from .celery.calls.status import CacheStatus as CacheStatus
     from .celery.warming.schedules import Invalidate
-    from .core.missing import MISSING
-    from .core.not_modified import NOT_MODIFIED
+    from .core.results.missing import MISSING
+    from .core.results.not_modified import NOT_MODIFIED
     from .core.semantic.semantic_policy import Semantic
     from .core.warm_policy import Warm
     from .errors import (
@@ -41,30 +41,30 @@ if TYPE_CHECKING:
 
 #: Modules by the names that they define.
 _MODULES = {
-    "MISSING": ".core.missing",
-    "NOT_MODIFIED": ".core.not_modified",
+    "MISSING": ".core.results.missing",
+    "NOT_MODIFIED": ".core.results.not_modified",
     "CacheError": ".errors",
     "CacheMiss": ".errors",
-    "CachePrimitive": ".aio.cache_primitive",
+    "CachePrimitive": ".aio.primitives.cache_primitive",
     "CacheStatus": ".celery.calls.status",
     "CachedTask": ".celery.api.cached_task",
     "ConfigurationError": ".errors",
     "Explanation": ".celery.api.task_handle",
-    "FallbackPrimitive": ".aio.fallback_primitive",
+    "FallbackPrimitive": ".aio.primitives.fallback_primitive",
     "Invalidate": ".celery.warming.schedules",
     "MissingContext": ".errors",
     "Semantic": ".core.semantic.semantic_policy",
-    "RouterPrimitive": ".aio.router_primitive",
+    "RouterPrimitive": ".aio.primitives.router_primitive",
     "Stats": ".observability.counters",
     "StoreUnavailable": ".errors",
     "TaskCache": ".celery.api.task_cache",
     "TaskCacheError": ".errors",
     "UncacheableCall": ".errors",
     "Warm": ".core.warm_policy",
-    "WorkflowContext": ".aio.workflow_context",
-    "cache_control": ".cache.current_run",
-    "cache_previous": ".cache.current_run",
-    "cached": ".aio.cached",
+    "WorkflowContext": ".aio.definition.workflow_context",
+    "cache_control": ".cache.runs.current_run",
+    "cache_previous": ".cache.runs.current_run",
+    "cached": ".aio.primitives.cached",
     "cached_task": ".celery.api.task_definition",
 }
 
@@ -101,7 +101,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(module, __name__), name)
     if name in ("CachedTask", "TaskCache", "cached_task"):  # with any, an app has a cache
-        import_module(".celery.api.installation", __name__).install()
+        import_module(".celery.api.setup.installation", __name__).install()
     globals()[name] = value
     return value
 

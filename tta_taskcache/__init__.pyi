@@ -23,21 +23,21 @@ from celery.canvas import Signature
 from celery.result import AsyncResult
 from typing_extensions import ParamSpec, TypeVar
 
-from .aio.cache_primitive import CachePrimitive as CachePrimitive
-from .aio.cached import cached as cached
-from .aio.fallback_primitive import FallbackPrimitive as FallbackPrimitive
-from .aio.router_primitive import RouterPrimitive as RouterPrimitive
-from .aio.workflow_context import WorkflowContext as WorkflowContext
-from .cache.current_run import cache_control as cache_control
-from .cache.current_run import cache_previous as cache_previous
+from .aio.definition.workflow_context import WorkflowContext as WorkflowContext
+from .aio.primitives.cache_primitive import CachePrimitive as CachePrimitive
+from .aio.primitives.cached import cached as cached
+from .aio.primitives.fallback_primitive import FallbackPrimitive as FallbackPrimitive
+from .aio.primitives.router_primitive import RouterPrimitive as RouterPrimitive
+from .cache.runs.current_run import cache_control as cache_control
+from .cache.runs.current_run import cache_previous as cache_previous
 from .celery.api.task_cache import TaskCache as TaskCache
 from .celery.api.task_handle import Explanation as Explanation
 from .celery.calls.status import CacheStatus as CacheStatus
 from .celery.warming.schedules import Invalidate as Invalidate
 from .celery.warming.warm_progress import WarmReport as _WarmReport
-from .core.missing import MISSING as MISSING
-from .core.missing import Missing as _Missing
-from .core.not_modified import NOT_MODIFIED as NOT_MODIFIED
+from .core.results.missing import MISSING as MISSING
+from .core.results.missing import Missing as _Missing
+from .core.results.not_modified import NOT_MODIFIED as NOT_MODIFIED
 from .core.semantic.semantic_policy import Semantic as Semantic
 from .core.warm_policy import Warm as Warm
 from .errors import CacheError as CacheError

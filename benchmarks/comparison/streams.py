@@ -21,7 +21,7 @@ from benchmarks.comparison.calls import MODULE, PATIENCE
 from benchmarks.comparison.turns import Row
 from tests.support.servers import Server
 from tests.support.workers import Worker
-from tta_taskcache.stores.bounded_map import BoundedMap
+from tta_taskcache.stores.memory.bounded_map import BoundedMap
 
 SHARES = (0.01, 0.05, 0.10)
 

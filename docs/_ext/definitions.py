@@ -18,8 +18,9 @@ import click
 
 from tta_taskcache.celery.cli import COMMANDS, cache
 from tta_taskcache.celery.config import settings
-from tta_taskcache.core import events, option_values, policy
-from tta_taskcache.observability.metric_families import FAMILIES, Family, MetricKind
+from tta_taskcache.core import events
+from tta_taskcache.core.options import option_values, policy
+from tta_taskcache.observability.metrics.metric_families import FAMILIES, Family, MetricKind
 
 #: How many of something are said with a unit.
 _MIB = 1024 * 1024

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tta_taskcache import TaskCache
+from tta_taskcache.cache.engine.writer import Writer
 from tta_taskcache.cache.outcome import Call
 from tta_taskcache.cache.plan import Plan
-from tta_taskcache.cache.writer import Writer
-from tta_taskcache.core.entry import Position
-from tta_taskcache.stores import log_state, redis_store
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.stores.exchanges import log_state
+from tta_taskcache.stores.redis import redis_store
 
 
 def without_fence(_: TaskCache) -> None:

@@ -17,7 +17,7 @@ from celery import Celery, Task, signals
 from tests.support.waiting import wait_until
 from tta_taskcache.cache.outcome import Hit
 from tta_taskcache.celery.calls.call_request import CallRequest
-from tta_taskcache.celery.patches.trace_effects import UNHEARD
+from tta_taskcache.celery.patches.tracing.trace_effects import UNHEARD
 from tta_taskcache.celery.sites import short_way
 
 PUBLISHED, ENDED, NODES, EFFECTS, BODIES = "published", "ended", "nodes", "effects", "bodies"

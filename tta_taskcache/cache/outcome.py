@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import marks
-from ..core.decide import Verdict
-from ..core.entry import Entry, Position
-from ..core.lease import Lease
-from ..core.policy import Policy
+from ..core.entries import marks
+from ..core.entries.decide import Verdict
+from ..core.entries.entry import Entry, Position
+from ..core.entries.lease import Lease
+from ..core.options.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Call:
         verify: Whether a fresh result isn't served, as the call runs to be compared with it.
         max_age: Greatest age of an entry that answers it (s), which isn't stale, either; None for
             no bound (RFC 9111, section 5.2.1.1).
-        traits: The traits that its entry keeps (``core.traits``); empty until it is about to run.
+        traits: The traits that its entry keeps (``identity.traits``); empty until its run begins.
     """
 
     task: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from time import sleep
 from typing import Any, Protocol, TypeVar
 
-from ..core.entry import Position
+from ..core.entries.entry import Position
 from ..errors import StoreUnavailable
 from ..stores.protocol import Command, Counts, Look, LookMany, Store, StoreReply
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core import checks
 
-from ..celery.api.diagnosing import static_facts
+from ..celery.api.setup.diagnosing import static_facts
 from ..celery.doctor.diagnosis import diagnose_statically
 from ..celery.doctor.facts import Finding, Level
 from ..celery.patches.internals import current_app

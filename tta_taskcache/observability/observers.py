@@ -17,7 +17,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from ..core.entry import MAX_TRACE
+from ..core.entries.entry import MAX_TRACE
 from ..core.events import Event, Observe
 from ..errors import ConfigurationError
 from .logs import log_fields

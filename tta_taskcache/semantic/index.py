@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 from ..cache.plan import Plan
 from ..core.semantic.index_record import IndexRecord, pack_record
 from ..errors import StoreUnavailable
+from ..stores.exchanges.scripts import script
 from ..stores.protocol import ClientCall
-from ..stores.scripts import script
 from .partition_copy import Changes, PartitionCopy, taken
 
 T = TypeVar("T")
@@ -30,13 +30,25 @@ T = TypeVar("T")
 _ADD = script("add_to_index")
 _FOLLOW = script("follow_index")
 
-#: Changes that are kept for followers, and most of one poll.
-MAX_CHANGES = 4_096
-AT_ONCE = 1_000
 
-#: Records that one command loads, and seconds for which one call loads: the rest is for the next.
-LOADED_AT_ONCE = 500
-LOADING = 0.05
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexBounds:
+    """Bounds of what an index keeps and reads.
+
+    Attributes:
+        max_changes: Changes of a partition that are kept for followers.
+        changes_at_once: Most changes of one poll.
+        loaded_at_once: Records that one command loads, about.
+        loading: Seconds for which one call loads: the rest is for the next.
+    """
+
+    max_changes: int = 4_096
+    changes_at_once: int = 1_000
+    loaded_at_once: int = 500
+    loading: float = 0.05
+
+
+BOUNDS = IndexBounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +59,13 @@ class Index:
         namespace: Prefix of all keys in Redis; None without Redis: copies hold all there is.
         secret: Key of the records' signatures.
         clock: Returns monotonic seconds.
+        bounds: The bounds.
     """
 
     namespace: str | None
     secret: bytes = field(repr=False)
     clock: Callable[[], float]
+    bounds: IndexBounds = BOUNDS
 
     def follow(self, copy: PartitionCopy, staleness: float) -> Plan[None]:
         """Bring a copy up to date, unless that was done within so many seconds.
@@ -79,7 +93,7 @@ class Index:
     def _poll(self, copy: PartitionCopy, now: float) -> Plan[None]:
         while True:
             used, withdrawn = taken(copy.used), taken(copy.withdrawn)
-            arguments = (copy.number, AT_ONCE, len(used), *used, *withdrawn)
+            arguments = (copy.number, self.bounds.changes_at_once, len(used), *used, *withdrawn)
             reply: Any = yield from self._eval(_FOLLOW, copy.partition, arguments)
             changes = _changes(reply)
             if not copy.advance(changes):
@@ -97,13 +111,13 @@ class Index:
             name, cursor = self._names(copy.partition)[0], copy.cursor
 
             def scan(client: Any, name: str = name, cursor: int = cursor) -> Any:
-                return client.hscan(name, cursor, count=LOADED_AT_ONCE)
+                return client.hscan(name, cursor, count=self.bounds.loaded_at_once)
 
             done: Any = yield ClientCall(scan)
             following, found = done
             copy.put_all((_text(key), record) for key, record in found.items())
             copy.cursor = int(following) or None
-            if self.clock() - since > LOADING:
+            if self.clock() - since > self.bounds.loading:
                 return
 
     def add(
@@ -127,7 +141,8 @@ class Index:
                     copy.yield_claim(claim, is_whole=is_whole)
             return
         milli = max(1, int(lifetime * 1000))
-        arguments = (record.key, packed, max_entries, milli, uuid.uuid4().hex, MAX_CHANGES)
+        kept = self.bounds.max_changes
+        arguments = (record.key, packed, max_entries, milli, uuid.uuid4().hex, kept)
         yield from self._eval(_ADD, copy.partition, arguments)
         copy.polled_at = float("-inf")  # its own calls are near at once
 

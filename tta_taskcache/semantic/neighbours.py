@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..cache.engine.parts import Parts
+from ..cache.engine.reader import Reader
 from ..cache.outcome import Call, Hit
-from ..cache.parts import Parts
 from ..cache.plan import Plan
-from ..cache.reader import Reader
-from ..core.decide import Verdict
+from ..core.entries.decide import Verdict
 from ..core.interruption import handled_now, raise_interruption
 from ..core.semantic.index_record import IndexRecord
 from ..core.semantic.partition import SemanticCall
 from ..core.semantic.semantic_policy import Semantic
 from ..errors import StoreUnavailable
-from .index import Index
+from .index import BOUNDS, Index, IndexBounds
 from .partition_copy import Copies
 from .vector_rows import Candidate
 from .vectors import unpacked
@@ -199,13 +199,16 @@ class Neighbours:
         self.copies.shrink()
 
 
-def make_neighbours(parts: Parts, reader: Reader, namespace: str | None) -> Neighbours:
+def make_neighbours(
+    parts: Parts, reader: Reader, namespace: str | None, bounds: IndexBounds = BOUNDS
+) -> Neighbours:
     """Compose them.
 
     Args:
         parts: The engine's parts.
         reader: The engine's reader.
         namespace: Prefix of all keys in Redis; None without Redis.
+        bounds: The bounds of the index.
     """
-    index = Index(namespace, parts.secret, parts.clock)
+    index = Index(namespace, parts.secret, parts.clock, bounds)
     return Neighbours(parts, reader, index, Copies(parts.secret))

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..core.entry import Entry, Position
-from ..core.lease import Claim, Holding, Lease
-from ..core.marks import Ban
+from ..core.entries.entry import Entry, Position
+from ..core.entries.lease import Claim, Holding, Lease
+from ..core.entries.marks import Ban
 from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, SweepProgress, Swept
 
 #: Increments to the shared counters, by field name; they ride on other commands.

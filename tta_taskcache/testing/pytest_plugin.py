@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ..celery.api.isolation import CacheUnderTest
+    from ..celery.api.setup.isolation import CacheUnderTest
 
 #: Fixtures of Celery's plugin that make an app.
 APPS = ("celery_app", "celery_session_app")
@@ -55,7 +55,7 @@ def taskcache(request: pytest.FixtureRequest, taskcache_app: Any) -> Iterator[Ca
     ``taskcache.hits(task)`` and ``taskcache.runs(task)`` count, ``taskcache.travel(60)`` lets a
     minute pass, ``taskcache.cache`` is the app's ``TaskCache``.
     """
-    from ..celery.api.isolation import isolated  # noqa: PLC0415 - see above
+    from ..celery.api.setup.isolation import isolated  # noqa: PLC0415 - see above
 
     modes, shared = _read_marker(request.node.get_closest_marker("taskcache"))
     with isolated(taskcache_app, modes, shared=shared) as tested:
@@ -70,7 +70,7 @@ def _read_marker(marker: pytest.Mark | None) -> tuple[tuple[str, ...], bool]:
     Raises:
         pytest.UsageError: It asks for something else.
     """
-    from ..celery.api.isolation import MODES  # noqa: PLC0415 - see above
+    from ..celery.api.setup.isolation import MODES  # noqa: PLC0415 - see above
 
     if marker is None:
         return (), False

@@ -7,8 +7,8 @@ import redis
 
 from tests.integration.engine.process import Process, Start, call
 from tests.support.servers import Server
-from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.connections.connection import Link
+from tta_taskcache.stores.redis.redis_store import RedisStore
 from tta_taskcache.testing import FakeClock
 
 

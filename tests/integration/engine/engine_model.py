@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from tta_taskcache.cache.engine import Engine
+from tta_taskcache.cache.engine.engine import Engine
 from tta_taskcache.cache.outcome import Call
 from tta_taskcache.cache.plan import Plan
-from tta_taskcache.core import marks
-from tta_taskcache.core.entry import Position
-from tta_taskcache.core.lease import Stage
-from tta_taskcache.core.policy import Policy
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.lease import Stage
+from tta_taskcache.core.options.policy import Policy
 
 CHAOS_EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES") or 0)
 

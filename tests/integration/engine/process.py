@@ -7,17 +7,17 @@ from typing import Any
 
 import redis
 
-from tta_taskcache.cache.engine import make_engine
+from tta_taskcache.cache.engine.engine import make_engine
+from tta_taskcache.cache.engine.parts import Parts
 from tta_taskcache.cache.outcome import Call, Hit, Miss
-from tta_taskcache.cache.parts import Parts
 from tta_taskcache.cache.plan import run
-from tta_taskcache.core.codec import Codecs, Serializer
-from tta_taskcache.core.entry import Position, pack
+from tta_taskcache.core.entries.entry import Position, pack
+from tta_taskcache.core.entries.lease import Claim, Lease, Stage
 from tta_taskcache.core.events import Event, Filled
-from tta_taskcache.core.lease import Claim, Lease, Stage
-from tta_taskcache.core.policy import Policy
+from tta_taskcache.core.options.policy import Policy
+from tta_taskcache.core.results.codec import Codecs, Serializer
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.l1_cache import L1Cache
+from tta_taskcache.stores.memory.l1_cache import L1Cache
 from tta_taskcache.stores.protocol import (
     Store,
 )

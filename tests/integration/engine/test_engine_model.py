@@ -39,17 +39,17 @@ from tests.integration.engine.engine_model import (
     World,
 )
 from tests.support.servers import Server
-from tta_taskcache.cache.engine import make_engine
+from tta_taskcache.cache.engine.engine import make_engine
+from tta_taskcache.cache.engine.parts import Parts
 from tta_taskcache.cache.outcome import Call, Hit, Miss
-from tta_taskcache.cache.parts import Parts
 from tta_taskcache.cache.plan import Plan, run
-from tta_taskcache.core import marks
-from tta_taskcache.core.codec import Codecs
-from tta_taskcache.core.lease import Claim, Holding, Stage
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.lease import Claim, Holding, Stage
+from tta_taskcache.core.results.codec import Codecs
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.l1_cache import L1Cache
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.connections.connection import Link
+from tta_taskcache.stores.memory.l1_cache import L1Cache
+from tta_taskcache.stores.redis.redis_store import RedisStore
 from tta_taskcache.testing import FakeClock
 
 

@@ -2,12 +2,12 @@
 
 from tests.integration.engine.test_engine_model import run_machine
 from tests.support.servers import Server
-from tta_taskcache.cache.async_driver import run_in_loop
-from tta_taskcache.stores.async_connection import AsyncLink
-from tta_taskcache.stores.async_redis_store import AsyncRedisStore
-from tta_taskcache.stores.batching_store import BatchingStore
-from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.cache.event_loops.async_driver import run_in_loop
+from tta_taskcache.stores.connections.async_connection import AsyncLink
+from tta_taskcache.stores.connections.connection import Link
+from tta_taskcache.stores.redis.async_redis_store import AsyncRedisStore
+from tta_taskcache.stores.redis.redis_store import RedisStore
+from tta_taskcache.stores.wrappers.batching_store import BatchingStore
 from tta_taskcache.testing import LoopThread
 
 

@@ -7,7 +7,7 @@ from tests.integration.engine.process import DELTA, Process, Start, call, claim
 from tests.support.counting import round_trips
 from tests.support.servers import Server
 from tta_taskcache.cache.outcome import Miss
-from tta_taskcache.core import marks
+from tta_taskcache.core.entries import marks
 from tta_taskcache.core.events import Invalidated
 from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.stores.protocol import (
@@ -16,7 +16,7 @@ from tta_taskcache.stores.protocol import (
     Reply,
     SetMarks,
 )
-from tta_taskcache.stores.redis_store import LogBounds, RedisStore
+from tta_taskcache.stores.redis.redis_store import LogBounds, RedisStore
 from tta_taskcache.testing import FaultyStore
 
 # Invalidation

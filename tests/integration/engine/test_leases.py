@@ -6,11 +6,11 @@ import redis
 from tests.integration.engine.process import ENTRY, Process, Start, call, claim, write_garbage
 from tests.support.counting import round_trips
 from tests.support.servers import Server
-from tta_taskcache.cache import writer
+from tta_taskcache.cache.engine import writer
 from tta_taskcache.cache.outcome import Call, Miss
 from tta_taskcache.cache.plan import run
+from tta_taskcache.core.entries.lease import Holding, Lease, Stage
 from tta_taskcache.core.events import Filled
-from tta_taskcache.core.lease import Holding, Lease, Stage
 from tta_taskcache.errors import CircuitOpen
 from tta_taskcache.stores.protocol import (
     Fill,

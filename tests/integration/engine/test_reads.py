@@ -19,9 +19,9 @@ from tests.integration.engine.process import (
 from tests.support.counting import round_trips
 from tests.support.servers import Server
 from tta_taskcache.cache.outcome import Hit, Miss
-from tta_taskcache.core.codec import Codecs, Serializer
-from tta_taskcache.core.entry import Position, pack
+from tta_taskcache.core.entries.entry import Position, pack
 from tta_taskcache.core.events import Filled, Lookup
+from tta_taskcache.core.results.codec import Codecs, Serializer
 from tta_taskcache.testing import make_entry
 
 # Reading

@@ -5,9 +5,9 @@ import pytest
 from tests.integration.engine.process import DELTA, Process, Start, call, claim
 from tta_taskcache.cache.outcome import Call, Hit, Miss
 from tta_taskcache.cache.plan import run
-from tta_taskcache.core import marks
-from tta_taskcache.core.decide import Verdict
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.decide import Verdict
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Store
 
 CALL = call(tags=("user:1",), stale_while_revalidate=60)

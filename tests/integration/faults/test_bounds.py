@@ -16,11 +16,11 @@ from celery import Celery
 from tests.integration.operating.command_line import run_celery
 from tests.support.servers import Server
 from tta_taskcache import CachedTask, TaskCache, Warm
-from tta_taskcache.cache import sweeping
+from tta_taskcache.cache.engine import sweeping
 from tta_taskcache.celery.calls.hot_calls import hottest
-from tta_taskcache.core.call_spec import CallSpec
-from tta_taskcache.core.entry import Entry, Position, pack
-from tta_taskcache.core.labels import MAX_TAGS
+from tta_taskcache.core.arguments.call_spec import CallSpec
+from tta_taskcache.core.arguments.labels import MAX_TAGS
+from tta_taskcache.core.entries.entry import Entry, Position, pack
 from tta_taskcache.errors import TooManyTags
 from tta_taskcache.stores.sweep_commands import SweepProgress
 
@@ -306,11 +306,11 @@ def test_f7_memory_is_what_was_allowed() -> None:
     code = """
 import gc, sys, psutil
 from hashlib import md5
-from tta_taskcache.core import marks
+from tta_taskcache.core.entries import marks
 from tta_taskcache.celery.calls.hot_calls import hottest
-from tta_taskcache.core.call_spec import CallSpec
-from tta_taskcache.core.entry import Entry, Position, pack, unpack
-from tta_taskcache.stores.l1_cache import L1Cache
+from tta_taskcache.core.arguments.call_spec import CallSpec
+from tta_taskcache.core.entries.entry import Entry, Position, pack, unpack
+from tta_taskcache.stores.memory.l1_cache import L1Cache
 def held(): gc.collect(); return psutil.Process().memory_info().rss
 l1, here = L1Cache(10**9, 48_000_000, 60.0), Position("a" * 32, 0)
 l1.advance(here, None, 0.0)

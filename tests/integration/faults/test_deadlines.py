@@ -13,10 +13,10 @@ from tests.support.servers import Server, take
 from tests.support.topologies import ClusterServers
 from tests.support.waiting import wait_until
 from tta_taskcache.errors import NotReplicated, StoreUnavailable
-from tta_taskcache.stores import deadline
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections import deadline
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.stores.protocol import ClientCall, Fill, SetMarks
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis.redis_store import RedisStore
 from tta_taskcache.testing.contract import LONG, look
 
 pytestmark = pytest.mark.one_server_kind

@@ -10,8 +10,8 @@ import pytest
 from tests.integration.operating.command_line import MODULE, run_celery
 from tests.support.servers import free_port
 from tests.support.workers import ROOT, clean_environment
-from tta_taskcache.observability.metrics_server import MetricsServer
-from tta_taskcache.observability.prometheus_metrics import Metrics
+from tta_taskcache.observability.metrics.metrics_server import MetricsServer
+from tta_taskcache.observability.metrics.prometheus_metrics import Metrics
 
 pytestmark = pytest.mark.one_server_kind
 

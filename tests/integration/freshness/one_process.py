@@ -1,6 +1,7 @@
 """Cached tasks in a process of their own, on a fake clock."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, Self
 
 from celery import Celery
@@ -20,9 +21,14 @@ class OneProcess:
         self.clock = FakeClock()
 
     def task(self, run: Callable[..., Any], **options: Any) -> Any:
-        run.__name__ = options.get("name", run.__name__)
         options = {"cache_ttl": 100, "name": run.__name__, **options}
-        return self.app.task(base=CachedTask, shared=False, **options)(run)
+
+        @wraps(run)
+        def body(*args: Any, **kwargs: Any) -> Any:
+            return run(*args, **kwargs)
+
+        body.__name__ = options["name"]
+        return self.app.task(base=CachedTask, shared=False, **options)(body)
 
     def fills(self, task: Any) -> dict[str, int]:
         return self.cache.stats().tasks[task.name].fills

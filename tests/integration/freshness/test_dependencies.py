@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.freshness.one_process import OneProcess
 from tta_taskcache import cache_control
-from tta_taskcache.core import marks
+from tta_taskcache.core.entries import marks
 
 
 @pytest.fixture

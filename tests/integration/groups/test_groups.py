@@ -13,7 +13,7 @@ from tests.support.counting import commands
 from tests.support.servers import Server
 from tests.support.topologies import ClusterServers
 from tests.support.waiting import wait_until
-from tta_taskcache.core.lease import Stage
+from tta_taskcache.core.entries.lease import Stage
 from tta_taskcache.stores.protocol import LookMany
 
 pytestmark = pytest.mark.one_server_kind

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.servers import Server
-from tta_taskcache.core import glob
+from tta_taskcache.core.entries import glob
 
 #: What keys are made of, and all that means something in a pattern.
 CHARACTERS = "abc-:%^]["

@@ -21,8 +21,8 @@ from tests.support.topologies import ClusterServers, SentinelServers
 from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache
 from tta_taskcache.errors import StoreUnavailable
-from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.connections.connection import Link
+from tta_taskcache.stores.redis.redis_store import RedisStore
 from tta_taskcache.testing.contract import invalidate, look, position
 
 pytestmark = pytest.mark.one_server_kind

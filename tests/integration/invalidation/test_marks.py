@@ -5,12 +5,12 @@ import pickle
 import pytest
 
 from tests.support.servers import Server
-from tta_taskcache.core import marks
+from tta_taskcache.core.entries import marks
 from tta_taskcache.errors import NotReplicated
-from tta_taskcache.stores.breaker import Breaker, GuardedStore
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.stores.protocol import SetMarks
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis.redis_store import RedisStore
+from tta_taskcache.stores.wrappers.breaker import Breaker, GuardedStore
 
 CONTROL = "taskcache:{log}:control"
 

@@ -14,7 +14,7 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Server, free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
-from tta_taskcache.cache import sweeping
+from tta_taskcache.cache.engine import sweeping
 from tta_taskcache.celery.warming import maintenance_tasks
 from tta_taskcache.stores.sweep_commands import SweepProgress
 

@@ -6,7 +6,7 @@ from tests.integration import cli_app
 from tests.integration.operating.command_line import BROKER, FORECAST, TOTAL, Cli
 from tests.support.servers import Server
 from tta_taskcache import TaskCache
-from tta_taskcache.core.marks import of_task
+from tta_taskcache.core.entries.marks import of_task
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from tests.integration.operating.command_line import FORECAST, MODULE, TOTAL, Cli, keys, lines
 from tests.support.servers import Server
-from tta_taskcache.core.entry import Entry, Position, pack
-from tta_taskcache.core.marks import of_call
+from tta_taskcache.core.entries.entry import Entry, Position, pack
+from tta_taskcache.core.entries.marks import of_call
 
 pytestmark = pytest.mark.one_server_kind
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.integration.operating.command_line import FORECAST, MODULE, TOTAL, Cli, lines
 from tests.support.servers import Server
-from tta_taskcache.stores.key_layout import Layout
-from tta_taskcache.stores.ledger import KEPT
+from tta_taskcache.stores.exchanges.key_layout import Layout
+from tta_taskcache.stores.exchanges.ledger import KEPT
 
 pytestmark = pytest.mark.one_server_kind
 

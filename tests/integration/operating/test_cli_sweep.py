@@ -18,7 +18,7 @@ from tests.integration.operating.command_line import MODULE, Cli, entries, keys
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.workers import ROOT, clean_environment
-from tta_taskcache.cache import sweeping
+from tta_taskcache.cache.engine import sweeping
 from tta_taskcache.stores.sweep_commands import SweepProgress
 
 pytestmark = pytest.mark.one_server_kind

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.waiting import wait_until
 from tta_taskcache import MISSING, CachedTask, TaskCache
 from tta_taskcache.observability.counters import Stats, TaskStats
-from tta_taskcache.stores.ledger import KEPT, days_since
+from tta_taskcache.stores.exchanges.ledger import KEPT, days_since
 
 Make = Callable[..., Any]
 

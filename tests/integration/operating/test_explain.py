@@ -18,8 +18,8 @@ from tests.support.workers import Worker
 from tta_taskcache import CachedTask, TaskCache
 from tta_taskcache.celery.calls.call_request import request_of_caller
 from tta_taskcache.celery.lookup.nearest_entry import find_nearest
-from tta_taskcache.core import traits
-from tta_taskcache.core.entry import unpack
+from tta_taskcache.core.entries.entry import unpack
+from tta_taskcache.core.identity import traits
 
 pytestmark = pytest.mark.one_server_kind
 

@@ -17,7 +17,7 @@ from tests.support.terminal import Terminal
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, Worker, clean_environment
 from tta_taskcache import TaskCache
-from tta_taskcache.core.entry import FORMAT
+from tta_taskcache.core.entries.entry import FORMAT
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -132,6 +132,7 @@ def test_the_doctor_examines_a_real_cache(
     assert found["Eviction"]["remedy"].startswith("set maxmemory")
     for about in ("Server", "Latency", "Clock", "Serializer"):
         assert about in found
+    assert [about for about, each in found.items() if each["first"]] == ["Eviction"]
 
 
 def test_what_is_wrong_makes_the_exit_code(
@@ -149,6 +150,8 @@ def test_what_is_wrong_makes_the_exit_code(
     log = r"wrong Log: 0 marks in [\d.]+ KiB, 0 patterns in force; it has an expiry Remedy: "
     assert re.search(log, " ".join(done.stdout.split()))
     assert "ok      Broker: not on the cache's Redis\n" in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last == "First: set maxmemory-policy volatile-lru (Eviction)."
     assert "Traceback" not in done.stderr
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tta_taskcache import MISSING, CachedTask, CacheMiss, TaskCache
-from tta_taskcache.core.differences import differences
+from tta_taskcache.core.results.differences import differences
 from tta_taskcache.observability.counters import TaskStats
 
 

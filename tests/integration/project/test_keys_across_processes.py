@@ -22,11 +22,11 @@ package = types.ModuleType("tta_taskcache")
 package.__path__ = [sys.argv[1] + "/tta_taskcache"]
 sys.modules["tta_taskcache"] = package
 
-from tta_taskcache.core.binding import Binder
-from tta_taskcache.core.canonical import canonical
-from tta_taskcache.core.keys import Keyer
-from tta_taskcache.core.option_values import Choices
-from tta_taskcache.core.policy import read_policy
+from tta_taskcache.core.arguments.binding import Binder
+from tta_taskcache.core.arguments.canonical import canonical
+from tta_taskcache.core.identity.keys import Keyer
+from tta_taskcache.core.options.option_values import Choices
+from tta_taskcache.core.options.policy import read_policy
 
 class Colour(StrEnum):
     RED = "red"

@@ -12,7 +12,7 @@ import pytest
 
 import tta_taskcache
 from tests.support.workers import ROOT
-from tta_taskcache.core.policy import OPTIONS
+from tta_taskcache.core.options.policy import OPTIONS
 
 CASES = ROOT / "tests" / "typing"
 STUB = ROOT / "tta_taskcache" / "__init__.pyi"

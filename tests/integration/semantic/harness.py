@@ -11,6 +11,7 @@ from tta_taskcache.cache.outcome import Call, Hit, Miss
 from tta_taskcache.cache.plan import run
 from tta_taskcache.core.semantic.partition import SemanticCall
 from tta_taskcache.core.semantic.semantic_policy import Semantic
+from tta_taskcache.semantic.index import BOUNDS, IndexBounds
 from tta_taskcache.semantic.neighbours import (
     Neighbours,
     NeighbourSearch,
@@ -40,13 +41,21 @@ def hash_of(text: str) -> int:
 class SemanticProcess:
     """A process with an engine, and with a copy of the index."""
 
-    def __init__(self, process: Process, namespace: str | None = "ns", **options: Any) -> None:
+    def __init__(
+        self,
+        process: Process,
+        namespace: str | None = "ns",
+        bounds: IndexBounds = BOUNDS,
+        **options: Any,
+    ) -> None:
         self.process = process
         self.semantic = Semantic(
             **{"on": "prompt", "embed": embed, "threshold": 0.9, "guard": None, **options}
         )
         engine = process.engine
-        self.neighbours: Neighbours = make_neighbours(engine.parts, engine.reader, namespace)
+        self.neighbours: Neighbours = make_neighbours(
+            engine.parts, engine.reader, namespace, bounds
+        )
 
     def query(
         self, text: str, partition: str = PARTITION, tags: tuple[str, ...] = (), **options: Any

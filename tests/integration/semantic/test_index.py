@@ -10,8 +10,8 @@ import redis
 from tests.integration.engine.process import DELTA, Process
 from tests.integration.semantic.harness import PARTITION, SemanticProcess
 from tta_taskcache.cache.outcome import Hit
-from tta_taskcache.semantic import index
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.semantic.index import IndexBounds
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.testing import FakeClock
 
 pytestmark = pytest.mark.every_server_kind
@@ -153,16 +153,15 @@ def test_the_least_recently_used_leave_first(
 
 
 def test_a_lost_index_is_empty_and_a_long_absence_reloads(
-    begin: Any, client: redis.Redis, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    begin: Any, client: redis.Redis, clock: FakeClock
 ) -> None:
-    here, there = begin(), begin()
+    here, there = begin(bounds=IndexBounds(max_changes=10)), begin()
     here.store("cats are what?", "pets")
     assert there.answer("cats?") == "pets"
     for name in client.scan_iter("ns:v:*"):
         client.delete(name)
     clock.advance(DELTA * 1.1)
     assert there.answer("cats?") is None
-    monkeypatch.setattr(index, "MAX_CHANGES", 10)
     for number in range(300):
         here.store(f"x{number} is what?", number)
     clock.advance(DELTA * 1.1)
@@ -170,16 +169,13 @@ def test_a_lost_index_is_empty_and_a_long_absence_reloads(
     assert there.answer("x299 is?") == 299
 
 
-def test_a_large_partition_is_loaded_piece_by_piece(
-    begin: Any, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_partition_is_loaded_piece_by_piece(begin: Any) -> None:
     here = begin()
     for number in range(700):
         query = here.query(f"x{number} is what?")
         here.add(query)
-    monkeypatch.setattr(index, "LOADED_AT_ONCE", 50)
-    monkeypatch.setattr(index, "LOADING", -1.0)  # one piece a call
-    there = begin()
+    one_piece_a_call = IndexBounds(loaded_at_once=50, loading=-1.0)
+    there = begin(bounds=one_piece_a_call)
     copy = there.neighbours.copies.of(PARTITION)
     pieces = 0
     while copy.cursor is not None or not pieces:

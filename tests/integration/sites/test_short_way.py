@@ -13,7 +13,7 @@ from celery.app import trace
 from tests.support.counting import commands, round_trips
 from tests.support.servers import Server
 from tta_taskcache import CachedTask
-from tta_taskcache.celery.patches.trace_effects import UNHEARD
+from tta_taskcache.celery.patches.tracing.trace_effects import UNHEARD
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.support.counting import commands
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.celery.patches.new_results import NewResult, make_result
+from tta_taskcache.celery.patches.results.new_results import NewResult, make_result
 from tta_taskcache.celery.sites.write_behind import WriteBehind
 from tta_taskcache.core.events import Event, Fault
 

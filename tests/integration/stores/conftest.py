@@ -7,7 +7,7 @@ import redis
 
 from tests.integration.stores.redis_stores import Pruning, redis_store
 from tests.support.servers import Server
-from tta_taskcache.stores.redis_store import LogBounds, RedisStore
+from tta_taskcache.stores.redis.redis_store import LogBounds, RedisStore
 from tta_taskcache.testing.contract import (
     look,
     position,

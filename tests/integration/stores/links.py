@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.connection import Link
 
 #: Seconds for a command, where nothing hangs: this machine may be busy.
 PATIENT = 5.0

@@ -7,12 +7,12 @@ import redis
 
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
-from tta_taskcache.stores.breaker import Breaker, GuardedStore
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.stores.protocol import (
     Store,
 )
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis.redis_store import RedisStore
+from tta_taskcache.stores.wrappers.breaker import Breaker, GuardedStore
 from tta_taskcache.testing.contract import invalidate
 
 #: Ways to make a key one of a type that the store doesn't expect.

@@ -6,7 +6,7 @@ from celery import Celery
 
 from tests.support.servers import Server
 from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.cache import sweeping
+from tta_taskcache.cache.engine import sweeping
 from tta_taskcache.stores.sweep_commands import SweepProgress
 
 RULES = ["on", ">p@ss:word", "~taskcache:*", "+@all", "-@dangerous", "-@admin"]

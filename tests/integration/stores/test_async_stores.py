@@ -10,16 +10,16 @@ from tests.support.counting import round_trips
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.topologies import ClusterServers, SentinelServers
-from tta_taskcache.core.entry import pack
-from tta_taskcache.core.lease import Claim, Stage
+from tta_taskcache.core.entries.entry import pack
+from tta_taskcache.core.entries.lease import Claim, Stage
 from tta_taskcache.errors import StoreUnavailable
-from tta_taskcache.stores.async_connection import AsyncLink
-from tta_taskcache.stores.async_redis_store import AsyncRedisStore
-from tta_taskcache.stores.batching_store import MOST_LOOKS, BatchingStore
-from tta_taskcache.stores.breaker import AsyncGuardedStore, Breaker
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.async_connection import AsyncLink
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.stores.protocol import Fill, Look, Store, StoreReply
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis.async_redis_store import AsyncRedisStore
+from tta_taskcache.stores.redis.redis_store import RedisStore
+from tta_taskcache.stores.wrappers.batching_store import MOST_LOOKS, BatchingStore
+from tta_taskcache.stores.wrappers.breaker import AsyncGuardedStore, Breaker
 from tta_taskcache.testing import InLoop, LoopThread, StoreContract, make_entry
 from tta_taskcache.testing.contract import position
 

@@ -11,7 +11,7 @@ import pytest
 from redis.connection import AbstractConnection
 
 from tests.support.servers import Server
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.connection import Link
 
 pytestmark = pytest.mark.one_server_kind
 

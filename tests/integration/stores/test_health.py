@@ -7,10 +7,10 @@ import pytest
 from tests.support.servers import Server, ServerKind
 from tests.support.topologies import ClusterServers, SentinelServers
 from tta_taskcache.errors import StoreUnavailable
-from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.health import examine
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.stores.protocol import SetMarks
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis.health import examine
+from tta_taskcache.stores.redis.redis_store import RedisStore
 
 pytestmark = pytest.mark.every_server_kind
 

@@ -12,11 +12,11 @@ from tests.support.servers import Server
 from tests.support.topologies import SentinelServers
 from tests.support.waiting import wait_until
 from tta_taskcache.errors import StoreUnavailable
-from tta_taskcache.stores.async_connection import AsyncLink
-from tta_taskcache.stores.async_redis_store import AsyncRedisStore
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.async_connection import AsyncLink
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.stores.protocol import Store
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis.async_redis_store import AsyncRedisStore
+from tta_taskcache.stores.redis.redis_store import RedisStore
 from tta_taskcache.testing import InLoop, LoopThread
 from tta_taskcache.testing.contract import look, position
 

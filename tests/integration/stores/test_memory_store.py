@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from tta_taskcache.core import marks
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.core.entries import marks
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import (
     Fill,
 )

@@ -21,8 +21,8 @@ from tests.support.members import admin
 from tests.support.servers import Server, take
 from tests.support.topologies import ClusterServers
 from tests.support.waiting import wait_until
-from tta_taskcache.stores import cluster
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections import cluster
+from tta_taskcache.stores.connections.connection import Link
 
 pytestmark = pytest.mark.one_server_kind
 

@@ -19,7 +19,7 @@ from tests.integration.stores.links import (
 )
 from tests.support.members import admin
 from tests.support.servers import ServerKind
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.connection import Link
 
 pytestmark = pytest.mark.one_server_kind
 

@@ -15,12 +15,12 @@ from tests.integration.stores.redis_stores import (
 from tests.support.counting import round_trips
 from tests.support.servers import Server
 from tests.support.topologies import ClusterServers
-from tta_taskcache.core import marks
-from tta_taskcache.core.entry import Position
-from tta_taskcache.core.lease import Claim, Holding, Lease, Stage
-from tta_taskcache.core.marks import Ban
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.lease import Claim, Holding, Lease, Stage
+from tta_taskcache.core.entries.marks import Ban
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.stores.protocol import (
     Bans,
     Batch,
@@ -33,7 +33,7 @@ from tta_taskcache.stores.protocol import (
     Scan,
     StoreReply,
 )
-from tta_taskcache.stores.redis_store import LogBounds, RedisStore
+from tta_taskcache.stores.redis.redis_store import LogBounds, RedisStore
 from tta_taskcache.stores.sweep_commands import (
     ReadSweep,
     RecordSweep,

@@ -15,9 +15,9 @@ from tests.integration.stores.redis_stores import (
 from tests.support.counting import commands, round_trips
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
-from tta_taskcache.core import marks
-from tta_taskcache.core.entry import Position, pack
-from tta_taskcache.stores import log_state as state_module
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.entry import Position, pack
+from tta_taskcache.stores.exchanges import log_state as state_module
 from tta_taskcache.stores.protocol import (
     Command,
     Count,
@@ -27,7 +27,7 @@ from tta_taskcache.stores.protocol import (
     Record,
     SetMarks,
 )
-from tta_taskcache.stores.redis_store import LogBounds, RedisStore
+from tta_taskcache.stores.redis.redis_store import LogBounds, RedisStore
 from tta_taskcache.testing import make_entry
 from tta_taskcache.testing.contract import (
     LONG,

@@ -14,9 +14,9 @@ from tests.integration.stores.redis_stores import (
     redis_store,
 )
 from tests.support.servers import Server, take
-from tta_taskcache.core.entry import pack
+from tta_taskcache.core.entries.entry import pack
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.stores.protocol import (
     Count,
     Fill,
@@ -25,7 +25,7 @@ from tta_taskcache.stores.protocol import (
     Scan,
     SetMarks,
 )
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis.redis_store import RedisStore
 from tta_taskcache.testing import make_entry
 from tta_taskcache.testing.contract import (
     LONG,

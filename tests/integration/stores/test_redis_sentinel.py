@@ -19,7 +19,7 @@ from tests.integration.stores.links import (
 from tests.support.members import admin, role
 from tests.support.topologies import SentinelServers
 from tests.support.waiting import wait_until
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.connection import Link
 
 pytestmark = pytest.mark.one_server_kind
 

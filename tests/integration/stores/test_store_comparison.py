@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from tests.integration.stores.redis_stores import redis_store
 from tests.support.servers import Server
-from tta_taskcache.core import marks
-from tta_taskcache.core.entry import Position, pack
-from tta_taskcache.core.lease import Claim, Holding, Stage
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.entry import Position, pack
+from tta_taskcache.core.entries.lease import Claim, Holding, Stage
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import (
     Command,
     Count,

@@ -7,12 +7,12 @@ import pytest
 from tests.integration.stores.redis_stores import guarded, keep_log, redis_store, waiting
 from tests.support.servers import Server
 from tests.support.topologies import ClusterServers, SentinelServers
-from tta_taskcache.stores.connection import Link
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.stores.connections.connection import Link
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import (
     Store,
 )
-from tta_taskcache.stores.redis_store import RedisStore
+from tta_taskcache.stores.redis.redis_store import RedisStore
 from tta_taskcache.testing import FakeClock, FaultyStore, StoreContract
 
 pytestmark = pytest.mark.every_server_kind

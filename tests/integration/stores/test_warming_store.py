@@ -8,15 +8,15 @@ import pytest
 from tests.integration.stores.test_acl import RULES
 from tests.support.servers import Server, free_port
 from tests.support.topologies import ClusterServers
-from tta_taskcache.core.entry import Position
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.lease import Claim, Stage
 from tta_taskcache.core.events import CircuitChanged, Event, Refused
-from tta_taskcache.core.lease import Claim, Stage
 from tta_taskcache.errors import CircuitOpen, StoreRefused, StoreUnavailable
-from tta_taskcache.stores.breaker import Breaker, GuardedStore
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.stores.protocol import Look
-from tta_taskcache.stores.redis_store import RedisStore
-from tta_taskcache.stores.warming_store import WarmingStore
+from tta_taskcache.stores.redis.redis_store import RedisStore
+from tta_taskcache.stores.redis.warming_store import WarmingStore
+from tta_taskcache.stores.wrappers.breaker import Breaker, GuardedStore
 
 pytestmark = pytest.mark.every_server_kind
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tta_taskcache.cache.lease_keeper import LeaseKeeper
+from tta_taskcache.cache.leases.lease_keeper import LeaseKeeper
 from tta_taskcache.cache.plan import run
-from tta_taskcache.core.lease import Holding, Stage
+from tta_taskcache.core.entries.lease import Holding, Stage
 from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.stores.protocol import Command, Release, Renew, Reply
 from tta_taskcache.testing import FakeClock

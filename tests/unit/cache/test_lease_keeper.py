@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.waiting import wait_until
 from tests.unit.cache.leasing import ByHand, Leasing, Server, running
-from tta_taskcache.cache.held_leases import RENEWALS, RETRY
-from tta_taskcache.cache.lease_keeper import LeaseKeeper
-from tta_taskcache.cache.writer import MAX_RUN
+from tta_taskcache.cache.engine.writer import MAX_RUN
+from tta_taskcache.cache.leases.held_leases import RENEWALS, RETRY
+from tta_taskcache.cache.leases.lease_keeper import LeaseKeeper
+from tta_taskcache.core.entries.lease import Holding, Stage
 from tta_taskcache.core.events import Event, Fault
-from tta_taskcache.core.lease import Holding, Stage
 from tta_taskcache.testing import FakeClock
 
 TTL = 9.0

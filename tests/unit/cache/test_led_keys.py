@@ -2,7 +2,7 @@
 
 import pytest
 
-from tta_taskcache.cache.led_keys import (
+from tta_taskcache.cache.runs.led_keys import (
     AGAINST_ORDER,
     MOST_SENT,
     leading,

@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from tta_taskcache.cache.engine import make_engine
+from tta_taskcache.cache.engine.engine import make_engine
+from tta_taskcache.cache.engine.parts import Parts
 from tta_taskcache.cache.outcome import Call, Hit, Miss
-from tta_taskcache.cache.parts import Parts
 from tta_taskcache.cache.plan import run
-from tta_taskcache.core import marks
-from tta_taskcache.core.codec import Codecs
-from tta_taskcache.core.entry import Position
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.lease import Claim, Lease, Stage
 from tta_taskcache.core.events import Lookup
-from tta_taskcache.core.lease import Claim, Lease, Stage
-from tta_taskcache.core.policy import Policy
+from tta_taskcache.core.options.policy import Policy
+from tta_taskcache.core.results.codec import Codecs
 from tta_taskcache.errors import CircuitOpen, StoreUnavailable
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.l1_cache import L1Cache
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.stores.memory.l1_cache import L1Cache
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Bans, Command, Look, ReadBans, Release, Reply, StoreReply
 from tta_taskcache.testing import FakeClock
 

@@ -19,22 +19,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tta_taskcache.cache.engine import Engine, make_engine
+from tta_taskcache.cache.engine.engine import Engine, make_engine
+from tta_taskcache.cache.engine.parts import TRY_AGAIN, Parts
+from tta_taskcache.cache.engine.refresher import REFRESH_PAUSE
 from tta_taskcache.cache.outcome import Call, Hit, Miss
-from tta_taskcache.cache.parts import TRY_AGAIN, Parts
 from tta_taskcache.cache.plan import run
-from tta_taskcache.cache.refresher import REFRESH_PAUSE
-from tta_taskcache.core import marks
-from tta_taskcache.core.codec import Codecs
-from tta_taskcache.core.decide import Verdict, judge_age
-from tta_taskcache.core.entry import Position
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.decide import Verdict, judge_age
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.lease import Claim, Stage
 from tta_taskcache.core.events import Event, Lookup
-from tta_taskcache.core.lease import Claim, Stage
-from tta_taskcache.core.policy import Policy
-from tta_taskcache.core.remembered_errors import decode_error, encode_error
+from tta_taskcache.core.options.policy import Policy
+from tta_taskcache.core.results.codec import Codecs
+from tta_taskcache.core.results.remembered_errors import decode_error, encode_error
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.l1_cache import L1Cache
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.stores.memory.l1_cache import L1Cache
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Command, Fill, Reply
 from tta_taskcache.testing import FakeClock, make_entry
 

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tta_taskcache.cache.engine import make_engine
-from tta_taskcache.cache.outcome import Call, Hit, Miss
-from tta_taskcache.cache.parts import Parts
-from tta_taskcache.cache.plan import Pause, Plan, run
-from tta_taskcache.cache.single_flight import (
+from tta_taskcache.cache.engine.engine import make_engine
+from tta_taskcache.cache.engine.parts import Parts
+from tta_taskcache.cache.leases.single_flight import (
     FIRST_PAUSE,
     MAX_PAUSE,
     PATIENCE,
@@ -21,14 +19,16 @@ from tta_taskcache.cache.single_flight import (
     LockWakeup,
     SingleFlight,
 )
-from tta_taskcache.core.codec import Codecs
+from tta_taskcache.cache.outcome import Call, Hit, Miss
+from tta_taskcache.cache.plan import Pause, Plan, run
+from tta_taskcache.core.entries.lease import Claim, Holding, Stage
 from tta_taskcache.core.events import Coalesced, Event, Lookup
-from tta_taskcache.core.lease import Claim, Holding, Stage
-from tta_taskcache.core.policy import Policy
+from tta_taskcache.core.options.policy import Policy
+from tta_taskcache.core.results.codec import Codecs
 from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.observability.counters import Counters
-from tta_taskcache.stores.l1_cache import L1Cache
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.stores.memory.l1_cache import L1Cache
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Look, Renew, Store
 from tta_taskcache.testing import FakeClock, FaultyStore
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from tta_taskcache.celery.config.settings import Settings
-from tta_taskcache.celery.doctor.diagnosis import diagnose
+from tta_taskcache.celery.doctor.diagnosis import diagnose, first_to_do
 from tta_taskcache.celery.doctor.facts import Facts, Finding, Level
 from tta_taskcache.celery.doctor.package_facts import PackageFacts
-from tta_taskcache.core.policy import Policy
-from tta_taskcache.stores.health import Health, LogHealth, ServerHealth
+from tta_taskcache.core.options.policy import Policy
+from tta_taskcache.stores.redis.health import Health, LogHealth, ServerHealth
 
 SERVER = ServerHealth(
     name="",
@@ -180,3 +180,17 @@ def test_a_broken_server_of_a_cluster_is_named() -> None:
     servers = (replace(SERVER, name="a:1"), replace(SERVER, name="b:1", policy="noeviction"))
     found = [each for each in diagnose(health(servers=servers)) if each.level is WRONG]
     assert [(each.about, type(each)) for each in found] == [("Eviction (b:1)", Finding)]
+
+
+def test_what_is_wrong_comes_first_then_advice_in_the_order_of_the_findings() -> None:
+    advice = Finding("A", Level.ADVICE, "a risk", "see to it")
+    wrong = [Finding(name, Level.WRONG, "wrong", "mend it") for name in ("B", "C")]
+    assert first_to_do([Finding("O", Level.OK, "well")]) is None
+    assert first_to_do([advice, Finding("O", Level.OK, "well")]) is advice
+    assert first_to_do([advice, *wrong]) is wrong[0]
+
+
+def test_an_app_without_cached_tasks_is_told_so() -> None:
+    found = {each.about: each for each in diagnose(replace(FACTS, policies={}))}
+    assert found["Tasks"].level is Level.ADVICE
+    assert "Tasks" not in {each.about for each in diagnose(FACTS)}

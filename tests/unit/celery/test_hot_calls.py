@@ -25,7 +25,7 @@ from tta_taskcache.celery.calls.call_request import request_of_sender
 from tta_taskcache.celery.config import hot_call_recorder
 from tta_taskcache.celery.config.hot_call_recorder import HotCallRecorder
 from tta_taskcache.core.space_saving import SpaceSaving
-from tta_taskcache.stores.warming_store import WarmingStore, capacity_for
+from tta_taskcache.stores.redis.warming_store import WarmingStore, capacity_for
 
 Stream = list[str]
 streams = st.lists(st.integers(0, 40).map(str), max_size=300)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from celery import Celery
 from kombu.common import QoS
 
-from tta_taskcache.celery.patches.prefetch_allowance import PrefetchAllowance
+from tta_taskcache.celery.patches.worker.prefetch_allowance import PrefetchAllowance
 
 
 class Broker:

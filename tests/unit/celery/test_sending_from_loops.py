@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tta_taskcache.celery.api.async_calls import _apply
+from tta_taskcache.celery.api.waiting.async_calls import _apply
 
 UNGUARDED = SimpleNamespace(result_consumer=object())
 GUARDED = SimpleNamespace(result_consumer=SimpleNamespace(_pubsub_lock=None))

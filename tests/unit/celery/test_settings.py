@@ -10,10 +10,10 @@ from celery import Celery
 
 from tta_taskcache import TaskCache
 from tta_taskcache.celery.config.settings import NAMES, Settings, read_settings
-from tta_taskcache.core.entry import Position, pack, unpack
+from tta_taskcache.core.entries.entry import Position, pack, unpack
 from tta_taskcache.errors import ConfigurationError
-from tta_taskcache.stores.address import SCHEMES, read_url
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.address import SCHEMES, read_url
+from tta_taskcache.stores.connections.connection import Link
 from tta_taskcache.testing import make_entry
 
 

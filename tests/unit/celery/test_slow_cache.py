@@ -7,10 +7,10 @@ import pytest
 
 from tta_taskcache.celery.worker.offload.slow_cache import NEVER_SLOW, SlowCache
 from tta_taskcache.errors import StoreUnavailable
-from tta_taskcache.stores.breaker import Breaker, GuardedStore
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Count, Look, LookMany
-from tta_taskcache.stores.reply_times import IN_A_ROW, ReplyTimes
+from tta_taskcache.stores.wrappers.breaker import Breaker, GuardedStore
+from tta_taskcache.stores.wrappers.reply_times import IN_A_ROW, ReplyTimes
 from tta_taskcache.testing import FakeClock, FaultyStore
 
 LOOK = Look("key", ())

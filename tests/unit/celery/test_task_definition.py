@@ -8,7 +8,7 @@ import pytest
 from celery import Celery, _state, shared_task
 
 from tta_taskcache import CachedTask, ConfigurationError
-from tta_taskcache.core.policy import Policy
+from tta_taskcache.core.options.policy import Policy
 
 
 @pytest.fixture

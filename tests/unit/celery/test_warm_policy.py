@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tta_taskcache import CachedTask, ConfigurationError, Invalidate, TaskCache, Warm
 from tta_taskcache.celery.warming import schedules
-from tta_taskcache.core.call_spec import CallSpec, lines, parse_call_spec
+from tta_taskcache.core.arguments.call_spec import CallSpec, lines, parse_call_spec
 from tta_taskcache.core.pacing import Pace
 
 json_values = st.recursive(

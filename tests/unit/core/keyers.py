@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
 
 from tta_taskcache.celery.config.serializers import reduce
-from tta_taskcache.core.binding import Binder
-from tta_taskcache.core.keys import Keyer
-from tta_taskcache.core.option_values import Choices
-from tta_taskcache.core.policy import read_policy
+from tta_taskcache.core.arguments.binding import Binder
+from tta_taskcache.core.identity.keys import Keyer
+from tta_taskcache.core.options.option_values import Choices
+from tta_taskcache.core.options.policy import read_policy
 
 
 class KeysOnly(Keyer):

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tta_taskcache.celery.config.serializers import CODECS
-from tta_taskcache.core.codec import Codecs, Compressor, Serializer, json_dumps, json_loads
+from tta_taskcache.core.results.codec import Codecs, Compressor, Serializer, json_dumps, json_loads
 from tta_taskcache.errors import EntryError, UnserializableResult
 
 ZONES = st.sampled_from([None, UTC, timezone(timedelta(hours=-3, minutes=-30))])

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tta_taskcache.core import marks
-from tta_taskcache.core.decide import Verdict, decide
-from tta_taskcache.core.entry import Position
-from tta_taskcache.core.marks import Ban
-from tta_taskcache.core.policy import Policy
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.decide import Verdict, decide
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.marks import Ban
+from tta_taskcache.core.options.policy import Policy
 from tta_taskcache.testing import make_entry
 
 NAMES = ["*", "t:a", "t:b", "k:x", "k:y"]

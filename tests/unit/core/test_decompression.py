@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tta_taskcache.celery.config.serializers import CODECS
-from tta_taskcache.core.codec import ZLIB, Codecs
-from tta_taskcache.core.decompression import BOUNDED
+from tta_taskcache.core.results.codec import ZLIB, Codecs
+from tta_taskcache.core.results.decompression import BOUNDED
 from tta_taskcache.errors import EntryError, OversizedResult
 
 LIMIT = 4_000_000

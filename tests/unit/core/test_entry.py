@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tta_taskcache.core import entry as entries
-from tta_taskcache.core.entry import (
+from tta_taskcache.core.entries import entry as entries
+from tta_taskcache.core.entries.entry import (
     FORMAT,
     MAGIC,
     MAX_TRACE,

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import pytest
 
-from tta_taskcache.core import glob
+from tta_taskcache.core.entries import glob
 
 
 @pytest.mark.parametrize(

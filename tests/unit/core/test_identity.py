@@ -18,7 +18,7 @@ from kombu.utils import json as kombu_json
 from tests.unit.core.keyers import keyer
 from tta_taskcache.celery.calls import message_form
 from tta_taskcache.celery.config.serializers import reduce
-from tta_taskcache.core.canonical import EXACT, Form, canonical
+from tta_taskcache.core.arguments.canonical import EXACT, Form, canonical
 from tta_taskcache.errors import UnkeyableArgument
 
 EXAMPLES = int(os.environ.get("IDENTITY_EXAMPLES", "400"))

@@ -24,9 +24,9 @@ from tests.unit.core.keyers import (
     one,
     received,
 )
-from tta_taskcache.core.binding import Binder
-from tta_taskcache.core.canonical import canonical
-from tta_taskcache.core.keys import KEY_FORMAT
+from tta_taskcache.core.arguments.binding import Binder
+from tta_taskcache.core.arguments.canonical import canonical
+from tta_taskcache.core.identity.keys import KEY_FORMAT
 from tta_taskcache.errors import ConfigurationError, MissingContext, UnkeyableArgument
 
 

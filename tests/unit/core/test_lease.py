@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tta_taskcache.core.entry import Position
-from tta_taskcache.core.lease import Claim, HeldLease, Lease, Stage, may_take
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.lease import Claim, HeldLease, Lease, Stage, may_take
 
 NOW = Position("i", 9)
 BORN = Position("i", 5)

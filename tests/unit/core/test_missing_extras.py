@@ -2,8 +2,8 @@
 
 import pytest
 
-from tta_taskcache.core.option_values import Choices
-from tta_taskcache.core.policy import read_policy
+from tta_taskcache.core.options.option_values import Choices
+from tta_taskcache.core.options.policy import read_policy
 from tta_taskcache.errors import ConfigurationError
 
 

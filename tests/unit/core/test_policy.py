@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tta_taskcache.core.option_values import ALL_SITES, MAX_TTL, Choices, Site
-from tta_taskcache.core.policy import OPTIONS, Policy, read_policy
+from tta_taskcache.core.options.option_values import ALL_SITES, MAX_TTL, Choices, Site
+from tta_taskcache.core.options.policy import OPTIONS, Policy, read_policy
 from tta_taskcache.errors import ConfigurationError
 
 CHOICES = Choices(("user", "trace"), ("json", "pickle"), ("zlib",))

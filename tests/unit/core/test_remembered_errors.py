@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tta_taskcache.core.policy import Policy
-from tta_taskcache.core.remembered_errors import decode_error, encode_error
+from tta_taskcache.core.options.policy import Policy
+from tta_taskcache.core.results.remembered_errors import decode_error, encode_error
 from tta_taskcache.errors import EntryError, UnserializableResult
 
 POLICY = Policy(ttl=1.0, errors={Exception: 60.0})

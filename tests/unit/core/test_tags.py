@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from tests.unit.core.keyers import keyer, order, received
-from tta_taskcache.core.labels import tags_of_callable
+from tta_taskcache.core.arguments.labels import tags_of_callable
 from tta_taskcache.errors import ConfigurationError
 
 # Tags

@@ -11,8 +11,8 @@ from tests.support.workers import clean_environment
 
 ONE = (
     "from tta_taskcache.core.events import Evicted\n"
-    "from tta_taskcache.observability.deferred_metrics import deferred_metrics_of\n"
-    "from tta_taskcache.observability.process_counts import counts_of\n"
+    "from tta_taskcache.observability.metrics.deferred_metrics import deferred_metrics_of\n"
+    "from tta_taskcache.observability.metrics.process_counts import counts_of\n"
     "metrics = deferred_metrics_of('x')\n"
     "metrics(Evicted(1))\n"
 )

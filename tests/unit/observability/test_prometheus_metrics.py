@@ -13,9 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tta_taskcache.core import events as e
-from tta_taskcache.observability.metric_families import FAMILIES, MetricKind
-from tta_taskcache.observability.metrics_server import MetricsServer
-from tta_taskcache.observability.prometheus_metrics import Metrics, NativeSink, metrics_of
+from tta_taskcache.observability.metrics.metric_families import FAMILIES, MetricKind
+from tta_taskcache.observability.metrics.metrics_server import MetricsServer
+from tta_taskcache.observability.metrics.prometheus_metrics import Metrics, NativeSink, metrics_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -141,7 +141,7 @@ def test_prometheus_clients_values_say_the_same(
     full: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In its multiprocess mode these are used: names, labels, buckets and numbers are equal."""
-    prometheus = "tta_taskcache.observability.prometheus_metrics"
+    prometheus = "tta_taskcache.observability.metrics.prometheus_metrics"
     monkeypatch.setattr(f"{prometheus}.is_multiprocess", lambda: True)
     native, registry = Metrics("x"), prometheus_client.CollectorRegistry()
     native.watch(full._kept_by_the_test)  # type: ignore[attr-defined]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tta_taskcache.observability.cells import GAUGE, Cells, MemoryCells
-from tta_taskcache.observability.shared_cells import PAGE, SLOTS, PageCells, SharedFile
+from tta_taskcache.observability.metrics.cells import GAUGE, Cells, MemoryCells
+from tta_taskcache.observability.metrics.shared_cells import PAGE, SLOTS, PageCells, SharedFile
 
 KEY = ("hits", "a|b", "ü")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tta_taskcache.celery.config.settings import NAMES
-from tta_taskcache.core.policy import OPTIONS
+from tta_taskcache.core.options.policy import OPTIONS
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"

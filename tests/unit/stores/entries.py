@@ -1,8 +1,8 @@
 """Entries and logs for tests of L1."""
 
-from tta_taskcache.core import marks
-from tta_taskcache.core.entry import Position
-from tta_taskcache.stores.l1_cache import L1Cache
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.stores.memory.l1_cache import L1Cache
 from tta_taskcache.testing import make_entry
 
 DELTA = 0.25

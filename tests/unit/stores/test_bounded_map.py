@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tta_taskcache.stores.bounded_map import (
+from tta_taskcache.stores.memory.bounded_map import (
     GHOSTS,
     HITS_TO_STAY,
     MOST_HITS,

@@ -7,9 +7,9 @@ import pytest
 
 from tta_taskcache.core.events import CircuitChanged, Event
 from tta_taskcache.errors import StoreRefused, StoreUnavailable
-from tta_taskcache.stores.breaker import FIRST_PAUSE, MAX_PAUSE, Breaker, GuardedStore
-from tta_taskcache.stores.memory_store import MemoryStore
+from tta_taskcache.stores.memory.memory_store import MemoryStore
 from tta_taskcache.stores.protocol import Count
+from tta_taskcache.stores.wrappers.breaker import FIRST_PAUSE, MAX_PAUSE, Breaker, GuardedStore
 from tta_taskcache.testing import FakeClock, FaultyStore
 
 

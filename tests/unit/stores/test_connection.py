@@ -9,8 +9,8 @@ from redis.connection import AbstractConnection
 
 from tests.support.servers import free_port
 from tta_taskcache.errors import ConfigurationError
-from tta_taskcache.stores.address import ALLOWED, SCHEMES, Topology, read_url
-from tta_taskcache.stores.connection import Link
+from tta_taskcache.stores.connections.address import ALLOWED, SCHEMES, Topology, read_url
+from tta_taskcache.stores.connections.connection import Link
 
 PLACES = [
     ("redis://h", "h:6379/0"),

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.unit.stores.entries import HERE, ban, new, put
-from tta_taskcache.core.entry import Position
-from tta_taskcache.core.marks import Ban
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.marks import Ban
 from tta_taskcache.stores.protocol import Record
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.unit.stores.entries import DELTA, HERE, ban, new, put
-from tta_taskcache.core import marks
-from tta_taskcache.core.entry import Position
-from tta_taskcache.core.marks import Ban
-from tta_taskcache.stores.l1_cache import L1Cache
+from tta_taskcache.core.entries import marks
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.marks import Ban
+from tta_taskcache.stores.memory.l1_cache import L1Cache
 from tta_taskcache.stores.protocol import Record
 from tta_taskcache.testing import make_entry
 

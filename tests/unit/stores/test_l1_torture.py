@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tta_taskcache.cache.lease_keeper import LeaseKeeper
-from tta_taskcache.core.entry import Position
-from tta_taskcache.core.lease import Stage
-from tta_taskcache.stores.bounded_map import BoundedMap
-from tta_taskcache.stores.l1_cache import L1Cache
+from tta_taskcache.cache.leases.lease_keeper import LeaseKeeper
+from tta_taskcache.core.entries.entry import Position
+from tta_taskcache.core.entries.lease import Stage
+from tta_taskcache.stores.memory.bounded_map import BoundedMap
+from tta_taskcache.stores.memory.l1_cache import L1Cache
 from tta_taskcache.stores.protocol import Command, Record, Release, Renew, Reply
 from tta_taskcache.testing import make_entry
 

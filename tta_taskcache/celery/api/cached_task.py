@@ -12,8 +12,8 @@ from celery import Celery, Task
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
-from ...core.keys import Keyer
-from ...core.policy import Policy
+from ...core.identity.keys import Keyer
+from ...core.options.policy import Policy
 from ..calls import context
 from ..calls.call_request import MAX_AGE, Mode, read_mode
 from ..config.options import read_keyer
@@ -33,7 +33,7 @@ class CachedTask(Task):
 
     The options are plain task attributes, so class attributes, inheritance and Celery's
     ``task_annotations`` all work. A wrong option raises ``ConfigurationError`` where the task is
-    defined. ``core.policy.Policy`` describes each option ``cache_<field>``, with type and unit.
+    defined. ``options.policy.Policy`` describes each option ``cache_<field>``, with type and unit.
     """
 
     abstract = True

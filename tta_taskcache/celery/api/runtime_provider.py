@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from celery import Celery, Task, signals
 
-from ...core.codec import Codecs
+from ...core.results.codec import Codecs
 from ...observability.counters import Counters
 from ...observability.logs import log_fields
 from ..calls import context

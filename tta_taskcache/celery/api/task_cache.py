@@ -14,9 +14,9 @@ from celery import Celery, Task, signals
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
-from ...cache.async_cache import AsyncCache
-from ...core import glob, marks
-from ...core.invalidation_marks import read_marks
+from ...cache.event_loops.async_cache import AsyncCache
+from ...core.entries import glob, marks
+from ...core.entries.invalidation_marks import read_marks
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
 from ...observability.counters import Stats, read_stats, sum_up
@@ -26,14 +26,14 @@ from ..canvas import map_tasks, signature_calls
 from ..config.async_runtime import build_async_cache
 from ..config.runtime import Runtime
 from ..config.settings import Settings
-from ..patches.hidden_settings import hide_url
-from ..patches.publishing import mark_publishes
+from ..patches.app.hidden_settings import hide_url
+from ..patches.app.publishing import mark_publishes
 from ..warming import maintenance_tasks, warm_task
 from ..warming.schedules import Invalidate, Schedule
 from ..warming.warm_progress import WarmReport
-from .async_calls import AsyncCalls
-from .commits import when_committed
 from .runtime_provider import RuntimeProvider
+from .waiting.async_calls import AsyncCalls
+from .waiting.commits import when_committed
 
 _ATTRIBUTE = "_taskcache"
 

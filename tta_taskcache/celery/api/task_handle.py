@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ...cache.hit_value import value_of
 from ...cache.outcome import Call, Hit, Miss
-from ...core import marks
-from ...core.decide import Verdict
-from ...core.missing import MISSING
+from ...cache.runs.hit_value import value_of
+from ...core.entries import marks
+from ...core.entries.decide import Verdict
+from ...core.results.missing import MISSING
 from ...errors import StoreUnavailable, UncacheableCall
 from ...semantic.neighbours import JudgedNeighbour
 from ..calls import context
@@ -21,8 +21,8 @@ from ..lookup import read_through
 from ..lookup.lookup import look_up
 from ..lookup.nearest_entry import NearestSearch, find_nearest
 from ..lookup.semantic_lookup import add_neighbour, explain_neighbours, semantic_call
-from .async_calls import look_up_in_loop, request_in_loop
 from .task_cache import cache_of
+from .waiting.async_calls import look_up_in_loop, request_in_loop
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime

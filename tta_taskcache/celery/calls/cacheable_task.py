@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from celery import Celery
 from celery.result import AsyncResult
 
-from ...core.keys import Keyer
-from ...core.policy import Policy
+from ...core.identity.keys import Keyer
+from ...core.options.policy import Policy
 from ..config.runtime import Runtime
 
 

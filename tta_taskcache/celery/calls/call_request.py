@@ -15,12 +15,12 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...cache.lookup_record import VERIFY
+from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Call
-from ...core.canonical import EXACT, Form
+from ...core.arguments.canonical import EXACT, Form
 from ...core.events import Fault
-from ...core.keys import Keyer
-from ...core.policy import Policy
+from ...core.identity.keys import Keyer
+from ...core.options.policy import Policy
 from ...errors import ConflictingContext, UncacheableCall, UnkeyableArgument
 from ..config.runtime import Runtime
 from . import context as context_headers
@@ -136,7 +136,7 @@ class CallRequest:
         return replace(self, call=call, max_age=max_age)
 
     def with_traits(self, call: Call) -> Call:
-        """Return the call with the traits that its entry keeps (``core.traits``).
+        """Return the call with the traits that its entry keeps (``core.identity.traits``).
 
         Raises:
             UncacheableCall: The call has no key.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...core.policy import Policy
+from ...core.options.policy import Policy
 from ...core.semantic.semantic_policy import read_threshold
 
 #: The name in our header.

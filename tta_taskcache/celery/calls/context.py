@@ -16,9 +16,9 @@ from typing import Any
 from celery import Task, uuid
 from celery.app.task import Context
 
-from ...cache.led_keys import WITHIN, sent_along, within
+from ...cache.runs.led_keys import WITHIN, sent_along, within
+from ..patches.app.publishing import publishing_app
 from ..patches.internals import running_task
-from ..patches.publishing import publishing_app
 from .status import CacheStatus
 
 #: The one header this library adds to messages: a dict with ``ctx``, ``mode``, ``seen``, ``within``

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from kombu.utils.json import dumps, loads
 
-from ...cache.lookup_record import VERIFY
-from ...core.call_spec import CallSpec, parse_call_spec
+from ...cache.engine.lookup_record import VERIFY
+from ...core.arguments.call_spec import CallSpec, parse_call_spec
 from ...core.events import Fault
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ...core.entry import Position
-from ...core.lease import Lease, Stage
+from ...core.entries.entry import Position
+from ...core.entries.lease import Lease, Stage
 from .lookup_result import LookupResult
 
 #: The name of the hand-off in our header.

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 
 from ...cache.outcome import Call, Hit, Miss
-from ...core.entry import Position
-from ...core.lease import Lease
-from ...core.option_values import Site
+from ...core.entries.entry import Position
+from ...core.entries.lease import Lease
+from ...core.options.option_values import Site
 from .status import CacheStatus
 
 #: The reason of a miss that the call asks for.

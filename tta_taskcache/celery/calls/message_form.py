@@ -8,9 +8,9 @@ from typing import Any
 from kombu import serialization
 from kombu.exceptions import KombuError
 
-from ...core.canonical import EXACT, Form
+from ...core.arguments.canonical import EXACT, Form
+from ...core.identity.keys import Keyer
 from ...core.interruption import handled_now, raise_interruption
-from ...core.keys import Keyer
 from ...errors import UnkeyableArgument
 from ..config.serializers import INTERRUPTIONS
 from .cacheable_task import CacheableTask

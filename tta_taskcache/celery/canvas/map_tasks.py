@@ -12,13 +12,13 @@ from typing import Any
 from celery import Celery, Task
 from celery.canvas import signature
 
-from ...core.option_values import Site
+from ...core.options.option_values import Site
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import AT_ONCE, CallRequest, is_cached, request_of_message
 from ..lookup import read_through
 from ..lookup.lookup import look_up_all
-from ..patches.mapping_tasks import replace_bodies
+from ..patches.canvas.mapping_tasks import replace_bodies
 
 #: Celery's tasks behind them, and the arguments that each makes of an item.
 _ARGUMENTS: dict[str, Callable[[Any], tuple[Any, ...]]] = {

@@ -10,13 +10,13 @@ from typing import Any
 from celery import Celery
 from celery.canvas import Signature, chord, group, maybe_signature
 
-from ...core.lease import Claim
-from ...core.option_values import Site
+from ...core.entries.lease import Claim
+from ...core.options.option_values import Site
 from ..calls.call_request import AT_ONCE, CallRequest, is_cached
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import look_up_all
 from ..patches.internals import Chain, merge
-from ..patches.revocations import is_revoked
+from ..patches.worker.revocations import is_revoked
 from ..sites.producer import claim_reservation, may_answer, read_call_request
 
 

@@ -20,6 +20,7 @@ if {"inspect", "control"} & set(sys.argv[1:]):
 
 #: The commands in the order of the help, each in a module of its name.
 COMMANDS = (
+    "init",
     "stats",
     "top",
     "ls",

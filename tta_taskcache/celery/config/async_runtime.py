@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ...cache.async_cache import AsyncCache, InProcess
-from ...stores.async_connection import AsyncLink
-from ...stores.async_redis_store import AsyncRedisStore
-from ...stores.breaker import AsyncGuardedStore, GuardedStore
+from ...cache.event_loops.async_cache import AsyncCache, InProcess
+from ...stores.connections.async_connection import AsyncLink
 from ...stores.protocol import AsyncStore
-from ...stores.redis_store import RedisStore
+from ...stores.redis.async_redis_store import AsyncRedisStore
+from ...stores.redis.redis_store import RedisStore
+from ...stores.wrappers.breaker import AsyncGuardedStore, GuardedStore
 from .runtime import Runtime
 
 

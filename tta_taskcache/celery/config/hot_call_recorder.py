@@ -16,7 +16,7 @@ from weakref import WeakSet
 from ...cache.outcome import Call
 from ...core.space_saving import SpaceSaving
 from ...errors import StoreUnavailable
-from ...stores.warming_store import WarmingStore, capacity_for
+from ...stores.redis.warming_store import WarmingStore, capacity_for
 
 #: Returns a call as text; None for a call that isn't kept.
 SpellOut = Callable[[], str | None]

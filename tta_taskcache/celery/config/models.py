@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...core.canonical import canonical
+from ...core.arguments.canonical import canonical
 from ..patches.internals import validated_body
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from celery import Task
 
-from ...core.binding import Binder
-from ...core.keys import Keyer
-from ...core.option_values import Choices
-from ...core.policy import read_policy
+from ...core.arguments.binding import Binder
+from ...core.identity.keys import Keyer
+from ...core.options.option_values import Choices
+from ...core.options.policy import read_policy
 from ...errors import ConfigurationError
 from .models import models_of
 from .serializers import CODECS, reduce

@@ -9,27 +9,27 @@ from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...cache.engine import Engine, make_engine
-from ...cache.lease_keeper import LeaseKeeper
-from ...cache.parts import Parts
+from ...cache.engine.engine import Engine, make_engine
+from ...cache.engine.parts import Parts
+from ...cache.leases.lease_keeper import LeaseKeeper
+from ...cache.leases.single_flight import SingleFlight
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
-from ...cache.single_flight import SingleFlight
-from ...core.codec import Codecs
 from ...core.events import Event, Evicted
+from ...core.results.codec import Codecs
 from ...errors import StoreUnavailable
 from ...observability.counters import Counters
-from ...observability.deferred_metrics import deferred_metrics_of
 from ...observability.logs import LogObserver
+from ...observability.metrics.deferred_metrics import deferred_metrics_of
 from ...observability.observers import Observers
 from ...semantic.neighbours import Neighbours, make_neighbours
-from ...stores.breaker import Breaker, GuardedStore
-from ...stores.connection import Link
-from ...stores.l1_cache import L1Cache
-from ...stores.memory_store import MemoryStore
+from ...stores.connections.connection import Link
+from ...stores.memory.l1_cache import L1Cache
+from ...stores.memory.memory_store import MemoryStore
 from ...stores.protocol import Found, Store
-from ...stores.redis_store import RedisStore
-from ...stores.warming_store import WarmingStore
+from ...stores.redis.redis_store import RedisStore
+from ...stores.redis.warming_store import WarmingStore
+from ...stores.wrappers.breaker import Breaker, GuardedStore
 from .hot_call_recorder import HotCallRecorder
 from .serializers import CODECS
 from .settings import Settings

@@ -9,9 +9,9 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
-from ...core.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
-from ...core.decompression import BOUNDED, zstandard_decompress
 from ...core.interruption import Interruptions
+from ...core.results.codec import EXACT_JSON, JSON, Codecs, Compressor, Serializer
+from ...core.results.decompression import BOUNDED, zstandard_decompress
 from ..patches.internals import compressor_names, serializer_encoding, serializer_names
 
 _encoder = kombu_json.JSONEncoder()

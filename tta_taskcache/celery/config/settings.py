@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl, urlencode
 from celery import Celery
 
 from ...core.events import Observe
-from ...core.option_values import seconds
+from ...core.options.option_values import seconds
 from ...errors import ConfigurationError
 from ...observability import observers
-from ...stores.address import ALLOWED, SCHEMES
+from ...stores.connections.address import ALLOWED, SCHEMES
 from .result_backend import key_prefix, sentinel_url, url_options
 
 PREFIX = "taskcache_"
@@ -38,8 +38,8 @@ class Settings:
         url: URL of the cache's Redis: one server (``redis://``, ``rediss://`` or ``unix://``),
             Redis Cluster (``redis+cluster://host:port,…``) or Sentinel
             (``redis+sentinel://host:port,…/service/db``), these two with TLS as ``rediss+…``; see
-            ``stores.address``. None: the result backend's, if that is Redis or Sentinel; else each
-            process caches in its own memory.
+            ``stores.connections.address``. None: the result backend's, if that is Redis or
+            Sentinel; else each process caches in its own memory.
         namespace: Prefix of all keys in Redis, behind the ``global_keyprefix`` of the result
             backend, if it has one.
         enabled: False turns the cache off: every call runs.
@@ -144,12 +144,13 @@ def read_settings(app: Celery, overrides: Mapping[str, Any]) -> Settings:
     given.update(overrides)
     values = {name: _read(name, value) for name, value in given.items() if value is not None}
     if "url" not in values:
-        values["url"] = _result_backend_url(app)
+        values["url"] = result_backend_url(app)
     settings = Settings(**values)
     return replace(settings, namespace=key_prefix(conf) + settings.namespace)
 
 
-def _result_backend_url(app: Celery) -> str | None:
+def result_backend_url(app: Celery) -> str | None:
+    """Return the URL of the result backend's Redis; None where that is something else."""
     url = app.conf.result_backend
     if isinstance(url, str) and re.match(r"(redis|rediss|unix|redis\+socket)://", url):
         return _for_redis_py(url, app.conf.redis_backend_use_ssl)

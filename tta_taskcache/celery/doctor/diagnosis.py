@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ...stores.health import Health, LogHealth, ServerHealth
+from ...stores.redis.health import Health, LogHealth, ServerHealth
 from .facts import Facts, Finding, Level, StaticFacts
 from .package_diagnosis import judge_packages
 from .usage_diagnosis import judge_usage
@@ -59,6 +59,18 @@ def diagnose_statically(facts: StaticFacts) -> list[Finding]:
         remedy = "set taskcache_url, or use a result backend in Redis"
         findings.append(Finding("Server", Level.ADVICE, message, remedy))
     return findings
+
+
+def first_to_do(findings: Sequence[Finding]) -> Finding | None:
+    """Return the finding to act on first: what is wrong before advice, the server before its users.
+
+    None when there is nothing to do.
+    """
+    for level in (Level.WRONG, Level.ADVICE):
+        for finding in findings:
+            if finding.level is level and finding.remedy:
+                return finding
+    return None
 
 
 def _settings(facts: StaticFacts) -> Iterator[Finding]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ...core.policy import Policy
+from ...core.options.policy import Policy
 from ...observability.counters import TaskStats
-from ...stores.health import Health
+from ...stores.redis.health import Health
 from ..config.settings import Settings
 from .package_facts import PackageFacts
 

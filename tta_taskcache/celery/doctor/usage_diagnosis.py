@@ -16,6 +16,9 @@ NAMED = 5
 
 def judge_usage(facts: Facts) -> Iterator[Finding]:
     """Yield findings on tasks that aren't worth caching, and on another app's in the namespace."""
+    if not facts.policies:
+        remedy = "give a task base=CachedTask, or name the right app (celery -A proj cache doctor)"
+        yield Finding("Tasks", Level.ADVICE, "none is cached", remedy)
     for task in sorted(facts.policies):
         counted = facts.stats.get(task)
         if counted is not None and facts.policies[task].enabled:

@@ -8,13 +8,13 @@ from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...cache.current_run import current_run, depend_on_hit
-from ...cache.lookup_record import VERIFY, record_lookup
+from ...cache.engine.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
+from ...cache.runs.current_run import current_run, depend_on_hit
+from ...core.entries.lease import Claim
 from ...core.events import Fault, Lookup, Shadowed
-from ...core.lease import Claim
-from ...core.option_values import Site
+from ...core.options.option_values import Site
 from ..calls import hot_calls
 from ..calls.call_request import CallRequest
 from ..calls.carried_text import NOTHING, CarriedText

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...core import traits
-from ...core.labels import SEPARATOR, escape
+from ...core.arguments.labels import SEPARATOR, escape
+from ...core.identity import traits
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime

@@ -11,15 +11,15 @@ from typing import Any
 from uuid import uuid4
 from weakref import ref
 
-from ...cache.held_leases import RENEWALS, Progress
-from ...cache.hit_value import value_of
-from ...cache.led_keys import leading, led_keys, waits_at_most
+from ...cache.engine.writer import UNSHARED_FOR
+from ...cache.leases.held_leases import RENEWALS, Progress
+from ...cache.leases.single_flight import MAX_WAIT
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
-from ...cache.single_flight import MAX_WAIT
-from ...cache.writer import UNSHARED_FOR
-from ...core.lease import Claim, Stage
-from ...core.option_values import Site
+from ...cache.runs.hit_value import value_of
+from ...cache.runs.led_keys import leading, led_keys, waits_at_most
+from ...core.entries.lease import Claim, Stage
+from ...core.options.option_values import Site
 from ...errors import CacheMiss
 from ..calls.call_request import CallRequest
 from ..calls.carried_text import NOTHING, CarriedText

@@ -11,14 +11,15 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
-from ...cache.current_run import CurrentRun, Previous, current_run, running
-from ...cache.hit_value import value_of
+from ...cache.engine.reader import REPLACED
 from ...cache.outcome import Hit
-from ...core.decide import Verdict
+from ...cache.runs.current_run import CurrentRun, Previous, depend_on_hit, made_inside, running
+from ...cache.runs.hit_value import value_of
+from ...core.entries.decide import Verdict
 from ...core.events import Fault
-from ...core.not_modified import NOT_MODIFIED
-from ...core.option_values import Site
-from ...core.remembered_errors import encode_error
+from ...core.options.option_values import Site
+from ...core.results.not_modified import NOT_MODIFIED
+from ...core.results.remembered_errors import encode_error
 from ...errors import UncacheableCall, UnserializableResult
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, NO_STORE, REFRESH, LookupResult
@@ -26,6 +27,9 @@ from . import verification
 from .lookup import unanswerable
 from .semantic_lookup import add_neighbour, semantic_call
 from .verification import WITHOUT_RESULT
+
+#: Reasons of misses whose run replaces an entry, however quick it is: else that goes on answering.
+_REPLACING = (REFRESH, *REPLACED)
 
 
 def run_and_store(
@@ -53,7 +57,22 @@ def run_and_store(
     if lookup.instead is not None:
         return verification.run_and_compare(call_request, lookup, lookup.instead, run)
     lookup = _with_traits(call_request, lookup)
-    outer, current = current_run(), _begin(call_request, lookup)
+    current = _begin(call_request, lookup)
+    with made_inside(current, lookup.call, lookup.position):
+        return _run_as(current, call_request, lookup, run, task_id, site=site, refused=refused)
+
+
+def _run_as(
+    current: CurrentRun,
+    call_request: CallRequest,
+    lookup: LookupResult,
+    run: Callable[[], Any],
+    task_id: str | None,
+    *,
+    site: Site | None,
+    refused: Callable[[], str],
+) -> Any:
+    """Do as ``run_and_store``; what is said inside is known of the current run."""
     renews = None
     about = semantic_call(call_request) if call_request.policy.semantic is not None else None
     started = monotonic()
@@ -74,14 +93,20 @@ def run_and_store(
             run_seconds=monotonic() - started,
             task_id=task_id,
             site=site,
+            decided=current,
         )
         if stale is None:
             _end_unshared(call_request, lookup, monotonic() - started)
             raise
+        if lookup.call is not None:
+            depend_on_hit(lookup.call, stale, current.cache)
         return value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds, current.cost)
-    reason = refused() or _refusal(call_request, run_seconds)
+    reason = refused() or (NO_STORE if call_request.mode == NO_STORE else "")
+    is_new = renews is None and lookup.reason not in _REPLACING
+    if not reason and is_new and run_seconds < call_request.policy.min_run:
+        reason = "min-run"
     is_stored = _store(
         call_request,
         lookup,
@@ -95,8 +120,6 @@ def run_and_store(
     )
     if is_stored and about is not None:
         add_neighbour(call_request, lookup, about)
-    if outer is not None and lookup.call is not None:
-        outer.depend_on_run(lookup.call.marks, lookup.position, current)
     return value
 
 
@@ -110,13 +133,6 @@ def _begin(call_request: CallRequest, lookup: LookupResult) -> CurrentRun:
         return runtime.run(runtime.engine.reader.find_previous(call))
 
     return CurrentRun(call_request.policy.depends, find_previous, runtime.engine.parts.l1)
-
-
-def _refusal(call_request: CallRequest, run_seconds: float) -> str:
-    """Return the reason why neither caller nor policy has a result stored; empty for none."""
-    if call_request.mode == NO_STORE:
-        return NO_STORE
-    return "min-run" if run_seconds < call_request.policy.min_run else ""
 
 
 def _end_unshared(
@@ -161,6 +177,7 @@ def _recover(
     run_seconds: float,
     task_id: str | None,
     site: Site | None,
+    decided: CurrentRun,
 ) -> Hit | None:
     """Remember a failure, or find the stale result that stands in. Raises no fault of the cache."""
     call, runtime = lookup.call, call_request.runtime
@@ -169,7 +186,9 @@ def _recover(
     try:
         seconds = call.policy.remembered_for(error)
         if seconds is not None:
-            _remember(call_request, lookup, error, run_seconds, task_id, seconds=seconds)
+            _remember(
+                call_request, lookup, error, run_seconds, task_id, seconds=seconds, decided=decided
+            )
         elif (
             (call.policy.stale_if_error or lookup.reason == Verdict.ENDED)
             and call_request.mode == "use"
@@ -195,6 +214,7 @@ def _remember(
     task_id: str | None,
     *,
     seconds: float,
+    decided: CurrentRun,
 ) -> None:
     """Store an exception that can be raised again as it was."""
     policy = call_request.policy
@@ -203,7 +223,16 @@ def _remember(
         text = encode_error(error, policy)
     except UnserializableResult:
         refused = "unserializable"
-    _store(call_request, lookup, text, run_seconds, task_id, refused=refused, remember_for=seconds)
+    _store(
+        call_request,
+        lookup,
+        text,
+        run_seconds,
+        task_id,
+        refused=refused,
+        remember_for=seconds,
+        decided=decided,
+    )
 
 
 def _store(

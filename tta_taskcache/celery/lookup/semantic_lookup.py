@@ -12,10 +12,10 @@ from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...cache.lookup_record import VERIFY, record_lookup
+from ...cache.engine.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call
 from ...core.events import Compared, Embedded, Fault, Shadowed
-from ...core.option_values import Site
+from ...core.options.option_values import Site
 from ...core.semantic.partition import SemanticCall
 from ...core.semantic.semantic_policy import Semantic, read_threshold
 from ...errors import StoreUnavailable, UncacheableCall

@@ -9,9 +9,10 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject, Retry
 
-from ...cache.comparing_runs import compare
-from ...cache.lookup_record import VERIFY
+from ...cache.engine.comparing_runs import compare
+from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
+from ...cache.runs.current_run import CurrentRun, depend_on_hit, made_inside, running
 from ...core.events import Fault, Ran, Verified
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import LookupResult
@@ -68,15 +69,19 @@ def run_and_compare(
         The result of the run; of a verification whose run fails, the stored result.
     """
     runtime, call = call_request.runtime, lookup.call
+    current = CurrentRun(call_request.policy.depends, cache=runtime.engine.parts.l1)
     started = monotonic()
     try:
-        value = run()
+        with made_inside(current, call, None), running(current):
+            value = run()
     except WITHOUT_RESULT:
         raise
     except Exception:
         if lookup.reason != VERIFY:
             raise
         runtime.observe(Verified(call_request.task.name, stored.entry.key, "failed"))
+        if call is not None:
+            depend_on_hit(call, stored, current.cache)
         return stored.value
     record_run(call_request, lookup, value, monotonic() - started)
     if call is not None and stored.can_be_verified:

@@ -22,6 +22,7 @@ __all__ = [
     "Chain",
     "ask_workers",
     "compressor_names",
+    "config_source",
     "current_app",
     "event_dispatcher",
     "execution_options",
@@ -135,6 +136,16 @@ def serializer_encoding(name: str) -> str:
     """
     encoding: str = serialization.registry._encoders[name][1]
     return encoding
+
+
+def config_source(app: Celery) -> str:
+    """Return the name of what an app's settings are read from; empty where they are its own."""
+    source: Any = app._config_source
+    if source is None or isinstance(source, str):
+        return source or ""
+    name = getattr(source, "__name__", "") or type(source).__name__
+    module = getattr(source, "__module__", "") or ""
+    return f"{module}.{name}" if module and module != "builtins" else str(name)
 
 
 def compressor_names() -> Collection[str]:

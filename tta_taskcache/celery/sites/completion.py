@@ -27,10 +27,10 @@ from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
 from ...core.events import Observe
-from ...core.option_values import Site
-from ..patches.current_app import as_current_app
+from ...core.options.option_values import Site
+from ..patches.app.current_app import as_current_app
 from ..patches.internals import execution_options, remember, success_meta
-from ..patches.sentry_tracing import without_transaction
+from ..patches.tracing.sentry_tracing import without_transaction
 
 Request = dict[str, Any]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...cache.hit_value import record_answer, value_of
-from ...cache.led_keys import leading, within
+from ...cache.runs.hit_value import record_answer, value_of
+from ...cache.runs.led_keys import leading, within
+from ...core.entries.lease import Claim, Stage
 from ...core.events import Missed
-from ...core.lease import Claim, Stage
-from ...core.option_values import Site
+from ...core.options.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import MAX_AGE, CallRequest, Mode, request_of_message

@@ -13,10 +13,10 @@ from celery import Celery, uuid
 from celery.result import AsyncResult
 from celery.utils.time import maybe_make_aware
 
-from ...cache.lookup_record import VERIFY
+from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
-from ...core.lease import Claim, Stage
-from ...core.option_values import Site
+from ...core.entries.lease import Claim, Stage
+from ...core.options.option_values import Site
 from ...errors import CacheMiss
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
@@ -33,7 +33,7 @@ from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, rea
 from ..calls.lookup_handoff import SEEN, to_handoff
 from ..calls.lookup_result import NEVER_LEADS, SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up
-from ..patches import revocations
+from ..patches.worker import revocations
 from . import short_way
 from .completion import complete_with, request_for
 from .task_events import send_producer_event

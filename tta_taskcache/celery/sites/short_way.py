@@ -18,14 +18,14 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Task
 from celery.result import AsyncResult
 
-from ...cache.hit_value import record_answer
 from ...cache.outcome import Hit
+from ...cache.runs.hit_value import record_answer
 from ...core.events import Fault
-from ...core.option_values import Site
+from ...core.options.option_values import Site
 from ..calls.call_request import AT_ONCE, CallRequest
 from ..patches.internals import fulfil, remember
-from ..patches.new_results import NewResult, can_store, make_result, store_together
-from ..patches.trace_effects import is_watched, log_success, logs_success
+from ..patches.results.new_results import NewResult, can_store, make_result, store_together
+from ..patches.tracing.trace_effects import is_watched, log_success, logs_success
 from .completion import argument_repr
 from .write_behind import write_behind
 

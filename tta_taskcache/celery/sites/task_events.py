@@ -16,7 +16,7 @@ from celery.utils.saferepr import saferepr
 
 from ...cache.outcome import Hit
 from ...core.events import Fault
-from ...core.option_values import Site
+from ...core.options.option_values import Site
 from ..calls.cacheable_task import CacheableTask
 from ..patches.internals import event_dispatcher
 from .completion import argument_repr

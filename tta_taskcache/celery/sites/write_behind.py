@@ -19,8 +19,8 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery import signals
 
 from ...observability.logs import log_fields
-from ..patches.new_results import NewResult, store_new
-from ..patches.result_reads import before_reads
+from ..patches.results.new_results import NewResult, store_new
+from ..patches.results.result_reads import before_reads
 
 logger = logging.getLogger("tta_taskcache")
 

@@ -12,7 +12,7 @@ from celery import Celery, Task
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
-from ...cache import sweeping
+from ...cache.engine import sweeping
 from ...errors import StoreUnavailable
 from ...observability.logs import log_fields
 from ...stores.sweep_commands import SweepProgress

@@ -14,8 +14,8 @@ from celery import Celery, Task, signals
 from celery.schedules import crontab
 from celery.utils.log import get_logger
 
-from ...core.invalidation_marks import read_marks
-from ...core.marks import soft
+from ...core.entries.invalidation_marks import read_marks
+from ...core.entries.marks import soft
 from ...core.warm_policy import Warm, check_every
 from ...errors import ConfigurationError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery.canvas import Signature
 
-from ...core.call_spec import CallSpec, lines, parse_call_spec
+from ...core.arguments.call_spec import CallSpec, lines, parse_call_spec
 
 #: The place of a call in the input, for messages, and the call.
 Source = Iterator[tuple[str, CallSpec]]

@@ -13,7 +13,7 @@ from celery import Celery, Task
 from celery.utils.log import get_logger
 from kombu.exceptions import OperationalError
 
-from ...core.call_spec import CallSpec
+from ...core.arguments.call_spec import CallSpec
 from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
 from ...errors import ConfigurationError, StoreUnavailable
 from ..calls.cacheable_task import CacheableTask

@@ -17,8 +17,8 @@ from typing import Any
 from celery.utils import uuid
 
 from ...cache.outcome import Call, Hit, Miss
-from ...core.call_spec import CallSpec
-from ...core.lease import Stage
+from ...core.arguments.call_spec import CallSpec
+from ...core.entries.lease import Stage
 from ...core.pacing import Pace
 from ...core.warm_policy import Sending
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments

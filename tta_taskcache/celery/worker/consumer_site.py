@@ -17,22 +17,22 @@ from celery.worker import state
 from celery.worker.request import Request
 from celery.worker.state import task_reserved
 
-from ...cache.held_leases import RENEWALS
-from ...cache.led_keys import waits_at_most, within
-from ...cache.lookup_record import VERIFY, record_lookup
+from ...cache.engine.lookup_record import VERIFY, record_lookup
+from ...cache.engine.writer import unshared_for
+from ...cache.leases.held_leases import RENEWALS
 from ...cache.outcome import Call, Hit
-from ...cache.writer import unshared_for
+from ...cache.runs.led_keys import waits_at_most, within
+from ...core.entries.lease import Lease
 from ...core.events import Fault, Waiting
-from ...core.lease import Lease
-from ...core.option_values import Site
+from ...core.options.option_values import Site
 from ..api.cached_task import CachedTask
 from ..api.task_cache import cache_of
 from ..calls import context, hot_calls
 from ..calls.lookup_handoff import MISSED, QUEUED_FOR, SEEN, to_handoff, without_handoff
 from ..calls.lookup_result import SLOW, LookupResult
 from ..config.runtime import Runtime
-from ..patches.consumer_hooks import Handle, intercept_requests
-from ..patches.failing_request import expose_on_failure
+from ..patches.worker.consumer_hooks import Handle, intercept_requests
+from ..patches.worker.failing_request import expose_on_failure
 from ..sites import task_events
 from . import control
 from .follower_age import can_give_back, give_back, longest_wait

@@ -13,14 +13,14 @@ from typing import Any
 
 from celery.worker.control import control_command, inspect_command
 
-from ...core.entry import FORMAT
-from ...core.keys import KEY_FORMAT
+from ...core.entries.entry import FORMAT
+from ...core.identity.keys import KEY_FORMAT
 from ...observability.logs import log_fields
-from ...stores.breaker import GuardedStore
+from ...stores.wrappers.breaker import GuardedStore
 from ..api.task_cache import cache_of
 from ..calls.call_request import is_cached
 from ..config.settings import NAMES
-from ..patches.control_methods import add_control_method, add_inspect_method
+from ..patches.app.control_methods import add_control_method, add_inspect_method
 
 logger = logging.getLogger("tta_taskcache")
 

@@ -20,7 +20,7 @@ from celery.worker.request import Request
 
 from ...cache.outcome import Call, Hit
 from ..calls.lookup_result import LookupResult
-from ..patches.prefetch_allowance import PrefetchAllowance
+from ..patches.worker.prefetch_allowance import PrefetchAllowance
 
 #: Seconds between two looks for what the leader has filled: at first, and at most.
 FIRST_PAUSE = 0.05

@@ -11,8 +11,8 @@ from billiard.exceptions import Terminated, WorkerLostError
 from celery.worker import state
 from celery.worker.request import Request
 
-from ...core.lease import Stage
-from ..patches.consumer_hooks import unwrap_callbacks, wrap_callbacks
+from ...core.entries.lease import Stage
+from ..patches.worker.consumer_hooks import unwrap_callbacks, wrap_callbacks
 
 
 class End(Enum):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps, signals
 
 from ...errors import ConfigurationError
-from ...observability.deferred_metrics import PACKAGE
+from ...observability.metrics.deferred_metrics import PACKAGE
 from ..api.task_cache import cache_of
 
 if TYPE_CHECKING:
-    from ...observability.metrics_server import MetricsServer
-    from ...observability.prometheus_metrics import Metrics
+    from ...observability.metrics.metrics_server import MetricsServer
+    from ...observability.metrics.prometheus_metrics import Metrics
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -49,7 +49,7 @@ class MetricsStep(bootsteps.StartStopStep):
     def start(self, _: Any) -> None:
         """Serve the metrics."""
         if self._port is not None and self._metrics is not None:
-            from ...observability.metrics_server import MetricsServer  # noqa: PLC0415 - if used
+            from ...observability.metrics.metrics_server import MetricsServer  # noqa: PLC0415 - if used
 
             self._server = MetricsServer(self._metrics, self._port, self._host)
 
@@ -63,7 +63,7 @@ class MetricsStep(bootsteps.StartStopStep):
 
 def _load(namespace: str) -> Metrics:
     try:
-        from ...observability.prometheus_metrics import metrics_of  # noqa: PLC0415 - if used
+        from ...observability.metrics.prometheus_metrics import metrics_of  # noqa: PLC0415 - if used
     except ImportError as error:
         raise ConfigurationError(
             "taskcache_metrics_port needs prometheus-client: "
@@ -79,7 +79,7 @@ def _gone(**_: Any) -> None:
         return
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - if used
 
-    from ...observability.prometheus_metrics import is_multiprocess  # noqa: PLC0415
+    from ...observability.metrics.prometheus_metrics import is_multiprocess  # noqa: PLC0415
 
     if is_multiprocess():
         mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ from kombu.utils.limits import TokenBucket
 
 from ..api.cached_task import CachedTask
 from ..calls.lookup_result import LookupResult
-from ..patches.consumer_hooks import (
+from ..patches.worker.consumer_hooks import (
     Handle,
     give_back_token,
     intercept_rate_limits,

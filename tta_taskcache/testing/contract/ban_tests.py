@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ...core.marks import Ban, of_pattern
+from ...core.entries.marks import Ban, of_pattern
 from ...stores import protocol
 from ...stores.protocol import Record, Store
 from .base import Contract, fill, invalidate, look, poll, position, scan

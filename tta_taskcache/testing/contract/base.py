@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ...core import marks
-from ...core.entry import Entry, Position, pack
+from ...core.entries import marks
+from ...core.entries.entry import Entry, Position, pack
 from ...stores.protocol import (
     Batch,
     Count,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from time import time
 
-from ...stores.ledger import day_of
+from ...stores.exchanges.ledger import day_of
 from ...stores.protocol import Command, Count, Fill, Look, Poll, ReadDays, Record, Store
 from .base import LONG, Contract, in_threads, invalidate, look, position, totals
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ...core import marks
-from ...core.entry import Position, pack
-from ...core.lease import Claim, Holding, Lease, Stage
+from ...core.entries import marks
+from ...core.entries.entry import Position, pack
+from ...core.entries.lease import Claim, Holding, Lease, Stage
 from ...stores.protocol import Fill, Look, Release, Renew, Store, StoreReply
 from .base import (
     LONG,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ...core.entry import Position
+from ...core.entries.entry import Position
 from ...stores.protocol import Fill, Record, Store
 from .base import LONG, Contract, Rewind, invalidate, look, poll, position
 

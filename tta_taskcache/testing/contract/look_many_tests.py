@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ...core import marks
-from ...core.lease import Claim, Lease, Stage
+from ...core.entries import marks
+from ...core.entries.lease import Claim, Lease, Stage
 from ...stores.protocol import Count, Look, LookMany, Release, Store, StoreReply
 from .base import LONG, Contract, fill, invalidate, look, position, totals
 from .lease_tests import claim, leader

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...core.entry import HEADER_BYTES, pack
-from ...core.lease import Lease
+from ...core.entries.entry import HEADER_BYTES, pack
+from ...core.entries.lease import Lease
 from ...stores.protocol import BeginRefresh, Fill, Store
 from .base import LONG, SHORT, Advance, Contract, fill, in_threads, look, make_entry, position
 from .lease_tests import KEY, claim

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ...core import marks
-from ...core.entry import Position, pack
+from ...core.entries import marks
+from ...core.entries.entry import Position, pack
 from ...stores.protocol import Fill, Store
 from .base import LONG, SHORT, Advance, Contract, fill, invalidate, make_entry, scan
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ...core import marks
-from ...core.entry import Position, pack
+from ...core.entries import marks
+from ...core.entries.entry import Position, pack
 from ...stores.protocol import Fill, Store
 from ...stores.sweep_commands import (
     ReadSweep,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ...core import marks
-from ...core.lease import Lease, Stage
+from ...core.entries import marks
+from ...core.entries.lease import Lease, Stage
 from ...stores.protocol import Fill, Release, Store
 from .base import LONG, SHORT, Advance, Contract, invalidate, look
 from .lease_tests import KEY, MARKS, claim, leader, renew

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.text import Text
 
 from ....observability.counters import read_stats
-from ....stores.connection import Link
-from ....stores.health import examine
+from ....stores.connections.connection import Link
+from ....stores.redis.health import examine
 from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
 from ...config.serializers import CODECS
-from ...doctor.diagnosis import diagnose
+from ...doctor.diagnosis import diagnose, first_to_do
 from ...doctor.facts import Facts, Finding, Level
 from ...doctor.package_facts import read_packages
 from ...patches.internals import ask_workers
@@ -52,16 +52,19 @@ def doctor(context: Any, timeout: float, as_json: bool) -> None:
     versions, whether they use the same Redis and namespace, and reach it. And what was counted:
     tasks that shouldn't be cached, and tasks of another app in this namespace.
 
-    What is wrong makes the exit code 1. Advice doesn't: it names a risk that may be meant.
+    What is wrong makes the exit code 1. Advice doesn't: it names a risk that may be meant. The last
+    line says what to do first.
     """
     cache = find_cache(context)
     findings = diagnose(_facts(cache, context.app, timeout))
+    first = first_to_do(findings)
     count = {level: sum(each.level is level for each in findings) for level in Level}
     if as_json:
         for finding in findings:
             level = finding.level.value
             line = {"about": finding.about, "level": level, "told": finding.message}
-            click.echo(formatting.machine(line | {"remedy": finding.remedy}))
+            more = {"remedy": finding.remedy, "first": finding is first}
+            click.echo(formatting.machine({**line, **more}))
     else:
         screen = screen_of_stdout(no_color=context.no_color)
         for finding in findings:
@@ -70,8 +73,16 @@ def doctor(context: Any, timeout: float, as_json: bool) -> None:
             f"{count[Level.WRONG]} wrong, {count[Level.ADVICE]} to think about, "
             f"{count[Level.OK]} well."
         )
+        click.echo(_what_to_do(first))
     if count[Level.WRONG]:
         raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _what_to_do(first: Finding | None) -> str:
+    if first is None:
+        return "Nothing to do."
+    when = "First" if first.level is Level.WRONG else "Nothing has to be done; first to think about"
+    return formatting.printable(f"{when}: {first.remedy} ({first.about}).")
 
 
 def _facts(cache: TaskCache, app: Celery, timeout: float) -> Facts:

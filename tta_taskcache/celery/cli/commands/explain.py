@@ -18,6 +18,7 @@ from ...api.task_handle import Explanation
 from ...lookup.nearest_entry import Nearest
 from .. import formatting
 from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache
+from ..shell_completion import complete_task
 
 #: Longer values are cut in the list of arguments, which the user has just typed.
 _WIDTH = 60
@@ -30,7 +31,7 @@ _WIDTH = 60
         "celery -A proj cache explain proj.tasks.summarize u42 '\"1\"' --header tenant=acme",
     ),
 )
-@click.argument("task")
+@click.argument("task", shell_complete=complete_task)
 @click.argument("arguments", nargs=-1, metavar="[ARGS]...")
 @click.option(
     "--header",

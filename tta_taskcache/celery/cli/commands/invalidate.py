@@ -10,8 +10,8 @@ from typing import Any
 import click
 from kombu.exceptions import OperationalError
 
-from ....core import marks
-from ....core.labels import SEPARATOR, escape
+from ....core.arguments.labels import SEPARATOR, escape
+from ....core.entries import marks
 from ....errors import EntryError, StoreUnavailable
 from ....stores.protocol import Found
 from ...api.cached_task import CachedTask
@@ -29,6 +29,7 @@ from ..session import (
     open_cache,
     warnings_as_notes,
 )
+from ..shell_completion import Completer, complete_task
 
 #: More entries than these are only ended after a question.
 MANY = 100
@@ -94,7 +95,7 @@ class Target:
         return bool(self.patterns or set(self.marks) & set(found.entry.marks))
 
 
-def _names(option: str, metavar: str, text: str) -> Any:
+def _names(option: str, metavar: str, text: str, complete: Completer | None = None) -> Any:
     """Make an option that may be given several times; equal values count once."""
     return click.option(
         f"--{option}",
@@ -102,6 +103,7 @@ def _names(option: str, metavar: str, text: str) -> Any:
         multiple=True,
         metavar=metavar,
         help=text,
+        shell_complete=complete,
         callback=lambda _context, _option, names: tuple(dict.fromkeys(names)),
     )
 
@@ -115,7 +117,7 @@ def _names(option: str, metavar: str, text: str) -> Any:
     ),
 )
 @_names("key", "KEY", "The entry under this key.")
-@_names("task", "NAME", "All entries of this task.")
+@_names("task", "NAME", "All entries of this task.", complete_task)
 @_names("tag", "TAG", "All entries with this tag.")
 @_names("pattern", "GLOB", "All entries whose keys match.")
 @click.option("--all", "everything", is_flag=True, help="All entries of the namespace.")

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from ....core import marks
-from ....core.marks import other_keys
+from ....core.entries import marks
+from ....core.entries.marks import other_keys
 from ....stores.protocol import Found
 from .. import formatting
 from ..session import NOTHING_FOUND, CacheCommand, example, note, open_cache

@@ -13,6 +13,7 @@ from ....observability.counters import TaskStats, read_stats
 from ...api.task_cache import TaskCache
 from .. import formatting
 from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache
+from ..shell_completion import complete_semantic_task
 from ..tables import Row, Sheet
 
 #: Thresholds that are judged: from the task's to 1, in at most so many steps.
@@ -31,7 +32,7 @@ _SAMPLED = ("same", "different")
         "celery -A proj cache semantic proj.answer --bound 0.01",
     ),
 )
-@click.argument("task")
+@click.argument("task", shell_complete=complete_semantic_task)
 @click.option(
     "--bound",
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),

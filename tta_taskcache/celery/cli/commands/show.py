@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ....core.entry import Entry, pack
+from ....core.entries.entry import Entry, pack
 from ....errors import EntryError
 from ....stores.protocol import Found
 from ...config.serializers import CODECS

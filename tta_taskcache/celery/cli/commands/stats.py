@@ -15,6 +15,7 @@ from ...api.cached_task import CachedTask
 from ...api.task_cache import TaskCache
 from .. import formatting
 from ..session import CacheCommand, example, open_cache, where
+from ..shell_completion import complete_days
 from ..tables import Row, Sheet
 
 #: Remarks that have a column even when all are empty.
@@ -125,6 +126,7 @@ def _first_day(_: Any, __: Any, value: str | None) -> date | None:
 @click.option(
     "--since",
     callback=_first_day,
+    shell_complete=complete_days,
     metavar="DAY",
     help="Only what was counted from this day on (UTC): 2026-01-31, or 7d for the last 7 days.",
 )

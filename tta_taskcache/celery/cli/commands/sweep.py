@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ....cache import sweeping
+from ....cache.engine import sweeping
 from ....stores.sweep_commands import SweepProgress
 from ...config.runtime import Runtime
 from .. import formatting

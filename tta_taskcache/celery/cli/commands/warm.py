@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from ....core.call_spec import lines
+from ....core.arguments.call_spec import lines
 from ....core.warm_policy import IN_FLIGHT, MAX_HOT, MAX_PRIORITY, Sending
 from ...calls.cacheable_task import CacheableTask
 from ...warming.warm_input import Source, read_calls
@@ -33,6 +33,7 @@ from ..session import (
     note,
     open_cache,
 )
+from ..shell_completion import complete_task
 
 #: Width of the bar itself: with the figures of a million calls it fits into 80 columns.
 _BAR_WIDTH = 10
@@ -125,8 +126,8 @@ def _in_lines(figures: _WarmFigures) -> ReportProgress:
         "psql ... | celery -A proj cache warm proj.tasks.report -",
     ),
 )
-@click.argument("task", metavar="TASK")
-@click.argument("file", metavar="[FILE]", required=False)
+@click.argument("task", metavar="TASK", shell_complete=complete_task)
+@click.argument("file", metavar="[FILE]", type=click.Path(allow_dash=True), required=False)
 @click.option("--hot", type=click.IntRange(1, MAX_HOT), metavar="N", help="The most requested N.")
 @click.option("--rate", type=float, metavar="N", help="At most N calls a second.")
 @click.option(

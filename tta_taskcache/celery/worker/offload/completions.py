@@ -26,14 +26,14 @@ from celery.worker.request import Request
 
 from ....cache.outcome import Hit
 from ....core.events import CircuitChanged, Fault
-from ....core.option_values import Site
+from ....core.options.option_values import Site
 from ....observability.logs import log_fields
-from ....stores.breaker import Breaker
+from ....stores.wrappers.breaker import Breaker
 from ...calls import context
 from ...calls.lookup_handoff import FOUND
-from ...patches.backend_timeouts import shorten_timeouts
-from ...patches.result_batches import can_batch, results_together
-from ...patches.trace_effects import forget_termination, only_stores
+from ...patches.results.backend_timeouts import shorten_timeouts
+from ...patches.results.result_batches import can_batch, results_together
+from ...patches.tracing.trace_effects import forget_termination, only_stores
 from ...sites.completion import answering
 from ...sites.task_events import send_consumer_event
 from .batches import has_loop, make_batches

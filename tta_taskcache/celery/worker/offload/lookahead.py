@@ -11,7 +11,7 @@ from typing import Any
 
 from celery.worker.request import Request
 
-from ...patches.prefetch_allowance import PrefetchAllowance
+from ...patches.worker.prefetch_allowance import PrefetchAllowance
 
 #: Messages that are fetched ahead at most.
 MOST = 256

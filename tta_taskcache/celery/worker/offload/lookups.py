@@ -14,12 +14,12 @@ from uuid import uuid4
 
 from celery.worker.request import Request
 
-from ....cache.led_keys import within
 from ....cache.outcome import Call, Hit, Miss
 from ....cache.plan import run as run_plan
+from ....cache.runs.led_keys import within
+from ....core.entries.lease import Claim, Lease, Stage
 from ....core.events import Fault
-from ....core.lease import Claim, Lease, Stage
-from ....core.option_values import Site
+from ....core.options.option_values import Site
 from ....stores.protocol import Command, Reply, Store
 from ...calls import context, hot_calls
 from ...calls.call_request import MAX_AGE, CallRequest, request_of_message

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from ...patches.loop_wakeup import LoopCaller
+from ...patches.worker.loop_wakeup import LoopCaller
 from .batches import has_loop
 
 Step = Callable[[], None]

@@ -12,11 +12,11 @@ from typing import Any
 
 from celery.worker.request import Request
 
-from ....stores.breaker import GuardedStore
-from ....stores.reply_times import ReplyTimes
+from ....stores.wrappers.breaker import GuardedStore
+from ....stores.wrappers.reply_times import ReplyTimes
 from ...calls import context
 from ...calls.lookup_result import SLOW
-from ...patches.consumer_hooks import wrap_callbacks
+from ...patches.worker.consumer_hooks import wrap_callbacks
 
 #: Seconds up to which a reply is never too slow.
 NEVER_SLOW = 0.04

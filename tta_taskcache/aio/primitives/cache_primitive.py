@@ -1,0 +1,353 @@
+"""``CachePrimitive``: a callable of data and context, whose results are cached."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from random import random
+from typing import Any, Self, Unpack
+
+from ...cache.engine.lookup_record import record_lookup
+from ...cache.event_loops.async_read_through import DIRECT, AsyncReadThrough
+from ...cache.outcome import Call, Hit, Miss
+from ...cache.plan import Plan
+from ...cache.runs.current_run import depend_on_hit
+from ...cache.runs.hit_value import value_of
+from ...core.entries import marks
+from ...core.events import Lookup
+from ...core.options.policy import Policy
+from ...core.results.missing import MISSING
+from ...errors import CacheError, ConfigurationError, UncacheableCall
+from ...observability.counters import Stats, read_stats
+from ..definition.primitive_keys import KeyerOfPrimitive, OfCall, PrimitiveKey, PrimitiveKeyer
+from ..definition.primitive_options import (
+    Backend,
+    CachePlace,
+    OnError,
+    PrimitiveOptions,
+    read_options,
+)
+from ..definition.primitive_runtime import build_runtime
+from ..definition.sources import context_or_new, runner
+
+#: Most seconds that a blocking method waits for Redis when it blocks an event loop.
+IN_LOOP = 0.015
+
+
+class CachePrimitive:
+    """Wraps a callable of data and context, or another primitive, and caches its results.
+
+    ``execute``, and the methods whose names begin with ``a``, never block the event loop. The
+    others are for code without one; in a loop they wait for Redis for 15 ms at most, and memory
+    takes no time.
+
+    Args:
+        primitive: An ``async`` function of ``(data, context)``, a plain one (which runs in a
+            thread), or an object with ``execute(data, context)``. Without one, only what is stored
+            is returned.
+        ttl_seconds: Seconds that a result is fresh.
+        max_size: Most entries in the memory of this process.
+        key_fn: Given data and context, returns what identifies the call: a text, or any plain data.
+            Without it, all of the data and the context's ``user_id`` do.
+        backend: ``"memory"`` of this process, or ``"redis"``, shared, with such a memory in front.
+        redis_url: URL of Redis: one server, Sentinel or cluster; see ``connections.address``.
+        name: In front of all keys: primitives of one name share entries. By default the callable's.
+        on_error: ``"run"`` runs the callable when the cache can't be used, ``"raise"`` raises
+            ``CacheError`` then.
+        namespace: In front of all keys in Redis.
+        l1_max_staleness: Δ: seconds for which memory may answer before it asks Redis for
+            invalidations; 0 asks each time.
+        l1_max_bytes: Most bytes in memory.
+        timeout: Seconds that a command to Redis may take.
+        lease_ttl: Seconds after which an equal call takes over from a process that has gone.
+        wait_replicas: How many replicas of Redis have to acknowledge an invalidation as well.
+        secret: With it, only processes that have it can make entries in Redis.
+        metrics_namespace: In front of the names of metrics for Prometheus.
+        **options: See ``PrimitiveOptions``: stale windows, tags, costs, verification and more.
+
+    Raises:
+        ConfigurationError: An option is wrong; says what is allowed.
+    """
+
+    def __init__(
+        self,
+        primitive: Any = None,
+        *,
+        ttl_seconds: float = 3600.0,
+        max_size: int = 1000,
+        key_fn: OfCall | None = None,
+        backend: Backend = "memory",
+        redis_url: str | None = None,
+        name: str | None = None,
+        on_error: OnError = "run",
+        namespace: str = "taskcache",
+        l1_max_staleness: float = 0.25,
+        l1_max_bytes: int = 64 * 1024 * 1024,
+        timeout: float = 0.25,
+        lease_ttl: float = 5.0,
+        wait_replicas: int = 0,
+        secret: str = "",
+        metrics_namespace: str = "taskcache",
+        **options: Unpack[PrimitiveOptions],
+    ) -> None:
+        self.name = _name_of(primitive) if name is None else name
+        self.primitive = primitive
+        self._run = runner(self.name, primitive)
+        self._policy = self._read_policy(ttl_seconds, backend, options)
+        if on_error not in ("run", "raise"):
+            raise ConfigurationError(
+                f"primitive {self.name!r}: on_error={on_error!r}: must be 'run' or 'raise'"
+            )
+        self._raises = on_error == "raise"
+        place = CachePlace(
+            backend=backend,
+            url=redis_url,
+            max_size=max_size,
+            max_bytes=l1_max_bytes,
+            namespace=namespace,
+            max_staleness=l1_max_staleness,
+            timeout=timeout,
+            lease_ttl=lease_ttl,
+            wait_replicas=wait_replicas,
+            secret=secret,
+            metrics_namespace=metrics_namespace,
+        ).checked(self.name)
+        if primitive is None and name is None and backend == "redis":
+            raise ConfigurationError("a primitive that wraps nothing needs a name in Redis: name=…")
+        self._timeout = timeout
+        self._runtime = build_runtime(place)
+        self._keyer = self._make_keyer(key_fn, options.get("vary"))
+        self._read_through = AsyncReadThrough(self._runtime.cache, self._be_strict)
+
+    def _read_policy(self, ttl: Any, backend: str, options: Mapping[str, Any]) -> Policy:
+        return read_options(self.name, ttl, backend, options)
+
+    def _make_keyer(self, key_fn: OfCall | None, vary: Collection[str] | None) -> KeyerOfPrimitive:
+        return PrimitiveKeyer(self.name, self._policy, key_fn, vary)
+
+    # Running
+
+    async def execute(self, data: Any, context: Any = None) -> Any:
+        """Return the stored result for data in a context, or run the primitive and store it.
+
+        Equal calls in flight run once, in this process and others.
+
+        Args:
+            data: The data.
+            context: A ``WorkflowContext``.
+
+        Raises:
+            Exception: What the primitive raises; the cache adds none of its own.
+            CacheError: The cache can't be used, and ``on_error="raise"``.
+        """
+        context = context_or_new(context)
+
+        async def run() -> Any:
+            return await self._run(data, context)
+
+        call = self._call(data, context)
+        if call is None:
+            return await run()
+        return await self._read_through.answer(call, run, shadow=bool(self._policy.shadow))
+
+    async def __call__(self, data: Any, context: Any = None) -> Any:
+        """Do as ``execute``: a primitive is a callable of data and context, too."""
+        return await self.execute(data, context)
+
+    # Reading and writing
+
+    async def aget(self, data: Any, context: Any = None) -> Any:
+        """Return the stored result, or ``MISSING``, which is false; run nothing."""
+        call = self._call(data, context_or_new(context))
+        return MISSING if call is None else await self._runtime.cache.run(self._find(call))
+
+    def get(self, data: Any, context: Any = None) -> Any:
+        """Do as ``aget``, for code without an event loop."""
+        call = self._call(data, context_or_new(context))
+        return MISSING if call is None else self._runtime.run(self._find(call), self._patience())
+
+    async def aset(self, data: Any, value: Any, context: Any = None) -> bool:
+        """Store a result as if the primitive had just returned it; return whether it was stored."""
+        call = self._call(data, context_or_new(context))
+        return call is not None and await self._runtime.cache.run(self._store(call, value))
+
+    def set(self, data: Any, value: Any, context: Any = None) -> bool:
+        """Do as ``aset``, for code without an event loop."""
+        call = self._call(data, context_or_new(context))
+        return call is not None and self._runtime.run(self._store(call, value), self._patience())
+
+    # Listing and invalidating
+
+    def key(self, data: Any, context: Any = None) -> PrimitiveKey:
+        """Return the key of a call, as ``invalidate`` takes it.
+
+        Raises:
+            UncacheableCall: The call can't have a key.
+        """
+        return self._keyer.shown(self._keyer.identify(data, context_or_new(context)).key)
+
+    async def akeys(self, pattern: str = "*") -> list[PrimitiveKey]:
+        """Return the keys of stored entries that match a glob, as ``key_fn`` returned them.
+
+        Raises:
+            StoreUnavailable: Redis can't be read.
+        """
+        return await self._runtime.cache.run(self._keys(pattern))
+
+    def keys(self, pattern: str = "*") -> list[PrimitiveKey]:
+        """Do as ``akeys``, for code without an event loop."""
+        return self._runtime.run(self._keys(pattern), self._timeout)
+
+    async def ainvalidate(
+        self,
+        *,
+        key: Any = MISSING,
+        tags: Collection[str] = (),
+        pattern: str | None = None,
+        soft: bool = False,
+    ) -> None:
+        """End all entries that any argument names, at once and in all processes.
+
+        Args:
+            key: As ``key_fn`` returns it.
+            tags: All entries with any of these tags, of whatever primitive in this place.
+            pattern: All whose keys match this glob.
+            soft: Make them stale instead: served while one refresh runs, where the primitive has
+                a stale window.
+
+        Raises:
+            ValueError: Nothing was named.
+            StoreUnavailable: It was not acknowledged: it may or may not have happened.
+        """
+        await self._runtime.cache.run(self._invalidate(key, tags, pattern, soft=soft))
+
+    def invalidate(
+        self,
+        *,
+        key: Any = MISSING,
+        tags: Collection[str] = (),
+        pattern: str | None = None,
+        soft: bool = False,
+    ) -> None:
+        """Do as ``ainvalidate``, for code without an event loop."""
+        self._runtime.run(self._invalidate(key, tags, pattern, soft=soft), self._patience())
+
+    async def aclear(self) -> None:
+        """End all entries of this primitive.
+
+        Raises:
+            StoreUnavailable: It was not acknowledged.
+        """
+        await self._runtime.cache.run(self._runtime.engine.invalidate((marks.of_task(self.name),)))
+
+    def clear(self) -> None:
+        """Do as ``aclear``, for code without an event loop."""
+        names = (marks.of_task(self.name),)
+        self._runtime.run(self._runtime.engine.invalidate(names), self._patience())
+
+    # The whole
+
+    def stats(self) -> Stats:
+        """Return the counts of this process."""
+        return read_stats(self._runtime.counters.totals())
+
+    async def aclose(self) -> None:
+        """End the leases and close the connections of the running event loop."""
+        await self._runtime.cache.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # Inside
+
+    def _call(self, data: Any, context: Any) -> Call | None:
+        """Return the call; None when it isn't to be cached, or can't be."""
+        if not self._policy.enabled:
+            return None
+        try:
+            identity = self._keyer.identify(data, context)
+        except UncacheableCall as error:
+            self._runtime.engine.parts.observe(Lookup(self.name, None, DIRECT, None, error.reason))
+            if self._raises:
+                raise CacheError(self.name, str(error)) from error
+            return None
+        verify = bool(self._policy.verify) and random() < self._policy.verify  # noqa: S311 - a sample
+        return Call(self.name, identity.key, self._policy, identity.tags, verify)
+
+    def _be_strict(self, reason: str) -> None:
+        if self._raises:
+            raise CacheError(self.name, reason)
+
+    def _find(self, call: Call) -> Plan[Any]:
+        engine = self._runtime.engine
+        found: Hit | Miss = yield from engine.reader.find(replace(call, verify=False))
+        record_lookup(engine.parts.observe, call, DIRECT, found)
+        if isinstance(found, Miss):
+            if found.position is None:
+                self._be_strict(found.reason)
+            return MISSING
+        depend_on_hit(call, found, engine.parts.l1)
+        return value_of(self._policy, found)
+
+    def _store(self, call: Call, value: Any) -> Plan[bool]:
+        writer = self._runtime.engine.writer
+        position = yield from writer.position(call)
+        return (
+            yield from writer.fill(
+                call, position, value, run_seconds=0.0, task_id=None, replaces=True
+            )
+        )
+
+    def _keys(self, pattern: str) -> Plan[list[PrimitiveKey]]:
+        found: dict[str, PrimitiveKey] = {}
+        for glob in self._keyer.patterns(pattern):
+            cursor = ""
+            while True:
+                batch = yield from self._runtime.engine.scan(glob, cursor)
+                for item in batch.found:
+                    found[item.entry.key] = self._keyer.shown(item.entry.key)
+                cursor = batch.cursor
+                if not cursor:
+                    break
+        return list(found.values())
+
+    def _invalidate(
+        self, key: Any, tags: Collection[str], pattern: str | None, *, soft: bool
+    ) -> Plan[None]:
+        if isinstance(tags, str):
+            raise TypeError(f"tags must be a collection of strings; write [{tags!r}]")
+        names = [marks.of_tag(tag) for tag in tags]
+        keys: tuple[str, ...] = ()
+        if key is not MISSING:
+            stored = self._keyer.stored(key)
+            if stored is None:
+                names += map(marks.of_pattern, self._keyer.variants(key))
+            else:
+                names.append(marks.of_key(stored))
+                keys = (stored,)
+        if pattern is not None:
+            names += map(marks.of_pattern, self._keyer.patterns(pattern))
+        if not names:
+            raise ValueError("name what is to be invalidated: key, tags or pattern")
+        if soft:
+            names, keys = list(map(marks.soft, names)), ()
+        yield from self._runtime.engine.invalidate(tuple(names), keys)
+
+    def _patience(self) -> float:
+        """Return the seconds that a blocking method may wait for a command."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._timeout
+        return min(self._timeout, IN_LOOP)
+
+
+def _name_of(primitive: Any) -> str:
+    if isinstance(primitive, CachePrimitive):
+        return f"{primitive.name}.cached"
+    function = primitive if hasattr(primitive, "__qualname__") else type(primitive)
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,61 @@
+"""The events of a lookup."""
+
+from __future__ import annotations
+
+from ...core.events import Coalesced, Lookup, Observe
+from ..outcome import Call, Hit, Miss
+
+#: The reason of a hit that counts as a miss: the call runs, to be compared with it.
+VERIFY = "verify"
+
+
+def record_lookup(
+    observe: Observe,
+    call: Call,
+    site: str,
+    found: Hit | Miss,
+    *,
+    seconds: float | None = None,
+    waited: float | None = None,
+    saved: bool = True,
+) -> None:
+    """Send the events of a lookup to the observers.
+
+    Args:
+        observe: The observers.
+        call: The call.
+        site: The site that looked.
+        found: The hit or miss.
+        seconds: Seconds that the lookup took; of a lookup of several calls, this one's share.
+        waited: Seconds that the call waited for an equal one in flight; None if it didn't.
+        saved: Whether a hit has saved a run.
+    """
+    if isinstance(found, Miss):
+        observe(Lookup(call.task, call.key, site, None, found.reason, seconds=seconds))
+        return
+    if call.verify and found.can_be_verified:
+        observe(Lookup(call.task, call.key, site, None, VERIFY, seconds=seconds))
+        return
+    entry = found.entry
+    if waited is not None:
+        observe(Coalesced(call.task, call.key, site, waited))
+    observe(
+        Lookup(
+            call.task,
+            call.key,
+            site,
+            found.layer,
+            "",
+            saved_seconds=max(0.0, entry.run_seconds - (seconds or 0.0)) if saved else 0.0,
+            age=found.age,
+            computed_by=entry.task_id,
+            freshness=found.verdict.value,
+            saved_cost=entry.cost if saved else 0.0,
+            seconds=seconds,
+            coalesced=waited is not None,
+            size=len(entry.payload),
+            computed_in=entry.trace,
+            similarity=found.similarity,
+            neighbour=None if found.similarity is None else entry.key,
+        )
+    )

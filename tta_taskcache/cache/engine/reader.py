@@ -1,0 +1,344 @@
+"""The reader: finds a call's entry in L1 or L2, and judges whether it may be served.
+
+L1 answers when its last poll of the log is recent enough; when only the poll is missing, the log is
+polled; otherwise L2 is read, whose reply brings the newest log records along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...core.entries.decide import Verdict, decide, judge_age
+from ...core.entries.entry import HEADER_BYTES, Entry, Position, head_end, unpack
+from ...core.entries.lease import Claim
+from ...core.entries.marks import Ban, is_valid
+from ...core.events import InvalidationsRead
+from ...core.interruption import handled_now, raise_interruption
+from ...core.results.codec import UNBOUNDED
+from ...core.results.remembered_errors import decode_error
+from ...errors import CircuitOpen, EntryError, StoreUnavailable
+from ...stores.memory.l1_cache import L1Entry
+from ...stores.protocol import Bans, Look, Poll, ReadBans, Release, StoreReply
+from ..outcome import Call, Hit, Miss
+from ..plan import Plan, execute_looks
+from ..runs.current_run import Previous
+from .parts import Parts
+
+#: The reason of a miss with an entry that is older than its caller accepts.
+TOO_OLD = "too-old"
+
+#: Reasons of misses whose old entry the run replaces, and may ask for.
+REPLACED = (Verdict.EARLY.value, Verdict.STALE.value, Verdict.ENDED.value, TOO_OLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Finds results. Its methods return plans."""
+
+    parts: Parts
+
+    def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
+        """Find a call's result; a miss takes its lease on the way if a claim is made."""
+        now = self.parts.clock()
+        held = self.parts.l1.find(call.key, now, call.marks)
+        if held is not None and not self.parts.l1.is_trusted(now):
+            yield from self._poll(now)
+            held = (
+                self.parts.l1.find(call.key, now, call.marks)
+                if self.parts.l1.is_trusted(now)
+                else None
+            )
+        hit = self._decode(call, held, now) if held is not None else None
+        return hit if hit is not None else (yield from self._find_in_store(call, claim))
+
+    def find_many(
+        self, calls: Sequence[Call], claims: Sequence[Claim | None]
+    ) -> Plan[list[Hit | Miss]]:
+        """Find the results of several calls as ``find`` does, with one look at L2 for all.
+
+        Args:
+            calls: The calls.
+            claims: The claim of each call, made when there is no result.
+        """
+        now = self.parts.clock()
+        l1 = [
+            i
+            for i, call in enumerate(calls)
+            if self.parts.l1.find(call.key, now, call.marks) is not None
+        ]
+        in_store = sorted(set(range(len(calls))).difference(l1))
+        found: dict[int, Hit | Miss] = {}
+
+        def look(at: list[int]) -> Plan[None]:
+            replies = yield from self._find_all_in_store(
+                [calls[i] for i in at], [claims[i] for i in at]
+            )
+            found.update(zip(at, replies, strict=True))
+
+        if in_store:
+            yield from look(in_store)  # which polls the log as well
+        elif not self.parts.l1.is_trusted(now):
+            yield from self._poll(now)
+        for i in l1 if self.parts.l1.is_trusted(now) else ():
+            held = self.parts.l1.find(calls[i].key, now, calls[i].marks)
+            hit = self._decode(calls[i], held, now) if held is not None else None
+            if hit is not None:
+                found[i] = hit
+        if ended := [i for i in l1 if i not in found]:
+            yield from look(ended)
+        return [found[i] for i in range(len(calls))]
+
+    def _find_in_store(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
+        found = yield from self._look_in_store([call], [claim])
+        return (yield from self._look_again(call, claim, *found[0]))
+
+    def _find_all_in_store(
+        self, calls: Sequence[Call], claims: Sequence[Claim | None]
+    ) -> Plan[list[Hit | Miss]]:
+        found = yield from self._look_in_store(calls, claims)
+        settled = []
+        for call, claim, first in zip(calls, claims, found, strict=True):
+            settled.append((yield from self._look_again(call, claim, *first)))
+        return settled
+
+    def _look_again(
+        self, call: Call, claim: Claim | None, found: Hit | Miss, known: int
+    ) -> Plan[Hit | Miss]:
+        """Look again where the store's lease rests on an entry or a leader that don't count here.
+
+        Args:
+            call: The call.
+            claim: The claim that was made.
+            found: The hit or miss of the first look.
+            known: Sequence of the newest ban that the claim knew of.
+        """
+        lease = found.lease if isinstance(found, Miss) else None
+        if claim is None or lease is None or lease.is_ours:
+            return found
+        if lease.stage is None:
+            # The store takes the entry for valid, and this process can't use it; or it came late.
+            claim = replace(claim, regardless=True)
+        elif self.parts.l1.banned_at(call.key) <= known:
+            return found
+        # Else the claim didn't know of a ban, which may have ended the run in flight.
+        again = yield from self._look_in_store([call], [claim])
+        return again[0][0]
+
+    def _look_in_store(
+        self, calls: Sequence[Call], claims: Sequence[Claim | None]
+    ) -> Plan[list[tuple[Hit | Miss, int]]]:
+        """Look into L2: return each hit or miss, and the newest ban that its claim knew of."""
+        now = self.parts.clock()
+        counts = self.parts.counters.take(now)
+        known = [self.parts.l1.banned_at(call.key) for call in calls]
+        looks = [
+            Look(call.key, call.marks, claim=claim and replace(claim, newest_ban=ban))
+            for call, claim, ban in zip(calls, claims, known, strict=True)
+        ]
+        since = self.parts.l1.position
+        try:
+            try:
+                replies = yield from execute_looks(looks, since, counts)
+            except StoreUnavailable:
+                self.parts.counters.put_back(counts)
+                raise
+            if replies[0].position is None:  # the next command opens a new incarnation
+                since = None
+                replies = yield from execute_looks(looks, None, {})
+        except StoreUnavailable as error:
+            if not isinstance(error, CircuitOpen):  # then nothing was sent
+                self._abandon(calls, claims)
+            return [(Miss("unavailable", None), 0)] * len(calls)
+        self._advance(replies[0], now, since)
+        found: list[tuple[Hit | Miss, int]] = []
+        for i, call in enumerate(calls):
+            try:
+                found.append(((yield from self._settle(call, replies[i], now)), known[i]))
+            except StoreUnavailable:
+                self._abandon(calls[i : i + 1], claims[i : i + 1])
+                found.append((Miss("unavailable", None), 0))
+        return found
+
+    def _abandon(self, calls: Sequence[Call], claims: Sequence[Claim | None]) -> None:
+        for call, claim in zip(calls, claims, strict=True):
+            if claim is not None:
+                self.parts.abandon(call.key, claim.owner)
+
+    def _settle(self, call: Call, looked: StoreReply, now: float) -> Plan[Hit | Miss]:
+        if looked.position is None:
+            return Miss("log-lost", None)
+        found = yield from self.judge(call, looked, looked.position, now)
+        lease = looked.lease
+        if isinstance(found, Miss):
+            # The lease was given after the marks were read, at a position of its own.
+            position = lease.position if lease and lease.position else found.position
+            return replace(found, position=position, lease=lease)
+        if lease is not None and lease.is_ours:  # the store took the entry for ended, too early
+            try:
+                yield Release(call.key, lease.owner)
+            except StoreUnavailable:
+                self.parts.abandon(call.key, lease.owner)
+        return found
+
+    def judge(
+        self, call: Call, looked: StoreReply, at: Position, now: float, *, failed: bool = False
+    ) -> Plan[Hit | Miss]:
+        """Judge the store's reply: a hit, or a miss with its reason.
+
+        Args:
+            call: The call.
+            looked: The store's reply.
+            at: The log's position.
+            now: The time (monotonic seconds).
+            failed: Whether a run has just failed, for which a stale entry may stand in.
+        """
+        try:
+            entry = unpack(call.key, looked.frame, self.parts.secret) if looked.frame else None
+            set_marks = looked.marks
+            if entry is not None and not set(entry.marks) <= set(call.marks):
+                # The entry was stored under other tags, whose marks count, too.
+                again: StoreReply = yield Look(call.key, entry.marks)
+                _check_same_log(again.position, at)
+                set_marks = {**set_marks, **again.marks}
+            bans = yield from self.bans(at, looked.banned)
+            remaining = min(looked.remaining, entry.lifetime) if entry else 0.0
+            verdict = decide(
+                entry,
+                remaining,
+                set_marks,
+                at,
+                call.policy,
+                bans=bans,
+                names=call.marks,
+                draw=1.0 - self.parts.draw(),
+            )
+            if failed and verdict in (Verdict.ENDED, Verdict.STALE):
+                verdict = Verdict.STALE_IF_ERROR
+            if entry is None or not verdict.answers:
+                return Miss(verdict.value, at)
+            if not call.accepts(entry, remaining, verdict):
+                return Miss(TOO_OLD, at)
+            value = self._valid_value(call, entry)
+        except EntryError as error:
+            return Miss(error.reason, at)
+        hit = Hit(entry, value, self.parts.store_layer, remaining, verdict, at)
+        # L1 may not have the mark that has made an entry stale early.
+        if not hit.is_stale_early:
+            self.parts.l1.put(entry, now + remaining, at.sequence, call.marks)
+        return hit
+
+    def find_previous(self, call: Call) -> Plan[Previous | None]:
+        """Find the entry that a run is about to replace; None unless it is valid and readable."""
+        now: StoreReply
+        try:
+            now = yield Look(call.key, call.marks)
+            if now.frame is None or now.position is None or now.remaining <= 0:
+                return None
+            entry = unpack(call.key, now.frame, self.parts.secret)
+            found = yield Look(call.key, entry.marks)
+            at = _check_same_log(found.position, now.position)
+            bans = yield from self.bans(at, found.banned)
+            marks = {**now.marks, **found.marks}
+            if entry.is_failure or not is_valid(entry, marks, at, bans, call.marks):
+                return None
+            if (entry.serializer, entry.compression) != call.policy.stored_as:
+                return None
+            value = self._value(entry, call.policy.max_bytes)
+        except (EntryError, StoreUnavailable):
+            return None
+        age = max(0.0, entry.lifetime - now.remaining)
+        header, payload_at = now.frame[:HEADER_BYTES], head_end(now.frame)
+        return Previous(value, age, entry.etag, entry, header, payload_at)
+
+    def bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
+        """Return all pattern bans: this process's copy, or read anew after a gap."""
+        known = self.parts.l1.bans(at, newest)
+        if known is not None:
+            return known
+        read: Bans = yield ReadBans()
+        self.parts.l1.add_bans(read.bans, _check_same_log(read.position, at))
+        return read.bans
+
+    def _decode(self, call: Call, held: L1Entry, now: float) -> Hit | None:
+        entry, remaining = held.entry, held.deadline - now
+        if (entry.serializer, entry.compression) == call.policy.stored_as:
+            verdict = judge_age(entry, remaining, call.policy, 1.0 - self.parts.draw())
+            with suppress(EntryError):  # the look into L2 counts it
+                if verdict.answers:
+                    if not call.accepts(entry, remaining, verdict):
+                        return None
+                    value = self._valid_value(call, entry)
+                    return Hit(entry, value, "l1", remaining, verdict, held.as_of)
+        self.parts.l1.entries.drop(call.key)
+        return None
+
+    def _valid_value(self, call: Call, entry: Entry) -> Any:
+        """Decode the entry's value.
+
+        Raises:
+            EntryError: The value can't be read, the task's ``cache_validate`` refuses it, or it is
+                a failure that can't be raised here as it was.
+        """
+        value = self._value(entry, call.policy.max_bytes)
+        validate = call.policy.validate
+        handled = handled_now()
+        if entry.is_failure:
+            decode_error(value, call.policy)
+        elif validate is not None:
+            try:
+                is_served = validate(value)
+            except Exception as error:
+                raise_interruption(error, self.parts.codecs.interruptions, handled)
+                raise EntryError("validate-failed", f"cache_validate: {error!r}") from error
+            if not is_served:
+                raise EntryError("invalid", "cache_validate refuses it")
+        return value
+
+    def _value(self, entry: Entry, max_bytes: int) -> Any:
+        return self.parts.codecs.decode(
+            entry.payload, entry.serializer, entry.compression, max_bytes=max_bytes
+        )
+
+    def copy_of(self, hit: Hit) -> Hit:
+        """Return the hit for another caller, with a value of its own (promise R2)."""
+        # Unbounded: its size was checked when the hit was found.
+        return replace(hit, value=self._value(hit.entry, UNBOUNDED))
+
+    def _poll(self, now: float) -> Plan[None]:
+        position = self.parts.l1.position
+        if position is None:
+            return
+        counts = self.parts.counters.take(now)
+        try:
+            looked: StoreReply = yield Poll(position, counts)
+        except StoreUnavailable:
+            self.parts.counters.put_back(counts)
+        else:
+            self._advance(looked, now, position)
+
+    def _advance(self, looked: StoreReply, now: float, since: Position | None) -> None:
+        """Take in what a poll of the log has brought that was sent with a position."""
+        known = self.parts.l1.position
+        # Looks that were sent together bring the same records.
+        news = [r for r in looked.records or () if not known or r.sequence > known.sequence]
+        if news:
+            self.parts.observe(InvalidationsRead(len(news), self.parts.l1.lag(now)))
+        self.parts.l1.advance(looked.position, looked.records, now, since)
+
+
+def _check_same_log(position: Position | None, before: Position) -> Position:
+    """Check that a second read is of the same log, and not older than the first.
+
+    Raises:
+        StoreUnavailable: The log was lost in between.
+    """
+    if (
+        position is None
+        or position.incarnation != before.incarnation
+        or position.sequence < before.sequence
+    ):
+        raise StoreUnavailable("the log was lost between two reads")
+    return position

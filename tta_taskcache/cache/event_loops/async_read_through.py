@@ -1,0 +1,293 @@
+"""Read-through in asyncio: the stored result of a call, or the result of its run.
+
+Of equal calls in flight, in all processes, one runs and the others wait for its result (C1). When
+the leader is cancelled, the next of its followers runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from ...core.entries.entry import Position
+from ...core.entries.lease import Claim, Stage
+from ...core.events import Fault, Ran, Shadowed, Verified
+from ...core.results.not_modified import NOT_MODIFIED
+from ...core.results.remembered_errors import encode_error
+from ...errors import UnserializableResult
+from ..engine.comparing_runs import compare
+from ..engine.lookup_record import VERIFY
+from ..engine.reader import REPLACED
+from ..engine.writer import UNSHARED_FOR
+from ..leases.held_leases import RENEWALS, Progress
+from ..leases.single_flight import MAX_WAIT
+from ..outcome import Call, Hit, Miss
+from ..plan import Plan
+from ..runs.current_run import CurrentRun, depend_on_hit, made_inside, running
+from ..runs.hit_value import value_of
+from ..runs.led_keys import leading, led_keys, waits_at_most
+from .async_cache import AsyncCache
+
+#: The site of calls by ``task.cache`` and of primitives.
+DIRECT = "direct"
+
+#: Runs a call.
+Run = Callable[[], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncReadThrough:
+    """Answers calls from the cache, or runs them.
+
+    Attributes:
+        cache: The cache.
+        strict: Receives the reason when the store can't be read; raises, or lets the call run.
+    """
+
+    cache: AsyncCache
+    strict: Callable[[str], None] = lambda _: None
+
+    async def answer(self, call: Call, run: Run, *, shadow: bool = False) -> Any:
+        """Return the stored result of a call, or run it and store its result.
+
+        Args:
+            call: The call.
+            run: Runs the call.
+            shadow: Whether the call is only looked up and counted, and runs anyway.
+
+        Raises:
+            Exception: The run's error, from this run or a remembered one.
+        """
+        if shadow:
+            return await self._shadow(call, run)
+        claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=self.cache.leases.ttl)
+        try:
+            found = await self.cache.run(self._plan(call, claim))
+        except BaseException:  # the lease may have been granted
+            if call.policy.coalesce:
+                self.cache.leases.end(call.key, claim.owner)
+            raise
+        if isinstance(found, Hit):
+            depend_on_hit(call, found, self.cache.engine.parts.l1)
+            if found.refresh:
+                self.cache.begin(self.refresh(call, run), call.task)
+            if call.verify and found.can_be_verified:
+                return await self._run_and_compare(call, found, run, VERIFY)
+            return value_of(call.policy, found)
+        if found.position is None:
+            self.strict(found.reason)
+        if found.lease is not None and found.lease.is_ours:
+            return await self._lead(call, found, run, found.lease.owner)
+        return await self._run(call, found.position, run, "", reason=found.reason)
+
+    async def refresh(self, call: Call, run: Run) -> Any:
+        """Run a call and replace its entry."""
+        position = await self.cache.run(self.cache.engine.writer.position(call))
+        return await self._run(call, position, run, "", replaces=True)
+
+    def _plan(self, call: Call, claim: Claim) -> Plan[Hit | Miss]:
+        engine = self.cache.engine
+        patience = waits_at_most(call.key, led_keys(), MAX_WAIT)
+        if not patience or not call.policy.coalesce:
+            return engine.look(call, DIRECT)
+        return self.cache.single_flight.lead_or_follow(
+            engine, call, DIRECT, claim, patience=patience
+        )
+
+    async def _lead(self, call: Call, found: Miss, run: Run, owner: str) -> Any:
+        """Run a call as leader; followers stop waiting when it ends, also by an error."""
+        single_flight, leases = self.cache.single_flight, self.cache.leases
+        wakeup = single_flight.begin(call.key)
+        leases.hold(call.key, owner, _progress(), renew_in=leases.ttl / RENEWALS)
+        wake = partial(single_flight.end, call.key, wakeup)
+        try:
+            with leading(call.key, None):
+                value = await self._run(call, found.position, run, owner, reason=found.reason)
+        except BaseException as error:
+            # When cancelled, the next follower leads: after the lease has ended.
+            unshared = UNSHARED_FOR if isinstance(error, Exception) else 0.0
+            leases.end(call.key, owner, unshared, wake)
+            raise
+        leases.let_go(owner)
+        wake()
+        return value
+
+    async def _run(
+        self,
+        call: Call,
+        position: Position | None,
+        run: Run,
+        owner: str,
+        *,
+        replaces: bool = False,
+        reason: str = "",
+    ) -> Any:
+        current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
+        is_replacing = replaces or reason in REPLACED
+        if is_replacing:
+            previous = await self._safely(
+                self.cache.engine.reader.find_previous(call), call, "previous"
+            )
+            current.find_previous = lambda: previous
+        with made_inside(current, call, position):
+            return await self._run_as(
+                current,
+                call,
+                position,
+                run,
+                owner,
+                replaces=replaces,
+                is_new=not is_replacing,
+            )
+
+    async def _run_as(
+        self,
+        current: CurrentRun,
+        call: Call,
+        position: Position | None,
+        run: Run,
+        owner: str,
+        *,
+        replaces: bool,
+        is_new: bool,
+    ) -> Any:
+        """Run a call and store its result; what is said inside is known of the current run."""
+        renews = None
+        started = monotonic()
+        try:
+            with running(current):
+                value = await run()
+            if value is NOT_MODIFIED:
+                renews = current.to_renew()
+                value = renews.value
+        except Exception as error:
+            seconds = monotonic() - started
+            recover = self._recover(call, position, error, seconds, owner, decided=current)
+            instead = await self._safely(recover, call, "recover")
+            if instead is None:
+                raise
+            depend_on_hit(call, instead, current.cache)
+            return value_of(call.policy, instead)
+        seconds = monotonic() - started
+        cost = self._record_run(call, value, seconds, current.cost)
+        fill = self.cache.engine.writer.fill(
+            call,
+            position,
+            value,
+            run_seconds=seconds,
+            task_id=None,
+            cost=cost,
+            owner=owner,
+            replaces=replaces,
+            decided=current,
+            renews=renews,
+        )
+        if is_new and renews is None and seconds < call.policy.min_run:
+            fill = self.cache.engine.writer.refuse(call, owner, "min-run", seconds)
+        await self._safely(fill, call, "fill")
+        return value
+
+    async def _safely(self, plan: Plan[Any], call: Call, operation: str) -> Any:
+        """Run a plan after a call's run; its faults never fail the call (promise F1)."""
+        try:
+            return await self.cache.run(plan, is_urgent=True)
+        except Exception as error:  # noqa: BLE001 - a fault of ours never fails a call
+            self.cache.engine.parts.observe(Fault(call.task, operation, error))
+            return None
+
+    def _record_run(
+        self, call: Call, value: Any, seconds: float, decided: float | None = None
+    ) -> float:
+        observe, cost = self.cache.engine.parts.observe, decided or 0.0
+        try:
+            if decided is None:
+                cost = call.policy.cost_of(value)
+        except Exception as error:  # noqa: BLE001 - the user's function; the call has run
+            observe(Fault(call.task, "cost", error))
+        observe(Ran(call.task, call.key, seconds, cost, returned_none=value is None))
+        return cost
+
+    def _recover(
+        self,
+        call: Call,
+        position: Position | None,
+        error: Exception,
+        seconds: float,
+        owner: str,
+        *,
+        decided: CurrentRun,
+    ) -> Plan[Hit | None]:
+        """Store a failure, or find the stale result for it; else let equal calls run unshared."""
+        engine = self.cache.engine
+        remember_for = call.policy.remembered_for(error)
+        if remember_for is not None:
+            try:
+                text = encode_error(error, call.policy)
+            except UnserializableResult:
+                yield from engine.writer.refuse(call, owner, "unserializable", seconds)
+                return None
+            yield from engine.writer.fill(
+                call,
+                position,
+                text,
+                run_seconds=seconds,
+                task_id=None,
+                owner=owner,
+                remember_for=remember_for,
+                decided=decided,
+            )
+            return None
+        if call.policy.stale_if_error:
+            stale = yield from engine.refresher.find_stale_if_error(call, DIRECT, owner)
+            if stale is not None:
+                return stale
+        yield from engine.writer.end_unshared(call, owner, seconds)
+        return None
+
+    async def _shadow(self, call: Call, run: Run) -> Any:
+        engine = self.cache.engine
+        started = monotonic()
+        found = await self.cache.run(engine.reader.find(call))
+        if isinstance(found, Miss):
+            engine.parts.observe(Shadowed(call.task, call.key, False))
+            return await self._run(call, found.position, run, "")
+        saved = max(0.0, found.entry.run_seconds - (monotonic() - started))
+        engine.parts.observe(Shadowed(call.task, call.key, True, saved, found.entry.cost))
+        return await self._run_and_compare(replace(call, verify=False), found, run, "shadow")
+
+    async def _run_and_compare(self, call: Call, stored: Hit, run: Run, reason: str) -> Any:
+        observe = self.cache.engine.parts.observe
+        current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
+        started = monotonic()
+        try:
+            with made_inside(current, call, None), running(current):
+                value = await run()
+        except Exception:
+            if reason != VERIFY:
+                raise
+            observe(Verified(call.task, call.key, "failed"))
+            return value_of(call.policy, stored)
+        self._record_run(call, value, monotonic() - started)
+        if stored.can_be_verified:
+            verified = await self._safely(
+                compare(self.cache.engine, call, stored, value), call, VERIFY
+            )
+            if verified is not None:
+                observe(verified)
+        return value
+
+
+def _progress() -> Progress:
+    """Return the stage of the running asyncio task; none when it, or its loop, is over."""
+    leader, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def stage() -> Stage | None:
+        is_running = leader is not None and not leader.done() and loop.is_running()
+        return Stage.RUNNING if is_running else None
+
+    return stage

@@ -1,0 +1,233 @@
+"""Single-flight: equal calls in flight run once; callers of a process lead or follow.
+
+The leader wakes the followers in its process; a leader elsewhere is polled by one follower for all
+of them. It stops a stampede.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import os
+from contextlib import suppress
+from dataclasses import replace
+from weakref import WeakSet
+
+from ...core.entries.lease import Claim, Stage
+from ..engine.engine import Engine
+from ..engine.lookup_record import record_lookup
+from ..outcome import Call, Hit, Miss
+from ..plan import Pause, Plan
+
+#: Seconds between two looks of a follower: at first, and at most.
+FIRST_PAUSE = 0.005
+MAX_PAUSE = 0.1
+
+#: Seconds between two looks while a leader in this process will wake its followers.
+WAKEUP_PAUSE = 1.0
+MAX_WAKEUP_PAUSE = 4.0
+
+#: Seconds that a caller waits for a leader that isn't running yet: the leader may be in a long
+#: queue, even behind this very caller.
+PATIENCE = 1.0
+
+#: A lease that is noticed when this share of its ttl is over is claimed again, so many times: on a
+#: busy machine it may have lapsed, and another call may lead.
+LATE, MOST_LATE = 0.5, 3
+
+#: Most seconds that a caller waits for a running leader, whatever the leader does.
+MAX_WAIT = 900.0
+
+
+class LockWakeup:
+    """A wake-up call made of a bare lock: one C call each to make it, to wait and to wake.
+
+    Threads and coroutines can wait for it.
+    """
+
+    __slots__ = ("_is_over", "_lock", "_waiting")
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+        self._is_over = False
+        #: Coroutines that wait, with their loops.
+        self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+
+    def wait(self, seconds: float) -> None:
+        """Block until woken, or for so many seconds."""
+        if self._lock.acquire(timeout=seconds):
+            self._lock.release()
+
+    def wake(self) -> None:
+        """Wake all that wait; later ones don't wait."""
+        self._is_over = True
+        if self._lock.locked():
+            self._lock.release()
+        loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        for future, loop in list(self._waiting.items()):
+            loops.setdefault(loop, []).append(future)
+        for loop, futures in loops.items():
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(_end_waits, loop, futures)
+
+    async def wait_in_loop(self, seconds: float) -> None:
+        """Wait in an event loop until woken, or for so many seconds."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting[future] = loop
+        timer = loop.call_later(seconds, _end_wait, future)
+        try:
+            if not self._is_over:  # else it may have done so before we were there
+                await future
+        finally:
+            timer.cancel()
+            self._waiting.pop(future, None)
+
+
+#: So many go on in one turn of their loop.
+ENDED_AT_ONCE = 100
+
+
+def _end_wait(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _end_waits(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) -> None:
+    for future in futures[:ENDED_AT_ONCE]:
+        _end_wait(future)
+    if later := futures[ENDED_AT_ONCE:]:
+        loop.call_soon(_end_waits, loop, later)
+
+
+class SingleFlight:
+    """The runs that callers in this process lead, by key."""
+
+    def __init__(self) -> None:
+        self._wakeups: dict[str, LockWakeup] = {}
+        #: Of the keys with leaders elsewhere, what their watchers here ring.
+        self._watched: dict[str, LockWakeup] = {}
+        _all.add(self)
+
+    def begin(self, key: str) -> LockWakeup:
+        """Announce the leader of a key; return the wake-up call of its followers."""
+        wakeup = self._wakeups[key] = LockWakeup()
+        return wakeup
+
+    def end(self, key: str, wakeup: LockWakeup) -> None:
+        """Wake the followers of a key, which look again."""
+        if self._wakeups.get(key) is wakeup:
+            self._wakeups.pop(key, None)
+        wakeup.wake()
+
+    def lead_or_follow(
+        self, engine: Engine, call: Call, site: str, claim: Claim, patience: float = MAX_WAIT
+    ) -> Plan[Hit | Miss]:
+        """Look until there is a result, or until the caller has to run.
+
+        Args:
+            engine: The cache.
+            call: The call.
+            site: Where it is made.
+            claim: The caller's, who can compute at once: it takes over what only waits to run.
+            patience: Seconds that it waits at most.
+
+        Returns:
+            A hit; or a miss, whose lease is the caller's unless equal calls don't wait for one
+            another now.
+        """
+        asked_at = engine.parts.clock()
+        pauses = _Pauses(self, call.key)
+        try:
+            found = yield from self._follow(engine, call, claim, patience, pauses)
+        finally:
+            pauses.end()
+        took = engine.parts.clock() - asked_at
+        if pauses.count and isinstance(found, Hit):
+            record_lookup(engine.parts.observe, call, site, found, waited=took)
+        else:
+            record_lookup(engine.parts.observe, call, site, found, seconds=took)
+        return found
+
+    def _follow(
+        self, engine: Engine, call: Call, claim: Claim, patience: float, pauses: _Pauses
+    ) -> Plan[Hit | Miss]:
+        clock = engine.parts.clock
+        asked_at, late = clock(), 0
+        while True:
+            claimed_at = clock()
+            found = yield from engine.refresher.find_or_refresh(call, claim)
+            lease = found.lease if isinstance(found, Miss) else None
+            if isinstance(found, Hit) or lease is None or not lease.is_followed:
+                is_late = clock() - claimed_at >= LATE * claim.ttl
+                if lease is None or not lease.is_ours or not is_late or late == MOST_LATE:
+                    return found
+                late += 1
+                continue
+            took = clock() - asked_at
+            if lease.stage is not Stage.RUNNING and took >= PATIENCE:
+                if claim.takes_queued:
+                    return Miss("queued-elsewhere", found.position)
+                claim = replace(claim, takes_queued=True)
+                continue
+            if took >= patience:
+                return Miss("waited-too-long", found.position)
+            yield pauses.next()
+
+
+class _Pauses:
+    """The pauses of one follower.
+
+    Of those that follow a leader elsewhere, one looks for all in this process.
+
+    Attributes:
+        count: How many there were.
+    """
+
+    __slots__ = ("_flights", "_key", "_mine", "_pause", "_wakeup_pause", "count")
+
+    def __init__(self, flights: SingleFlight, key: str) -> None:
+        self._flights, self._key = flights, key
+        self._pause, self._wakeup_pause = FIRST_PAUSE, WAKEUP_PAUSE
+        self._mine: LockWakeup | None = None
+        self.count = 0
+
+    def next(self) -> Pause:
+        """The next one: until a leader or a watcher here rings, or until the next look."""
+        self.count += 1
+        wakeup = self._flights._wakeups.get(self._key) or self._watcher()
+        if wakeup is not None:
+            seconds = self._wakeup_pause
+            self._wakeup_pause = min(seconds * 2, MAX_WAKEUP_PAUSE)
+        else:
+            seconds = self._pause
+            self._pause = min(seconds * 2, MAX_PAUSE)
+        return Pause(seconds, wakeup)
+
+    def _watcher(self) -> LockWakeup | None:
+        """What somebody else here rings who looks for all; None when this one does."""
+        watched = self._flights._watched
+        if self._mine is None:
+            self._mine = LockWakeup()
+        watcher = watched.setdefault(self._key, self._mine)
+        return None if watcher is self._mine else watcher
+
+    def end(self) -> None:
+        """Let those look that have left it to this one."""
+        if self._mine is not None:
+            if self._flights._watched.get(self._key) is self._mine:
+                self._flights._watched.pop(self._key, None)
+            self._mine.wake()
+
+
+_all: WeakSet[SingleFlight] = WeakSet()
+
+
+def _forget_in_child() -> None:
+    for single_flight in list(_all):
+        single_flight._wakeups.clear()  # their leaders are threads of the parent
+        single_flight._watched.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,4 @@
+"""Entries and leases, the marks that end them, and the decision whether an entry is served.
+
+May import ``options`` and ``errors``.
+"""

@@ -1,0 +1,318 @@
+"""The store in memory of one process, for apps without Redis, and the model of ``RedisStore``."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import monotonic
+from weakref import WeakSet
+
+from ...core.entries import glob, marks
+from ...core.entries.entry import Entry, Position, peek
+from ...core.entries.lease import Claim, HeldLease, Lease, Stage, may_take
+from ...errors import StoreRefused
+from ..exchanges.ledger import MemoryLedger
+from ..protocol import (
+    Bans,
+    Batch,
+    BeginRefresh,
+    ClientCall,
+    Command,
+    Count,
+    Fill,
+    Found,
+    Look,
+    LookMany,
+    Poll,
+    ReadBans,
+    ReadDays,
+    Record,
+    Release,
+    Renew,
+    Reply,
+    Scan,
+    SetMarks,
+    StoreReply,
+)
+from ..sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, Swept
+from .bounded_map import BoundedMap, RecentKeys
+
+#: Records that are kept for polls.
+LOG_LENGTH = 10_000
+
+#: With more marks and bans than this, the store starts over.
+MAX_MARKS = 10_000
+
+#: With more leases than this, those that have lapsed are forgotten; with as many refreshes, all.
+MAX_LEASES = 10_000
+
+
+@dataclass(slots=True)
+class _StoredFrame:
+    frame: bytes
+    deadline: float
+    # Of its head, what claims are judged by: read once, when it is stored.
+    born: Position | None
+    served_above_ms: int
+    hits: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.frame)
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredLease:
+    owner: str
+    stage: Stage
+    born: Position
+    deadline: float
+
+
+_stores: WeakSet[MemoryStore] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for store in list(_stores):
+        store.renew_lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+
+
+class MemoryStore:
+    """Executes commands on memory.
+
+    Args:
+        max_entries: Bound on entries.
+        max_bytes: Bound on the bytes of their frames.
+        clock: Monotonic seconds.
+    """
+
+    name = "memory of this process"
+
+    def __init__(
+        self, max_entries: int, max_bytes: int, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._clock = clock
+        self.entries: BoundedMap[_StoredFrame] = BoundedMap(max_entries, max_bytes)
+        self._position = Position(uuid.uuid4().hex, 0)
+        self._marks: dict[str, int] = {}
+        self._bans: tuple[marks.Ban, ...] = ()
+        self._has_soft = False
+        self._leases: dict[str, _StoredLease] = {}
+        self._refreshes = RecentKeys(MAX_LEASES)
+        self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
+        self._ledger = MemoryLedger()
+        self.renew_lock()
+        _stores.add(self)
+
+    def renew_lock(self) -> None:
+        """Replace the lock, which a thread of the parent process may have held at a fork."""
+        self._lock = threading.Lock()
+
+    def execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
+        """Execute one command (see ``Store``)."""
+        if isinstance(command, (Look, LookMany, Poll, Fill, Count)) and command.counts:
+            with self._lock:
+                self._ledger.add(command.counts)
+        match command:
+            case Look():
+                return self._look(command)
+            case LookMany():
+                return [self._look(replace(look, since=command.since)) for look in command.looks]
+            case Poll():
+                position = self._position
+                records = self._records(command.since, position)
+                return StoreReply(position, None, 0.0, {}, records, self._banned)
+            case ReadBans():
+                return Bans(self._position, self._bans)
+            case Fill():
+                return self._fill(command)
+            case Renew():
+                return [self._renew(h.key, h.owner, h.stage, command.ttl) for h in command.holdings]
+            case Release():
+                return self._release(command)
+            case BeginRefresh():
+                with self._lock:
+                    return self._refreshes.take(command.key, self._clock(), command.seconds)
+            case SetMarks():
+                return self._invalidate(command)
+            case Scan():
+                return self._scan(command)
+            case Sweep():
+                return self._sweep()
+            case RequestSweep():
+                return False  # ended entries, which nobody reads, are evicted first anyway
+            case ReadSweep():
+                return None
+            case RecordSweep():
+                return replace(command.sweeping, is_over=not command.sweeping.cursor)
+            case Count():
+                return self._ledger.totals()
+            case ReadDays():
+                return self._ledger.read(command.days)
+            case ClientCall():
+                raise StoreRefused(f"{self.name}: keeps nothing beside entries")
+
+    @property
+    def _banned(self) -> int:
+        return self._bans[0].sequence if self._bans else 0
+
+    def _look(self, look: Look) -> StoreReply:
+        position = self._position
+        held = self.entries.get(look.key)
+        remaining = held.deadline - self._clock() if held else 0.0
+        if held and remaining <= 0:
+            self.entries.drop(look.key)
+            held = None
+        names = look.marks
+        if self._has_soft:
+            names = (*names, *map(marks.soft, names))
+        found = {name: self._marks[name] for name in names if name in self._marks}
+        records = self._records(look.since, position) if look.since else None
+        lease = self._claim(look, look.claim) if look.claim is not None else None
+        frame = held.frame if held else None
+        return StoreReply(position, frame, remaining, found, records, self._banned, lease)
+
+    def _claim(self, look: Look, claim: Claim) -> Lease:
+        """Judge a claim as ``take.lua`` does."""
+        now = self._clock()
+        with self._lock:
+            position = self._position
+            newest = max((self._marks.get(name, 0) for name in look.marks), default=0)
+            stored = self.entries.get(look.key)
+            if (
+                stored
+                and stored.born
+                and not claim.regardless
+                and stored.born.incarnation == position.incarnation
+                and stored.born.sequence >= max(newest, claim.newest_ban)
+                and (stored.deadline - now) * 1000 > stored.served_above_ms
+            ):
+                return Lease("", None, None)
+            other = self._leases.get(look.key)
+            remaining = other.deadline - now if other else 0.0
+            if other is not None and remaining > 0:
+                held = HeldLease(other.owner, other.stage, other.born, remaining)
+                if not may_take(claim, held, newest, position):
+                    return Lease("", None, other.stage, remaining)
+            if len(self._leases) > MAX_LEASES:
+                self._leases = {k: v for k, v in self._leases.items() if v.deadline > now}
+            self._leases[look.key] = _StoredLease(
+                claim.owner, claim.stage, position, now + claim.ttl
+            )
+            return Lease(claim.owner, position, claim.stage, claim.ttl)
+
+    def _owns(self, key: str, owner: str) -> bool:
+        held = self._leases.get(key)
+        return held is not None and held.owner == owner and held.deadline > self._clock()
+
+    def _fill(self, fill: Fill) -> bool:
+        with self._lock:
+            if fill.instead_of:
+                return self._replace(fill)
+            if fill.owner and not self._owns(fill.key, fill.owner):
+                return False
+            self._put(fill, fill.frame)
+            self._leases.pop(fill.key, None)
+            self._refreshes.drop(fill.key)
+            return True
+
+    def _put(self, fill: Fill, frame: bytes) -> None:
+        entry = peek(fill.key, frame)
+        born, above = (entry.born, entry.served_above_ms) if entry else (None, 0)
+        deadline = self._clock() + fill.lifetime
+        self.entries.put(fill.key, _StoredFrame(frame, deadline, born, above))
+
+    def _replace(self, fill: Fill) -> bool:
+        stored = self.entries.get(fill.key)
+        if stored is None or not stored.frame.startswith(fill.instead_of):
+            return False
+        if fill.payload_at and fill.owner and not self._owns(fill.key, fill.owner):
+            return False
+        frame = fill.frame + (stored.frame[fill.payload_at :] if fill.payload_at else b"")
+        self._put(fill, frame)
+        if fill.payload_at:
+            self._refreshes.drop(fill.key)
+        if self._owns(fill.key, fill.owner) or (fill.payload_at and not fill.owner):
+            self._leases.pop(fill.key, None)
+        return True
+
+    def _renew(self, key: str, owner: str, stage: Stage, ttl: float) -> bool:
+        with self._lock:
+            if not self._owns(key, owner):
+                return False
+            self._leases[key] = replace(
+                self._leases[key], stage=stage, deadline=self._clock() + ttl
+            )
+            return True
+
+    def _release(self, release: Release) -> bool:
+        with self._lock:
+            if not self._owns(release.key, release.owner):
+                return False
+            lease = self._leases.pop(release.key)
+            if release.unshared:
+                deadline = self._clock() + release.unshared
+                self._leases[release.key] = _StoredLease("", Stage.UNSHARED, lease.born, deadline)
+            return True
+
+    def _records(self, since: Position, until: Position) -> list[Record] | None:
+        missed = until.sequence - since.sequence
+        if since.incarnation != until.incarnation or missed < 0:
+            return None
+        # Another thread may add to the log meanwhile.
+        log = list(self._log) if missed else []
+        records = [r for r in log if since.sequence < r.sequence <= until.sequence]
+        return records if len(records) == missed else None
+
+    def _invalidate(self, command: SetMarks) -> Position:
+        with self._lock:
+            if len(self._marks) + len(self._bans) > MAX_MARKS:
+                # The new incarnation comes first: it ends every entry, so no mark is missed.
+                self._position = Position(uuid.uuid4().hex, 0)
+                self._log.clear()
+                self._marks, self._bans = {}, ()
+                self.entries.clear()
+            sequence = self._position.sequence + 1
+            self._bans = marks.with_bans(self._bans, command.marks, sequence)
+            self._has_soft = self._has_soft or any(map(marks.is_soft, command.marks))
+            plain = (name for name in command.marks if not marks.is_ban(name))
+            self._marks.update(dict.fromkeys(plain, sequence))
+            self._log.append(Record(sequence, command.marks))
+            self._position = Position(self._position.incarnation, sequence)
+        for key in command.keys:
+            self.entries.drop(key)
+        return self._position
+
+    def _live(self) -> list[tuple[Entry, _StoredFrame, float]]:
+        """Return the entries that haven't expired, valid or not, and the seconds that remain."""
+        now = self._clock()
+        peeked = [(peek(k, h.frame), h) for k, h in self.entries.items()]
+        return [(e, h, h.deadline - now) for e, h in peeked if e and h.deadline > now]
+
+    def _is_valid(self, entry: Entry) -> bool:
+        return marks.is_valid(entry, self._marks, self._position, self._bans)
+
+    def _scan(self, scan: Scan) -> Batch:
+        found = [
+            Found(entry, held.size, remaining)
+            for entry, held, remaining in self._live()
+            if glob.matches(scan.pattern, entry.key)
+            and self._is_valid(entry)
+            and peek(entry.key, held.frame, scan.secret) is not None
+        ]
+        return Batch("", found)
+
+    def _sweep(self) -> Swept:
+        live = self._live()
+        ended = [(entry, held) for entry, held, _ in live if not self._is_valid(entry)]
+        for entry, _ in ended:
+            self.entries.drop(entry.key)
+        total = len(live)
+        return Swept("", total, total, len(ended), sum(held.size for _, held in ended))
