@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from random import random
 from typing import Any, Self, Unpack
 
@@ -142,10 +143,7 @@ class CachePrimitive:
             CacheError: The cache can't be used, and ``on_error="raise"``.
         """
         context = context_or_new(context)
-
-        async def run() -> Any:
-            return await self._run(data, context)
-
+        run = partial(self._run, data, context)
         call = self._call(data, context)
         if call is None:
             return await run()

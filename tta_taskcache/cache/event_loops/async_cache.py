@@ -62,9 +62,9 @@ class AsyncCache:
         self._link = link
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def run(self, plan: Plan[T], *, is_urgent: bool = False) -> T:
+    def run(self, plan: Plan[T], *, is_urgent: bool = False) -> Coroutine[Any, Any, T]:
         """Drive a plan of the engine; before others, if callers wait for it."""
-        return await run_in_loop(plan, self.store, is_urgent=is_urgent)
+        return run_in_loop(plan, self.store, is_urgent=is_urgent)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""

@@ -81,7 +81,9 @@ async def run_in_loop(plan: Plan[T], store: AsyncStore, *, is_urgent: bool = Fal
             error: StoreUnavailable | None = None
             reply = None
             if isinstance(step, Pause):
-                await _rest(step)
+                wakeup, seconds = step.wakeup, step.seconds
+                del step  # ten thousand that wait are work for the collector
+                await (wakeup.wait_in_loop(seconds) if wakeup else asyncio.sleep(seconds))
             else:
                 try:
                     reply = await store.execute(step)
@@ -100,10 +102,3 @@ async def run_in_loop(plan: Plan[T], store: AsyncStore, *, is_urgent: bool = Fal
 
 def _leads(reply: Reply) -> bool:
     return isinstance(reply, StoreReply) and reply.lease is not None and reply.lease.is_ours
-
-
-async def _rest(pause: Pause) -> None:
-    if pause.wakeup is None:
-        await asyncio.sleep(pause.seconds)
-    else:
-        await pause.wakeup.wait_in_loop(pause.seconds)

@@ -10,6 +10,7 @@ import _thread
 import asyncio
 import os
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -26,6 +27,9 @@ MAX_PAUSE = 0.1
 #: Seconds between two looks while a leader in this process will wake its followers.
 WAKEUP_PAUSE = 1.0
 MAX_WAKEUP_PAUSE = 4.0
+
+#: Most seconds of a pause while another follower in this process looks.
+UNWATCHED = 30.0
 
 #: Seconds that a caller waits for a leader that isn't running yet: the leader may be in a long
 #: queue, even behind this very caller.
@@ -45,12 +49,13 @@ class LockWakeup:
     Threads and coroutines can wait for it.
     """
 
-    __slots__ = ("_is_over", "_lock", "_waiting")
+    __slots__ = ("_lock", "_waiting", "is_over")
 
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()
         self._lock.acquire()
-        self._is_over = False
+        #: Whether it has rung.
+        self.is_over = False
         #: Coroutines that wait, with their loops.
         self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
 
@@ -61,7 +66,7 @@ class LockWakeup:
 
     def wake(self) -> None:
         """Wake all that wait; later ones don't wait."""
-        self._is_over = True
+        self.is_over = True
         if self._lock.locked():
             self._lock.release()
         loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
@@ -76,14 +81,17 @@ class LockWakeup:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         self._waiting[future] = loop
-        timer = loop.call_later(seconds, _end_wait, future)
+        # In an empty context: a copy of the caller's would be one more object for each that waits.
+        timer = loop.call_later(seconds, _end_wait, future, context=_NO_CONTEXT)
         try:
-            if not self._is_over:  # else it may have done so before we were there
+            if not self.is_over:  # else it may have done so before we were there
                 await future
         finally:
             timer.cancel()
             self._waiting.pop(future, None)
 
+
+_NO_CONTEXT = Context()
 
 #: So many go on in one turn of their loop.
 ENDED_AT_ONCE = 100
@@ -173,52 +181,69 @@ class SingleFlight:
                 continue
             if took >= patience:
                 return Miss("waited-too-long", found.position)
-            yield pauses.next()
+            del found, lease  # ten thousand followers are work for the collector
+            yield pauses.next(patience - took)
 
 
 class _Pauses:
     """The pauses of one follower.
 
-    Of those that follow a leader elsewhere, one looks for all in this process.
+    Of the followers in this process, one looks for all: the watcher. It wakes the others when it
+    has found something; so does a leader in this process.
 
     Attributes:
         count: How many there were.
     """
 
-    __slots__ = ("_flights", "_key", "_mine", "_pause", "_wakeup_pause", "count")
+    __slots__ = ("_flights", "_key", "_leader", "_mine", "_pause", "_wakeup_pause", "count")
 
     def __init__(self, flights: SingleFlight, key: str) -> None:
         self._flights, self._key = flights, key
         self._pause, self._wakeup_pause = FIRST_PAUSE, WAKEUP_PAUSE
         self._mine: LockWakeup | None = None
+        self._leader: LockWakeup | None = None
         self.count = 0
 
-    def next(self) -> Pause:
-        """The next one: until a leader or a watcher here rings, or until the next look."""
+    def next(self, most: float) -> Pause:
+        """The next one: until a leader or the watcher here rings, or until the next look.
+
+        Args:
+            most: Seconds that the follower may wait for.
+        """
         self.count += 1
-        wakeup = self._flights._wakeups.get(self._key) or self._watcher()
-        if wakeup is not None:
+        leader = self._flights._wakeups.get(self._key)
+        if leader is not None and leader.is_over:  # a watcher rang, and the leader isn't done
+            leader = None
+        watcher = self._watcher()
+        if watcher is not None:
+            return Pause(min(max(most, FIRST_PAUSE), UNWATCHED), leader or watcher)
+        self._leader = leader
+        if leader is not None:
             seconds = self._wakeup_pause
             self._wakeup_pause = min(seconds * 2, MAX_WAKEUP_PAUSE)
         else:
             seconds = self._pause
             self._pause = min(seconds * 2, MAX_PAUSE)
-        return Pause(seconds, wakeup)
+        return Pause(seconds, leader)
 
     def _watcher(self) -> LockWakeup | None:
-        """What somebody else here rings who looks for all; None when this one does."""
+        """What the watcher rings; None when this one is it."""
         watched = self._flights._watched
-        if self._mine is None:
-            self._mine = LockWakeup()
-        watcher = watched.setdefault(self._key, self._mine)
-        return None if watcher is self._mine else watcher
+        known = watched.get(self._key)
+        if known is None:
+            self._mine = self._mine or LockWakeup()
+            known = watched.setdefault(self._key, self._mine)
+        return None if known is self._mine else known
 
     def end(self) -> None:
         """Let those look that have left it to this one."""
-        if self._mine is not None:
-            if self._flights._watched.get(self._key) is self._mine:
-                self._flights._watched.pop(self._key, None)
-            self._mine.wake()
+        if self._mine is None:
+            return
+        if self._flights._watched.get(self._key) is self._mine:
+            self._flights._watched.pop(self._key, None)
+        self._mine.wake()
+        if self._leader is not None:
+            self._leader.wake()
 
 
 _all: WeakSet[SingleFlight] = WeakSet()
