@@ -36,7 +36,7 @@ class _EqualPolls:
     """Equal polls of the log, and the future of each."""
 
     polls: list[Poll]
-    futures: list[asyncio.Future[Any]]
+    futures: list[asyncio.Future[Reply]]
 
 
 @dataclass(slots=True)
@@ -89,13 +89,13 @@ class BatchingStore:
         waiting.futures.append(future)
         return await future
 
-    def _poll(self, queue: _LookQueue, poll: Poll) -> asyncio.Future[Any]:
+    def _poll(self, queue: _LookQueue, poll: Poll) -> asyncio.Future[Reply]:
         """Send a poll with those of the same position that come before it is sent."""
         waiting = queue.polls.get(poll.since)
         if waiting is None:
             waiting = queue.polls[poll.since] = _EqualPolls([], [])
             _begin(queue, self._send_polls(queue, poll.since))
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         waiting.polls.append(poll)
         waiting.futures.append(future)
         return future
