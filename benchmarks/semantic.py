@@ -87,8 +87,9 @@ def looks(entries: int, number: int = 300) -> tuple[str, ...]:
             about = SemanticCall(partition, text)
             return SemanticQuery(call=call, about=about, vector=packed(vector), threshold=0.8)
 
-        writer, index = runtime.engine.writer, runtime.neighbours.index
-        copy = runtime.neighbours.copies.of(partition)
+        neighbours = runtime.neighbours.neighbours
+        writer, index = runtime.engine.writer, neighbours.index
+        copy = neighbours.copies.of(partition)
         position = runtime.run(writer.position(query("x", vectors[0]).call))
         for i, vector in enumerate(vectors):
             asked = query(f"k{i}", vector)
@@ -105,7 +106,7 @@ def looks(entries: int, number: int = 300) -> tuple[str, ...]:
         copy.start_over()
         started, calls = time.perf_counter(), 0
         while copy.cursor is not None or len(copy) < entries:
-            runtime.run(runtime.neighbours.find(near[0]))
+            runtime.run(neighbours.find(near[0]))
             calls += 1
         loading = time.perf_counter() - started
         times: dict[str, list[float]] = {"exact": [], "near": []}
@@ -116,7 +117,7 @@ def looks(entries: int, number: int = 300) -> tuple[str, ...]:
             times["exact"].append(time.perf_counter() - started)
             started = time.perf_counter()
             runtime.run(runtime.engine.look(asked.call, "direct"))
-            found = runtime.run(runtime.neighbours.find(asked))
+            found = runtime.run(neighbours.find(asked))
             times["near"].append(time.perf_counter() - started)
             best = int(np.argmax(everything @ np.frombuffer(asked.vector, "<f2").astype("f4")))
             right += found.hit is not None and found.judged[0].key == f"t:k{best}"

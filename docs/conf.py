@@ -13,12 +13,12 @@ author = "tta_taskcache contributors"
 release = version = version_of("tta-taskcache")
 
 extensions = [
+    "diagrams",  # ours: Mermaid without a network
     "myst_parser",
     "reference_pages",  # ours: a page per option, setting, command, metric and event
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "sphinxcontrib.mermaid",
 ]
 exclude_patterns = ["_build", "_ext", "reference/notes"]
 
@@ -35,15 +35,13 @@ copybutton_prompt_text = "$ "
 
 html_theme = "furo"
 html_title = "tta_taskcache"
-html_static_path = ["_static"]
+html_static_path = ["_static", "_build/mermaid"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_search_scorer = str(Path(__file__).parent / "_ext" / "search_scorer.js")
 html_show_copyright = False
 html_theme_options = {
     "source_repository": "https://github.com/tta-taskcache/tta-taskcache/",
     "source_branch": "main",
     "source_directory": "docs/",
 }
-# The one thing that a reader's browser fetches: sphinxcontrib-mermaid loads Mermaid from jsDelivr.
-# Without a network a diagram is shown as its source, which says the same in words.
-mermaid_version = "11.4.1"

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[1]
 REFERENCE = DOCS / "reference"
 
-#: Kinds of things by the page that has their table, and the words above the pages of each.
+#: Kinds of things by the page that has their table, and what one of them is called.
 PAGES = {
-    "options": ("task option", "Task options"),
-    "settings": ("setting", "Settings"),
-    "commands": ("command", "Command line"),
-    "metrics": ("metric", "Metrics"),
-    "events": ("event", "Events"),
+    "options": "task option",
+    "settings": "setting",
+    "commands": "command",
+    "metrics": "metric",
+    "events": "event",
 }
 
 
 def table(kind: str, definitions: Iterable[Definition]) -> str:
     """Return the table of one kind of things."""
-    what, _ = PAGES[kind]
+    what = PAGES[kind]
     if kind in ("options", "settings"):
         rows = [f"| `{d.name}` | {d.default} | {_cell(d.meaning)} |" for d in definitions]
         return "\n".join([f"| {what} | default | meaning |", "|---|---|---|", *rows])
@@ -68,9 +68,8 @@ def file_name(definition: Definition) -> str:
 
 def page(kind: str, definition: Definition) -> str:
     """Return the page of one thing."""
-    what, where = PAGES[kind]
-    title = f"celery -A proj {definition.name}" if kind == "commands" else definition.name
-    parts = [f"# `{title}`", f"> **TL;DR** {definition.summary}"]
+    what = PAGES[kind]
+    parts = [f"# `{definition.name}`", f"> **TL;DR** {definition.summary}"]
     facts = {
         "Kind": f"[{what}](../{kind}.md)",
         "Default": definition.default,
@@ -78,7 +77,7 @@ def page(kind: str, definition: Definition) -> str:
         **dict(definition.facts),
     }
     facts = {name: value for name, value in facts.items() if value}
-    parts.append("\n".join([f"| {where} | |", "|---|---|", *_rows(facts)]))
+    parts.append(_facts(facts))
     if definition.meaning != definition.summary:
         parts.append(definition.meaning)
     parts += [_how_to_set(kind, definition.name), definition.body]
@@ -88,8 +87,9 @@ def page(kind: str, definition: Definition) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _rows(facts: dict[str, str]) -> list[str]:
-    return [f"| {name} | {_cell(value)} |" for name, value in facts.items()]
+def _facts(facts: dict[str, str]) -> str:
+    rows = (facts, ["---"] * len(facts), map(_cell, facts.values()))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _how_to_set(kind: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 
 from ..core.entries import marks
@@ -10,9 +10,10 @@ from ..core.entries.decide import Verdict
 from ..core.entries.entry import Entry, Position
 from ..core.entries.lease import Lease
 from ..core.options.policy import Policy
+from ..core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """A call that has a key.
 
@@ -25,6 +26,7 @@ class Call:
         max_age: Greatest age of an entry that answers it (s), which isn't stale, either; None for
             no bound (RFC 9111, section 5.2.1.1).
         traits: The traits that its entry keeps (``identity.traits``); empty until its run begins.
+        marks: Names of the marks that can end its entry, besides pattern bans.
     """
 
     task: str
@@ -34,6 +36,10 @@ class Call:
     verify: bool = False
     max_age: float | None = None
     traits: str = ""
+    marks: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "marks", marks.of_call(self.task, self.key, self.tags))
 
     def accepts(self, entry: Entry, remaining: float, verdict: Verdict) -> bool:
         """Whether the call takes an answer of this age (RFC 9111, section 5.2.1.1)."""
@@ -41,13 +47,8 @@ class Call:
             return True
         return not verdict.is_stale and entry.lifetime - remaining <= self.max_age
 
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """Names of the marks that can end its entry, besides pattern bans."""
-        return marks.of_call(self.task, self.key, self.tags)
 
-
-@dataclass(frozen=True, slots=True)
+@record
 class Hit:
     """A stored result.
 
@@ -100,7 +101,7 @@ class Hit:
         return fresh and not self.entry.is_failure
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Miss:
     """No stored result.
 

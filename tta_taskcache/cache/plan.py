@@ -1,7 +1,7 @@
 """Plans: one engine for sync and asyncio.
 
-A plan is a generator that yields store commands and pauses, and is sent the replies; it returns its
-result. It does no I/O itself, so the same plan is driven by ``run`` here,
+A plan is a generator that yields store commands, pauses and other work, and is sent the replies; it
+returns its result. It does no I/O itself, so the same plan is driven by ``run`` here,
 or by ``async_driver.run_in_loop``.
 """
 
@@ -39,8 +39,26 @@ class Pause:
     wakeup: Wakeup | None = None
 
 
-#: Yields commands and pauses, is sent replies, returns a ``T``. ``StoreUnavailable`` is thrown in.
-Plan = Generator[Command | Pause, Any, T]
+class Work:
+    """Work that isn't the store's, such as a call of a user's function.
+
+    What it raises is thrown into the plan.
+    """
+
+    __slots__ = ()
+
+    def run(self) -> Any:
+        """Do it, blocking, and return its result."""
+        raise NotImplementedError
+
+    async def run_in_loop(self) -> Any:
+        """Do it without blocking the event loop, and return its result."""
+        raise NotImplementedError
+
+
+#: Yields commands, pauses and work, is sent replies, returns a ``T``. ``StoreUnavailable`` is
+#: thrown in, as is what work raises.
+Plan = Generator[Command | Pause | Work, Any, T]
 
 
 def run(plan: Plan[T], store: Store) -> T:
@@ -53,8 +71,12 @@ def run(plan: Plan[T], store: Store) -> T:
                 step = plan.send(None)
                 continue
             try:
-                reply = store.execute(step)
+                reply = step.run() if isinstance(step, Work) else store.execute(step)
             except StoreUnavailable as error:
+                step = plan.throw(error)
+            except Exception as error:
+                if not isinstance(step, Work):
+                    raise
                 step = plan.throw(error)
             else:
                 step = plan.send(reply)

@@ -69,6 +69,7 @@ class Answered:
         size: Bytes of what is stored.
         computed_in: W3C traceparent of the span in which it was computed; empty when that wasn't
             traced.
+        similarity: As of ``Lookup``.
     """
 
     task: str
@@ -81,6 +82,7 @@ class Answered:
     freshness: str
     size: int
     computed_in: str = ""
+    similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

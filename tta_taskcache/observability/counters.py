@@ -28,6 +28,7 @@ from ..core.events import (
     Shadowed,
     Verified,
 )
+from .metrics.hit_tally import COST, HITS, SAVED, HitTally
 from .thread_ids import thread_ident
 
 #: Seconds between two hand-overs to the shared totals.
@@ -40,13 +41,18 @@ _instances: weakref.WeakSet[Counters] = weakref.WeakSet()
 
 
 class Counters:
-    """Counts events under names such as ``hit|site|layer|task`` (see ``read_stats``)."""
+    """Counts events under names such as ``hit|site|layer|task`` (see ``read_stats``).
+
+    Attributes:
+        hits: Further hits, which are counted without an event.
+    """
 
     def __init__(self) -> None:
         self._reset()
         _instances.add(self)
 
     def _reset(self) -> None:
+        self.hits = HitTally()
         #: Counts by thread: the next thread of an ended one's id goes on with its dict.
         self._threads: dict[int, dict[str, float]] = {}
         #: Number of takes, and the totals of the last one; replaced whole.
@@ -117,6 +123,12 @@ class Counters:
             # copy() is one step: no other thread adds a name meanwhile.
             for name, amount in counts.copy().items():
                 sums[name] += amount  # type: ignore[assignment]  # Counter adds floats as well
+        for (task, site, layer), numbers in self.hits.read():
+            found = {f"hit|{site}|{layer}|{task}": numbers[HITS]}
+            found[f"saved|seconds||{task}"] = numbers[SAVED]
+            if numbers[COST]:
+                found[f"saved|cost||{task}"] = numbers[COST]
+            sums.update(found)
         return sums
 
     def take(self, now: float, *, interval: float = FLUSH_INTERVAL) -> dict[str, float]:
@@ -184,9 +196,9 @@ class TaskStats:
         fills: Results by outcome: ``"stored"``, or the reason why not.
         run_seconds: Seconds spent in runs.
         run_cost: Cost of runs (``cache_cost``), in the user's unit.
-        saved_seconds: Run time of the entries that hits served, less their lookups; coalesced hits
-            aside.
-        saved_cost: Cost of the runs of those entries.
+        saved_seconds: Run time of the entries that hits served, less their lookups and less
+            ``embed_seconds``, which may be more; coalesced hits aside.
+        saved_cost: Cost of the runs of those entries, less ``embed_cost``.
         coalesced_seconds: Run time of the runs that coalesced hits waited for, once for each hit.
         coalesced_cost: Cost of those runs, likewise.
         shadow: In shadow mode: calls with (``"hit"``) and without (``"miss"``) an answer.
@@ -196,8 +208,8 @@ class TaskStats:
         semantic: Calls that were compared with a neighbour (``cache_semantic``), by its similarity
             and the outcome, as ``"0.93/hit"``; of runs that were compared with a neighbour's
             result, as ``"0.93/same"`` and ``"0.93/different"``.
-        embed_seconds: Seconds spent in embedding; a hit's own are taken off ``saved_seconds``.
-        embed_cost: Cost of embedding.
+        embed_seconds: Seconds spent in embedding, for hits, misses and ``explain``.
+        embed_cost: Cost of it.
     """
 
     hits: dict[str, int] = field(default_factory=dict)
@@ -279,6 +291,9 @@ def read_stats(counts: Mapping[str, float]) -> Stats:
 
 
 def _task_stats(counts: dict[str, dict[str, int]], sums: dict[str, float]) -> TaskStats:
+    for unit in ("seconds", "cost"):
+        if spent := sums.get(f"embed_{unit}"):
+            sums[f"saved_{unit}"] = sums.get(f"saved_{unit}", 0.0) - spent
     return TaskStats(
         hits=counts.get("hit", {}),
         misses=counts.get("miss", {}),

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core.events import (
     CircuitChanged,
+    Compared,
     Event,
     Fault,
     Filled,
@@ -53,7 +54,7 @@ class LogLine:
     once: tuple[str, ...] = ()
 
 
-def line_of(event: Event) -> LogLine | None:  # noqa: C901, PLR0911 - a case each
+def line_of(event: Event) -> LogLine | None:  # noqa: C901, PLR0911, PLR0912 - a case each
     """What is logged of an event, if anything."""
     match event:
         case CircuitChanged(open=True):
@@ -118,6 +119,27 @@ def line_of(event: Event) -> LogLine | None:  # noqa: C901, PLR0911 - a case eac
                 logging.WARNING,
                 "verification of task %s: the run has failed; what is stored was served (%s)",
                 (event.task, event.key),
+            )
+        case Lookup(layer=str(), similarity=float()):
+            return LogLine(
+                logging.DEBUG,
+                "%s: hit of the neighbour %s at similarity %.4f in %s at %s, %.1f s old, computed "
+                "by task %s",
+                (
+                    event.key,
+                    event.neighbour,
+                    event.similarity,
+                    event.layer,
+                    event.site,
+                    event.age,
+                    event.computed_by,
+                ),
+            )
+        case Compared():
+            return LogLine(
+                logging.DEBUG,
+                "%s: nearest is %s at similarity %.4f: %s at %s",
+                (event.key, event.neighbour, event.similarity, event.outcome, event.site),
             )
         case Lookup(layer=str()):
             return LogLine(

@@ -170,6 +170,8 @@ def _about_hit(event: Lookup | Answered) -> dict[str, Any]:
         "taskcache.freshness": event.freshness,
         "cache.item_size": event.size,
     }
+    if event.similarity is not None:
+        about["taskcache.similarity"] = round(event.similarity, 4)
     if event.computed_by is not None:
         about["taskcache.computed_by"] = event.computed_by
     return about

@@ -136,10 +136,13 @@ def _shown(event: Lookup | Missed | Answered | Filled) -> str:
 
 
 def _about_hit(event: Lookup | Answered) -> dict[str, Any]:
-    return {
+    about = {
         "taskcache.layer": event.layer,
         "taskcache.age": round(event.age, 3),
         "taskcache.freshness": event.freshness,
         "taskcache.computed_by": event.computed_by,
         "cache.item_size": event.size,
     }
+    if event.similarity is not None:
+        about["taskcache.similarity"] = round(event.similarity, 4)
+    return about

@@ -14,8 +14,10 @@ is a candidate, falls out of the bound, or the partition expires: it is never tr
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 from ..cache.plan import Plan
@@ -24,11 +26,15 @@ from ..errors import StoreUnavailable
 from ..stores.exchanges.scripts import script
 from ..stores.protocol import ClientCall
 from .partition_copy import Changes, PartitionCopy, taken
+from .work import Computing
 
 T = TypeVar("T")
 
 _ADD = script("add_to_index")
 _FOLLOW = script("follow_index")
+
+#: Records that are applied in a millisecond or less.
+FEW = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +80,10 @@ class Index:
             StoreUnavailable: The index can't be read; the copy is as old as it was.
         """
         now = self.clock()
-        if self.namespace is None or (now - copy.polled_at <= staleness and copy.cursor is None):
+        if self.namespace is None:
+            self._withdraw(copy, now)
+            return
+        if now - copy.polled_at <= staleness and copy.cursor is None:
             return
         claim = copy.claim(now)
         if claim is None:  # another thread is at it
@@ -84,19 +93,38 @@ class Index:
             yield from self._poll(copy, now)
             yield from self._load(copy, now)
             is_whole = True
+        except GeneratorExit:  # the caller is gone, between two steps
+            is_whole = True
+            raise
         except StoreUnavailable:
             is_whole = copy.cursor is None  # a scan that broke off starts over
             raise
         finally:
             copy.yield_claim(claim, is_whole=is_whole)
 
+    def _withdraw(self, copy: PartitionCopy, now: float) -> None:
+        """Remove the records of ended entries from the only copy there is."""
+        claim = copy.claim(now) if copy.withdrawn else None
+        if claim is not None:
+            is_whole = False
+            try:
+                for key, _ in taken(copy.withdrawn):
+                    copy.remove(key)
+                is_whole = True
+            finally:
+                copy.yield_claim(claim, is_whole=is_whole)
+
     def _poll(self, copy: PartitionCopy, now: float) -> Plan[None]:
         while True:
-            used, withdrawn = taken(copy.used), taken(copy.withdrawn)
-            arguments = (copy.number, self.bounds.changes_at_once, len(used), *used, *withdrawn)
+            used = [key for key, _ in taken(copy.used)]
+            # With its age: a record that was added again since then stays.
+            ended = [(key, int((now - at) * 1000)) for key, at in taken(copy.withdrawn)]
+            at_once = self.bounds.changes_at_once
+            arguments = (copy.number, at_once, len(used), *used, *chain.from_iterable(ended))
             reply: Any = yield from self._eval(_FOLLOW, copy.partition, arguments)
             changes = _changes(reply)
-            if not copy.advance(changes):
+            is_followed = yield from _apply(copy, changes.records, partial(copy.advance, changes))
+            if not is_followed:
                 copy.start_over()
                 # The scan begins here: what changes from now on, the next poll reads.
                 copy.epoch, copy.number, copy.cursor = changes.epoch, changes.number, 0
@@ -115,7 +143,8 @@ class Index:
 
             done: Any = yield ClientCall(scan)
             following, found = done
-            copy.put_all((_text(key), record) for key, record in found.items())
+            records = [(_text(key), record) for key, record in found.items()]
+            yield from _apply(copy, records, partial(copy.put_all, records))
             copy.cursor = int(following) or None
             if self.clock() - since > self.bounds.loading:
                 return
@@ -134,7 +163,8 @@ class Index:
             if claim is not None:  # else another thread adds: this call stays without a record
                 is_whole = False
                 try:
-                    copy.put_all([(record.key, packed)])
+                    records = [(record.key, packed)]
+                    yield from _apply(copy, records, partial(copy.put_all, records))
                     copy.keep(max_entries)
                     is_whole = True
                 finally:
@@ -156,6 +186,14 @@ class Index:
             lambda client: client.eval(text, len(names), *names, *arguments)
         )
         return reply
+
+
+def _apply(copy: PartitionCopy, records: Sequence[object], apply: Callable[[], T]) -> Plan[T]:
+    """Apply records to a copy; in a thread if it may take long and there is a loop to keep free."""
+    if len(records) <= FEW and not copy.is_large:
+        return apply()
+    applied: T = yield Computing(apply)
+    return applied
 
 
 def _changes(reply: Any) -> Changes:

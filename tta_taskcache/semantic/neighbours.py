@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from ..cache.engine.parts import Parts
 from ..cache.engine.reader import Reader
@@ -15,14 +17,16 @@ from ..cache.outcome import Call, Hit
 from ..cache.plan import Plan
 from ..core.entries.decide import Verdict
 from ..core.interruption import handled_now, raise_interruption
+from ..core.semantic.guard import differing
 from ..core.semantic.index_record import IndexRecord
 from ..core.semantic.partition import SemanticCall
 from ..core.semantic.semantic_policy import Semantic
 from ..errors import StoreUnavailable
 from .index import BOUNDS, Index, IndexBounds
-from .partition_copy import Copies
+from .partition_copy import Copies, PartitionCopy
 from .vector_rows import Candidate
-from .vectors import unpacked
+from .vectors import packed, unpacked
+from .work import CallingUser, Computing
 
 #: Most candidates of a call, and most of their entries that are read.
 CANDIDATES, READS = 8, 4
@@ -34,6 +38,13 @@ NEAR_MISS = 0.2
 _GONE = frozenset(verdict.value for verdict in (Verdict.ABSENT, Verdict.INVALIDATED))
 
 BELOW = "below-threshold"
+
+#: In front of what a user's guard says, and most characters of both.
+_GUARD = "guard: "
+MAX_REASON = 200
+
+#: What stands for the reply of a user's function that has failed.
+_FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +79,20 @@ class JudgedNeighbour:
         key: Its key.
         text: Its text.
         similarity: Its cosine similarity.
-        reason: Why it doesn't answer: ``"below-threshold"``, a word of the guard, ``"equal"``,
-            ``"too-old"``, ``"failure"``, or the verdict on its entry; empty for the one that does.
+        reason: Why it doesn't answer: ``"below-threshold"``, a word of the guard (``"guard: …"``
+            for one of the user's), ``"equal"``, ``"too-old"``, ``"failure"``, or the verdict on
+            its entry; empty for the one that does.
     """
 
     key: str
     text: str
     similarity: float
     reason: str
+
+    @property
+    def outcome(self) -> str:
+        """The word under which the reason is counted."""
+        return self.reason.partition(":")[0]
 
     def __str__(self) -> str:
         return f"{self.similarity:.4f} {self.reason or 'answers'}: {self.text!r}"
@@ -130,44 +147,69 @@ class Neighbours:
         least = query.threshold - NEAR_MISS if floor is None else floor
         judged: list[JudgedNeighbour] = []
         reads = 0
-        for candidate in copy.nearest(vector, CANDIDATES, least):
-            reason, hit = self._veto(query, candidate), None
-            if not reason and reads < READS:
+        search = partial(copy.nearest, vector, CANDIDATES, least)
+        candidates: list[Candidate] = (yield Computing(search)) if copy.is_large else search()
+        for candidate in candidates:
+            reason, hit = (yield from self._veto(query, candidate)), None
+            if not reason:
+                if reads == READS:
+                    break
                 reads += 1
                 reason, hit = yield from self._read(query, candidate)
                 if reason in _GONE:
-                    copy.withdrawn.add(candidate.key)
+                    yield from self._note_end(query, copy, candidate, reason)
             near = candidate.similarity
             judged.append(JudgedNeighbour(candidate.key, candidate.text, near, reason))
             if hit is not None:
-                copy.note_use(candidate.key)
+                copy.note_use(candidate.key, self.parts.clock())
                 return NeighbourSearch(hit, tuple(judged))
         return NeighbourSearch(None, tuple(judged))
 
-    def _veto(self, query: SemanticQuery, candidate: Candidate) -> str:
+    def _note_end(
+        self, query: SemanticQuery, copy: PartitionCopy, candidate: Candidate, reason: str
+    ) -> Plan[None]:
+        """Have the record of an ended entry withdrawn, if no other call can be answered by it."""
+        now = self.parts.clock()
+        if reason == Verdict.INVALIDATED and query.call.tags:
+            # It may be the asking call's tags alone that end it.
+            bare = replace(query.call, key=candidate.key, verify=False, tags=(), max_age=None)
+            found = yield from self.reader.find(bare)
+            if isinstance(found, Hit) or found.reason not in _GONE:
+                return
+        copy.note_end(candidate.key, now)
+
+    def _veto(self, query: SemanticQuery, candidate: Candidate) -> Plan[str]:
         """Return the reason why a candidate's entry isn't even read; empty for none."""
-        semantic, asked = query.semantic, query.about.text
+        semantic, texts = query.semantic, (query.about.text, candidate.text)
         if candidate.key == query.call.key:
             return "itself"
         if candidate.similarity < query.threshold:
             return BELOW
-        guard, equal = semantic.guard, semantic.equal
-        if guard is not None and (reason := self._called(guard, asked, candidate.text, "guard")):
+        if semantic.guard is differing:  # quick, and never fails
+            reason = differing(*texts)
+        else:
+            said = yield from self._called(semantic.guard, texts)
+            # It is counted by the word in front: what users say has no bound.
+            reason = f"{_GUARD}{said}"[:MAX_REASON] if said else ""
+        if reason:
             return reason
+        if semantic.equal is None:
+            return ""
+        is_equal = yield from self._called(semantic.equal, texts)
+        if is_equal == _FAILED:
+            return "equal: failed"
+        return "" if is_equal else "equal"
 
-        def differs(one: str, other: str) -> str:
-            return "" if equal is None or equal(one, other) else "equal"
-
-        return self._called(differs, asked, candidate.text, "equal")
-
-    def _called(self, judge: Callable[[str, str], str], asked: str, stored: str, name: str) -> str:
+    def _called(self, judge: Callable[[str, str], Any] | None, texts: tuple[str, str]) -> Plan[Any]:
         """Call a function of the user's; its failure is a veto."""
+        if judge is None:
+            return ""
         handled = handled_now()
         try:
-            return judge(asked, stored)
+            return (yield CallingUser(judge, texts))
         except Exception as error:  # noqa: BLE001 - no call fails for it (promise F1)
             raise_interruption(error, self.parts.codecs.interruptions, handled)
-            return f"{name}-failed"
+            return _FAILED
 
     def _read(self, query: SemanticQuery, candidate: Candidate) -> Plan[tuple[str, Hit | None]]:
         call = replace(query.call, key=candidate.key, verify=False)
@@ -182,6 +224,11 @@ class Neighbours:
             return "too-old", None
         hit = replace(found, similarity=candidate.similarity, matched=candidate.text)
         return "", hit
+
+    def known_vector(self, about: SemanticCall, key: str) -> bytes | None:
+        """Return the vector of a call that is in this process's copy of the index; else None."""
+        vector = self.copies.of(about.partition).vector_of(key, about.text)
+        return None if vector is None else packed(vector.tolist())
 
     def add(self, query: SemanticQuery, lifetime: float) -> Plan[None]:
         """Add a call whose result was just stored to the index.

@@ -15,8 +15,11 @@ from .vectors import Array, unpacked
 #: Bytes of the copies that a process keeps: the least recently used are dropped, never the last.
 MAX_BYTES = 256 * 1024 * 1024
 
-#: Keys that are remembered as used until the next poll.
-MAX_USED = 256
+#: Most keys of each kind that are noted until the next poll.
+MAX_NOTED = 256
+
+#: Rows of a large copy.
+LARGE = 5_000
 
 #: Seconds after which a change of a copy must have been interrupted.
 MAX_CHANGE = 5.0
@@ -41,12 +44,12 @@ class Changes:
     records: Sequence[tuple[str, bytes | None]]
 
 
-def taken(keys: set[str]) -> list[str]:
-    """Empty a set that other threads add to, and return what was in it."""
+def taken(noted: dict[str, float]) -> list[tuple[str, float]]:
+    """Empty a dict that other threads add to, and return what was in it."""
     taken = []
-    while keys:
+    while noted:
         try:
-            taken.append(keys.pop())
+            taken.append(noted.popitem())
         except KeyError:  # another thread takes, too
             break
     return taken
@@ -64,13 +67,16 @@ class PartitionCopy:
         self.partition = partition
         self._secret = secret
         self._claims: dict[str, tuple[object, float]] = {}
-        self.used: set[str] = set()
-        self.withdrawn: set[str] = set()
+        #: Keys that have answered others, and those whose entries have ended, by when (monotonic
+        #: seconds): the next poll reports them.
+        self.used: dict[str, float] = {}
+        self.withdrawn: dict[str, float] = {}
         self.start_over()
 
     def start_over(self) -> None:
         """Forget everything."""
-        self._rows: VectorRows | None = None
+        #: Rows by the number of their dimensions: an embedder may have changed.
+        self._rows: dict[int, VectorRows] = {}
         self.epoch = b""
         self.number = 0
         #: Cursor of the scan that loads it; None when all is loaded.
@@ -78,12 +84,17 @@ class PartitionCopy:
         self.polled_at = float("-inf")
 
     def __len__(self) -> int:
-        return 0 if self._rows is None else len(self._rows)
+        return sum(len(rows) for rows in list(self._rows.values()))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a search takes a millisecond or more, and a change may reorder the rows."""
+        return len(self) >= LARGE
 
     @property
     def size(self) -> int:
         """Approximate bytes in memory."""
-        return 0 if self._rows is None else self._rows.size
+        return sum(rows.size for rows in list(self._rows.values()))
 
     def claim(self, now: float) -> object | None:
         """Take the right to change the copy; None when another thread has it.
@@ -129,37 +140,48 @@ class PartitionCopy:
                 self.put(key, record.text, vector)
 
     def put(self, key: str, text: str, vector: Array) -> None:
-        """Put a call into the copy. Of vectors of another length, the first one's length counts."""
-        if self._rows is None:
-            self._rows = VectorRows(len(vector))
-        if self._rows.dimensions == len(vector):
-            self._rows.put(key, text, vector)
+        """Put a call into the copy."""
+        for dimensions, rows in list(self._rows.items()):
+            if dimensions != len(vector):
+                rows.remove(key)
+        rows = self._rows.setdefault(len(vector), VectorRows(len(vector)))
+        rows.put(key, text, vector)
 
     def remove(self, key: str) -> None:
         """Remove a call from the copy."""
-        if self._rows is not None:
-            self._rows.remove(key)
+        for rows in list(self._rows.values()):
+            rows.remove(key)
 
     def nearest(self, vector: Array, most: int, least: float) -> list[Candidate]:
         """Return the calls nearest to a vector, nearest first (see ``VectorRows.nearest``)."""
-        rows = self._rows
-        if rows is None or rows.dimensions != len(vector):
-            return []
-        return rows.nearest(vector, most, least)
+        rows = self._rows.get(len(vector))
+        return [] if rows is None else rows.nearest(vector, most, least)
+
+    def vector_of(self, key: str, text: str) -> Array | None:
+        """Return the vector of a call with this text; None when the copy hasn't it."""
+        for rows in list(self._rows.values()):
+            vector = rows.vector_of(key, text)
+            if vector is not None:
+                return vector
+        return None
 
     def keep(self, most: int) -> None:
         """Keep so many calls at most, the most recently used."""
-        rows = self._rows
-        if rows is not None:
-            for key in taken(self.used):
+        for key, _ in taken(self.used):
+            for rows in list(self._rows.values()):
                 rows.touch(key)
-            while len(rows) > most:
-                rows.drop_oldest()
+        while len(self) > most:
+            max(self._rows.values(), key=len).drop_oldest()
 
-    def note_use(self, key: str) -> None:
+    def note_use(self, key: str, now: float) -> None:
         """Remember that a call has answered another, to tell the index."""
-        if len(self.used) < MAX_USED:
-            self.used.add(key)
+        if len(self.used) < MAX_NOTED:
+            self.used[key] = now
+
+    def note_end(self, key: str, now: float) -> None:
+        """Remember that a call's entry has ended, to have its record withdrawn."""
+        if len(self.withdrawn) < MAX_NOTED:
+            self.withdrawn[key] = now
 
 
 class Copies:

@@ -131,6 +131,17 @@ class VectorRows:
             self._texts -= len(cell.texts[row])
             self._removed += 1
 
+    def vector_of(self, key: str, text: str) -> Array | None:
+        """Return the vector of a key's row, if it has this text."""
+        place = self._places.get(key)
+        if place is None:
+            return None
+        cell, row = place
+        vector: Array = cell.matrix[row].copy()
+        # Another thread may have put a row into this place meanwhile.
+        is_its = row < cell.count and (cell.keys[row], cell.texts[row]) == (key, text)
+        return vector if is_its else None
+
     def touch(self, key: str) -> None:
         """Make a key's row the last that ``drop_oldest`` drops."""
         place = self._places.pop(key, None)

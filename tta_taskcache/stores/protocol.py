@@ -7,19 +7,20 @@ returns the seconds that *remain*, by its own clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from ..core.entries.entry import Entry, Position
 from ..core.entries.lease import Claim, Holding, Lease
 from ..core.entries.marks import Ban
+from ..core.record import record
 from .sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, SweepProgress, Swept
 
 #: Increments to the shared counters, by field name; they ride on other commands.
 Counts = Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """A record of the invalidation log: the marks that one invalidation set."""
 
@@ -27,7 +28,7 @@ class Record:
     marks: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Look:
     """Read a frame, with all that is needed to judge it, in one round trip.
 
@@ -46,7 +47,7 @@ class Look:
     claim: Claim | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoreReply:
     """The reply to a look.
 
@@ -70,7 +71,7 @@ class StoreReply:
     lease: Lease | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookMany:
     """Execute several looks as of one moment, in one round trip per node.
 
@@ -85,7 +86,7 @@ class LookMany:
     counts: Counts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Poll:
     """Read the log since a position, without an entry."""
 
@@ -93,12 +94,12 @@ class Poll:
     counts: Counts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadBans:
     """Read all pattern bans."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bans:
     """All pattern bans, newest first, as of a position, which is None when the log was lost."""
 
@@ -106,7 +107,7 @@ class Bans:
     bans: tuple[Ban, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fill:
     """Store a frame, and end the key's lease.
 
@@ -130,7 +131,7 @@ class Fill:
     payload_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Renew:
     """Renew leases for another ``ttl`` seconds, if they are still their owners'."""
 
@@ -138,7 +139,7 @@ class Renew:
     ttl: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Release:
     """End a lease, if it is the owner's.
 
@@ -154,7 +155,7 @@ class Release:
     unshared: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BeginRefresh:
     """Claim the refresh of a key, for so many seconds or until it is filled."""
 
@@ -162,7 +163,7 @@ class BeginRefresh:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetMarks:
     """Take the next sequence number, set marks to it, and drop the entries of ``keys``."""
 
@@ -170,7 +171,7 @@ class SetMarks:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scan:
     """Find the keys that match a glob, from a cursor on; an empty one starts and ends a scan.
 
@@ -184,7 +185,7 @@ class Scan:
     secret: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """An entry of a scan, without its payload.
 
@@ -199,7 +200,7 @@ class Found:
     remaining: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Batch:
     """One batch of a scan."""
 
@@ -207,14 +208,14 @@ class Batch:
     found: list[Found]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Count:
     """Add to the shared counters; with an empty mapping, just read them."""
 
     counts: Counts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientCall:
     """Call a function with the store's client, for data beside the cache (``warming_store``).
 
@@ -225,7 +226,7 @@ class ClientCall:
     act: Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadDays:
     """Read the counters of days: UTC dates in ISO 8601."""
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.integration.freshness.one_process import OneProcess
-from tta_taskcache import cache_control, cache_previous
+from tests.unit.aio.running import run
+from tta_taskcache import CachePrimitive, cache_control, cache_previous
 
 
 @pytest.fixture
@@ -78,3 +79,18 @@ def test_d1_a_remembered_failure_ends_with_what_it_was_made_from(here: OneProces
         here.cache.invalidate(tags=[tag])
         assert task.cache.explain().status == "miss"
     assert len(runs) == 2
+
+
+def test_what_a_primitive_that_is_off_says_is_not_said_of_the_run_around_it() -> None:
+    async def inner(data: Any, _: Any) -> Any:
+        cache_control(store=False)
+        return data
+
+    off = CachePrimitive(inner, enabled=False)
+    outer = CachePrimitive(off.execute, name="outer")
+
+    async def ask() -> None:
+        await outer.execute("x")
+        assert await outer.aget("x") == "x"
+
+    run(ask, outer)

@@ -11,8 +11,6 @@ DOCS = ROOT / "docs"
 #: Made when the site is built; fragments.
 _SKIPPED = {"_build", "options", "settings", "commands", "metrics", "events"}
 
-_BLOCK = re.compile(r"^(?:<!-- ([^\n]+) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-
 #: Pages whose Python is run in order, unless a block says why not.
 RUN = sorted(
     page
@@ -33,7 +31,26 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    return [Block(page, *found) for found in _BLOCK.findall(page.read_text())]
+    """Return all fenced blocks of a page but Sphinx's directives; a form that isn't known fails."""
+    found: list[Block] = []
+    lines = page.read_text().splitlines()
+    above, opened, inside = "", "", []
+    for number, line in enumerate(lines, 1):
+        if opened and line == "```":
+            mark = re.fullmatch("<!-- (.+) -->", above)
+            if not opened.startswith("{"):
+                text = "".join(f"{each}\n" for each in inside)
+                found.append(Block(page, mark[1] if mark else "", opened.strip("-"), text))
+            opened = ""
+        elif opened:
+            inside.append(line)
+        elif line.lstrip().startswith(("```", "~~~")):
+            if not re.fullmatch(r"```(\w*|\{[\w-]+\}.*)", line):
+                raise ValueError(f"{page}:{number}: write ```language at the line's begin: {line}")
+            above, opened, inside = lines[number - 2], line[3:] or "-", []
+    if opened:
+        raise ValueError(f"{page}: a block isn't closed")
+    return found
 
 
 def pages() -> list[Path]:

@@ -152,7 +152,7 @@ def test_the_source_distribution_passes_its_own_tests(package: Package, tmp_path
     said = python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0"),
         *("tests/unit/project/test_docs.py", "tests/unit/core/test_keys.py"),
-        "tests/integration/project/test_readme.py",
+        "tests/integration/documentation/test_first_hour.py::test_the_readmes_example",
         cwd=folder,
         PYTHONPATH=str(folder),
     )

@@ -17,7 +17,7 @@ def make_app(broker: str, backend: str, cache: str) -> Celery:
     TaskCache(app, url=cache, timeout=2.0)
 
     def embed_here(texts: list[str]) -> list[Any]:
-        app.backend.client.rpush(EMBEDDED, *(f"{os.getpid()} {text}" for text in texts))
+        app.backend.client.rpush(EMBEDDED, f"{os.getpid()} {' | '.join(texts)}")
         return embed(texts)
 
     def semantic(**options: Any) -> Semantic:

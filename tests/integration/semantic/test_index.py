@@ -64,6 +64,7 @@ def test_an_ended_entry_is_nobodys_neighbour(
     clock.advance(DELTA * 1.1)
     assert here.answer("cats?") is None
     assert there.answer("cats?") is None
+    client.zadd(USES, dict.fromkeys(client.zrange(USES, 0, -1), 1))  # added long ago
     clock.advance(DELTA * 1.1)
     here.find("cats?")
     assert client.hlen(RECORDS) == client.zcard(USES) == 0  # the record is withdrawn, too
@@ -106,9 +107,9 @@ def test_what_answers_is_fresh_and_new_enough(begin: Any, client: redis.Redis) -
     [
         ({"threshold": 0.999}, "below-threshold"),
         ({"equal": lambda asked, stored: False}, "equal"),
-        ({"equal": lambda asked, stored: 1 / 0}, "equal-failed"),
-        ({"guard": lambda asked, stored: "names"}, "names"),
-        ({"guard": lambda asked, stored: 1 / 0}, "guard-failed"),
+        ({"equal": lambda asked, stored: 1 / 0}, "equal: failed"),
+        ({"guard": lambda asked, stored: "colours"}, "guard: colours"),
+        ({"guard": lambda asked, stored: 1 / 0}, "guard: failed"),
     ],
 )
 def test_a_veto_says_why(begin: Any, options: dict[str, Any], reason: str) -> None:

@@ -93,8 +93,9 @@ def test_chains_groups_and_read_through_use_it(caller: Celery) -> None:
     task.cache.set("pets", "cats are what?")
     assert task.cache.call("cats?") == "pets"
     assert task.cache.get("cats, eh?") == "pets"
-    ran = group(task.s(f"cats {n}".replace("1", "x").replace("2", "y")) for n in (1, 2)).delay()
+    ran = group([task.s("cats x"), task.s("cats y")]).delay()
     assert ran.get(timeout=PATIENCE) == ["pets", "pets"]
+    assert said(caller, EMBEDDED)[-1] == f"{os.getpid()} cats x | cats y"  # in one call
     step = caller.tasks["exact"].si("cats are what, then?")
     # The chain's second step is sent by the worker: it finds the neighbour there.
     assert chain(step, task.si("cats, finally?")).delay().get(timeout=PATIENCE) == "pets"
@@ -151,4 +152,5 @@ def test_explain_names_the_neighbours_and_why_they_dont_answer(caller: Celery) -
     miss = task.cache.explain("cats are not what?")
     assert miss.status == "miss"
     assert [near.reason for near in miss.neighbours] == ["negation"]
+    assert TaskCache(caller).stats().tasks["answer"].embed_cost == pytest.approx(0.03)  # is counted
     assert "negation: 'cats are what?'" in str(miss)

@@ -155,9 +155,9 @@ def test_s7_another_apps_messages_carry_no_context() -> None:
 
     app.finalize()
     with cache.context(tenant="acme", user="u1"):
-        other.send_task("partner.task")
+        other.send_task("partner.task", queue="partners")
         app.send_task("f", queue="mine")
     with app.connection_for_read() as connection:  # what is in memory, all apps share
-        sent = [connection.default_channel.basic_get(queue) for queue in ("celery", "mine")]
+        sent = [connection.default_channel.basic_get(queue) for queue in ("partners", "mine")]
     headers = [{name: each.headers.get(name) for name in ("tenant", "user")} for each in sent]
     assert headers == [{"tenant": None, "user": None}, {"tenant": "acme", "user": "u1"}]

@@ -165,14 +165,14 @@ def test_f3_an_interrupted_command_leaves_no_reply_to_another(
         store.execute(Fill(key, key.encode(), LONG))
     connection = take(store.client.connection_pool)
     store.client.connection_pool.release(connection)
-    read, strikes = connection.read_response, iter([True])
+    read, strikes = connection.read_replies, iter([True])
 
     def struck(*args: Any, **kwargs: Any) -> Any:
         if next(strikes, False):
             raise Struck
         return read(*args, **kwargs)
 
-    connection.read_response = struck
+    connection.read_replies = struck
     with pytest.raises(Struck):
         look(store, "a")
     assert look(store, "b").frame == b"b"

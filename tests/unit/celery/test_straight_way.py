@@ -1,40 +1,57 @@
 """A call that the producer answers takes a straight way through the modules."""
 
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from celery import Celery
+from celery.backends.redis import RedisBackend
 
 import tta_taskcache
-from tta_taskcache import CachedTask
+from tta_taskcache import CachedTask, TaskCache
 
 CELERY = Path(tta_taskcache.__file__).parent / "celery"
 
-#: How often such a call comes back to a module of ``celery/`` that it had left. With the decisions
-#: spread over the way, it came back 37 times. Where nobody watches, no tracer runs.
-MOST_RETURNS = {"long": 19, "short": 10}
+#: Stops of such a call at modules of ``celery/``, and how often it comes back to one that it had
+#: left. With the decisions spread over the way it made 42 stops and came back 37 times.
+MOST = {
+    "long": (30, 12),  # somebody watches, or the backend isn't Redis: Celery's tracer runs
+    "stored": (19, 5),  # the usual way: the result is stored, and nothing else happens
+    "ignored": (16, 4),  # nor is the result
+}
 
 
-@pytest.mark.parametrize("way", MOST_RETURNS)
-def test_a_hit_at_the_producer_seldom_comes_back_to_a_module(way: str) -> None:
-    app = Celery(broker="memory://", backend="cache+memory://", set_as_current=False)
-    ignored = way == "short"  # no result is stored, on the short way
+@pytest.fixture
+def task(way: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    backend = "redis://" if way == "stored" else "cache+memory://"
+    app = Celery(broker="memory://", backend=backend, set_as_current=False)
+    monkeypatch.setattr(RedisBackend, "client", Mock())
+    cache = TaskCache(app)
 
     @app.task(
         base=CachedTask,
         name="straight",
         shared=False,
         cache_tags=("user:{user}",),
-        ignore_result=ignored,
+        ignore_result=way == "ignored",
     )
     def task(user: int) -> int:
         return user
 
-    task.cache.set(1, 1)
-    assert task.delay(1).cache_status.hit  # which has made all that is made once
+    with cache.substituted(replace(cache.settings, url=None)):
+        task.cache.set(1, 1)
+        assert task.delay(1).cache_status.hit  # which has made all that is made once
+        yield task
+
+
+@pytest.mark.parametrize("way", MOST)
+def test_a_hit_at_the_producer_seldom_comes_back_to_a_module(way: str, task: Any) -> None:
     visited: list[str] = []
 
     def profile(frame: FrameType, event: str, _: object) -> None:
@@ -51,4 +68,7 @@ def test_a_hit_at_the_producer_seldom_comes_back_to_a_module(way: str) -> None:
     stops = [module for module, _ in groupby(visited)]
     assert "sites/producer.py" in stops
     assert ("sites/pool.py" in stops) is (way == "long")
-    assert len(stops) - len(set(stops)) <= MOST_RETURNS[way], stops
+    assert ("patches/results/new_results.py" in stops) is (way != "ignored")
+    most_stops, most_returns = MOST[way]
+    assert len(stops) <= most_stops, stops
+    assert len(stops) - len(set(stops)) <= most_returns, stops

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tta_taskcache.core.events import CircuitChanged, Fault, Filled, Invalidated, Lookup, Ran
+from tta_taskcache.core.events import (
+    CircuitChanged,
+    Embedded,
+    Fault,
+    Filled,
+    Invalidated,
+    Lookup,
+    Ran,
+)
 from tta_taskcache.observability.counters import (
     FLUSH_INTERVAL,
     Counters,
@@ -59,6 +67,18 @@ def test_f2_events_become_stats() -> None:
         invalidations=1,
         faults=1,
     )
+
+
+def test_what_embedding_takes_counts_against_the_saving() -> None:
+    counters = Counters()
+    counters(Lookup("t", "k", "pool", "l2", "", 0.5, saved_cost=1.0, similarity=0.9, neighbour="n"))
+    for texts in (1, 3):  # of the hit, and of misses
+        counters(Embedded("t", texts, 0.4, 0.25))
+    counters(Embedded("lost", 1, 2.0))
+    tasks = read_stats(counters.totals()).tasks
+    assert (tasks["t"].embed_seconds, tasks["t"].embed_cost) == pytest.approx((0.8, 1.0))
+    assert (tasks["t"].saved_seconds, tasks["t"].saved_cost) == pytest.approx((-0.3, 0.0))
+    assert tasks["lost"].saved_seconds == -2
 
 
 def test_f2_takes_what_is_new_once_an_interval() -> None:

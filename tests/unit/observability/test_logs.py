@@ -2,12 +2,14 @@
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tta_taskcache.core.events import (
     CircuitChanged,
+    Compared,
     Event,
     Fault,
     Filled,
@@ -97,3 +99,12 @@ def test_hits_are_not_even_made_into_lines_above_debug(
 ) -> None:
     monkeypatch.setattr("tta_taskcache.observability.logs.extra", lambda _: pytest.fail("made"))
     assert heard(caplog, logging.INFO, HIT, MISS) == []
+
+
+def test_a_neighbours_hit_names_it_and_its_similarity(caplog: pytest.LogCaptureFixture) -> None:
+    hit = replace(HIT, similarity=0.93, neighbour="t:near")
+    near = Compared("t", "t:k", "pool", 0.87, "negation", "t:near")
+    one, other = heard(caplog, logging.DEBUG, hit, near)
+    assert "t:k: hit of the neighbour t:near at similarity 0.9300 in l2" in one.getMessage()
+    assert extras(one)["similarity"] == 0.93
+    assert other.getMessage() == "t:k: nearest is t:near at similarity 0.8700: negation at pool"

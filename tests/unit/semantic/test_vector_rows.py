@@ -1,6 +1,5 @@
-"""The search over a process's copy, against comparing everything."""
+"""The search over a process's copy, against comparing everything; and vectors."""
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -8,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tta_taskcache.core.semantic.semantic_policy import Semantic
 from tta_taskcache.semantic import vector_rows
-from tta_taskcache.semantic.embedding import embed
 from tta_taskcache.semantic.vector_rows import VectorRows
 from tta_taskcache.semantic.vectors import packed, unpacked
 
@@ -82,18 +79,3 @@ def test_a_vector_is_sent_with_length_one() -> None:
 def test_what_is_no_vector_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="an embedding has to be"):
         packed(wrong)
-
-
-async def _embed_later(texts: list[str]) -> list[list[float]]:
-    return [[1.0, float(len(text))] for text in texts]
-
-
-def test_an_embedder_may_be_async_and_gets_all_texts_at_once() -> None:
-    semantic = Semantic(on="q", embed=_embed_later, threshold=0.9)
-    vectors = embed(semantic, ["a", "bb"])
-    assert vectors == [packed([1.0, 1.0]), packed([1.0, 2.0])]
-
-    async def inside() -> None:
-        assert embed(semantic, ["a", "bb"]) == vectors  # a loop runs in this thread
-
-    asyncio.run(inside())

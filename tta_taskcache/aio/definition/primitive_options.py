@@ -14,7 +14,6 @@ from ...core.options.policy import Policy, read_policy
 from ...core.results.codec import EXACT_JSON, ZLIB, Codecs, Serializer
 from ...errors import ConfigurationError
 from ...stores.connections.address import read_url
-from .workflow_context import WorkflowContext
 
 #: Results larger than this aren't stored unless ``max_bytes`` says so: reading one keeps the loop.
 MAX_BYTES = 1024 * 1024
@@ -39,10 +38,13 @@ class PrimitiveOptions(TypedDict, total=False):
         errors: Exceptions that are remembered, by type, and for how many seconds.
         store_if: Given a result, says whether it is stored.
         validate: Given a stored result, says whether it may still be served.
+        min_run: Least seconds of a run whose result is stored, unless it replaces an entry.
         max_bytes: Serialized results larger than this aren't stored.
         vary: Names in the context that are part of the key.
         tags: Templates over data and context, such as ``"user:{user_id}"``, or a callable that is
-            given both, for the names under which entries are invalidated together.
+            given both, for the names under which entries are invalidated together. A callable whose
+            only parameter is ``result`` is given the result.
+        depends: Whether entries end with the cached answers that their runs took (promise D1).
         coalesce: Whether equal calls in flight run once.
         version: A new one never serves old entries.
         serializer: ``"json"`` or ``"pickle"``. Memory has pickle by default, Redis JSON.
@@ -59,9 +61,11 @@ class PrimitiveOptions(TypedDict, total=False):
     errors: Mapping[type[Exception], float]
     store_if: Callable[[Any], bool]
     validate: Callable[[Any], bool]
+    min_run: float | timedelta
     max_bytes: int
     vary: Collection[str]
-    tags: Collection[str] | Callable[[Any, WorkflowContext], Collection[str]]
+    tags: Collection[str] | Callable[..., Collection[str]]
+    depends: bool
     coalesce: bool
     version: str
     serializer: str
@@ -89,7 +93,7 @@ def read_options(
 
     Args:
         name: The primitive's name.
-        ttl: Seconds that a result is fresh.
+        ttl: Seconds that a result is fresh; or a callable of the result.
         backend: The primitive's backend.
         options: The primitive's other options.
         own: Options that only functions have.

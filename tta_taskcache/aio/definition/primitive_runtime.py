@@ -12,9 +12,9 @@ from ...cache.leases.lease_keeper import LeaseKeeper
 from ...cache.leases.single_flight import SingleFlight
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
-from ...core.events import Event, Evicted
+from ...core.events import Evicted
 from ...observability.counters import Counters
-from ...observability.logs import LogObserver
+from ...observability.event_feed import EventFeed
 from ...observability.metrics.prometheus_metrics import metrics_of
 from ...stores.connections.async_connection import AsyncLink
 from ...stores.connections.connection import Link
@@ -58,13 +58,8 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
         ConfigurationError: The URL can't be read.
     """
     counters = Counters()
-    log, metrics = LogObserver(), metrics_of(place.metrics_namespace)
-
-    def observe(event: Event) -> None:
-        counters(event)
-        metrics(event)
-        log(event)
-
+    metrics = metrics_of(place.metrics_namespace)
+    observe = EventFeed(counters, metrics)
     link: AsyncLink | None = None
     entries: BoundedMap[Any]
     blocking: Store
@@ -94,6 +89,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
             counters=counters,
             secret=place.secret.encode(),
             store_layer="l1" if place.url is None else "l2",
+            count_hit=observe.count_hit,
         )
     )
     leases = LeaseKeeper(blocking, place.lease_ttl, observe)

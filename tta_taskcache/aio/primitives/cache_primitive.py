@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from random import random
 from typing import Any, Self, Unpack
@@ -15,11 +17,19 @@ from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.runs.current_run import depend_on_hit
 from ...cache.runs.hit_value import value_of
+from ...cache.runs.request_directives import (
+    REFRESH,
+    PublicMode,
+    mode_block,
+    mode_in_force,
+    read_max_age,
+    read_mode,
+)
 from ...core.entries import marks
 from ...core.events import Lookup
 from ...core.options.policy import Policy
 from ...core.results.missing import MISSING
-from ...errors import CacheError, ConfigurationError, UncacheableCall
+from ...errors import CacheError, CacheMiss, ConfigurationError, UncacheableCall
 from ...observability.counters import Stats, read_stats
 from ..definition.primitive_keys import KeyerOfPrimitive, OfCall, PrimitiveKey, PrimitiveKeyer
 from ..definition.primitive_options import (
@@ -47,7 +57,7 @@ class CachePrimitive:
         primitive: An ``async`` function of ``(data, context)``, a plain one (which runs in a
             thread), or an object with ``execute(data, context)``. Without one, only what is stored
             is returned.
-        ttl_seconds: Seconds that a result is fresh.
+        ttl_seconds: Seconds that a result is fresh, or a callable that is given the result.
         max_size: Most entries in the memory of this process.
         key_fn: Given data and context, returns what identifies the call: a text, or any plain data.
             Without it, all of the data and the context's ``user_id`` do.
@@ -75,7 +85,7 @@ class CachePrimitive:
         self,
         primitive: Any = None,
         *,
-        ttl_seconds: float = 3600.0,
+        ttl_seconds: float | Callable[[Any], float] = 3600.0,
         max_size: int = 1000,
         key_fn: OfCall | None = None,
         backend: Backend = "memory",
@@ -129,7 +139,14 @@ class CachePrimitive:
 
     # Running
 
-    async def execute(self, data: Any, context: Any = None) -> Any:
+    async def execute(
+        self,
+        data: Any,
+        context: Any = None,
+        *,
+        cache: PublicMode | None = None,
+        max_age: float | timedelta | None = None,
+    ) -> Any:
         """Return the stored result for data in a context, or run the primitive and store it.
 
         Equal calls in flight run once, in this process and others.
@@ -137,17 +154,32 @@ class CachePrimitive:
         Args:
             data: The data.
             context: A ``WorkflowContext``.
+            cache: ``"use"``; ``"refresh"`` runs, and the result takes the entry's place;
+                ``"bypass"`` runs, and stores nothing; ``"only"`` answers from the cache or raises
+                ``CacheMiss``; ``"no-store"`` answers from it, or runs and stores nothing. None is
+                what ``mode`` has in force, or else ``"use"``.
+            max_age: Greatest age of the answer (seconds or timedelta): what is older, or stale, is
+                a miss, and replaced. None is what ``mode`` has in force, or else no bound.
 
         Raises:
             Exception: What the primitive raises; the cache adds none of its own.
             CacheError: The cache can't be used, and ``on_error="raise"``.
+            CacheMiss: ``cache="only"``, and no entry answers the call.
+            ValueError: The mode is unknown, or the age is none.
         """
         context = context_or_new(context)
         run = partial(self._run, data, context)
-        call = self._call(data, context)
+        block_mode, block_age = mode_in_force.get()
+        mode = read_mode(cache or block_mode or "use")
+        call = self._call(data, context, block_age if max_age is None else max_age)
         if call is None:
-            return await run()
-        return await self._read_through.answer(call, run, shadow=bool(self._policy.shadow))
+            if mode == "only":
+                raise CacheMiss(f"{self.name!r}: nothing to answer with (it isn't cached)")
+            return await self._read_through.run_apart(run)
+        if mode != "use":
+            call = replace(call, verify=False)
+        shadow = bool(self._policy.shadow) and mode in ("use", "only")
+        return await self._read_through.answer(call, run, mode=mode, shadow=shadow)
 
     async def __call__(self, data: Any, context: Any = None) -> Any:
         """Do as ``execute``: a primitive is a callable of data and context, too."""
@@ -155,15 +187,44 @@ class CachePrimitive:
 
     # Reading and writing
 
-    async def aget(self, data: Any, context: Any = None) -> Any:
-        """Return the stored result, or ``MISSING``, which is false; run nothing."""
-        call = self._call(data, context_or_new(context))
+    async def aget(
+        self, data: Any, context: Any = None, *, max_age: float | timedelta | None = None
+    ) -> Any:
+        """Return the stored result, or ``MISSING``, which is false; run nothing.
+
+        Args:
+            data: The data.
+            context: A ``WorkflowContext``.
+            max_age: As of ``execute``.
+        """
+        call = self._call_to_read(data, context, max_age)
         return MISSING if call is None else await self._runtime.cache.run(self._find(call))
 
-    def get(self, data: Any, context: Any = None) -> Any:
+    def get(
+        self, data: Any, context: Any = None, *, max_age: float | timedelta | None = None
+    ) -> Any:
         """Do as ``aget``, for code without an event loop."""
-        call = self._call(data, context_or_new(context))
+        call = self._call_to_read(data, context, max_age)
         return MISSING if call is None else self._runtime.run(self._find(call), self._patience())
+
+    @staticmethod
+    def mode(
+        cache: PublicMode | None = None, *, max_age: float | timedelta | None = None
+    ) -> AbstractContextManager[None]:
+        """Let all calls made inside ask this of the cache: ``with primitive.mode("refresh"): …``.
+
+        It holds for those of other primitives, of functions with ``cached`` and of Celery's tasks,
+        too, and for the threads and coroutines that the block starts. What a call says itself comes
+        first.
+
+        Args:
+            cache: As of ``execute``; None leaves it as it is.
+            max_age: As of ``execute``; None leaves it as it is.
+
+        Raises:
+            ValueError: The mode is unknown, or the age is none.
+        """
+        return mode_block(cache, max_age)
 
     async def aset(self, data: Any, value: Any, context: Any = None) -> bool:
         """Store a result as if the primitive had just returned it; return whether it was stored."""
@@ -262,8 +323,20 @@ class CachePrimitive:
 
     # Inside
 
-    def _call(self, data: Any, context: Any) -> Call | None:
-        """Return the call; None when it isn't to be cached, or can't be."""
+    def _call_to_read(self, data: Any, context: Any, max_age: Any) -> Call | None:
+        """Return a call that only reads; None when nothing stored may answer it."""
+        mode, block_age = mode_in_force.get()
+        if mode in (REFRESH, "bypass"):
+            return None
+        return self._call(data, context_or_new(context), block_age if max_age is None else max_age)
+
+    def _call(self, data: Any, context: Any, max_age: Any = None) -> Call | None:
+        """Return the call; None when it isn't to be cached, or can't be.
+
+        Raises:
+            ValueError: The age is none.
+        """
+        max_age = read_max_age(max_age, "max_age")
         if not self._policy.enabled:
             return None
         try:
@@ -274,7 +347,7 @@ class CachePrimitive:
                 raise CacheError(self.name, str(error)) from error
             return None
         verify = bool(self._policy.verify) and random() < self._policy.verify  # noqa: S311 - a sample
-        return Call(self.name, identity.key, self._policy, identity.tags, verify)
+        return Call(self.name, identity.key, self._policy, identity.tags, verify, max_age)
 
     def _be_strict(self, reason: str) -> None:
         if self._raises:

@@ -106,6 +106,8 @@ class FunctionCache:
     def __init__(self, primitive: CachePrimitive) -> None:
         #: The function's primitive, with ``ainvalidate``, ``aclear``, ``stats`` and the others.
         self.primitive = primitive
+        #: As of ``CachePrimitive``: ``with function.cache.mode("refresh"): await function(1)``.
+        self.mode = primitive.mode
 
     async def get(self, /, *args: Any, **kwargs: Any) -> Any:
         """Return the stored result of a call, or ``MISSING``."""
@@ -141,7 +143,7 @@ class CachedFunction(Protocol[P, R_co]):
 
 def cached(
     *,
-    ttl: float = 3600.0,
+    ttl: float | Callable[[Any], float] = 3600.0,
     max_size: int = 1000,
     key: str | Callable[..., Any] | None = None,
     ignore: Collection[str] = (),
@@ -156,7 +158,7 @@ def cached(
     A plain function runs in a thread, and becomes an ``async`` one.
 
     Args:
-        ttl: Seconds that a result is fresh.
+        ttl: Seconds that a result is fresh, or a callable that is given the result.
         max_size: Most entries in the memory of this process.
         key: Template over the arguments, or callable, for the readable part of keys; what
             identifies a call is all of its arguments.

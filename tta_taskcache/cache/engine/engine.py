@@ -27,7 +27,7 @@ from ...stores.protocol import (
 )
 from ..outcome import Call, Hit, Miss
 from ..plan import Plan
-from .lookup_record import record_lookup
+from .lookup_record import record_found
 from .parts import Parts
 from .reader import Reader
 from .refresher import Refresher
@@ -58,11 +58,28 @@ class Engine:
             site: The site that looks.
             claim: The claim to the lease, taken on the way when there is no result.
         """
+        hit = self.look_in_l1(call, site)
+        if hit is not None:
+            return hit
         started = self.parts.clock()
         found = yield from self.refresher.find_or_refresh(call, claim)
-        seconds = self.parts.clock() - started
-        record_lookup(self.parts.observe, call, site, found, seconds=seconds)
+        record_found(self.parts, call, site, found, self.parts.clock() - started)
         return found
+
+    def look_in_l1(self, call: Call, site: str) -> Hit | None:
+        """Find a call's result in L1, without a plan; None where ``look`` has to find out.
+
+        Args:
+            call: The call.
+            site: The site that looks.
+        """
+        parts = self.parts
+        started = parts.clock()
+        hit = self.reader.find_in_l1(call, started)
+        if hit is None or hit.verdict.asks_for_refresh:
+            return None
+        record_found(parts, call, site, hit, parts.clock() - started)
+        return hit
 
     def peek(self, key: str) -> Plan[tuple[Entry, float] | None]:
         """Return the valid entry of a key, with the seconds that remain; None without one.

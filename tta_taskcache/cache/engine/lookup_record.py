@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from ...core.entries.decide import Verdict
 from ...core.events import Coalesced, Lookup, Observe
 from ..outcome import Call, Hit, Miss
+from .parts import Parts
 
 #: The reason of a hit that counts as a miss: the call runs, to be compared with it.
 VERIFY = "verify"
+
+
+def record_found(parts: Parts, call: Call, site: str, found: Hit | Miss, seconds: float) -> None:
+    """Count a lookup, and send its events to observers that want them.
+
+    Args:
+        parts: The engine's parts.
+        call: The call.
+        site: The site that looked.
+        found: The hit or miss.
+        seconds: Seconds that the lookup took.
+    """
+    if (
+        isinstance(found, Hit)
+        and found.verdict is Verdict.FRESH
+        and found.similarity is None
+        and not call.verify
+    ):
+        entry = found.entry
+        at = call.task, site, found.layer
+        if parts.count_hit(at, seconds, entry.run_seconds, entry.cost):
+            return
+    record_lookup(parts.observe, call, site, found, seconds=seconds)
 
 
 def record_lookup(

@@ -15,6 +15,14 @@ from ...stores.memory.l1_cache import L1Cache
 #: Seconds for which a stale result stands in for a run that fails, before another is tried.
 TRY_AGAIN = 5.0
 
+#: Of a fresh hit: its task, site and layer; seconds that the lookup took, run time and cost of the
+#: entry. Returns whether it was counted; else an event has to be sent.
+CountHit = Callable[[tuple[str, str, str], float, float, float], bool]
+
+
+def _counts_none(*_: object) -> bool:
+    return False
+
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
@@ -34,6 +42,7 @@ class Parts:
         wall: Returns Unix seconds, for display.
         draw: Returns a random number from [0, 1).
         trace: Returns the traceparent of the span in force; empty without one.
+        count_hit: Counts a hit without an event, where nobody wants to see one.
     """
 
     l1: L1Cache
@@ -49,3 +58,4 @@ class Parts:
     wall: Callable[[], float] = time
     draw: Callable[[], float] = random
     trace: Callable[[], str] = str
+    count_hit: CountHit = _counts_none

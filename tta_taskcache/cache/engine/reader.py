@@ -7,7 +7,6 @@ polled; otherwise L2 is read, whose reply brings the newest log records along.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +52,14 @@ class Reader:
             )
         hit = self._decode(call, held, now) if held is not None else None
         return hit if hit is not None else (yield from self._find_in_store(call, claim))
+
+    def find_in_l1(self, call: Call, now: float) -> Hit | None:
+        """Find a call's result in L1; None without one, and where the log has to be polled."""
+        l1 = self.parts.l1
+        if not l1.is_trusted(now):
+            return None
+        held = l1.find(call.key, now, call.marks)
+        return None if held is None else self._decode(call, held, now)
 
     def find_many(
         self, calls: Sequence[Call], claims: Sequence[Claim | None]
@@ -263,14 +270,20 @@ class Reader:
         return read.bans
 
     def _decode(self, call: Call, held: L1Entry, now: float) -> Hit | None:
-        entry, remaining = held.entry, held.deadline - now
-        if (entry.serializer, entry.compression) == call.policy.stored_as:
-            verdict = judge_age(entry, remaining, call.policy, 1.0 - self.parts.draw())
-            with suppress(EntryError):  # the look into L2 counts it
-                if verdict.answers:
-                    if not call.accepts(entry, remaining, verdict):
-                        return None
+        entry, remaining, policy = held.entry, held.deadline - now, call.policy
+        if entry.serializer == policy.serializer and entry.compression == policy.compression:
+            # Only an entry with a stale window may be refreshed early.
+            has_window = policy.stale_while_revalidate or entry.windows
+            draw = 1.0 - self.parts.draw() if has_window else 1.0
+            verdict = judge_age(entry, remaining, policy, draw)
+            if verdict is Verdict.FRESH or verdict.answers:
+                if call.max_age is not None and not call.accepts(entry, remaining, verdict):
+                    return None
+                try:
                     value = self._valid_value(call, entry)
+                except EntryError:
+                    pass  # the look into L2 counts it
+                else:
                     return Hit(entry, value, "l1", remaining, verdict, held.as_of)
         self.parts.l1.entries.drop(call.key)
         return None
@@ -282,12 +295,13 @@ class Reader:
             EntryError: The value can't be read, the task's ``cache_validate`` refuses it, or it is
                 a failure that can't be raised here as it was.
         """
-        value = self._value(entry, call.policy.max_bytes)
-        validate = call.policy.validate
-        handled = handled_now()
+        policy = call.policy
+        value = self._value(entry, policy.max_bytes)
+        validate = policy.validate
         if entry.is_failure:
-            decode_error(value, call.policy)
+            decode_error(value, policy)
         elif validate is not None:
+            handled = handled_now()
             try:
                 is_served = validate(value)
             except Exception as error:

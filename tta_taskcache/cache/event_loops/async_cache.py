@@ -14,6 +14,7 @@ from ..engine.engine import Engine
 from ..leases.lease_keeper import LeaseKeeper
 from ..leases.single_flight import SingleFlight
 from ..plan import Plan, T
+from ..runs.current_run import context_apart
 from .async_driver import run_in_loop
 
 
@@ -90,6 +91,6 @@ class AsyncCache:
         except RuntimeError:  # the loop has ended
             work.close()
             return
-        background = loop.create_task(run())
+        background = loop.create_task(run(), context=context_apart())
         self._tasks.add(background)
         background.add_done_callback(self._tasks.discard)

@@ -9,7 +9,7 @@ from time import monotonic
 from ...errors import StoreUnavailable
 from ...stores.loop_local import LoopLocal
 from ...stores.protocol import AsyncStore, Reply, StoreReply
-from ..plan import Pause, Plan, T
+from ..plan import Pause, Plan, T, Work
 
 #: Most seconds that steps of plans take in one turn of an event loop.
 TURN = 0.005
@@ -78,12 +78,17 @@ async def run_in_loop(plan: Plan[T], store: AsyncStore, *, is_urgent: bool = Fal
             await turns.wait(is_urgent=is_urgent)
         step = next(plan)
         while True:
-            error: StoreUnavailable | None = None
+            error: Exception | None = None
             reply = None
             if isinstance(step, Pause):
                 wakeup, seconds = step.wakeup, step.seconds
                 del step  # ten thousand that wait are work for the collector
                 await (wakeup.wait_in_loop(seconds) if wakeup else asyncio.sleep(seconds))
+            elif isinstance(step, Work):
+                try:
+                    reply = await step.run_in_loop()
+                except Exception as fault:  # noqa: BLE001 - thrown into the plan
+                    error = fault
             else:
                 try:
                     reply = await store.execute(step)

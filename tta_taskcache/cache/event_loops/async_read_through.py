@@ -16,10 +16,10 @@ from uuid import uuid4
 
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, Stage
-from ...core.events import Fault, Ran, Shadowed, Verified
+from ...core.events import Fault, Lookup, Ran, Shadowed, Verified
 from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
-from ...errors import UnserializableResult
+from ...errors import CacheMiss, UnserializableResult
 from ..engine.comparing_runs import compare
 from ..engine.lookup_record import VERIFY
 from ..engine.reader import REPLACED
@@ -31,6 +31,7 @@ from ..plan import Plan
 from ..runs.current_run import CurrentRun, depend_on_hit, made_inside, running
 from ..runs.hit_value import value_of
 from ..runs.led_keys import leading, led_keys, waits_at_most
+from ..runs.request_directives import NO_STORE, REFRESH, Mode
 from .async_cache import AsyncCache
 
 #: The site of calls by ``task.cache`` and of primitives.
@@ -52,19 +53,28 @@ class AsyncReadThrough:
     cache: AsyncCache
     strict: Callable[[str], None] = lambda _: None
 
-    async def answer(self, call: Call, run: Run, *, shadow: bool = False) -> Any:
+    async def answer(
+        self, call: Call, run: Run, *, mode: Mode = "use", shadow: bool = False
+    ) -> Any:
         """Return the stored result of a call, or run it and store its result.
 
         Args:
             call: The call.
             run: Runs the call.
+            mode: What it asks of the cache.
             shadow: Whether the call is only looked up and counted, and runs anyway.
 
         Raises:
             Exception: The run's error, from this run or a remembered one.
+            CacheMiss: The mode is ``"only"``, and no entry answers the call.
         """
+        if mode in ("refresh", "bypass"):
+            self.cache.engine.parts.observe(Lookup(call.task, call.key, DIRECT, None, mode))
+            return await (self.refresh(call, run) if mode == REFRESH else self.run_apart(run))
         if shadow:
             return await self._shadow(call, run)
+        if mode in ("only", NO_STORE):
+            return await self._answer_unled(call, run, mode)
         claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=self.cache.leases.ttl)
         try:
             found = await self.cache.run(self._plan(call, claim))
@@ -73,17 +83,41 @@ class AsyncReadThrough:
                 self.cache.leases.end(call.key, claim.owner)
             raise
         if isinstance(found, Hit):
-            depend_on_hit(call, found, self.cache.engine.parts.l1)
-            if found.refresh:
-                self.cache.begin(self.refresh(call, run), call.task)
-            if call.verify and found.can_be_verified:
-                return await self._run_and_compare(call, found, run, VERIFY)
-            return value_of(call.policy, found)
+            return await self._serve(call, found, run)
         if found.position is None:
             self.strict(found.reason)
         if found.lease is not None and found.lease.is_ours:
             return await self._lead(call, found, run, found.lease.owner)
         return await self._run(call, found.position, run, "", reason=found.reason)
+
+    async def _answer_unled(self, call: Call, run: Run, mode: Mode) -> Any:
+        """Answer a call whose run stores nothing that equal calls could wait for."""
+        found = await self.cache.run(self.cache.engine.look(call, DIRECT))
+        if isinstance(found, Hit):
+            return await self._serve(call, found, run)
+        if found.position is None:
+            self.strict(found.reason)
+        if mode == "only":
+            raise CacheMiss(f"{call.task!r}: nothing to answer with ({found.reason})")
+        return await self._run(call, found.position, run, "", refused=NO_STORE)
+
+    async def _serve(self, call: Call, hit: Hit, run: Run) -> Any:
+        """Return the value of a hit; have it refreshed or verified, if it is due."""
+        depend_on_hit(call, hit, self.cache.engine.parts.l1)
+        if hit.refresh:
+            self.cache.begin(self.refresh(call, run), call.task)
+        if call.verify and hit.can_be_verified:
+            return await self._run_and_compare(call, hit, run, VERIFY)
+        return value_of(call.policy, hit)
+
+    async def run_apart(self, run: Run) -> Any:
+        """Run a call that is not cached: it says nothing of the entry of the run around it."""
+        current = CurrentRun(cache=self.cache.engine.parts.l1)
+        with made_inside(current, None, None), running(current):
+            value = await run()
+        if value is NOT_MODIFIED:
+            current.to_renew()
+        return value
 
     async def refresh(self, call: Call, run: Run) -> Any:
         """Run a call and replace its entry."""
@@ -126,10 +160,11 @@ class AsyncReadThrough:
         *,
         replaces: bool = False,
         reason: str = "",
+        refused: str = "",
     ) -> Any:
         current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
         is_replacing = replaces or reason in REPLACED
-        if is_replacing:
+        if is_replacing and not refused:
             previous = await self._safely(
                 self.cache.engine.reader.find_previous(call), call, "previous"
             )
@@ -141,8 +176,9 @@ class AsyncReadThrough:
                 position,
                 run,
                 owner,
-                replaces=replaces,
+                replaces=replaces or call.max_age is not None,
                 is_new=not is_replacing,
+                refused=refused,
             )
 
     async def _run_as(
@@ -155,6 +191,7 @@ class AsyncReadThrough:
         *,
         replaces: bool,
         is_new: bool,
+        refused: str,
     ) -> Any:
         """Run a call and store its result; what is said inside is known of the current run."""
         renews = None
@@ -187,8 +224,10 @@ class AsyncReadThrough:
             decided=current,
             renews=renews,
         )
-        if is_new and renews is None and seconds < call.policy.min_run:
-            fill = self.cache.engine.writer.refuse(call, owner, "min-run", seconds)
+        if not refused and is_new and renews is None and seconds < call.policy.min_run:
+            refused = "min-run"
+        if refused:
+            fill = self.cache.engine.writer.refuse(call, owner, refused, seconds)
         await self._safely(fill, call, "fill")
         return value
 

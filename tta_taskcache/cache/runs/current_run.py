@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from math import isfinite
@@ -21,6 +21,7 @@ from ...core.options.option_values import MAX_TTL, read_cost
 from ...core.options.policy import Policy
 from ...errors import NotModifiedError
 from ..outcome import Call, Hit
+from .request_directives import mode_in_force
 
 #: Most marks of other entries that an entry has; beyond, the marks of their tasks stand for them.
 MAX_DEPENDENCY_MARKS = 64
@@ -209,6 +210,14 @@ _current: ContextVar[CurrentRun | None] = ContextVar("taskcache_run", default=No
 def current_run() -> CurrentRun | None:
     """Return the run that the current code is part of."""
     return _current.get()
+
+
+def context_apart() -> Context:
+    """Return a copy of the context for what runs in the background: part of no run and no block."""
+    context = copy_context()
+    context.run(_current.set, None)
+    context.run(mode_in_force.set, (None, None))
+    return context
 
 
 @contextmanager

@@ -1,10 +1,13 @@
-"""The outcome of a hit: its value, or the remembered failure (``cache_errors``) of its run.
+"""The hit in the place of a run: its value, or the remembered failure (``cache_errors``).
 
 The observers are told of it where it takes the place of a run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from ...core.events import Answered, Observe
@@ -12,6 +15,29 @@ from ...core.options.option_values import Site
 from ...core.options.policy import Policy
 from ...core.results.remembered_errors import decode_error
 from ..outcome import Hit
+
+#: Id and answer of the call that is being completed here, the site that has found it, and its
+#: observers. Not in the request: Celery takes unknown fields there for headers, which retries and
+#: handlers send on.
+_answer: ContextVar[tuple[str, Hit, Site, Observe] | None] = ContextVar(
+    "taskcache_answer", default=None
+)
+
+
+@contextmanager
+def answering(task_id: str, hit: Hit, site: Site, observe: Observe) -> Iterator[None]:
+    """Answer a call with a site's hit: inside, the task returns it in place of its body."""
+    token = _answer.set((task_id, hit, site, observe))
+    try:
+        yield
+    finally:
+        _answer.reset(token)
+
+
+def answer_to(task_id: str) -> tuple[Hit, Site, Observe] | None:
+    """Return the answer to a call that is being completed here, and its site; else None."""
+    answer = _answer.get()
+    return answer[1:] if answer is not None and answer[0] == task_id else None
 
 
 def value_of(policy: Policy, hit: Hit) -> Any:
@@ -48,5 +74,6 @@ def record_answer(observe: Observe, task: str, task_id: str | None, hit: Hit, si
             freshness=hit.verdict.value,
             size=len(entry.payload),
             computed_in=entry.trace,
+            similarity=hit.similarity,
         )
     )

@@ -12,10 +12,11 @@ from celery import Celery, Task
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
+from ...cache.runs.request_directives import Mode, read_mode
 from ...core.identity.keys import Keyer
 from ...core.options.policy import Policy
 from ..calls import context
-from ..calls.call_request import MAX_AGE, Mode, read_mode
+from ..calls.call_request import MAX_AGE
 from ..config.options import read_keyer
 from ..config.runtime import Runtime
 from ..sites.pool import UNSTORED, answer_or_run

@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from datetime import date, timedelta
 from functools import partial
-from time import monotonic
-from typing import Any, Self
+from typing import Any
 
-from celery import Celery, Task, signals
+from celery import Celery, Task
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
-from ...cache.event_loops.async_cache import AsyncCache
+from ...cache.runs.request_directives import PublicMode, mode_block
 from ...core.entries import glob, marks
 from ...core.entries.invalidation_marks import read_marks
 from ...core.warm_policy import IN_FLIGHT, Sending
 from ...errors import StoreUnavailable
 from ...observability.counters import Stats, read_stats, sum_up
 from ..calls import context
-from ..calls.call_request import PublicMode, read_max_age, read_mode
-from ..canvas import map_tasks, signature_calls
-from ..config.async_runtime import build_async_cache
-from ..config.runtime import Runtime
-from ..config.settings import Settings
-from ..patches.app.hidden_settings import hide_url
-from ..patches.app.publishing import mark_publishes
+from ..canvas import signature_calls
 from ..warming import maintenance_tasks, warm_task
-from ..warming.schedules import Invalidate, Schedule
+from ..warming.schedules import Invalidate
 from ..warming.warm_progress import WarmReport
-from .runtime_provider import RuntimeProvider
-from .waiting.async_calls import AsyncCalls
+from .app_cache import ATTRIBUTE, AppCache
 from .waiting.commits import when_committed
 
-_ATTRIBUTE = "_taskcache"
 
-#: Before any app is asked for its configuration, which may be before its tasks are bound.
-hide_url()
-
-
-class TaskCache:
+class TaskCache(AppCache):
     """The result cache of an app.
 
     A second call for the same app returns the same object; later keywords override earlier ones.
@@ -57,80 +44,6 @@ class TaskCache:
     Raises:
         ConfigurationError: A setting is unknown, or its value isn't allowed.
     """
-
-    app: Celery
-    _schedule: Schedule
-    _provider: RuntimeProvider
-    _in_loops: tuple[Runtime, AsyncCache] | None
-    #: The calls that event loops of this process wait for.
-    async_calls: AsyncCalls
-
-    def __new__(cls, app: Celery, url: str | None = None, **settings: Any) -> Self:
-        existing = app.__dict__.get(_ATTRIBUTE)
-        self: Self = existing if existing is not None else super().__new__(cls)
-        if existing is None:
-            self.app, self._schedule = app, Schedule(app)
-            self._provider = RuntimeProvider(app, self._schedule)
-            self.async_calls, self._in_loops = AsyncCalls(app), None
-            self._install()
-        self._provider.configure(settings if url is None else {**settings, "url": url})
-        return self
-
-    def _install(self) -> None:
-        self.app.__dict__[_ATTRIBUTE] = self
-        # By name: a web process needs nothing of Celery's worker.
-        self.app.steps["consumer"].add("tta_taskcache.celery.worker.consumer_site:ConsumerSite")
-        self.app.steps["worker"].add("tta_taskcache.celery.worker.metrics_step:MetricsStep")
-        signals.before_task_publish.connect(context.on_publish, dispatch_uid="tta_taskcache")
-        maintenance_tasks.register(self.app, self.end, lambda: self.runtime)
-        map_tasks.install(self.app)
-        mark_publishes(self.app)
-
-    @property
-    def settings(self) -> Settings:
-        """The settings in force.
-
-        Raises:
-            ConfigurationError: A setting is wrong.
-        """
-        return self._provider.settings
-
-    @property
-    def async_cache(self) -> AsyncCache:
-        """The cache of this process, for event loops."""
-        runtime, known = self.runtime, self._in_loops
-        if known is None or known[0] is not runtime:
-            known = self._in_loops = (runtime, build_async_cache(runtime))
-        return known[1]
-
-    @property
-    def runtime(self) -> Runtime:
-        """The cache of this process, built from the settings when it is first used.
-
-        Raises:
-            ConfigurationError: A setting, or an option of a task, is wrong.
-        """
-        return self._provider.runtime
-
-    def substituted(
-        self, settings: Settings, clock: Callable[[], float] = monotonic
-    ) -> AbstractContextManager[Runtime]:
-        """Give this process another cache inside a block, for tests: empty, unless it is in Redis.
-
-        Args:
-            settings: Its settings.
-            clock: Monotonic seconds, for a cache in memory.
-        """
-        return self._provider.substituted(settings, clock)
-
-    def adopt(self, task: type[Task]) -> None:
-        """Validate a task's options with the settings in force, when it is bound to the app.
-
-        Raises:
-            ConfigurationError: An option is wrong; the message names task, option and what is
-                allowed.
-        """
-        self._provider.adopt(task)
 
     def context(self, /, **headers: str | float) -> AbstractContextManager[None]:
         """Put context headers in force for the calls made inside, and for their child tasks.
@@ -162,9 +75,7 @@ class TaskCache:
         Raises:
             ValueError: The mode is unknown, or the age is none.
         """
-        if mode is not None:
-            read_mode(mode)
-        return context.mode_block(mode, read_max_age(max_age))
+        return mode_block(mode, max_age)
 
     def invalidate(
         self,
@@ -244,7 +155,7 @@ class TaskCache:
         names = read_marks(key, task, tags, pattern)
         keys = () if key is None else (key,)
         await self.async_cache.run(self.runtime.engine.invalidate(names, keys))
-        await asyncio.to_thread(self._reclaim, names)
+        await asyncio.to_thread(self.reclaim, names)
 
     def clear(self, *, soft: bool = False) -> None:
         """End all entries of this namespace, in all processes, now.
@@ -256,20 +167,6 @@ class TaskCache:
             StoreUnavailable: Redis has not acknowledged it.
         """
         self.end((marks.soft(marks.EVERYTHING) if soft else marks.EVERYTHING,), ())
-
-    def end(self, names: tuple[str, ...], keys: tuple[str, ...]) -> None:
-        """Set marks, and drop the entries of keys.
-
-        Raises:
-            StoreUnavailable: Redis has not acknowledged it.
-        """
-        self.runtime.run(self.runtime.engine.invalidate(names, keys))
-        self._reclaim(names)
-
-    def _reclaim(self, names: tuple[str, ...]) -> None:
-        """Have the memory given back of what marks have ended."""
-        if any(marks.is_wide(name) for name in names):
-            maintenance_tasks.request_sweep(self.app, self.runtime)
 
     def prefetch(self, signatures: Signature | Iterable[Signature]) -> int:
         """Read the entries of calls into this process's memory, in one round trip per node.
@@ -377,12 +274,8 @@ class TaskCache:
         except StoreUnavailable:
             return read_stats(self.runtime.engine.parts.counters.totals())
 
-    def hand_over_counts(self) -> None:
-        """Add this process's counts to the shared totals, before it ends."""
-        self._provider.hand_over_counts()
-
 
 def cache_of(app: Celery) -> TaskCache:
     """Return the app's cache; make one if it has none."""
-    existing: TaskCache | None = app.__dict__.get(_ATTRIBUTE)
+    existing: TaskCache | None = app.__dict__.get(ATTRIBUTE)
     return existing if existing is not None else TaskCache(app)

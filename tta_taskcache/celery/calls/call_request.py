@@ -7,34 +7,27 @@ calls, maps and eager calls make theirs here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from math import inf
+from dataclasses import replace
 from random import random
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, TypeGuard
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Call
+from ...cache.runs.request_directives import Mode, read_mode
 from ...core.arguments.canonical import EXACT, Form
 from ...core.events import Fault
 from ...core.identity.keys import Keyer
 from ...core.options.policy import Policy
+from ...core.record import record
 from ...errors import ConflictingContext, UncacheableCall, UnkeyableArgument
 from ..config.runtime import Runtime
 from . import context as context_headers
 from . import message_form
 from .cacheable_task import CacheableTask
+from .context import InForce
 from .lookup_result import SLOW
-
-#: What a call asks of the cache: use it; run, and replace the entry; bypass it; answer from it or
-#: raise ``CacheMiss``; answer from it, or run and store nothing.
-PublicMode = Literal["use", "refresh", "bypass", "only", "no-store"]
-
-#: The library's own modes: run and replace the entry unless it is fresh by then; run, and compare
-#: with the entry; pass the cache by while it is slower than the call.
-Mode = PublicMode | Literal["revalidate", "verify", "slow"]
 
 #: The option of a call, and the field in our header, with the greatest age that it accepts (s).
 MAX_AGE = "cache_max_age"
@@ -46,36 +39,7 @@ Caching = tuple[Runtime, Keyer]
 AT_ONCE = 500
 
 
-def read_mode(mode: object) -> Mode:
-    """Check the option ``cache`` of a call.
-
-    Raises:
-        ValueError: The mode is unknown; the message names those that are allowed.
-    """
-    if mode not in (*get_args(PublicMode), "revalidate", "verify"):
-        allowed = ", ".join(repr(name) for name in get_args(PublicMode))
-        raise ValueError(f"cache={mode!r}: must be one of {allowed}")
-    return mode  # type: ignore[return-value]  # just checked
-
-
-def read_max_age(value: object) -> float | None:
-    """Check the option ``cache_max_age`` of a call; return seconds, or None for no bound.
-
-    Raises:
-        ValueError: The value isn't allowed; the message says what is.
-    """
-    number = value.total_seconds() if isinstance(value, timedelta) else value
-    if number is None:
-        return None
-    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
-    if not is_number or not 0 <= number < inf:  # type: ignore[operator]  # a number
-        raise ValueError(
-            f"cache_max_age={value!r}: must be a number of seconds or a timedelta, 0 or more"
-        )
-    return float(number)  # type: ignore[arg-type]  # a number
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CallRequest:
     """A request for a call of a cached task.
 
@@ -179,6 +143,7 @@ def request_of_sender(
     is_request: bool = True,
     is_identified: bool | None = None,
     caching: Caching | None = None,
+    in_force: InForce | None = None,
 ) -> CallRequest:
     """The request for a call whose arguments haven't been in a message yet.
 
@@ -192,10 +157,11 @@ def request_of_sender(
         is_request: Whether a caller makes it now.
         is_identified: Whether the key is computed; None: unless the call bypasses the cache.
         caching: Runtime and keyer of the task; None: the task is asked for them.
+        in_force: What is in force for it; None: that is read.
     """
-    context, is_disabled = context_headers.of_new_call(headers), context_headers.is_disabled()
-    draft = _Draft(task, caching or caching_of(task), args, kwargs, context=context, mode=mode)
-    draft.decide(is_disabled=is_disabled)
+    here = in_force or context_headers.in_force(headers)
+    draft = _Draft(task, caching or caching_of(task), args, kwargs, context=here.headers, mode=mode)
+    draft.decide(is_disabled=here.is_disabled)
     if is_identified or (is_identified is None and not draft.bypass):
         draft.serializer = serializer
         draft.identify(is_sent=True)
@@ -215,17 +181,16 @@ def request_of_caller(
         kwargs: Keyword arguments.
         is_identified: As of ``request_of_sender``.
     """
-    context, is_disabled = context_headers.of_new_call(None), context_headers.is_disabled()
-    block_mode, max_age = context_headers.mode_in_force.get()
-    mode = read_mode(block_mode or "use")
-    draft = _Draft(task, caching_of(task), args, kwargs, context=context, mode=mode)
-    draft.decide(is_disabled=is_disabled)
+    here = context_headers.in_force(None)
+    mode = read_mode(here.mode or "use")
+    draft = _Draft(task, caching_of(task), args, kwargs, context=here.headers, mode=mode)
+    draft.decide(is_disabled=here.is_disabled)
     if is_identified or (is_identified is None and not draft.bypass):
         draft.identify(is_sent=True)
         if isinstance(draft.refusal, UnkeyableArgument):
             draft.args, draft.kwargs, draft.form = args, kwargs, EXACT
             draft.identify()
-    return draft.request(is_request=True).with_max_age(max_age)
+    return draft.request(is_request=True).with_max_age(here.max_age)
 
 
 def request_of_message(

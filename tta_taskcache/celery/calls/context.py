@@ -17,6 +17,7 @@ from celery import Task, uuid
 from celery.app.task import Context
 
 from ...cache.runs.led_keys import WITHIN, sent_along, within
+from ...cache.runs.request_directives import mode_in_force
 from ..patches.app.publishing import publishing_app
 from ..patches.internals import running_task
 from .status import CacheStatus
@@ -37,11 +38,24 @@ _RESERVED = frozenset((*vars(Context), "lang", "task", "argsrepr", "kwargsrepr",
 
 _ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", default={})  # noqa: B039 - never changed in place
 
-#: Mode and greatest age of the answers in force for the calls of a block.
-mode_in_force: ContextVar[tuple[str | None, float | None]] = ContextVar(
-    "taskcache_mode", default=(None, None)
-)
 _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What is in force for a call, where it is made.
+
+    Attributes:
+        headers: The context headers.
+        is_disabled: Whether it is made inside ``disabled()``.
+        mode: What its block asks of the cache; None for nothing.
+        max_age: Greatest age of the answers that its block accepts (s); None for no bound.
+    """
+
+    headers: Mapping[str, Any]
+    is_disabled: bool
+    mode: str | None
+    max_age: float | None
 
 
 class CacheHeader(dict[str, Any]):
@@ -121,17 +135,6 @@ def is_disabled() -> bool:
     return _disabled.get()
 
 
-@contextmanager
-def mode_block(mode: str | None, max_age: float | None) -> Iterator[None]:
-    """Let the calls made inside ask this of the cache, where they don't say another thing."""
-    outer_mode, outer_age = mode_in_force.get()
-    token = mode_in_force.set((mode or outer_mode, outer_age if max_age is None else max_age))
-    try:
-        yield
-    finally:
-        mode_in_force.reset(token)
-
-
 def cache_header_of(headers: object) -> Mapping[str, Any]:
     """Return our header in a task's headers; empty where there is none of ours."""
     cache_header = headers.get(HEADER) if isinstance(headers, Mapping) else None
@@ -194,6 +197,11 @@ def of_new_call(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     given = headers.items() if isinstance(headers, Mapping) else ()
     own = {name: value for name, value in given if name in declared}
     return {**inherited_context(), **of_message(headers), **own}
+
+
+def in_force(headers: Mapping[str, Any] | None) -> InForce:
+    """Return what is in force for a call that is about to be made here with these headers."""
+    return InForce(of_new_call(headers), _disabled.get(), *mode_in_force.get())
 
 
 def visible_headers(headers: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from ...cache.outcome import Call, Hit, Miss
+from ...cache.runs.request_directives import NO_STORE
 from ...core.entries.entry import Position
 from ...core.entries.lease import Lease
 from ...core.options.option_values import Site
+from ...core.record import record
 from .status import CacheStatus
-
-#: The reason of a miss that the call asks for.
-REFRESH = "refresh"
 
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
 SLOW = "slow"
-
-#: The mode, and the reason that nothing is stored, of a call that stores nothing.
-NO_STORE = "no-store"
 
 #: The modes of calls that lead no equal ones: their runs store nothing that these could wait for.
 NEVER_LEADS = ("only", NO_STORE)
@@ -27,7 +22,7 @@ NEVER_LEADS = ("only", NO_STORE)
 DIRECT = "direct"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookupResult:
     """The result of a call's lookup at a site.
 

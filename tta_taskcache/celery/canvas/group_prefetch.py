@@ -24,7 +24,7 @@ from ..patches.internals import is_lazy
 from ..sites.completion import completions_deferred
 from ..sites.producer import GroupPrefetch, group_calls, in_group
 from ..sites.short_way import answers_together
-from .signature_calls import SignatureCall, first_calls, look_up_calls, read_call
+from .signature_calls import SignatureCall, embed_calls, first_calls, look_up_calls, read_call
 
 #: A signature, its result, and the id of its group, as Celery prepares them.
 Prepared = tuple[Signature, AsyncResult, str]
@@ -104,7 +104,8 @@ def _attach_results(app: Celery, batch: Sequence[Prepared], options: Mapping[str
         step = read_call(app, sig, options, claims=True)
         if step is not None:
             steps.append((result, step))
-    lookup = look_up_calls([step for _, step in steps])
+    calls = [step for _, step in steps]
+    lookup = embed_calls(calls, look_up_calls(calls))
     for (result, _), found in zip(steps, lookup, strict=True):
         if result is not None:
             group_calls()[result.id] = GroupPrefetch(found, result)

@@ -15,6 +15,7 @@ from ...core.options.option_values import Site
 from ..calls.call_request import AT_ONCE, CallRequest, is_cached
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import look_up_all
+from ..lookup.semantic_lookup import embed_together
 from ..patches.internals import Chain, merge
 from ..patches.worker.revocations import is_revoked
 from ..sites.producer import claim_reservation, may_answer, read_call_request
@@ -22,10 +23,17 @@ from ..sites.producer import claim_reservation, may_answer, read_call_request
 
 @dataclass(frozen=True, slots=True)
 class SignatureCall:
-    """A call that is about to be made."""
+    """A call that is about to be made.
+
+    Attributes:
+        call_request: The call.
+        claim: Its claim to the lease.
+        compares: Whether a neighbour may answer it (``cache_semantic``).
+    """
 
     call_request: CallRequest
     claim: Claim | None = None
+    compares: bool = True
 
 
 def look_up_calls(steps: Sequence[SignatureCall]) -> list[LookupResult | None]:
@@ -33,6 +41,14 @@ def look_up_calls(steps: Sequence[SignatureCall]) -> list[LookupResult | None]:
     return look_up_all(
         [step.call_request for step in steps], Site.PRODUCER, [step.claim for step in steps]
     )
+
+
+def embed_calls(
+    steps: Sequence[SignatureCall], found: list[LookupResult | None]
+) -> list[LookupResult | None]:
+    """Embed the texts of calls that missed together, and return their lookups with the vectors."""
+    requests = [step.call_request for step in steps]
+    return embed_together(requests, found, [step.compares for step in steps])
 
 
 def prefetch(app: Celery, signatures: Any) -> int:
@@ -79,6 +95,5 @@ def read_call(
     call_request = read_call_request(task, args, kwargs, options.get("cache"), options)
     if call_request.mode not in ("use", "only", "no-store"):
         return None
-    return SignatureCall(
-        call_request, claim_reservation(call_request, sig.options) if claims else None
-    )
+    claim = claim_reservation(call_request, sig.options) if claims else None
+    return SignatureCall(call_request, claim, options.get("cache_semantic") is not False)

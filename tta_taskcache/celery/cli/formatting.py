@@ -33,6 +33,11 @@ def duration(seconds: float) -> str:
     return "".join(parts[:2])
 
 
+def saving(seconds: float) -> str:
+    """Format seconds that were saved as ``duration`` does; a loss with a minus sign."""
+    return f"-{duration(-seconds)}" if seconds < 0 else duration(seconds)
+
+
 def size(count: float) -> str:
     """Format bytes as one word, in decimal units: ``512B``, ``1.2kB``, ``34.0MB``."""
     units = iter(("B", "kB", "MB", "GB"))

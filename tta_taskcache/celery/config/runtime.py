@@ -19,10 +19,11 @@ from ...core.events import Event, Evicted
 from ...core.results.codec import Codecs
 from ...errors import StoreUnavailable
 from ...observability.counters import Counters
-from ...observability.logs import LogObserver
+from ...observability.event_feed import EventFeed
 from ...observability.metrics.deferred_metrics import deferred_metrics_of
 from ...observability.observers import Observers
-from ...semantic.neighbours import Neighbours, make_neighbours
+from ...semantic.neighbour_lookup import NeighbourLookup
+from ...semantic.neighbours import make_neighbours
 from ...stores.connections.connection import Link
 from ...stores.memory.l1_cache import L1Cache
 from ...stores.memory.memory_store import MemoryStore
@@ -62,7 +63,7 @@ class Runtime:
     warming_store: WarmingStore | None
     hot_calls: HotCallRecorder
     observers: Observers
-    neighbours: Neighbours
+    neighbours: NeighbourLookup
 
     @property
     def is_reachable(self) -> bool:
@@ -121,15 +122,9 @@ def build(
         ConfigurationError: The URL is wrong, or an observer needs what isn't installed.
     """
     counters = Counters() if counters is None else counters
-    log, metrics = LogObserver(), deferred_metrics_of(settings.metrics_namespace)
+    metrics = deferred_metrics_of(settings.metrics_namespace)
     observers = Observers(settings.observers, passes=(SoftTimeLimitExceeded,))
-
-    def observe(event: Event) -> None:
-        counters(event)
-        metrics(event)
-        log(event)
-        observers(event)
-
+    observe = EventFeed(counters, metrics, observers)
     l1 = L1Cache(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
     store: Store
     if settings.url is None:
@@ -157,6 +152,7 @@ def build(
             in_background=settings.url is not None,
             clock=clock,
             trace=observers.current_trace,
+            count_hit=observe.count_hit,
         )
     )
     leases = LeaseKeeper(store, settings.lease_ttl, observe)
@@ -172,7 +168,11 @@ def build(
         warming_store,
         HotCallRecorder(warming_store),
         observers,
-        make_neighbours(
-            engine.parts, engine.reader, settings.namespace if settings.url is not None else None
+        NeighbourLookup(
+            make_neighbours(
+                engine.parts,
+                engine.reader,
+                settings.namespace if settings.url is not None else None,
+            )
         ),
     )

@@ -12,13 +12,14 @@ from ...cache.engine.lookup_record import VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.runs.current_run import current_run, depend_on_hit
+from ...cache.runs.request_directives import REFRESH
 from ...core.entries.lease import Claim
 from ...core.events import Fault, Lookup, Shadowed
 from ...core.options.option_values import Site
 from ..calls import hot_calls
 from ..calls.call_request import CallRequest
 from ..calls.carried_text import NOTHING, CarriedText
-from ..calls.lookup_result import DIRECT, NEVER_LEADS, REFRESH, LookupResult, to_lookup_result
+from ..calls.lookup_result import DIRECT, NEVER_LEADS, LookupResult, to_lookup_result
 from ..config.runtime import Runtime
 from .background_refresh import schedule_refresh
 from .semantic_lookup import with_neighbour

@@ -15,6 +15,7 @@ from ...cache.engine.reader import REPLACED
 from ...cache.outcome import Hit
 from ...cache.runs.current_run import CurrentRun, Previous, depend_on_hit, made_inside, running
 from ...cache.runs.hit_value import value_of
+from ...cache.runs.request_directives import NO_STORE, REFRESH
 from ...core.entries.decide import Verdict
 from ...core.events import Fault
 from ...core.options.option_values import Site
@@ -22,7 +23,7 @@ from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
 from ...errors import UncacheableCall, UnserializableResult
 from ..calls.call_request import CallRequest
-from ..calls.lookup_result import DIRECT, NO_STORE, REFRESH, LookupResult
+from ..calls.lookup_result import DIRECT, LookupResult
 from . import verification
 from .lookup import unanswerable
 from .semantic_lookup import add_neighbour, semantic_call

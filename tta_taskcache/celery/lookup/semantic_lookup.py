@@ -6,21 +6,21 @@ consumer site embeds nothing: a worker's main process has other work to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...cache.engine.lookup_record import VERIFY, record_lookup
+from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Call
-from ...core.events import Compared, Embedded, Fault, Shadowed
+from ...core.events import Fault
 from ...core.options.option_values import Site
 from ...core.semantic.partition import SemanticCall
-from ...core.semantic.semantic_policy import Semantic, read_threshold
+from ...core.semantic.semantic_policy import read_threshold
 from ...errors import StoreUnavailable, UncacheableCall
-from ...semantic.embedding import embed
-from ...semantic.neighbours import NeighbourSearch, SemanticQuery
+from ...semantic.neighbour_lookup import NeighbourRequest
+from ...semantic.neighbours import NeighbourSearch
 from ..calls.call_request import CallRequest
 from ..calls.carried_text import CarriedText
 from ..calls.lookup_result import DIRECT, LookupResult
@@ -54,19 +54,20 @@ def with_neighbour(
     is_shadow = call_request.is_shadowed and site in (Site.POOL, None)
     if has_looked or is_blind or not (is_answerable or is_shadow):
         return lookup
-    started = monotonic()
     try:
         threshold = read_threshold(carried.asked, semantic.threshold)
         about = None if threshold is None else semantic_call(call_request)
         if threshold is None or about is None:
             return lookup
-        if lookup.vector is None:
-            vector = embed_text(call_request, semantic, about.text)
-            lookup = replace(lookup, vector=vector)
-        query = SemanticQuery(
-            call=call, about=about, vector=lookup.vector or b"", threshold=threshold
+        request = NeighbourRequest(
+            call=replace(call, verify=call_request.is_verified),
+            about=about,
+            threshold=threshold,
+            site=(site or DIRECT),
+            vector=lookup.vector,
+            is_shadowed=call_request.is_shadowed,
         )
-        return _find(call_request, lookup, query, site, monotonic() - started)
+        return _find(call_request, lookup, request)
     except SoftTimeLimitExceeded:
         raise  # the limit is the task's, which fails as it would without the cache
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
@@ -75,44 +76,22 @@ def with_neighbour(
 
 
 def _find(
-    call_request: CallRequest,
-    lookup: LookupResult,
-    query: SemanticQuery,
-    site: Site | None,
-    embedding: float,
+    call_request: CallRequest, lookup: LookupResult, request: NeighbourRequest
 ) -> LookupResult:
-    """Find the neighbour that answers.
-
-    Args:
-        call_request: The call.
-        lookup: What was found under its exact key.
-        query: What it is compared by.
-        site: The site.
-        embedding: Seconds that its embedding took.
-    """
-    runtime, call, where = call_request.runtime, query.call, site or DIRECT
-    started = monotonic() - embedding
-    found: NeighbourSearch = runtime.run(runtime.neighbours.find(query))
-    nearest = found.judged[-1] if found.hit else next(iter(found.judged), None)
-    if nearest is not None:
-        outcome = nearest.reason or ("shadow" if call_request.is_shadowed else "hit")
-        event = Compared(call.task, call.key, where, nearest.similarity, outcome, nearest.key)
-        runtime.observe(event)
+    """Find the neighbour that answers."""
+    runtime, call = call_request.runtime, lookup.call
+    found = runtime.run(runtime.neighbours.look(request))
+    lookup = replace(lookup, vector=found.vector)
     if found.hit is None:
         return lookup
-    seconds = monotonic() - started
     if lookup.owner:  # the call doesn't run: others needn't wait for it
         with suppress(StoreUnavailable):
-            runtime.run(runtime.engine.release(call.key, lookup.owner))
-    if call_request.is_shadowed:
-        saved = max(0.0, found.hit.entry.run_seconds - seconds)
-        runtime.observe(Shadowed(call.task, call.key, True, saved, found.hit.entry.cost))
-        return LookupResult(call, instead=found.hit, reason=lookup.reason, vector=lookup.vector)
-    wanted = replace(call, verify=call_request.is_verified)
-    record_lookup(runtime.observe, wanted, where, found.hit, seconds=seconds)
-    if wanted.verify and found.hit.can_be_verified:
-        return LookupResult(call, instead=found.hit, reason=VERIFY, vector=lookup.vector)
-    return LookupResult(call, hit=found.hit, seconds=seconds, vector=lookup.vector)
+            runtime.run(runtime.engine.release(request.call.key, lookup.owner))
+    if request.is_shadowed:
+        return LookupResult(call, instead=found.hit, reason=lookup.reason, vector=found.vector)
+    if request.call.verify and found.hit.can_be_verified:
+        return LookupResult(call, instead=found.hit, reason=VERIFY, vector=found.vector)
+    return LookupResult(call, hit=found.hit, seconds=found.seconds, vector=found.vector)
 
 
 def semantic_call(call_request: CallRequest) -> SemanticCall | None:
@@ -126,17 +105,39 @@ def semantic_call(call_request: CallRequest) -> SemanticCall | None:
         return None
 
 
-def embed_text(call_request: CallRequest, semantic: Semantic, text: str) -> bytes:
-    """Embed a text, and tell the observers.
+def embed_together(
+    call_requests: Sequence[CallRequest],
+    found: list[LookupResult | None],
+    compares: Sequence[bool],
+) -> list[LookupResult | None]:
+    """Embed the texts of calls that missed, those of a task together. Raises no fault.
 
-    Raises:
-        Exception: The embedder's own.
+    Args:
+        call_requests: The calls, of one app.
+        found: The result of each one's lookup under its exact key.
+        compares: Whether a neighbour may answer each.
+
+    Returns:
+        The results, with the vectors.
     """
-    started = monotonic()
-    (vector,) = embed(semantic, [text])
-    name, seconds = call_request.task.name, monotonic() - started
-    call_request.runtime.observe(Embedded(name, 1, seconds, semantic.cost))
-    return vector
+    texts: dict[str, dict[int, str]] = {}
+    for i, (call_request, lookup) in enumerate(zip(call_requests, found, strict=True)):
+        is_missed = lookup is not None and lookup.hit is None and lookup.call is not None
+        if is_missed and compares[i] and call_request.policy.semantic is not None:
+            about = semantic_call(call_request)
+            if about is not None:
+                texts.setdefault(call_request.task.name, {})[i] = about.text
+    for by_call in texts.values():
+        first = call_requests[next(iter(by_call))]
+        semantic, distinct = first.policy.semantic, list(dict.fromkeys(by_call.values()))
+        if semantic is None or len(distinct) < 2:  # noqa: PLR2004 - one is embedded by its own call
+            continue
+        embedder = first.runtime.neighbours.embedder(first.task.name, semantic)
+        vectors = dict(zip(distinct, embedder.embed(distinct), strict=True))
+        for i, text in by_call.items():
+            if (lookup := found[i]) is not None:
+                found[i] = replace(lookup, vector=vectors[text])
+    return found
 
 
 def explain_neighbours(call_request: CallRequest, call: Call) -> NeighbourSearch:
@@ -144,15 +145,8 @@ def explain_neighbours(call_request: CallRequest, call: Call) -> NeighbourSearch
     semantic, about = call.policy.semantic, semantic_call(call_request)
     if semantic is None or about is None:
         return NeighbourSearch()
-    try:
-        (vector,) = embed(semantic, [about.text])
-    except SoftTimeLimitExceeded:
-        raise
-    except Exception as error:  # noqa: BLE001 - the embedder's; the rest is explained all the same
-        call_request.runtime.observe(Fault(call.task, "semantic", error))
-        return NeighbourSearch()
-    query = SemanticQuery(call=call, about=about, vector=vector, threshold=semantic.threshold)
-    return call_request.runtime.run(call_request.runtime.neighbours.find(query, floor=0.0))
+    runtime = call_request.runtime
+    return runtime.run(runtime.neighbours.explain(call, about, semantic.threshold))
 
 
 def add_neighbour(
@@ -165,18 +159,13 @@ def add_neighbour(
         lookup: The result of its lookup before the run.
         about: What it is compared by, from before the run, which may change its arguments.
     """
-    semantic, call = call_request.policy.semantic, lookup.call
-    if semantic is None or call is None or about is None:
+    call = lookup.call
+    if call is None or about is None:
         return
     runtime = call_request.runtime
     try:
-        vector = lookup.vector or embed_text(call_request, semantic, about.text)
-        query = SemanticQuery(call=call, about=about, vector=vector, threshold=semantic.threshold)
-        lifetime = call.policy.ttl + call.policy.stale_for
-        runtime.run(runtime.neighbours.add(query, lifetime))
+        runtime.run(runtime.neighbours.add(call, about, lookup.vector))
     except SoftTimeLimitExceeded:
         raise  # the task's own limit: it fails as it would have (promise F8)
-    except StoreUnavailable:
-        pass  # its breaker has told of it: the call has its exact key
     except Exception as error:  # noqa: BLE001 - the task has run (promise F1)
         runtime.observe(Fault(call_request.task.name, "semantic", error))

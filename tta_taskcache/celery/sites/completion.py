@@ -26,10 +26,11 @@ from celery.utils.saferepr import saferepr
 from kombu.exceptions import OperationalError
 
 from ...cache.outcome import Hit
+from ...cache.runs.hit_value import answering
 from ...core.events import Observe
 from ...core.options.option_values import Site
 from ..patches.app.current_app import as_current_app
-from ..patches.internals import execution_options, remember, success_meta
+from ..patches.internals import remember, success_meta
 from ..patches.tracing.sentry_tracing import without_transaction
 
 Request = dict[str, Any]
@@ -45,29 +46,6 @@ _NOTHING: tuple[int, _Completions | None] = (0, None)
 _running: ContextVar[tuple[int, _Completions | None]] = ContextVar(
     "taskcache_completions", default=_NOTHING
 )
-
-#: Id and answer of the call that is being completed here, the site that has found it, and its
-#: observers. Not in the request: Celery takes unknown fields there for headers, which retries and
-#: handlers send on.
-_answer: ContextVar[tuple[str, Hit, Site, Observe] | None] = ContextVar(
-    "taskcache_answer", default=None
-)
-
-
-@contextmanager
-def answering(task_id: str, hit: Hit, site: Site, observe: Observe) -> Iterator[None]:
-    """Answer a call with a site's hit: inside, the task returns it in place of its body."""
-    token = _answer.set((task_id, hit, site, observe))
-    try:
-        yield
-    finally:
-        _answer.reset(token)
-
-
-def answer_to(task_id: str) -> tuple[Hit, Site, Observe] | None:
-    """Return the answer to a call that is being completed here, and its site; else None."""
-    answer = _answer.get()
-    return answer[1:] if answer is not None and answer[0] == task_id else None
 
 
 def in_a_loop(step: Callable[[], None]) -> bool:
@@ -226,10 +204,9 @@ def request_for(
         task_id: The call's id.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
-        options: The options of ``apply_async``, as of ``Celery.send_task``.
+        options: The options of ``apply_async`` over the task's own, as of ``Celery.send_task``.
     """
     app = task.app
-    options = _with_defaults(task, args, kwargs, options)
     root_id, parent_id, priority = _lineage(task, options)
     stamped = options.get("stamped_headers") or []
     chain = options.get("chain")
@@ -249,7 +226,7 @@ def request_for(
         soft_time_limit=options.get("soft_time_limit"),
         root_id=root_id,
         parent_id=parent_id,
-        shadow=options.get("shadow"),
+        shadow=options.get("shadow") or task.shadow_name(args, kwargs, options),
         # The steps are copied when they are applied. Up to 5.5, the tracer pops them off the list.
         chain=chain and list(chain),
         ignore_result=options.get("ignore_result"),
@@ -280,15 +257,6 @@ def request_for(
         },
         "_children": [],
     }
-
-
-def _with_defaults(
-    task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the options of a call over those of its task, as ``Task.apply_async`` merges them."""
-    merged = {**execution_options(task), **options}
-    merged["shadow"] = options.get("shadow") or task.shadow_name(args, kwargs, merged)
-    return merged
 
 
 def argument_repr(app: Celery, arguments: object) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...cache.runs.hit_value import record_answer, value_of
+from ...cache.runs.hit_value import answer_to, record_answer, value_of
 from ...cache.runs.led_keys import leading, within
+from ...cache.runs.request_directives import Mode
 from ...core.entries.lease import Claim, Stage
 from ...core.events import Missed
 from ...core.options.option_values import Site
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import MAX_AGE, CallRequest, Mode, request_of_message
+from ..calls.call_request import MAX_AGE, CallRequest, request_of_message
 from ..calls.carried_text import read_carried
 from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
@@ -21,7 +22,6 @@ from ..lookup import read_through
 from ..lookup.lookup import LookupHints, look_up
 from ..lookup.run_and_store import run_and_store
 from . import task_events
-from .completion import answer_to
 
 #: Attribute of a request whose result isn't to be stored: the reason.
 UNSTORED = "taskcache_unstored"

@@ -15,6 +15,7 @@ from celery.utils.time import maybe_make_aware
 
 from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
+from ...cache.runs.request_directives import Mode, read_max_age, read_mode
 from ...core.entries.lease import Claim, Stage
 from ...core.options.option_values import Site
 from ...errors import CacheMiss
@@ -24,15 +25,15 @@ from ..calls.call_request import (
     MAX_AGE,
     Caching,
     CallRequest,
-    Mode,
-    read_max_age,
-    read_mode,
     request_of_sender,
 )
 from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
 from ..calls.lookup_handoff import SEEN, to_handoff
 from ..calls.lookup_result import NEVER_LEADS, SLOW, LookupResult
+from ..calls.status import CacheStatus
 from ..lookup.lookup import LookupHints, look_up
+from ..patches.internals import execution_options
+from ..patches.tracing import trace_effects
 from ..patches.worker import revocations
 from . import short_way
 from .completion import complete_with, request_for
@@ -111,7 +112,9 @@ def apply_cached(
     group_prefetch = prefetched.pop(given_id, None) if prefetched else None
     # An eager call gets its answer at the pool site, in this process.
     eager = task.app.conf.task_always_eager and mode != "only"
-    revoked = not eager and revocations.is_revoked(options)
+    # Nobody can have revoked a call whose id is new, unless by its stamps.
+    is_known = bool(given_id or options.get("stamped_headers"))
+    revoked = is_known and not eager and revocations.is_revoked(options)
     answerable = not eager and not revoked and may_answer(options, task.app)
     call_request = read_call_request(
         task, args, kwargs, mode, options, is_answerable=answerable, caching=caching
@@ -132,8 +135,8 @@ def apply_cached(
                 call_request,
                 cache_header,
                 options,
-                lookup,
-                hit=lookup.hit,
+                lookup.hit,
+                lookup.status(Site.PRODUCER),
                 group_prefetch=group_prefetch,
                 is_new=not given_id,
             )
@@ -193,18 +196,19 @@ def read_call_request(
     if kept == SLOW:
         kept = None
     is_request = not headers or hot_calls.is_request(headers, retries)
-    block_mode, block_age = context.mode_in_force.get()
-    max_age = options.get(MAX_AGE, first.get(MAX_AGE, block_age))
+    in_force = context.in_force(headers)
+    max_age = options.get(MAX_AGE, first.get(MAX_AGE, in_force.max_age))
     request = request_of_sender(
         task,
         args,
         kwargs,
         headers,
-        read_mode(mode or kept or block_mode or "use"),
+        read_mode(mode or kept or in_force.mode or "use"),
         serializer=options.get("serializer"),
         is_request=is_request,
         is_identified=None if is_answerable else False,
         caching=caching,
+        in_force=in_force,
     )
     return request if max_age is None else request.with_max_age(read_max_age(max_age))
 
@@ -288,9 +292,9 @@ def _answer(
     call_request: CallRequest,
     cache_header: context.CacheHeader,
     options: Options,
-    lookup: LookupResult,
-    *,
     hit: Hit,
+    status: CacheStatus,
+    *,
     group_prefetch: GroupPrefetch | None,
     is_new: bool,
 ) -> AsyncResult:
@@ -304,21 +308,37 @@ def _answer(
     else:
         result = task.AsyncResult(task_id)
         result.ignored = options["ignore_result"]
-    result.cache_status = lookup.status(Site.PRODUCER)
+    result.cache_status = status
 
     def long_way() -> None:
-        own = options.get("headers") or {}
+        defaults, own = execution_options(task), options.get("headers") or {}
         # As ``on_publish`` does for a message.
         cache_header["ctx"] = context.propagated_context(own, cache_header)
         options["headers"] = context.message_headers(call_request.context, own, dict(cache_header))
-        request = request_for(task, task_id, call_request.args, call_request.kwargs, options)
+        request = request_for(
+            task, task_id, call_request.args, call_request.kwargs, {**defaults, **options}
+        )
         complete_with(task, request, hit, result, call_request.runtime.observe, in_group=in_group)
 
     parent = task.app.current_worker_task
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
-    is_short = short_way.is_open(call_request, hit, options) and short_way.answer(
-        call_request, hit, result, options, is_new=is_new, in_group=in_group, long_way=long_way
+    is_watched, is_logged = trace_effects.is_watched(task), trace_effects.logs_success()
+    is_short = (
+        not is_watched
+        and short_way.is_open(call_request, hit, options)
+        and short_way.answer(
+            call_request,
+            hit,
+            result,
+            options,
+            parent_id=options.get("parent_id")
+            or (parent.request.id if parent is not None else None),
+            is_new=is_new,
+            in_group=in_group,
+            is_logged=is_logged,
+            long_way=long_way,
+        )
     )
     if not is_short:
         long_way()

@@ -15,7 +15,6 @@ from time import monotonic
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from celery import Task
 from celery.result import AsyncResult
 
 from ...cache.outcome import Hit
@@ -25,7 +24,7 @@ from ...core.options.option_values import Site
 from ..calls.call_request import AT_ONCE, CallRequest
 from ..patches.internals import fulfil, remember
 from ..patches.results.new_results import NewResult, can_store, make_result, store_together
-from ..patches.tracing.trace_effects import is_watched, log_success, logs_success
+from ..patches.tracing.trace_effects import log_success
 from .completion import argument_repr
 from .write_behind import write_behind
 
@@ -43,6 +42,7 @@ class _Answer:
         result: The result that ``apply_async`` returns.
         options: The options of the call.
         began: When it was found (monotonic seconds).
+        is_logged: Whether Celery's line of its success is logged.
     """
 
     call_request: CallRequest
@@ -50,6 +50,7 @@ class _Answer:
     result: AsyncResult
     options: Mapping[str, Any]
     began: float
+    is_logged: bool
 
     def finish(self, meta: dict[str, Any] | None = None) -> None:
         """Tell observers and log of it, and let its result hold the value."""
@@ -58,7 +59,7 @@ class _Answer:
         record_answer(observe, task.name, self.result.id, hit, Site.PRODUCER)
         if meta is not None:
             remember(self.result, meta, in_group=False)
-        if logs_success():
+        if self.is_logged:
             _log(self)
 
     def fail(self, error: Exception) -> None:
@@ -73,7 +74,7 @@ _group: ContextVar[_Waiting | None] = ContextVar("taskcache_group_answers", defa
 
 
 def is_open(call_request: CallRequest, hit: Hit, options: Mapping[str, Any]) -> bool:
-    """Whether a call may go the short way.
+    """Whether a call may go the short way, if nobody watches it (``trace_effects.is_watched``).
 
     Args:
         call_request: The call.
@@ -84,9 +85,8 @@ def is_open(call_request: CallRequest, hit: Hit, options: Mapping[str, Any]) -> 
         return False
     if any(options.get(name) for name in _EFFECTS):
         return False
-    task: Any = call_request.task
-    call = type(task).__call__
-    return getattr(call, "_taskcache_site", None) is call and not is_watched(task)
+    call = type(call_request.task).__call__
+    return getattr(call, "_taskcache_site", None) is call
 
 
 def answer(
@@ -95,8 +95,10 @@ def answer(
     result: AsyncResult,
     options: Mapping[str, Any],
     *,
+    parent_id: str | None,
     is_new: bool,
     in_group: bool,
+    is_logged: bool,
     long_way: Callable[[], None],
 ) -> bool:
     """Answer a call the short way.
@@ -106,14 +108,16 @@ def answer(
         hit: Its answer.
         result: The result that ``apply_async`` returns.
         options: Its options.
+        parent_id: Id of its parent, as ``Celery.send_task`` finds it.
         is_new: Whether its id was made for it: nobody knows it yet.
         in_group: Whether a group keeps the result, and is being applied here.
+        is_logged: Whether Celery's line of its success is logged.
         long_way: Answers it the long way, if its group's results can't be stored together.
 
     Returns:
         Whether it has been answered, or will be with its group.
     """
-    one = _Answer(call_request, hit, result, options, monotonic())
+    one = _Answer(call_request, hit, result, options, monotonic(), is_logged)
     if options.get("ignore_result"):
         one.finish()
         return True
@@ -122,9 +126,7 @@ def answer(
     if not can_store(task.backend) or (waiting is None and not is_new):
         return False
     try:
-        new = make_result(
-            task.backend, result.id, hit.value, options.get("group_id"), _parent_id(task, options)
-        )
+        new = make_result(task.backend, result.id, hit.value, options.get("group_id"), parent_id)
         if waiting is not None:
             pass  # with its group
         elif call_request.runtime.settings.write_behind:
@@ -172,13 +174,6 @@ def _store(waiting: _Waiting) -> None:
         return
     for one, _, _ in batch:
         one.finish()
-
-
-def _parent_id(task: Task, options: Mapping[str, Any]) -> str | None:
-    """Return the id of the call's parent, as ``Celery.send_task`` finds it."""
-    parent_id: str | None = options.get("parent_id")
-    parent = task.app.current_worker_task
-    return parent_id or (parent.request.id if parent is not None else None)
 
 
 def _log(one: _Answer) -> None:

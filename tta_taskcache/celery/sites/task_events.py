@@ -44,7 +44,7 @@ def fields_of(task: CacheableTask, hit: Hit, site: Site) -> dict[str, Any]:
     Monitors merge the fields of all events of a call: of Celery's own, only ``name`` is among
     these, which is the same in all.
     """
-    return {
+    fields = {
         "name": task.name,
         "cache_site": site.value,
         "cache_layer": hit.layer,
@@ -54,6 +54,9 @@ def fields_of(task: CacheableTask, hit: Hit, site: Site) -> dict[str, Any]:
         "cache_source": hit.entry.task_id,
         "cache_saved_seconds": hit.entry.run_seconds,
     }
+    if hit.similarity is not None:
+        fields["cache_similarity"] = round(hit.similarity, 4)
+    return fields
 
 
 def are_wanted(request: Request) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.utils import uuid
 
-from ..calls.call_request import Mode
+from ...cache.runs.request_directives import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

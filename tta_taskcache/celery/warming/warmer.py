@@ -17,13 +17,14 @@ from typing import Any
 from celery.utils import uuid
 
 from ...cache.outcome import Call, Hit, Miss
+from ...cache.runs.request_directives import Mode
 from ...core.arguments.call_spec import CallSpec
 from ...core.entries.lease import Stage
 from ...core.pacing import Pace
 from ...core.warm_policy import Sending
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import AT_ONCE, Mode, is_enabled, request_of_sender
+from ..calls.call_request import AT_ONCE, is_enabled, request_of_sender
 from . import warm_outcomes
 from .warm_input import Source
 from .warm_outcomes import FAILED, RETRIED, STORED, UNSTORED

@@ -18,11 +18,8 @@ from celery.worker.request import Request
 from celery.worker.state import task_reserved
 
 from ...cache.engine.lookup_record import VERIFY, record_lookup
-from ...cache.engine.writer import unshared_for
-from ...cache.leases.held_leases import RENEWALS
-from ...cache.outcome import Call, Hit
+from ...cache.outcome import Hit
 from ...cache.runs.led_keys import waits_at_most, within
-from ...core.entries.lease import Lease
 from ...core.events import Fault, Waiting
 from ...core.options.option_values import Site
 from ..api.cached_task import CachedTask
@@ -37,10 +34,11 @@ from ..sites import task_events
 from . import control
 from .follower_age import can_give_back, give_back, longest_wait
 from .followers import Follower, Followers
-from .lease_watch import End, LeaderWatch, has_free_slot
+from .lease_watch import has_free_slot, watch_lease
 from .offload.completions import Completions
 from .offload.lookahead import Lookahead
-from .offload.lookups import Lookups, call_request_of
+from .offload.lookup_jobs import call_request_of
+from .offload.lookups import Lookups
 from .offload.loop_posts import LoopPosts
 from .offload.slow_cache import SlowCache, mode_of
 from .rate_limits import RateLimits, Then
@@ -206,32 +204,14 @@ class ConsumerSite(bootsteps.StartStopStep):
         elif lookup.lease is not None:
             context.write_cache_header(headers, cache_header)
         if lookup.call is not None and lookup.lease is not None and lookup.owner:
-            self._watch(request, lookup.call, lookup.lease)
+            watch_lease(
+                request,
+                lookup.call,
+                lookup.lease,
+                in_process=self._has_processes,
+                has_ended=self._poll_followers,
+            )
         self._slow_cache.watch(request)
-
-    def _watch(self, request: Request, call: Call, lease: Lease) -> None:
-        """Renew the lease of a request for as long as that is on its way."""
-        leases = request.task.cache_runtime.leases
-
-        def begun() -> None:
-            if monotonic() - since > QUEUED_FOR / 2:  # it was said that it is queued
-                leases.renew_now(lease.owner)
-
-        def ended(end: End) -> None:
-            # What has returned has filled, and ended the lease with that.
-            if end is End.RESULT:
-                leases.let_go(lease.owner)
-            else:
-                unshared = unshared_for(monotonic() - since) if end is End.NO_RESULT else 0.0
-                leases.end(call.key, lease.owner, unshared)
-            if self._followers is not None:
-                self._followers.poll_now(call.key)
-
-        since = monotonic()
-        # Others take over what is queued for long: they are told in time that it runs.
-        renew_in = min(QUEUED_FOR / 2, leases.ttl / RENEWALS)
-        leader = LeaderWatch(request, begun, ended, in_process=self._has_processes)
-        leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
 
     def poll(self, follower: Follower, found: Callable[[LookupResult], None]) -> None:
         """Look again for what a follower waits for, or for the right to compute it."""
@@ -277,6 +257,10 @@ class ConsumerSite(bootsteps.StartStopStep):
             give_back(request)
         else:
             self.send(follower, LookupResult(follower.call, reason="waited-too-long"))
+
+    def _poll_followers(self, key: str) -> None:
+        if self._followers is not None:
+            self._followers.poll_now(key)
 
     def waiting(self, count: int) -> None:
         """Take note of how many followers wait now."""

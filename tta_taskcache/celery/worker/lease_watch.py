@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from enum import Enum
+from time import monotonic
 from typing import Any
 
 from billiard.exceptions import Terminated, WorkerLostError
 from celery.worker import state
 from celery.worker.request import Request
 
-from ...core.entries.lease import Stage
+from ...cache.engine.writer import unshared_for
+from ...cache.leases.held_leases import RENEWALS
+from ...cache.outcome import Call
+from ...core.entries.lease import Lease, Stage
+from ..calls.lookup_handoff import QUEUED_FOR
 from ..patches.worker.consumer_hooks import unwrap_callbacks, wrap_callbacks
 
 
@@ -118,6 +123,45 @@ class LeaderWatch:
                     self.end(End.NO_RESULT)
 
         return wrapped
+
+
+def watch_lease(
+    request: Request,
+    call: Call,
+    lease: Lease,
+    *,
+    in_process: bool,
+    has_ended: Callable[[str], None],
+) -> None:
+    """Renew the lease of a request for as long as that is on its way.
+
+    Args:
+        request: The request.
+        call: Its call.
+        lease: The lease of its key.
+        in_process: As of ``LeaderWatch``.
+        has_ended: Told the key when the request has ended.
+    """
+    leases = request.task.cache_runtime.leases
+
+    def begun() -> None:
+        if monotonic() - since > QUEUED_FOR / 2:  # it was said that it is queued
+            leases.renew_now(lease.owner)
+
+    def ended(end: End) -> None:
+        # What has returned has filled, and ended the lease with that.
+        if end is End.RESULT:
+            leases.let_go(lease.owner)
+        else:
+            unshared = unshared_for(monotonic() - since) if end is End.NO_RESULT else 0.0
+            leases.end(call.key, lease.owner, unshared)
+        has_ended(call.key)
+
+    since = monotonic()
+    # Others take over what is queued for long: they are told in time that it runs.
+    renew_in = min(QUEUED_FOR / 2, leases.ttl / RENEWALS)
+    leader = LeaderWatch(request, begun, ended, in_process=in_process)
+    leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
 
 
 def has_free_slot(consumer: Any, held: int) -> bool:

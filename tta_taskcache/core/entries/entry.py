@@ -14,12 +14,12 @@ import hmac
 import json
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from sys import getsizeof
 from typing import Any
 
 from ...errors import EntryError
+from ..record import record
 
 MAGIC = b"\xc2TC"
 FORMAT = 6
@@ -38,7 +38,7 @@ MAX_ETAG = 1024
 MAX_TRACE = 64
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Position:
     """A place in the invalidation log: its incarnation and sequence number.
 
@@ -54,7 +54,7 @@ class Position:
         return self.incarnation == other.incarnation and self.sequence <= other.sequence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Entry:
     """A stored result.
 

@@ -8,9 +8,9 @@ invalidation don't join it (promise I2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from ..record import record
 from .entry import Position
 
 
@@ -27,7 +27,7 @@ class Stage(StrEnum):
     UNSHARED = "unshared"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Claim:
     """A claim to the lease of a key, sent along with a look.
 
@@ -54,7 +54,7 @@ class Claim:
     takes_queued: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lease:
     """The reply to a claim.
 
@@ -81,7 +81,7 @@ class Lease:
         return not self.owner and self.stage not in (None, Stage.UNSHARED)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Holding:
     """A lease that this process holds and renews."""
 
@@ -90,7 +90,7 @@ class Holding:
     stage: Stage
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeldLease:
     """A lease in force, in a store."""
 

@@ -8,10 +8,10 @@ I2) and while the log's incarnation is the one it was born in (I5).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
+from ..record import record
 from . import glob
 from .entry import Entry, Position
 
@@ -75,7 +75,8 @@ def is_soft(mark: str) -> bool:
 
 def of_call(task: str, key: str, tags: Iterable[str] = ()) -> tuple[str, ...]:
     """Return all marks that can end the entry of a call, besides bans."""
-    return (EVERYTHING, of_task(task), of_key(key), *map(of_tag, tags))
+    own = EVERYTHING, f"t:{task}", f"{_KEY}{key}"
+    return (*own, *map(of_tag, tags)) if tags else own
 
 
 def pattern_of(mark: str) -> str | None:
@@ -99,7 +100,7 @@ def is_wide(mark: str) -> bool:
     return mark == EVERYTHING or mark.startswith(("t:", _BAN))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ban:
     """A pattern whose entries were ended, and the sequence of its invalidation.
 

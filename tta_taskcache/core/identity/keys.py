@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ConfigurationError, MissingContext, UnkeyableArgument
@@ -19,6 +18,7 @@ from ..arguments.binding import Binder
 from ..arguments.canonical import EXACT, Form, Reduce, canonical, carried_text, unordered
 from ..arguments.default_value import unwrapped
 from ..options.policy import SOURCE, Policy
+from ..record import record
 from ..semantic.partition import MAX_TEXT, SemanticCall, digest
 from . import traits
 
@@ -38,7 +38,7 @@ def source_version(function: Callable[..., Any]) -> str:
     return hashlib.blake2b(source.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """The key of a call, and the tags under which its entry can be invalidated."""
 

@@ -109,10 +109,23 @@ def _untag(item: dict[str, Any]) -> Any:
     return item if kind is None else _FROM_TEXT[kind](item["v"])
 
 
+#: Reads one value at the start of a text. ``json.loads`` looks for spaces around it, too.
+_read_value = json.JSONDecoder().raw_decode
+
+
 def json_loads(data: bytes) -> Any:
-    """Deserialize the bytes of ``json_dumps``."""
+    """Deserialize the bytes of ``json_dumps``.
+
+    Raises:
+        ValueError: They are no JSON, or not as ``json_dumps`` writes it.
+    """
     text = data.decode("ascii")
-    return json.loads(text, object_hook=_untag if _TAG_IN_TEXT in text else None)
+    if _TAG_IN_TEXT in text:
+        return json.loads(text, object_hook=_untag)
+    value, end = _read_value(text)
+    if end != len(text):
+        raise ValueError("more than one value")
+    return value
 
 
 def exact_json_dumps(value: Any) -> bytes:

@@ -21,7 +21,14 @@ _DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
 _THOUSANDS = re.compile(r"^\d{1,3}(,\d{3})+(\.\d+)?$")
 #: What denies nothing: whether or not.
 _EITHER = re.compile(r"\bor not\b", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?:;]\s*[\"'\u201c\u201d\u2018\u2019(]*$")
+_QUOTES = " \t\"'\u201c\u201d\u2018\u2019("
+_SENTENCE_ENDS = ".!?:;"
+
+#: Most characters before a word that are looked at to find out whether it begins a sentence.
+_BEFORE = 16
+
+#: Longer texts are read anew each time: what is remembered of them would take too much memory.
+_MAX_REMEMBERED = 2_000
 
 #: Least letters that two words have in common to be forms of one.
 _STEM = 4
@@ -59,8 +66,11 @@ def differing(asked: str, stored: str) -> str:
     return ""
 
 
-@lru_cache(maxsize=4096)
 def _features(text: str) -> _Features:
+    return _remembered(text) if len(text) <= _MAX_REMEMBERED else _read(text)
+
+
+def _read(text: str) -> _Features:
     numbers: Counter[str] = Counter()
     dates: Counter[str] = Counter()
     names: list[str] = []
@@ -84,6 +94,9 @@ def _features(text: str) -> _Features:
             names.append(word)
         words.add(word)
     return _Features(numbers, dates, tuple(names), frozenset(words), negations)
+
+
+_remembered = lru_cache(maxsize=1024)(_read)
 
 
 def _numbers(token: str) -> list[str]:
@@ -112,28 +125,37 @@ def _is_name(token: str, text: str, start: int, *, shouts: bool) -> bool:
         return False
     if any(letter.isupper() for letter in token[1:]):
         return True  # an acronym, or a name such as iPhone
-    before = text[:start].rstrip(" \t\"'\u201c\u201d\u2018\u2019(")
-    begins = not before or _SENTENCE_END.search(before) is not None
-    return not begins
+    before = text[max(0, start - _BEFORE) : start].rstrip().rstrip(_QUOTES)
+    return before != "" and before[-1] not in _SENTENCE_ENDS
 
 
 def _lacks(one: _Features, other: _Features) -> bool:
     """Whether a text names what the other doesn't even write in small letters."""
-    return any(name not in other.words and not _has_form(name, other.words) for name in one.names)
+    missing = {name for name in one.names if name not in other.words}
+    if not missing:
+        return False
+    bare = {_bare(word) for word in other.words}
+    starts = {word[:end] for word in bare for end in range(_STEM + 1, len(word) + 1)}
+    return not all(_has_form(_bare(name), bare, starts) for name in missing)
 
 
-def _has_form(name: str, words: frozenset[str]) -> bool:
-    """Whether a form of a name is among words: its plural, its adjective, without its dots."""
-    bare = name.replace(".", "").replace("-", "")
-    for word in words:
-        other = word.replace(".", "").replace("-", "")
-        if bare == other or bare + "s" == other or bare == other + "s":
-            return True
-        if min(len(bare), len(other)) > _STEM and (
-            bare.startswith(other) or other.startswith(bare)
-        ):
-            return True
-    return False
+def _bare(word: str) -> str:
+    return word.replace(".", "").replace("-", "")
+
+
+def _has_form(name: str, words: set[str], starts: set[str]) -> bool:
+    """Whether a form of a name is among words: its plural, its adjective, without its dots.
+
+    Args:
+        name: The name.
+        words: The words.
+        starts: Their beginnings of more than ``_STEM`` letters.
+    """
+    if name in words or name + "s" in words or (name.endswith("s") and name[:-1] in words):
+        return True
+    if len(name) <= _STEM:
+        return False
+    return name in starts or any(name[:end] in words for end in range(_STEM + 1, len(name)))
 
 
 def _is_reordered(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
@@ -146,27 +168,48 @@ def _is_reordered(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 def _are_opposite(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether a word of one text stands for the opposite of a word of the other."""
-    for word in one - other:
-        for against in other - one:
-            if frozenset((word, against)) in OPPOSITES:
-                return True
-            if _denies(word, against) or _denies(against, word):
-                return True
-    return False
-
-
-def _denies(word: str, plain: str) -> bool:
-    for prefix, instead in PREFIXES:
-        rest = word.removeprefix(prefix)
-        if rest != word and any(_same_stem(start + rest, plain) for start in instead):
-            return True
-    return False
-
-
-def _same_stem(one: str, other: str) -> bool:
-    """Whether two words are forms of one: ``installing`` and ``install``."""
-    if one == other:
+    here, there = one - other, other - one
+    if any(_OPPOSITES_OF.get(word, _NONE) & there for word in here):
         return True
-    least = min(len(one), len(other))
-    is_near = abs(len(one) - len(other)) < _STEM
-    return least >= _STEM and is_near and one[: least - 1] == other[: least - 1]
+    return _denies(here, there) or _denies(there, here)
+
+
+def _denies(words: frozenset[str], plain: frozenset[str]) -> bool:
+    """Whether a word denies a plain one by a prefix: ``uninstalling`` and ``install``."""
+    denied = {
+        start + word[len(prefix) :]
+        for word in words
+        for prefix, instead in PREFIXES
+        if word.startswith(prefix)
+        for start in instead
+    }
+    return bool(denied) and (not denied.isdisjoint(plain) or _share_stem(denied, plain))
+
+
+def _share_stem(some: set[str], others: frozenset[str]) -> bool:
+    """Whether words of two sets are forms of one: ``installing`` and ``install``.
+
+    Their lengths differ by less than ``_STEM``, and they agree but for the shorter one's last
+    letter and what is behind it. So of each word some lengths and beginnings are compared, not
+    each word with each.
+    """
+    stems = {
+        (len(word), word[: shorter - 1])
+        for word in others
+        for shorter in range(max(_STEM, len(word) - _STEM + 1), len(word) + 1)
+    }
+    return any(
+        (length, word[: min(len(word), length) - 1]) in stems
+        for word in some
+        for length in range(max(_STEM, len(word) - _STEM + 1), len(word) + _STEM)
+        if len(word) >= _STEM
+    )
+
+
+_NONE: frozenset[str] = frozenset()
+
+#: Each word's opposites.
+_OPPOSITES_OF: dict[str, frozenset[str]] = {
+    word: frozenset().union(*(pair for pair in OPPOSITES if word in pair)) - {word}
+    for word in frozenset().union(*OPPOSITES)
+}

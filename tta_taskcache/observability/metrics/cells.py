@@ -12,7 +12,9 @@ from collections import Counter
 from typing import Protocol
 
 from ..thread_ids import thread_ident
-from .metric_families import Family
+from .hit_tally import BUCKETS, COST, HITS, SAVED, TOOK, HitTally
+from .metric_families import HITS as HITS_FAMILY
+from .metric_families import LATENCY, SAVED_COST, SAVED_SECONDS, Family
 
 #: The name of a family, its labels, and for a histogram the name of one of its numbers.
 Key = tuple[str, ...]
@@ -42,9 +44,14 @@ class Cells(Protocol):
 
 
 class MemoryCells:
-    """Numbers in the memory of this process. Each thread adds to its own."""
+    """Numbers in the memory of this process. Each thread adds to its own.
+
+    Attributes:
+        hits: Further hits, which are read with the other numbers.
+    """
 
     def __init__(self) -> None:
+        self.hits = HitTally()
         self._threads: dict[int, dict[Key, float]] = {}
         self._put: dict[Key, float] = {}
 
@@ -65,7 +72,22 @@ class MemoryCells:
         sums = Counter(self._put)
         for mine in list(self._threads.values()):
             sums.update(mine.copy())  # in one step: no other thread adds a name meanwhile
+        for at, numbers in self.hits.read():
+            sums.update(_cells_of_hits(at, numbers))
         return dict(sums)
+
+
+def _cells_of_hits(at: Key, numbers: list[float]) -> dict[Key, float]:
+    latency, task = (LATENCY.name, *at), at[:1]
+    found = {
+        (HITS_FAMILY.name, *at): numbers[HITS],
+        (*latency, SUM): numbers[TOOK],
+        (SAVED_SECONDS.name, *task): numbers[SAVED],
+    }
+    if numbers[COST]:
+        found[SAVED_COST.name, *task] = numbers[COST]
+    buckets = zip(_NUMBERS, numbers[BUCKETS:], strict=False)
+    return found | {(*latency, bucket): amount for bucket, amount in buckets if amount}
 
 
 class CellSink:

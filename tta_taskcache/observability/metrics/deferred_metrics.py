@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ...core.events import Event
 from .cells import CellSink, MemoryCells
 from .event_metrics import measure
+from .hit_tally import At
 from .process_counts import MeasuredMemory, counts_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ class DeferredMetrics:
             measure(event, self._sink)
         else:
             metrics(event)
+
+    def count_hit(self, at: At, seconds: float, run_seconds: float, cost: float) -> bool:
+        """Count a fresh hit without an event; False where that isn't possible."""
+        metrics = self._metrics
+        if metrics is None:
+            if PACKAGE in sys.modules and not self._is_unusable:
+                return False  # the event registers them
+            self._counts.cells.hits.add(at, seconds, run_seconds, cost)
+            return True
+        return metrics.count_hit(at, seconds, run_seconds, cost)
 
     def watch(self, memory: MeasuredMemory) -> None:
         """Measure a memory, for as long as it lives."""

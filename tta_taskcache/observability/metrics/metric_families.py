@@ -90,9 +90,11 @@ RUN = _histogram(
 )
 RUN_COST = Family("run_cost", "Cost of these runs, in the unit of cache_cost.", _TASK)
 SAVED_SECONDS = Family(
-    "saved_seconds", "Run time of what hits stand for, less the time of their lookups.", _TASK
+    "saved_seconds",
+    "Run time of what hits stand for, less the time of their lookups; embed_seconds aside.",
+    _TASK,
 )
-SAVED_COST = Family("saved_cost", "Cost of the runs that hits stand for.", _TASK)
+SAVED_COST = Family("saved_cost", "Cost of the runs that hits stand for; embed_cost aside.", _TASK)
 COALESCED_SECONDS = Family(
     "coalesced_saved_seconds", "Run time of what coalesced calls got from others.", _TASK
 )
@@ -114,7 +116,7 @@ SIMILARITY = _histogram(
 )
 EMBED = _histogram(
     "embed_seconds",
-    "Time that embedding took.",
+    "Time that embedding took, for hits and misses: no hit saves it.",
     _TASK,
     *(1e-4, 1e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )

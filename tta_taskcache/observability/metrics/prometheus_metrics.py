@@ -24,6 +24,7 @@ from ...core.events import Event, Filled, Invalidated, Lookup
 from . import metric_families as f
 from .cells import GAUGE, SUM, Cells, CellSink, Key, MemoryCells
 from .event_metrics import Sink, measure
+from .hit_tally import At
 from .metric_families import FAMILIES, Family, MetricKind
 from .process_counts import MeasuredMemory, ProcessCounts, counts_of
 from .shared_cells import PageCells, SharedFile
@@ -68,6 +69,14 @@ class Metrics(Collector):
         except OSError as error:  # no room for a page: no task fails for that (promise F1)
             logger.warning("what this process does is missing in the metrics: %s", error)
             self._use(MemoryCells())
+
+    def count_hit(self, at: At, seconds: float, run_seconds: float, cost: float) -> bool:
+        """Count a fresh hit without an event; False where that isn't possible."""
+        cells = self._cells
+        if not self._is_read_here or not isinstance(cells, MemoryCells):
+            return False
+        cells.hits.add(at, seconds, run_seconds, cost)
+        return True
 
     def watch(self, memory: MeasuredMemory) -> None:
         """Measure a memory, for as long as it lives."""

@@ -15,7 +15,14 @@ from redis.retry import Retry
 from ..exchanges import log_state
 from .address import Address, Topology, read_url, wrong_url
 from .cluster import Cluster, make_cluster, scout, unknown_options
-from .deadline import TimedConnection, TimedSSLConnection, TimedUnixConnection
+from .packed_pipeline import (
+    PackedConnection,
+    PackedPipeline,
+    PackedPool,
+    PackedSSLConnection,
+    PackedUnixConnection,
+    can_pack,
+)
 from .sentinel import make_sentinel
 
 
@@ -47,6 +54,7 @@ class Link:
         self.place = self._address.place
         self.is_cluster = self._address.kind is Topology.CLUSTER
         self.logs: set[tuple[str, str]] = set()
+        self._can_pack = can_pack(self._address.options)
         self._client: redis.Redis | Cluster | None = None
         try:
             self._check()
@@ -69,6 +77,18 @@ class Link:
         if client is None:
             client = self._client = self._make()
         return client
+
+    def pipeline(self) -> Any:
+        """Return a new pipeline without a transaction.
+
+        Raises:
+            redis.RedisError: The cluster can't be reached.
+        """
+        client = self.client
+        pool = getattr(client, "connection_pool", None)
+        if isinstance(pool, PackedPool) and self._can_pack:
+            return PackedPipeline(pool)
+        return client.pipeline(transaction=False)
 
     @property
     def timeout(self) -> float:
@@ -156,12 +176,11 @@ def _begin(connection: Any) -> None:
 
 
 def _make_server(address: Address, options: dict[str, Any]) -> redis.Redis:
-    kind: type = TimedSSLConnection if options.pop("ssl", False) else TimedConnection
+    kind: type = PackedSSLConnection if options.pop("ssl", False) else PackedConnection
     if not address.hosts:
-        kind = TimedUnixConnection
-    pool = redis.ConnectionPool(connection_class=kind, **options | _retried())
+        kind = PackedUnixConnection
     # A client that made its pool itself would close it under the hands of other threads.
-    return redis.Redis(connection_pool=pool)
+    return redis.Redis(connection_pool=PackedPool(connection_class=kind, **options | _retried()))
 
 
 _links: WeakSet[Link] = WeakSet()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,7 @@ import redis
 
 from ...core.entries.entry import Position
 from ...core.entries.marks import Ban, soft
+from ...core.record import record
 from ..protocol import Record, StoreReply
 from .exchange import Exchange, hold_exchange
 from .scripts import script
@@ -26,7 +26,7 @@ VERSION = b"2"
 _OPEN = script("log", "lifetimes", "open")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class State:
     """The state of the log: position, marks, records, newest ban.
 

@@ -8,12 +8,12 @@ round trip, as the position of their leases is on the log's node.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any
 
 from ...core.entries.lease import Claim, Lease
 from ...core.entries.marks import soft
+from ...core.record import record
 from ..protocol import Look, StoreReply
 from . import claim_arguments
 from .key_layout import Layout
@@ -24,7 +24,7 @@ _TAKE = script("take")
 _TAKE_SHA = sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Looks:
     """Several looks at once.
 

@@ -21,6 +21,7 @@ from ...core.entries.marks import (
     replaced,
     with_bans,
 )
+from ...core.record import record
 from ..protocol import Record
 from .bounded_map import BoundedMap
 
@@ -57,7 +58,7 @@ class L1Entry:
         return self.entry.size
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _View:
     """The copy of the log, replaced whole, so that no thread sees half of it.
 
@@ -128,6 +129,16 @@ class L1Cache:
         held, view = self.entries.get(key), self._view
         if held is None or view is None or not _covers(held.checked, names):
             return None
+        born, position = held.entry.born, view.position
+        if (
+            held.deadline > now
+            and held.checked_at >= view.floor
+            and not (view.marks or view.bans)
+            and born.sequence <= position.sequence
+            and born.incarnation == position.incarnation
+        ):
+            held.as_of = position  # nothing was ended since this copy begins
+            return held
         current = (
             held.deadline > now
             and held.checked_at >= view.floor

@@ -192,7 +192,7 @@ class RedisExchanges:
             case Count():
                 return (yield from self._ledger.totals(self._pipeline(command.counts)))
             case ReadDays():
-                pipe = self.client.pipeline(transaction=False)
+                pipe = self.link.pipeline()
                 return (yield from self._ledger.read(pipe, command.days))
             case ClientCall():
                 done = yield partial(command.act, self.client)
@@ -200,7 +200,7 @@ class RedisExchanges:
 
     def _pipeline(self, counts: Counts = {}, lifetime: int = 0) -> Any:  # noqa: B006 - only read
         """Start a pipeline, which opens the log first if need be."""
-        pipe = self.client.pipeline(transaction=False)
+        pipe = self.link.pipeline()
         # Each fill records its lifetime: another process may have opened the log anew.
         if not self._is_open or lifetime or self._broken:
             keys = (self._at.control, self._at.stream)
@@ -251,7 +251,7 @@ class RedisExchanges:
             ask()
             if not (yield from self._trusts(read((yield pipe.execute)), since)):
                 return lost
-            pipe = self.client.pipeline(transaction=False)
+            pipe = self.link.pipeline()
         is_trusted = state is not None
         all_of.queue(pipe, ask, state)
         looked = all_of.read((yield pipe.execute), read)
@@ -298,7 +298,7 @@ class RedisExchanges:
         return True
 
     def _renew(self, renew: Renew) -> Exchange[list[bool]]:
-        pipe = self.client.pipeline(transaction=False)
+        pipe = self.link.pipeline()
         for held in renew.holdings:
             stage = held.stage.value
             pipe.eval(

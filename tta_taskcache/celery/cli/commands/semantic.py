@@ -90,7 +90,7 @@ def semantic(context: Any, task: str, bound: float, confidence: float, *, as_jso
     click.echo(
         f"Embedding took {formatting.duration(stats.embed_seconds)}"
         + (f" and cost {stats.embed_cost:,.4g}" if stats.embed_cost else "")
-        + f"; hits saved {formatting.duration(stats.saved_seconds)}, embedding aside."
+        + f"; less that, hits saved {formatting.saving(stats.saved_seconds)}."
     )
 
 
@@ -199,4 +199,5 @@ def _report(
         "embed_seconds": stats.embed_seconds,
         "embed_cost": stats.embed_cost,
         "saved_seconds": stats.saved_seconds,
+        "saved_cost": stats.saved_cost,
     }

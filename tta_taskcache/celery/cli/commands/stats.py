@@ -83,7 +83,7 @@ class Line:
             "RATIO": "-" if self.ratio is None else f"{self.ratio:.1%}",
             "MISSES": f"{sum(self.reasons.values()):,}",
             "RUNS": f"{self.counted.runs:,}",
-            "SAVED": formatting.duration(self.counted.saved_seconds),
+            "SAVED": formatting.saving(self.counted.saved_seconds),
             "COST SAVED": formatting.amount(self.counted.saved_cost),
         }
 

@@ -107,7 +107,7 @@ def _cells(pairs: list[tuple[TaskStats, TaskStats]], seconds: float) -> tuple[st
         f"{saving / seconds:,.1f}x" if seconds else "-",
         f"{hits:,}",
         f"{runs:,}",
-        formatting.duration(saved),
+        formatting.saving(saved),
     )
 
 

@@ -20,13 +20,11 @@ from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from celery import Celery
-from celery.concurrency.base import apply_target
 from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request
 
 from ....cache.outcome import Hit
 from ....core.events import CircuitChanged, Fault
-from ....core.options.option_values import Site
 from ....observability.logs import log_fields
 from ....stores.wrappers.breaker import Breaker
 from ...calls import context
@@ -34,9 +32,9 @@ from ...calls.lookup_handoff import FOUND
 from ...patches.results.backend_timeouts import shorten_timeouts
 from ...patches.results.result_batches import can_batch, results_together
 from ...patches.tracing.trace_effects import forget_termination, only_stores
-from ...sites.completion import answering
 from ...sites.task_events import send_consumer_event
 from .batches import has_loop, make_batches
+from .captured_runs import CapturedRun, captured
 from .lookahead import Lookahead
 from .loop_posts import LoopPosts
 
@@ -64,7 +62,7 @@ class _Completion:
         request: The request.
         hit: The stored result.
         own: Returns a copy of the hit, when other requests share it.
-        traced: Celery's function that runs a task, and its arguments.
+        run: What Celery's request would have the pool run.
         connection: Number of the broker connection that delivered the request.
         is_plain: Whether the completion only stores the result, and so may be repeated.
         has_ended: Whether its end was posted to the loop.
@@ -73,22 +71,10 @@ class _Completion:
     request: Request
     hit: Hit
     own: Callable[[], Hit] | None
-    traced: tuple[Any, Sequence[Any]]
+    run: CapturedRun
     connection: int
     is_plain: bool
     has_ended: bool = False
-
-
-class _Capture:
-    """A pool that records the function it is asked to run, and runs nothing."""
-
-    def __init__(self) -> None:
-        self.target: Any = None
-        self.args: Sequence[Any] = ()
-
-    def apply_async(self, target: Any, args: Sequence[Any] = (), **_: Any) -> None:
-        """Record the function and its arguments."""
-        self.target, self.args = target, args
 
 
 class Completions:
@@ -145,9 +131,7 @@ class Completions:
             is_plain = not hit.entry.is_failure and only_stores(request)
             if self._is_late(is_plain=is_plain) or not self._breaker.allows():
                 return False
-            capture = _Capture()
-            # The base class's method: the task's own request class is bound to the real pool.
-            Request.execute_using_pool(request, capture)
+            run = captured(request)
         except TaskRevokedError:  # Celery has acknowledged it and reported the revocation
             return True
         except Exception as error:  # noqa: BLE001 - nothing may end the worker's loop (promise F1)
@@ -155,8 +139,7 @@ class Completions:
             return False
         if not is_plain and not self._acknowledge(request):
             return True
-        traced = (capture.target, capture.args)
-        completion = _Completion(request, hit, own, traced, self._connection, is_plain)
+        completion = _Completion(request, hit, own, run, self._connection, is_plain)
         self.pending += 1
         self._others += not is_plain
         self._lookahead.begin_completion(request)
@@ -225,7 +208,7 @@ class Completions:
         ids = [one.request.id for one in completions if not one.request.ignore_result]
         try:
             with results_together(self._app, ids):
-                traced = [(one, *self._trace(one)) for one in completions]
+                traced = [(one, *_trace(one)) for one in completions]
         except Exception as error:  # noqa: BLE001 - nothing may end the thread
             self._give_up(completions, error)
             return
@@ -236,7 +219,7 @@ class Completions:
     def _do_alone(self, completion: _Completion) -> None:
         started = monotonic()
         try:
-            started_at, outcome = self._trace(completion)
+            started_at, outcome = _trace(completion)
         except Exception as error:  # noqa: BLE001 - nothing may end the thread
             self._give_up([completion], error)
             return
@@ -245,18 +228,6 @@ class Completions:
             self._usual += WEIGHT * (took - self._usual)
         self._took(took)
         self._post(completion, partial(self._finish, completion, started_at, outcome))
-
-    def _trace(self, completion: _Completion) -> tuple[float, Any]:
-        """Run Celery's tracer; return its start time and its outcome."""
-        if completion.own is not None:
-            completion.hit = completion.own()
-        started = monotonic()
-        outcomes: list[Any] = []
-        target, args = completion.traced
-        observe = completion.request.task.cache_runtime.engine.parts.observe
-        with answering(completion.request.id, completion.hit, Site.CONSUMER, observe):
-            apply_target(target, args, callback=outcomes.append)
-        return started, outcomes[0]
 
     def _give_up(self, completions: Sequence[_Completion], error: Exception) -> None:
         """End failed completions: plain ones go to the pool, the others fail."""
@@ -311,6 +282,14 @@ class Completions:
 
     def _fault(self, request: Request, error: Exception) -> None:
         request.task.cache_runtime.observe(Fault(request.task.name, "complete", error))
+
+
+def _trace(completion: _Completion) -> tuple[float, Any]:
+    """Run Celery's tracer; return its start time and its outcome."""
+    if completion.own is not None:
+        completion.hit = completion.own()
+    started = monotonic()
+    return started, completion.run.answered_with(completion.hit)
 
 
 def _let_pool_answer(request: Request) -> None:
