@@ -59,6 +59,7 @@ links: $(VENV)/.docs ## follow the links of the site and of the README to other 
 	FOLLOW_LINKS=1 $(PY) -m pytest -q -n 0 tests/integration/project/test_package.py -k links
 
 proof: $(VENV)/.installed ## reproduce the figures of docs/proof.md (TRACES=DIR: real request streams)
+	@$(PY) -m examples.cost_tracking docs/images/cost.svg
 	@$(PY) -m benchmarks.proof $(TRACES)
 
 reference: $(VENV)/.installed ## write the tables of docs/reference anew, from the code

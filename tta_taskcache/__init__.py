@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from .aio.primitives.cached import cached
     from .aio.primitives.fallback_primitive import FallbackPrimitive
     from .aio.primitives.router_primitive import RouterPrimitive
+    from .cache.cache_status import CacheStatus as CacheStatus
     from .cache.runs.current_run import cache_control, cache_previous
     from .celery.api.cached_task import CachedTask
     from .celery.api.task_cache import TaskCache
     from .celery.api.task_definition import cached_task
     from .celery.api.task_handle import Explanation as Explanation
-    from .celery.calls.status import CacheStatus as CacheStatus
     from .celery.warming.schedules import Invalidate
     from .core.results.missing import MISSING
     from .core.results.not_modified import NOT_MODIFIED
@@ -46,7 +46,7 @@ _MODULES = {
     "CacheError": ".errors",
     "CacheMiss": ".errors",
     "CachePrimitive": ".aio.primitives.cache_primitive",
-    "CacheStatus": ".celery.calls.status",
+    "CacheStatus": ".cache.cache_status",
     "CachedTask": ".celery.api.cached_task",
     "ConfigurationError": ".errors",
     "Explanation": ".celery.api.task_handle",

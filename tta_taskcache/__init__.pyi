@@ -28,11 +28,11 @@ from .aio.primitives.cache_primitive import CachePrimitive as CachePrimitive
 from .aio.primitives.cached import cached as cached
 from .aio.primitives.fallback_primitive import FallbackPrimitive as FallbackPrimitive
 from .aio.primitives.router_primitive import RouterPrimitive as RouterPrimitive
+from .cache.cache_status import CacheStatus as CacheStatus
 from .cache.runs.current_run import cache_control as cache_control
 from .cache.runs.current_run import cache_previous as cache_previous
 from .celery.api.task_cache import TaskCache as TaskCache
 from .celery.api.task_handle import Explanation as Explanation
-from .celery.calls.status import CacheStatus as CacheStatus
 from .celery.warming.schedules import Invalidate as Invalidate
 from .celery.warming.warm_progress import WarmReport as _WarmReport
 from .core.results.missing import MISSING as MISSING

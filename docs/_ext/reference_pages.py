@@ -145,6 +145,8 @@ def link_rows(_: Sphinx, name: str, source: list[str]) -> None:
             source[0],
             flags=re.MULTILINE,
         )
+        classes = "{.stacked .defaults}" if kind in ("options", "settings") else "{.stacked}"
+        source[0] = re.sub(r"(<!-- table of \w+ -->\n\n)", rf"\1{classes}\n", source[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -16,6 +16,7 @@
             fontFamily: getComputedStyle(document.body).fontFamily,
             sequence: { actorMargin: 30, messageFontSize: 13, actorFontSize: 14, messageMargin: 28, mirrorActors: false },
             xyChart: { width: 700, height: 320 },
+            themeVariables: { xyChart: { backgroundColor: "transparent", plotColorPalette: "#2f6fde" } },
         });
         for (const [block, source] of all) {
             block.removeAttribute("data-processed");

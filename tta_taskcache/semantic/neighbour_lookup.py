@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..cache.engine.lookup_record import record_lookup
+from ..cache.leases.single_flight import SharedAnswer
 from ..cache.outcome import Call, Hit
 from ..cache.plan import Plan
 from ..core.events import Compared, Shadowed
@@ -50,11 +51,13 @@ class NeighbourAnswer:
         vector: The text's vector; None when it couldn't be embedded.
         hit: The neighbour's result; None when none answers.
         seconds: Seconds that the lookup took.
+        read_at: When the neighbour's entry was read (monotonic seconds).
     """
 
     vector: bytes | None = None
     hit: Hit | None = None
     seconds: float = 0.0
+    read_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class NeighbourLookup:
         found = yield from self.neighbours.find(query)
         # What embedding takes is counted by itself, whether or not a neighbour answers.
         self._record(request, found, parts.clock() - searched)
-        return NeighbourAnswer(vector, found.hit, parts.clock() - started)
+        return NeighbourAnswer(vector, found.hit, parts.clock() - started, found.read_at)
 
     def _record(self, request: NeighbourRequest, found: NeighbourSearch, seconds: float) -> None:
         observe, call, hit = self.neighbours.parts.observe, request.call, found.hit
@@ -148,3 +151,48 @@ class NeighbourLookup:
         embedder = self.embedder(call.task, semantic)
         vector: bytes | None = yield EmbeddingText(embedder, about.text, self.batches)
         return vector
+
+
+@dataclass(slots=True)
+class CallNeighbours:
+    """The neighbours of one call that reads through (``cache.event_loops``).
+
+    Args:
+        lookup: Looks it up, and adds it.
+        about: Its partition and text.
+        threshold: Least similarity; None: no neighbour answers it.
+        site: The site that looks.
+    """
+
+    lookup: NeighbourLookup
+    about: SemanticCall
+    threshold: float | None
+    site: str
+    read_at: float = 0.0
+    vector: bytes | None = None
+
+    def find(self, call: Call, *, is_shadowed: bool = False) -> Plan[Hit | None]:
+        """Find the neighbour that answers; its text's vector is kept for ``add``."""
+        if self.threshold is None:
+            return None
+        request = NeighbourRequest(
+            call=call,
+            about=self.about,
+            threshold=self.threshold,
+            site=self.site,
+            vector=self.vector,
+            is_shadowed=is_shadowed,
+        )
+        found = yield from self.lookup.look(request)
+        self.vector, self.read_at = found.vector, found.read_at
+        return found.hit
+
+    def accepts(self, shared: SharedAnswer) -> bool:
+        """Whether the neighbour that has answered an equal call answers this one."""
+        similarity = shared.hit.similarity
+        is_near = similarity is not None and self.threshold is not None
+        return is_near and similarity >= self.threshold  # type: ignore[operator]  # just checked
+
+    def add(self, call: Call) -> Plan[None]:
+        """Add the call, whose result was just stored."""
+        yield from self.lookup.add(call, self.about, self.vector)

@@ -105,10 +105,12 @@ class NeighbourSearch:
     Attributes:
         hit: The neighbour's result; None when none answers.
         judged: The nearest calls that were judged, nearest first.
+        read_at: When the entry of the one that answers was read (monotonic seconds).
     """
 
     hit: Hit | None = None
     judged: tuple[JudgedNeighbour, ...] = ()
+    read_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Neighbours:
         self.copies.shrink()
         least = query.threshold - NEAR_MISS if floor is None else floor
         judged: list[JudgedNeighbour] = []
-        reads = 0
+        reads, read_at = 0, 0.0
         search = partial(copy.nearest, vector, CANDIDATES, least)
         candidates: list[Candidate] = (yield Computing(search)) if copy.is_large else search()
         for candidate in candidates:
@@ -155,6 +157,7 @@ class Neighbours:
                 if reads == READS:
                     break
                 reads += 1
+                read_at = self.parts.clock()
                 reason, hit = yield from self._read(query, candidate)
                 if reason in _GONE:
                     yield from self._note_end(query, copy, candidate, reason)
@@ -162,7 +165,7 @@ class Neighbours:
             judged.append(JudgedNeighbour(candidate.key, candidate.text, near, reason))
             if hit is not None:
                 copy.note_use(candidate.key, self.parts.clock())
-                return NeighbourSearch(hit, tuple(judged))
+                return NeighbourSearch(hit, tuple(judged), read_at)
         return NeighbourSearch(None, tuple(judged))
 
     def _note_end(

@@ -38,6 +38,8 @@ class Look:
         since: Position to read the log from; None doesn't read it.
         counts: Counters to add on the way.
         claim: Claim to the lease, given when there is no valid entry and no leader.
+        own_marks: Whether the marks that the stored entry names itself are read, too, where the
+            store can: it asks for more than a plain read.
     """
 
     key: str
@@ -45,6 +47,7 @@ class Look:
     since: Position | None = None
     counts: Counts = field(default_factory=dict)
     claim: Claim | None = None
+    own_marks: bool = False
 
 
 @record
@@ -60,6 +63,7 @@ class StoreReply:
         records: The log's records since ``Look.since``; None for a gap, or when not asked for.
         banned: Sequence of the newest pattern ban; 0 when there is none.
         lease: The reply to the claim; None when none was made.
+        own_marks: Whether ``marks`` has those that the entry names itself as well.
     """
 
     position: Position | None
@@ -69,6 +73,7 @@ class StoreReply:
     records: Sequence[Record] | None
     banned: int = 0
     lease: Lease | None = None
+    own_marks: bool = False
 
 
 @record
@@ -88,10 +93,17 @@ class LookMany:
 
 @record
 class Poll:
-    """Read the log since a position, without an entry."""
+    """Read the log, without an entry.
 
-    since: Position
+    Attributes:
+        since: Position to read it from; None reads marks only.
+        counts: Counters to add on the way.
+        marks: Names of marks to read.
+    """
+
+    since: Position | None = None
     counts: Counts = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
 
 
 @record

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from contextvars import copy_context
 from typing import Any
 
@@ -12,12 +11,6 @@ from tests.integration.freshness.one_process import OneProcess
 from tta_taskcache import NOT_MODIFIED, cache_control, cache_previous
 from tta_taskcache.cache.runs.current_run import CurrentRun
 from tta_taskcache.core.entries.entry import Position
-
-
-@pytest.fixture
-def here() -> Iterator[OneProcess]:
-    with OneProcess() as here:
-        yield here
 
 
 def test_d1_d2_what_a_soft_invalidated_answer_went_into_is_stale(here: OneProcess) -> None:

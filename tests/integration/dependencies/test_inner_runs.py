@@ -1,6 +1,5 @@
 """Runs inside of runs that aren't stored: what they say and take goes where it belongs."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,12 +7,6 @@ import pytest
 from tests.integration.freshness.one_process import OneProcess
 from tests.unit.aio.running import run
 from tta_taskcache import CachePrimitive, cache_control, cache_previous
-
-
-@pytest.fixture
-def here() -> Iterator[OneProcess]:
-    with OneProcess() as here:
-        yield here
 
 
 def test_what_a_verified_run_says_is_not_said_of_the_run_around_it(here: OneProcess) -> None:

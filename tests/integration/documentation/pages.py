@@ -8,8 +8,8 @@ from tests.support.workers import ROOT
 
 DOCS = ROOT / "docs"
 
-#: Made when the site is built; fragments.
-_SKIPPED = {"_build", "options", "settings", "commands", "metrics", "events"}
+#: Made when the site is built; what is added to pages made, which tests/unit/project runs.
+_SKIPPED = {"_build", "notes", "options", "settings", "commands", "metrics", "events"}
 
 #: Pages whose Python is run in order, unless a block says why not.
 RUN = sorted(

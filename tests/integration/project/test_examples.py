@@ -141,5 +141,6 @@ def test_cost_tracking(tmp_path: Path) -> None:
     printed = run("cost_tracking", str(plot))
     assert "600 requests, 113 runs" in printed
     assert "saved $6.04 (78%)" in printed
+    assert plot.read_text() == (ROOT / "docs" / "images" / "cost.svg").read_text()
     lines = ET.parse(plot).iter("{http://www.w3.org/2000/svg}polyline")  # noqa: S314 - our own
     assert [len(line.attrib["points"].split()) for line in lines] == [600, 600]

@@ -1,5 +1,6 @@
 """``cache_semantic`` on tasks: at all three sites, and per call."""
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -93,6 +94,7 @@ def test_chains_groups_and_read_through_use_it(caller: Celery) -> None:
     task.cache.set("pets", "cats are what?")
     assert task.cache.call("cats?") == "pets"
     assert task.cache.get("cats, eh?") == "pets"
+    assert asyncio.run(task.cache.aget("cats, or?")) == "pets"
     ran = group([task.s("cats x"), task.s("cats y")]).delay()
     assert ran.get(timeout=PATIENCE) == ["pets", "pets"]
     assert said(caller, EMBEDDED)[-1] == f"{os.getpid()} cats x | cats y"  # in one call

@@ -1,11 +1,17 @@
 """The site's reference says what the code says, and its pages have their form."""
 
 import re
+import runpy
 import sys
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from celery import Celery
 
+from tta_taskcache import CachedTask
 from tta_taskcache.celery.config.settings import NAMES
 from tta_taskcache.core.options.policy import OPTIONS
 
@@ -22,6 +28,9 @@ PAGES = sorted(
     for page in DOCS.rglob("*.md")
     if not GENERATED & set(page.parents) and not {"_build", "notes"} & set(page.parts)
 )
+
+
+NOTES = sorted((DOCS / "reference" / "notes").glob("*.md"))
 
 
 @pytest.mark.parametrize("kind", reference_pages.PAGES)
@@ -48,8 +57,23 @@ def test_pages_say_what_is_allowed_and_which_default_there_is() -> None:
 
 def test_notes_are_of_something_that_there_is() -> None:
     names = {reference_pages.file_name(each) for _, found in everything() for each in found}
-    notes = {path.stem for path in (DOCS / "reference" / "notes").glob("*.md")}
-    assert notes <= names
+    assert {note.stem for note in NOTES} <= names
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda note: note.stem)
+def test_the_examples_of_an_option_define_tasks(note: Path, tmp_path: Path) -> None:
+    """Each uses its option; a wrong option or name in a template would be an error here."""
+    app = Celery(note.stem, set_as_current=False)
+    names = {
+        "app": SimpleNamespace(task=partial(app.task, shared=False)),
+        "CachedTask": CachedTask,
+        "timedelta": timedelta,
+    }
+    for code in re.findall(r"```python\n(.*?)```", note.read_text(), re.DOTALL):
+        assert f"{note.stem}=" in code
+        (tmp_path / "proj.py").write_text(code)
+        runpy.run_path(str(tmp_path / "proj.py"), names)
+    app.finalize()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))

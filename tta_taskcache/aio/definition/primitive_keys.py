@@ -16,6 +16,7 @@ from ...core.arguments.canonical import EXACT, canonical
 from ...core.arguments.labels import SEPARATOR, escape, shown, tags_of_callable
 from ...core.identity.keys import DIGEST_BYTES, Identity
 from ...core.options.policy import Policy
+from ...core.semantic.partition import MAX_TEXT, SemanticCall, digest
 from ...errors import MissingContext
 from .workflow_context import WorkflowContext
 
@@ -45,6 +46,10 @@ class KeyerOfPrimitive(Protocol):
 
     def identify(self, data: Any, context: Any, /) -> Identity:
         """Return the key and the tags of a call."""
+        ...
+
+    def semantic_call(self, data: Any, context: Any, secret: bytes, /) -> SemanticCall | None:
+        """Return what a call is compared by with others; None when it can't be compared."""
         ...
 
     def stored(self, key: Any, /) -> str | None:
@@ -91,13 +96,40 @@ class PrimitiveKeyer:
         Raises:
             UncacheableCall: It can't have a key.
         """
+        return Identity(self._key(*self._parts(data, context)), self._tags(data, context))
+
+    def semantic_call(
+        self, data: Any, context: WorkflowContext, secret: bytes
+    ) -> SemanticCall | None:
+        """Return the text of a call, and the partition in which its neighbours are looked for.
+
+        The partition is what identifies the call, with its text taken out of the data: a
+        ``key_fn`` is called once more, with an empty text in its place.
+
+        Raises:
+            UncacheableCall: It can't have a key.
+        """
+        semantic = self._policy.semantic
+        if semantic is None:
+            return None
+        is_text = isinstance(data, str)
+        text = data if is_text else data.get(semantic.on) if isinstance(data, Mapping) else None
+        if not isinstance(text, str) or not 0 < len(text) <= MAX_TEXT:
+            return None
+        rest = "" if is_text else {**data, semantic.on: ""}
+        identity = [self.name, self._policy.version, semantic.on, semantic.embedder_name]
+        parts = (canonical(identity), canonical([is_text, *self._parts(rest, context)]))
+        return SemanticCall(digest(parts, secret), str.__str__(text))
+
+    def _parts(self, data: Any, context: WorkflowContext) -> tuple[Any, list[Any]]:
+        """Return what ``key_fn`` returns, or data that are a text, and all else that identifies."""
         given = self._key_fn(data, context) if self._key_fn is not None else None
         rest: list[Any] = [self._of_context(name, context) for name in self._vary or ()]
         if self._key_fn is None:
             given = data if type(data) is str else None
             rest += [] if given is not None else [data]
             rest += [] if self._vary is not None or context.user_id is None else [context.user_id]
-        return Identity(self._key(given, rest), self._tags(data, context))
+        return given, rest
 
     def stored(self, key: Any) -> str | None:
         """Return the stored key of one that ``key_fn`` returned; None when it has several.

@@ -6,12 +6,14 @@ import pickle
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict
 
 from ...core.options.option_values import Choices, seconds
 from ...core.options.policy import Policy, read_policy
 from ...core.results.codec import EXACT_JSON, ZLIB, Codecs, Serializer
+from ...core.semantic.semantic_policy import Semantic
 from ...errors import ConfigurationError
 from ...stores.connections.address import read_url
 
@@ -53,6 +55,8 @@ class PrimitiveOptions(TypedDict, total=False):
         verify: This share of the hits runs anyway, and the results are compared (0 to 1).
         shadow: Whether calls are looked up and counted only, and run.
         enabled: False runs each call, without the cache.
+        semantic: Semantic keys: a call that missed may be answered by a stored one with nearly the
+            same text, which is ``data[on]``, or all of data that are a text themselves.
     """
 
     jitter: float
@@ -74,6 +78,7 @@ class PrimitiveOptions(TypedDict, total=False):
     verify: float
     shadow: bool
     enabled: bool
+    semantic: Semantic
 
 
 #: The task's option for each that has another name.
@@ -112,6 +117,10 @@ def read_options(
         "serializer": PICKLE.name if backend == "memory" else EXACT_JSON.name,
     }
     given = {_NAMES.get(option, option): value for option, value in options.items()}
+    if options.get("semantic") is not None and find_spec("numpy") is None:
+        raise ConfigurationError(
+            f"primitive {name!r}: semantic needs an extra: pip install 'tta-taskcache[semantic]'"
+        )
     choices = Choices(arguments, CODECS.serializers.keys(), CODECS.compressors.keys())
     try:
         return read_policy(

@@ -16,6 +16,8 @@ from ...core.events import Evicted
 from ...observability.counters import Counters
 from ...observability.event_feed import EventFeed
 from ...observability.metrics.prometheus_metrics import metrics_of
+from ...semantic.neighbour_lookup import NeighbourLookup
+from ...semantic.neighbours import make_neighbours
 from ...stores.connections.async_connection import AsyncLink
 from ...stores.connections.connection import Link
 from ...stores.connections.deadline import within
@@ -38,12 +40,14 @@ class PrimitiveRuntime:
         cache: Runs the engine's plans in event loops.
         blocking: The store for callers that block.
         counters: The counts of this process.
+        neighbours: Finds stored calls with nearly the same text (``semantic``).
     """
 
     engine: Engine
     cache: AsyncCache
     blocking: Store
     counters: Counters
+    neighbours: NeighbourLookup
 
     def run(self, plan: Plan[T], seconds: float) -> T:
         """Run a plan, blocking for at most so many seconds for each command."""
@@ -95,4 +99,6 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
     leases = LeaseKeeper(blocking, place.lease_ttl, observe)
     engine.parts.abandon = leases.end
     cache = AsyncCache(engine, SingleFlight(), store, leases, link=link)
-    return PrimitiveRuntime(engine, cache, blocking, counters)
+    shared_in = None if place.url is None else place.namespace
+    neighbours = NeighbourLookup(make_neighbours(engine.parts, engine.reader, shared_in))
+    return PrimitiveRuntime(engine, cache, blocking, counters, neighbours)

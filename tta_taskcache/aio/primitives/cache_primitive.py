@@ -11,8 +11,9 @@ from functools import partial
 from random import random
 from typing import Any, Self, Unpack
 
+from ...cache.cache_status import CacheStatus, status_of
 from ...cache.engine.lookup_record import record_lookup
-from ...cache.event_loops.async_read_through import DIRECT, AsyncReadThrough
+from ...cache.event_loops.async_read_through import DIRECT, AsyncReadThrough, Caller
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.runs.current_run import depend_on_hit
@@ -31,6 +32,7 @@ from ...core.options.policy import Policy
 from ...core.results.missing import MISSING
 from ...errors import CacheError, CacheMiss, ConfigurationError, UncacheableCall
 from ...observability.counters import Stats, read_stats
+from ...semantic.neighbour_lookup import CallNeighbours
 from ..definition.primitive_keys import KeyerOfPrimitive, OfCall, PrimitiveKey, PrimitiveKeyer
 from ..definition.primitive_options import (
     Backend,
@@ -40,6 +42,7 @@ from ..definition.primitive_options import (
     read_options,
 )
 from ..definition.primitive_runtime import build_runtime
+from ..definition.semantic_calls import SemanticCalls
 from ..definition.sources import context_or_new, runner
 
 #: Most seconds that a blocking method waits for Redis when it blocks an event loop.
@@ -129,6 +132,7 @@ class CachePrimitive:
         self._timeout = timeout
         self._runtime = build_runtime(place)
         self._keyer = self._make_keyer(key_fn, options.get("vary"))
+        self._semantic = SemanticCalls(self.name, self._policy, self._keyer, self._runtime)
         self._read_through = AsyncReadThrough(self._runtime.cache, self._be_strict)
 
     def _read_policy(self, ttl: Any, backend: str, options: Mapping[str, Any]) -> Policy:
@@ -146,6 +150,7 @@ class CachePrimitive:
         *,
         cache: PublicMode | None = None,
         max_age: float | timedelta | None = None,
+        semantic: float | bool | None = None,
     ) -> Any:
         """Return the stored result for data in a context, or run the primitive and store it.
 
@@ -160,13 +165,51 @@ class CachePrimitive:
                 what ``mode`` has in force, or else ``"use"``.
             max_age: Greatest age of the answer (seconds or timedelta): what is older, or stale, is
                 a miss, and replaced. None is what ``mode`` has in force, or else no bound.
+            semantic: False: only the exact key counts; or a threshold above the primitive's.
 
         Raises:
             Exception: What the primitive raises; the cache adds none of its own.
             CacheError: The cache can't be used, and ``on_error="raise"``.
             CacheMiss: ``cache="only"``, and no entry answers the call.
-            ValueError: The mode is unknown, or the age is none.
+            ValueError: The mode is unknown, the age is none, or the threshold isn't allowed.
         """
+        return await self._execute(data, context, cache, max_age, semantic)
+
+    async def execute_with_status(
+        self,
+        data: Any,
+        context: Any = None,
+        *,
+        cache: PublicMode | None = None,
+        max_age: float | timedelta | None = None,
+        semantic: float | bool | None = None,
+    ) -> tuple[Any, CacheStatus]:
+        """Do as ``execute``; return the result and its provenance, as of a task's result.
+
+        Of a hit it has all of ``result.cache_status`` but the site; of a run, that it is no hit.
+
+        Raises:
+            Exception: As ``execute``.
+        """
+        status = CacheStatus(hit=False)
+
+        def served(call: Call, hit: Hit) -> None:
+            nonlocal status
+            status = status_of(hit, call.key)
+
+        value = await self._execute(data, context, cache, max_age, semantic, served=served)
+        return value, status
+
+    async def _execute(
+        self,
+        data: Any,
+        context: Any,
+        cache: PublicMode | None,
+        max_age: float | timedelta | None,
+        semantic: float | bool | None,
+        *,
+        served: Callable[[Call, Hit], None] = lambda _call, _hit: None,
+    ) -> Any:
         context = context_or_new(context)
         run = partial(self._run, data, context)
         block_mode, block_age = mode_in_force.get()
@@ -178,8 +221,10 @@ class CachePrimitive:
             return await self._read_through.run_apart(run)
         if mode != "use":
             call = replace(call, verify=False)
+        neighbours = self._semantic.neighbours(data, context, semantic)
+        caller = Caller(run=run, neighbours=neighbours, served=served)
         shadow = bool(self._policy.shadow) and mode in ("use", "only")
-        return await self._read_through.answer(call, run, mode=mode, shadow=shadow)
+        return await self._read_through.answer(call, caller, mode=mode, shadow=shadow)
 
     async def __call__(self, data: Any, context: Any = None) -> Any:
         """Do as ``execute``: a primitive is a callable of data and context, too."""
@@ -188,7 +233,12 @@ class CachePrimitive:
     # Reading and writing
 
     async def aget(
-        self, data: Any, context: Any = None, *, max_age: float | timedelta | None = None
+        self,
+        data: Any,
+        context: Any = None,
+        *,
+        max_age: float | timedelta | None = None,
+        semantic: float | bool | None = None,
     ) -> Any:
         """Return the stored result, or ``MISSING``, which is false; run nothing.
 
@@ -196,16 +246,31 @@ class CachePrimitive:
             data: The data.
             context: A ``WorkflowContext``.
             max_age: As of ``execute``.
+            semantic: As of ``execute``.
         """
+        context = context_or_new(context)
         call = self._call_to_read(data, context, max_age)
-        return MISSING if call is None else await self._runtime.cache.run(self._find(call))
+        if call is None:
+            return MISSING
+        neighbours = self._semantic.neighbours(data, context, semantic)
+        return await self._runtime.cache.run(self._find(call, neighbours))
 
     def get(
-        self, data: Any, context: Any = None, *, max_age: float | timedelta | None = None
+        self,
+        data: Any,
+        context: Any = None,
+        *,
+        max_age: float | timedelta | None = None,
+        semantic: float | bool | None = None,
     ) -> Any:
-        """Do as ``aget``, for code without an event loop."""
+        """Do as ``aget``, for code without an event loop; in a loop by the exact key only."""
+        context = context_or_new(context)
         call = self._call_to_read(data, context, max_age)
-        return MISSING if call is None else self._runtime.run(self._find(call), self._patience())
+        if call is None:
+            return MISSING
+        neighbours = self._semantic.neighbours(data, context, semantic)
+        find = self._find(call, None if _in_loop() else neighbours)
+        return self._runtime.run(find, self._patience())
 
     @staticmethod
     def mode(
@@ -228,13 +293,21 @@ class CachePrimitive:
 
     async def aset(self, data: Any, value: Any, context: Any = None) -> bool:
         """Store a result as if the primitive had just returned it; return whether it was stored."""
-        call = self._call(data, context_or_new(context))
-        return call is not None and await self._runtime.cache.run(self._store(call, value))
+        context = context_or_new(context)
+        call = self._call(data, context)
+        if call is None:
+            return False
+        neighbours = self._semantic.neighbours(data, context, None)
+        return await self._runtime.cache.run(self._store(call, value, neighbours))
 
     def set(self, data: Any, value: Any, context: Any = None) -> bool:
-        """Do as ``aset``, for code without an event loop."""
-        call = self._call(data, context_or_new(context))
-        return call is not None and self._runtime.run(self._store(call, value), self._patience())
+        """Do as ``aset``, for code without an event loop; in a loop for the exact key only."""
+        context = context_or_new(context)
+        call = self._call(data, context)
+        if call is None:
+            return False
+        neighbours = None if _in_loop() else self._semantic.neighbours(data, context, None)
+        return self._runtime.run(self._store(call, value, neighbours), self._patience())
 
     # Listing and invalidating
 
@@ -328,7 +401,7 @@ class CachePrimitive:
         mode, block_age = mode_in_force.get()
         if mode in (REFRESH, "bypass"):
             return None
-        return self._call(data, context_or_new(context), block_age if max_age is None else max_age)
+        return self._call(data, context, block_age if max_age is None else max_age)
 
     def _call(self, data: Any, context: Any, max_age: Any = None) -> Call | None:
         """Return the call; None when it isn't to be cached, or can't be.
@@ -353,25 +426,29 @@ class CachePrimitive:
         if self._raises:
             raise CacheError(self.name, reason)
 
-    def _find(self, call: Call) -> Plan[Any]:
+    def _find(self, call: Call, neighbours: CallNeighbours | None) -> Plan[Any]:
         engine = self._runtime.engine
         found: Hit | Miss = yield from engine.reader.find(replace(call, verify=False))
         record_lookup(engine.parts.observe, call, DIRECT, found)
+        if isinstance(found, Miss) and found.position is None:
+            self._be_strict(found.reason)
+        elif isinstance(found, Miss) and neighbours is not None:
+            near = yield from neighbours.find(replace(call, verify=False))
+            found = near or found
         if isinstance(found, Miss):
-            if found.position is None:
-                self._be_strict(found.reason)
             return MISSING
         depend_on_hit(call, found, engine.parts.l1)
         return value_of(self._policy, found)
 
-    def _store(self, call: Call, value: Any) -> Plan[bool]:
+    def _store(self, call: Call, value: Any, neighbours: CallNeighbours | None) -> Plan[bool]:
         writer = self._runtime.engine.writer
         position = yield from writer.position(call)
-        return (
-            yield from writer.fill(
-                call, position, value, run_seconds=0.0, task_id=None, replaces=True
-            )
+        is_stored = yield from writer.fill(
+            call, position, value, run_seconds=0.0, task_id=None, replaces=True
         )
+        if is_stored and neighbours is not None:
+            yield from neighbours.add(call)
+        return is_stored
 
     def _keys(self, pattern: str) -> Plan[list[PrimitiveKey]]:
         found: dict[str, PrimitiveKey] = {}
@@ -410,11 +487,16 @@ class CachePrimitive:
 
     def _patience(self) -> float:
         """Return the seconds that a blocking method may wait for a command."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self._timeout
-        return min(self._timeout, IN_LOOP)
+        return min(self._timeout, IN_LOOP) if _in_loop() else self._timeout
+
+
+def _in_loop() -> bool:
+    """Whether the caller runs in an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _name_of(primitive: Any) -> str:

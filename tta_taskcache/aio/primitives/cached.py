@@ -12,6 +12,7 @@ from ...core.arguments.binding import Binder
 from ...core.arguments.labels import SEPARATOR, escape
 from ...core.identity.keys import Identity, Keyer
 from ...core.options.policy import Policy
+from ...core.semantic.partition import SemanticCall
 from ...errors import ConfigurationError
 from ..definition.primitive_keys import PrimitiveKey
 from ..definition.primitive_options import Backend, OnError, PrimitiveOptions, read_options
@@ -49,6 +50,10 @@ class FunctionKeyer:
             UncacheableCall: It can't have a key.
         """
         return self._keyer.identify(*data, {})
+
+    def semantic_call(self, data: Arguments, _context: Any, secret: bytes) -> SemanticCall | None:
+        """Return what a call is compared by with others; None when it can't be compared."""
+        return self._keyer.semantic_call(*data, {}, secret)
 
     def stored(self, key: Any) -> str | None:
         """Return the stored key of a shown one: the same."""

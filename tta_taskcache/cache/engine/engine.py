@@ -18,6 +18,7 @@ from ...stores.protocol import (
     Batch,
     Count,
     Look,
+    Poll,
     ReadDays,
     Release,
     Renew,
@@ -92,11 +93,11 @@ class Engine:
         if looked.frame is None or looked.position is None:
             return None
         entry = unpack(key, looked.frame, self.parts.secret)
-        looked = yield Look(key, entry.marks)
-        if looked.position is None:
+        log: StoreReply = yield Poll(marks=entry.marks)
+        if log.position is None:
             return None
-        bans = yield from self.reader.bans(looked.position, looked.banned)
-        if not marks.is_valid(entry, looked.marks, looked.position, bans):
+        bans = yield from self.reader.bans(log.position, log.banned)
+        if not marks.is_valid(entry, log.marks, log.position, bans):
             return None
         return entry, looked.remaining
 

@@ -6,14 +6,14 @@ polled; otherwise L2 is read, whose reply brings the newest log records along.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...core.entries.decide import Verdict, decide, judge_age
 from ...core.entries.entry import HEADER_BYTES, Entry, Position, head_end, unpack
 from ...core.entries.lease import Claim
-from ...core.entries.marks import Ban, is_valid
+from ...core.entries.marks import Ban, is_valid, soft
 from ...core.events import InvalidationsRead
 from ...core.interruption import handled_now, raise_interruption
 from ...core.results.codec import UNBOUNDED
@@ -33,11 +33,22 @@ TOO_OLD = "too-old"
 REPLACED = (Verdict.EARLY.value, Verdict.STALE.value, Verdict.ENDED.value, TOO_OLD)
 
 
+#: What was read of a frame: an entry; why it is none; or None without a frame.
+Read = Entry | EntryError | None
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Finds results. Its methods return plans."""
+    """Finds results. Its methods return plans.
+
+    Attributes:
+        parts: The engine's parts.
+        with_own_marks: Names of tasks whose looks bring the marks along that entries name
+            themselves: this process's copy of the log didn't have all that it needed.
+    """
 
     parts: Parts
+    with_own_marks: set[str] = field(default_factory=set)
 
     def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """Find a call's result; a miss takes its lease on the way if a claim is made."""
@@ -142,7 +153,12 @@ class Reader:
         counts = self.parts.counters.take(now)
         known = [self.parts.l1.banned_at(call.key) for call in calls]
         looks = [
-            Look(call.key, call.marks, claim=claim and replace(claim, newest_ban=ban))
+            Look(
+                call.key,
+                call.marks,
+                claim=claim and replace(claim, newest_ban=ban),
+                own_marks=call.task in self.with_own_marks,
+            )
             for call, claim, ban in zip(calls, claims, known, strict=True)
         ]
         since = self.parts.l1.position
@@ -161,9 +177,12 @@ class Reader:
             return [(Miss("unavailable", None), 0)] * len(calls)
         self._advance(replies[0], now, since)
         found: list[tuple[Hit | Miss, int]] = []
+        read = [self._unpack(call, reply) for call, reply in zip(calls, replies, strict=True)]
+        complete = yield from self._with_own_marks(calls, replies, read)
         for i, call in enumerate(calls):
             try:
-                found.append(((yield from self._settle(call, replies[i], now)), known[i]))
+                settled = yield from self._settle(call, _checked(complete[i]), read[i], now)
+                found.append((settled, known[i]))
             except StoreUnavailable:
                 self._abandon(calls[i : i + 1], claims[i : i + 1])
                 found.append((Miss("unavailable", None), 0))
@@ -174,10 +193,8 @@ class Reader:
             if claim is not None:
                 self.parts.abandon(call.key, claim.owner)
 
-    def _settle(self, call: Call, looked: StoreReply, now: float) -> Plan[Hit | Miss]:
-        if looked.position is None:
-            return Miss("log-lost", None)
-        found = yield from self.judge(call, looked, looked.position, now)
+    def _settle(self, call: Call, looked: StoreReply, read: Read, now: float) -> Plan[Hit | Miss]:
+        found = yield from self._judge(call, looked, read, now)
         lease = looked.lease
         if isinstance(found, Miss):
             # The lease was given after the marks were read, at a position of its own.
@@ -191,50 +208,100 @@ class Reader:
         return found
 
     def judge(
-        self, call: Call, looked: StoreReply, at: Position, now: float, *, failed: bool = False
+        self, call: Call, looked: StoreReply, now: float, *, failed: bool = False
     ) -> Plan[Hit | Miss]:
-        """Judge the store's reply: a hit, or a miss with its reason.
+        """Judge the store's reply, which has a position: a hit, or a miss with its reason.
 
         Args:
             call: The call.
             looked: The store's reply.
-            at: The log's position.
             now: The time (monotonic seconds).
             failed: Whether a run has just failed, for which a stale entry may stand in.
+
+        Raises:
+            StoreUnavailable: What else is needed can't be read.
         """
+        read = self._unpack(call, looked)
+        complete = yield from self._with_own_marks([call], [looked], [read])
+        return (yield from self._judge(call, _checked(complete[0]), read, now, failed=failed))
+
+    def _unpack(self, call: Call, looked: StoreReply) -> Read:
         try:
-            entry = unpack(call.key, looked.frame, self.parts.secret) if looked.frame else None
-            set_marks = looked.marks
-            if entry is not None and not set(entry.marks) <= set(call.marks):
-                # The entry was stored under other tags, whose marks count, too.
-                again: StoreReply = yield Look(call.key, entry.marks)
-                _check_same_log(again.position, at)
-                set_marks = {**set_marks, **again.marks}
-            bans = yield from self.bans(at, looked.banned)
-            remaining = min(looked.remaining, entry.lifetime) if entry else 0.0
-            verdict = decide(
-                entry,
-                remaining,
-                set_marks,
-                at,
-                call.policy,
-                bans=bans,
-                names=call.marks,
-                draw=1.0 - self.parts.draw(),
-            )
-            if failed and verdict in (Verdict.ENDED, Verdict.STALE):
-                verdict = Verdict.STALE_IF_ERROR
-            if entry is None or not verdict.answers:
-                return Miss(verdict.value, at)
-            if not call.accepts(entry, remaining, verdict):
-                return Miss(TOO_OLD, at)
-            value = self._valid_value(call, entry)
+            return unpack(call.key, looked.frame, self.parts.secret) if looked.frame else None
+        except EntryError as error:
+            return error
+
+    def _with_own_marks(
+        self, calls: Sequence[Call], replies: Sequence[StoreReply], read: Sequence[Read]
+    ) -> Plan[list[StoreReply | None]]:
+        """Add the marks that entries name themselves: their runs' tags, what they were made from.
+
+        Those set since an entry's birth are in this process's copy of the log, if it goes back so
+        far. Else they are read, in one round trip for all, and later looks bring them along.
+
+        Returns:
+            The replies; None where the store can't be read.
+        """
+        complete: list[StoreReply | None] = list(replies)
+        lacking: dict[int, Entry] = {}
+        for i, (call, looked, entry) in enumerate(zip(calls, replies, read, strict=True)):
+            at = looked.position
+            if not isinstance(entry, Entry) or at is None or looked.own_marks:
+                continue
+            if set(entry.marks) <= set(call.marks):
+                continue
+            copied = self.parts.l1.marks_since(entry.born, at)
+            if copied is None:
+                lacking[i] = entry
+            else:
+                complete[i] = _with_marks(looked, entry, copied)
+        if not lacking:
+            return complete
+        self.with_own_marks.update(calls[i].task for i in lacking)
+        names = dict.fromkeys(name for entry in lacking.values() for name in entry.marks)
+        try:
+            found: StoreReply = yield Poll(marks=tuple(names))
+            for i, entry in lacking.items():
+                _check_same_log(found.position, replies[i].position)
+                complete[i] = _with_marks(replies[i], entry, found.marks)
+        except StoreUnavailable:
+            return [None if i in lacking else reply for i, reply in enumerate(complete)]
+        return complete
+
+    def _judge(
+        self, call: Call, looked: StoreReply, read: Read, now: float, *, failed: bool = False
+    ) -> Plan[Hit | Miss]:
+        at = looked.position
+        if at is None:
+            return Miss("log-lost", None)
+        if isinstance(read, EntryError):
+            return Miss(read.reason, at)
+        bans = yield from self.bans(at, looked.banned)
+        remaining = min(looked.remaining, read.lifetime) if read else 0.0
+        verdict = decide(
+            read,
+            remaining,
+            looked.marks,
+            at,
+            call.policy,
+            bans=bans,
+            names=call.marks,
+            draw=1.0 - self.parts.draw(),
+        )
+        if failed and verdict in (Verdict.ENDED, Verdict.STALE):
+            verdict = Verdict.STALE_IF_ERROR
+        if read is None or not verdict.answers:
+            return Miss(verdict.value, at)
+        if not call.accepts(read, remaining, verdict):
+            return Miss(TOO_OLD, at)
+        try:
+            value = self._valid_value(call, read)
         except EntryError as error:
             return Miss(error.reason, at)
-        hit = Hit(entry, value, self.parts.store_layer, remaining, verdict, at)
+        hit = Hit(read, value, self.parts.store_layer, remaining, verdict, at)
         # L1 may not have the mark that has made an entry stale early.
         if not hit.is_stale_early:
-            self.parts.l1.put(entry, now + remaining, at.sequence, call.marks)
+            self.parts.l1.put(read, now + remaining, at.sequence, call.marks)
         return hit
 
     def find_previous(self, call: Call) -> Plan[Previous | None]:
@@ -245,7 +312,7 @@ class Reader:
             if now.frame is None or now.position is None or now.remaining <= 0:
                 return None
             entry = unpack(call.key, now.frame, self.parts.secret)
-            found = yield Look(call.key, entry.marks)
+            found = yield Poll(marks=entry.marks)
             at = _check_same_log(found.position, now.position)
             bans = yield from self.bans(at, found.banned)
             marks = {**now.marks, **found.marks}
@@ -343,7 +410,24 @@ class Reader:
         self.parts.l1.advance(looked.position, looked.records, now, since)
 
 
-def _check_same_log(position: Position | None, before: Position) -> Position:
+def _checked(reply: StoreReply | None) -> StoreReply:
+    """Return a reply.
+
+    Raises:
+        StoreUnavailable: There is none.
+    """
+    if reply is None:
+        raise StoreUnavailable("the marks of an entry can't be read")
+    return reply
+
+
+def _with_marks(looked: StoreReply, entry: Entry, found: Mapping[str, int]) -> StoreReply:
+    """Return a reply with those of some marks that an entry names itself."""
+    names = (*entry.marks, *map(soft, entry.marks))
+    return replace(looked, marks=looked.marks | {n: found[n] for n in names if n in found})
+
+
+def _check_same_log(position: Position | None, before: Position | None) -> Position:
     """Check that a second read is of the same log, and not older than the first.
 
     Raises:
@@ -351,6 +435,7 @@ def _check_same_log(position: Position | None, before: Position) -> Position:
     """
     if (
         position is None
+        or before is None
         or position.incarnation != before.incarnation
         or position.sequence < before.sequence
     ):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from ...core.entries.entry import Position
@@ -25,7 +25,7 @@ from ..engine.lookup_record import VERIFY
 from ..engine.reader import REPLACED
 from ..engine.writer import UNSHARED_FOR
 from ..leases.held_leases import RENEWALS, Progress
-from ..leases.single_flight import MAX_WAIT
+from ..leases.single_flight import MAX_WAIT, SharedAnswer
 from ..outcome import Call, Hit, Miss
 from ..plan import Plan
 from ..runs.current_run import CurrentRun, depend_on_hit, made_inside, running
@@ -41,6 +41,46 @@ DIRECT = "direct"
 Run = Callable[[], Awaitable[Any]]
 
 
+class NeighbourPlans(Protocol):
+    """Looks one call up among its neighbours (``Semantic``), and adds it to them."""
+
+    @property
+    def read_at(self) -> float:
+        """When the entry of the answer was read (monotonic seconds)."""
+        ...
+
+    def find(self, call: Call, *, is_shadowed: bool = False) -> Plan[Hit | None]:
+        """Find the neighbour that answers; one plan at a time."""
+        ...
+
+    def accepts(self, shared: SharedAnswer) -> bool:
+        """Whether the neighbour that has answered an equal call answers this one."""
+        ...
+
+    def add(self, call: Call) -> Plan[None]:
+        """Add the call, whose result was just stored."""
+        ...
+
+
+def _ignore(_call: Call, _hit: Hit) -> None:
+    """Receive the hit that answers a call, and do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """What goes with one call.
+
+    Attributes:
+        run: Runs the call.
+        neighbours: Its neighbours; None without semantic keys.
+        served: Receives the call and the hit that answers it.
+    """
+
+    run: Run
+    neighbours: NeighbourPlans | None = None
+    served: Callable[[Call, Hit], None] = _ignore
+
+
 @dataclass(frozen=True, slots=True)
 class AsyncReadThrough:
     """Answers calls from the cache, or runs them.
@@ -54,13 +94,13 @@ class AsyncReadThrough:
     strict: Callable[[str], None] = lambda _: None
 
     async def answer(
-        self, call: Call, run: Run, *, mode: Mode = "use", shadow: bool = False
+        self, call: Call, caller: Caller, *, mode: Mode = "use", shadow: bool = False
     ) -> Any:
         """Return the stored result of a call, or run it and store its result.
 
         Args:
             call: The call.
-            run: Runs the call.
+            caller: What goes with it.
             mode: What it asks of the cache.
             shadow: Whether the call is only looked up and counted, and runs anyway.
 
@@ -70,45 +110,68 @@ class AsyncReadThrough:
         """
         if mode in ("refresh", "bypass"):
             self.cache.engine.parts.observe(Lookup(call.task, call.key, DIRECT, None, mode))
-            return await (self.refresh(call, run) if mode == REFRESH else self.run_apart(run))
+            return await (
+                self.refresh(call, caller) if mode == REFRESH else self.run_apart(caller.run)
+            )
         if shadow:
-            return await self._shadow(call, run)
+            return await self._shadow(call, caller)
         if mode in ("only", NO_STORE):
-            return await self._answer_unled(call, run, mode)
+            return await self._answer_unled(call, caller, mode)
         claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=self.cache.leases.ttl)
         try:
-            found = await self.cache.run(self._plan(call, claim))
+            found = await self.cache.run(self._plan(call, claim, caller))
         except BaseException:  # the lease may have been granted
             if call.policy.coalesce:
                 self.cache.leases.end(call.key, claim.owner)
             raise
         if isinstance(found, Hit):
-            return await self._serve(call, found, run)
+            return await self._serve(call, found, caller)
         if found.position is None:
             self.strict(found.reason)
         if found.lease is not None and found.lease.is_ours:
-            return await self._lead(call, found, run, found.lease.owner)
-        return await self._run(call, found.position, run, "", reason=found.reason)
+            return await self._lead(call, found, caller, found.lease.owner)
+        return await self._answer_unshared(call, found, caller)
 
-    async def _answer_unled(self, call: Call, run: Run, mode: Mode) -> Any:
+    async def _answer_unshared(self, call: Call, missed: Miss, caller: Caller) -> Any:
+        """Answer a call that missed while equal calls don't wait for one another."""
+        near = await self._find_neighbour(call, missed, caller)
+        if near is not None:
+            return await self._serve(call, near, caller)
+        return await self._run(call, missed.position, caller, "", reason=missed.reason)
+
+    async def _answer_unled(self, call: Call, caller: Caller, mode: Mode) -> Any:
         """Answer a call whose run stores nothing that equal calls could wait for."""
         found = await self.cache.run(self.cache.engine.look(call, DIRECT))
-        if isinstance(found, Hit):
-            return await self._serve(call, found, run)
-        if found.position is None:
-            self.strict(found.reason)
-        if mode == "only":
-            raise CacheMiss(f"{call.task!r}: nothing to answer with ({found.reason})")
-        return await self._run(call, found.position, run, "", refused=NO_STORE)
+        if isinstance(found, Miss):
+            if found.position is None:
+                self.strict(found.reason)
+            near = await self._find_neighbour(call, found, caller)
+            if near is None and mode == "only":
+                raise CacheMiss(f"{call.task!r}: nothing to answer with ({found.reason})")
+            if near is None:
+                return await self._run(call, found.position, caller, "", refused=NO_STORE)
+            found = near
+        return await self._serve(call, found, caller)
 
-    async def _serve(self, call: Call, hit: Hit, run: Run) -> Any:
+    async def _serve(self, call: Call, hit: Hit, caller: Caller) -> Any:
         """Return the value of a hit; have it refreshed or verified, if it is due."""
         depend_on_hit(call, hit, self.cache.engine.parts.l1)
         if hit.refresh:
-            self.cache.begin(self.refresh(call, run), call.task)
+            self.cache.begin(self.refresh(call, caller), call.task)
         if call.verify and hit.can_be_verified:
-            return await self._run_and_compare(call, hit, run, VERIFY)
+            return await self._run_and_compare(call, hit, caller, VERIFY)
+        caller.served(call, hit)
         return value_of(call.policy, hit)
+
+    async def _find_neighbour(
+        self, call: Call, missed: Miss, caller: Caller, *, is_shadowed: bool = False
+    ) -> Hit | None:
+        """Find the answer of a neighbour to a call that missed; None without one."""
+        if caller.neighbours is None or missed.position is None:
+            return None
+        find = caller.neighbours.find(call, is_shadowed=is_shadowed)
+        found: Hit | None = await self._safely(find, call, "semantic")
+        return found
 
     async def run_apart(self, run: Run) -> Any:
         """Run a call that is not cached: it says nothing of the entry of the run around it."""
@@ -119,21 +182,26 @@ class AsyncReadThrough:
             current.to_renew()
         return value
 
-    async def refresh(self, call: Call, run: Run) -> Any:
+    async def refresh(self, call: Call, caller: Caller) -> Any:
         """Run a call and replace its entry."""
         position = await self.cache.run(self.cache.engine.writer.position(call))
-        return await self._run(call, position, run, "", replaces=True)
+        return await self._run(call, position, caller, "", replaces=True)
 
-    def _plan(self, call: Call, claim: Claim) -> Plan[Hit | Miss]:
+    def _plan(self, call: Call, claim: Claim, caller: Caller) -> Plan[Hit | Miss]:
         engine = self.cache.engine
         patience = waits_at_most(call.key, led_keys(), MAX_WAIT)
         if not patience or not call.policy.coalesce:
             return engine.look(call, DIRECT)
         return self.cache.single_flight.lead_or_follow(
-            engine, call, DIRECT, claim, patience=patience
+            engine,
+            call,
+            DIRECT,
+            claim,
+            patience=patience,
+            accepts=caller.neighbours.accepts if caller.neighbours is not None else None,
         )
 
-    async def _lead(self, call: Call, found: Miss, run: Run, owner: str) -> Any:
+    async def _lead(self, call: Call, found: Miss, caller: Caller, owner: str) -> Any:
         """Run a call as leader; followers stop waiting when it ends, also by an error."""
         single_flight, leases = self.cache.single_flight, self.cache.leases
         wakeup = single_flight.begin(call.key)
@@ -141,21 +209,30 @@ class AsyncReadThrough:
         wake = partial(single_flight.end, call.key, wakeup)
         try:
             with leading(call.key, None):
-                value = await self._run(call, found.position, run, owner, reason=found.reason)
+                near = await self._find_neighbour(call, found, caller)
+                if near is None:
+                    value = await self._run(
+                        call, found.position, caller, owner, reason=found.reason
+                    )
         except BaseException as error:
             # When cancelled, the next follower leads: after the lease has ended.
             unshared = UNSHARED_FOR if isinstance(error, Exception) else 0.0
             leases.end(call.key, owner, unshared, wake)
             raise
-        leases.let_go(owner)
-        wake()
-        return value
+        if near is None:
+            leases.let_go(owner)
+            wake()
+            return value
+        if caller.neighbours is not None:
+            wakeup.answer = SharedAnswer(call, near, caller.neighbours.read_at)
+        leases.end(call.key, owner, 0.0, wake)
+        return await self._serve(call, near, caller)
 
     async def _run(
         self,
         call: Call,
         position: Position | None,
-        run: Run,
+        caller: Caller,
         owner: str,
         *,
         replaces: bool = False,
@@ -174,7 +251,7 @@ class AsyncReadThrough:
                 current,
                 call,
                 position,
-                run,
+                caller,
                 owner,
                 replaces=replaces or call.max_age is not None,
                 is_new=not is_replacing,
@@ -186,7 +263,7 @@ class AsyncReadThrough:
         current: CurrentRun,
         call: Call,
         position: Position | None,
-        run: Run,
+        caller: Caller,
         owner: str,
         *,
         replaces: bool,
@@ -198,7 +275,7 @@ class AsyncReadThrough:
         started = monotonic()
         try:
             with running(current):
-                value = await run()
+                value = await caller.run()
             if value is NOT_MODIFIED:
                 renews = current.to_renew()
                 value = renews.value
@@ -228,7 +305,9 @@ class AsyncReadThrough:
             refused = "min-run"
         if refused:
             fill = self.cache.engine.writer.refuse(call, owner, refused, seconds)
-        await self._safely(fill, call, "fill")
+        is_stored = await self._safely(fill, call, "fill")
+        if is_stored and caller.neighbours is not None:
+            await self._safely(caller.neighbours.add(call), call, "semantic")
         return value
 
     async def _safely(self, plan: Plan[Any], call: Call, operation: str) -> Any:
@@ -288,24 +367,28 @@ class AsyncReadThrough:
         yield from engine.writer.end_unshared(call, owner, seconds)
         return None
 
-    async def _shadow(self, call: Call, run: Run) -> Any:
+    async def _shadow(self, call: Call, caller: Caller) -> Any:
         engine = self.cache.engine
         started = monotonic()
         found = await self.cache.run(engine.reader.find(call))
         if isinstance(found, Miss):
+            near = await self._find_neighbour(call, found, caller, is_shadowed=True)
+            if near is not None:
+                bare = replace(call, verify=False)
+                return await self._run_and_compare(bare, near, caller, "shadow")
             engine.parts.observe(Shadowed(call.task, call.key, False))
-            return await self._run(call, found.position, run, "")
+            return await self._run(call, found.position, caller, "")
         saved = max(0.0, found.entry.run_seconds - (monotonic() - started))
         engine.parts.observe(Shadowed(call.task, call.key, True, saved, found.entry.cost))
-        return await self._run_and_compare(replace(call, verify=False), found, run, "shadow")
+        return await self._run_and_compare(replace(call, verify=False), found, caller, "shadow")
 
-    async def _run_and_compare(self, call: Call, stored: Hit, run: Run, reason: str) -> Any:
+    async def _run_and_compare(self, call: Call, stored: Hit, caller: Caller, reason: str) -> Any:
         observe = self.cache.engine.parts.observe
         current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
         started = monotonic()
         try:
             with made_inside(current, call, None), running(current):
-                value = await run()
+                value = await caller.run()
         except Exception:
             if reason != VERIFY:
                 raise

@@ -9,9 +9,10 @@ from __future__ import annotations
 import _thread
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from weakref import WeakSet
 
 from ...core.entries.lease import Claim, Stage
@@ -43,15 +44,35 @@ LATE, MOST_LATE = 0.5, 3
 MAX_WAIT = 900.0
 
 
+@dataclass(frozen=True, slots=True)
+class SharedAnswer:
+    """An answer that a leader has found without running, for its followers in this process.
+
+    Attributes:
+        call: The leader's call.
+        hit: The answer.
+        read_at: When its entry was read (monotonic seconds): a follower that began later looks
+            itself, as an invalidation may have been acknowledged in between.
+    """
+
+    call: Call
+    hit: Hit
+    read_at: float
+
+
 class LockWakeup:
     """A wake-up call made of a bare lock: one C call each to make it, to wait and to wake.
 
     Threads and coroutines can wait for it.
+
+    Attributes:
+        answer: What the leader gives to those that wait; None when they have to look.
     """
 
-    __slots__ = ("_lock", "_waiting", "is_over")
+    __slots__ = ("_lock", "_waiting", "answer", "is_over")
 
     def __init__(self) -> None:
+        self.answer: SharedAnswer | None = None
         self._lock = _thread.allocate_lock()
         self._lock.acquire()
         #: Whether it has rung.
@@ -130,7 +151,14 @@ class SingleFlight:
         wakeup.wake()
 
     def lead_or_follow(
-        self, engine: Engine, call: Call, site: str, claim: Claim, patience: float = MAX_WAIT
+        self,
+        engine: Engine,
+        call: Call,
+        site: str,
+        claim: Claim,
+        patience: float = MAX_WAIT,
+        *,
+        accepts: Callable[[SharedAnswer], bool] | None = None,
     ) -> Plan[Hit | Miss]:
         """Look until there is a result, or until the caller has to run.
 
@@ -140,6 +168,7 @@ class SingleFlight:
             site: Where it is made.
             claim: The caller's, who can compute at once: it takes over what only waits to run.
             patience: Seconds that it waits at most.
+            accepts: Whether it takes the answer of a leader here that hasn't run; None for never.
 
         Returns:
             A hit; or a miss, whose lease is the caller's unless equal calls don't wait for one
@@ -148,7 +177,7 @@ class SingleFlight:
         asked_at = engine.parts.clock()
         pauses = _Pauses(self, call.key)
         try:
-            found = yield from self._follow(engine, call, claim, patience, pauses)
+            found = yield from self._follow(engine, call, claim, patience, pauses, accepts=accepts)
         finally:
             pauses.end()
         took = engine.parts.clock() - asked_at
@@ -159,7 +188,14 @@ class SingleFlight:
         return found
 
     def _follow(
-        self, engine: Engine, call: Call, claim: Claim, patience: float, pauses: _Pauses
+        self,
+        engine: Engine,
+        call: Call,
+        claim: Claim,
+        patience: float,
+        pauses: _Pauses,
+        *,
+        accepts: Callable[[SharedAnswer], bool] | None,
     ) -> Plan[Hit | Miss]:
         clock = engine.parts.clock
         asked_at, late = clock(), 0
@@ -182,7 +218,13 @@ class SingleFlight:
             if took >= patience:
                 return Miss("waited-too-long", found.position)
             del found, lease  # ten thousand followers are work for the collector
-            yield pauses.next(patience - took)
+            pause = pauses.next(patience - took)
+            yield pause
+            shared = pause.wakeup.answer if isinstance(pause.wakeup, LockWakeup) else None
+            if shared is not None and accepts is not None and shared.read_at >= asked_at:
+                is_same = shared.call.marks == call.marks and shared.call.max_age == call.max_age
+                if is_same and accepts(shared):
+                    return engine.reader.copy_of(shared.hit)
 
 
 class _Pauses:

@@ -139,7 +139,7 @@ class TaskHandle:
     async def aget(self, /, *args: Any, **kwargs: Any) -> Any:
         """As ``get``, without blocking the event loop."""
         cache = cache_of(self.task.app).async_cache
-        hit = await look_up_in_loop(cache, request_in_loop(self.task, args, kwargs))
+        hit = await look_up_in_loop(cache, request_in_loop(self.task, args, kwargs), is_last=True)
         return MISSING if hit is None else value_of(self.task.cache_policy, hit)
 
     async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -153,7 +153,7 @@ class TaskHandle:
         """
         call_request = request_in_loop(self.task, args, kwargs)
         cache = cache_of(self.task.app)
-        hit = await look_up_in_loop(cache.async_cache, call_request)
+        hit = await look_up_in_loop(cache.async_cache, call_request, is_last=False)
         if hit is not None:
             return value_of(self.task.cache_policy, hit)
         key = call_request.call.key if call_request.call is not None else None

@@ -16,11 +16,11 @@ from typing import Any
 from celery import Task, uuid
 from celery.app.task import Context
 
+from ...cache.cache_status import CacheStatus
 from ...cache.runs.led_keys import WITHIN, sent_along, within
 from ...cache.runs.request_directives import mode_in_force
 from ..patches.app.publishing import publishing_app
 from ..patches.internals import running_task
-from .status import CacheStatus
 
 #: The one header this library adds to messages: a dict with ``ctx``, ``mode``, ``seen``, ``within``
 #: and ``serializer``, each only where there is a value.

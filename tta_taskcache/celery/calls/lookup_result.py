@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
+from ...cache.cache_status import CacheStatus, status_of
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.runs.request_directives import NO_STORE
 from ...core.entries.entry import Position
 from ...core.entries.lease import Lease
 from ...core.options.option_values import Site
 from ...core.record import record
-from .status import CacheStatus
 
 #: The reason, and the mode, of a call that passes the cache by, which is slower than the call.
 SLOW = "slow"
@@ -71,17 +71,7 @@ class LookupResult:
         name = site.value if site else None
         if self.hit is None:
             return CacheStatus(hit=False, key=key, site=name, reason=self.reason)
-        return CacheStatus(
-            hit=True,
-            key=key,
-            site=name,
-            layer=self.hit.layer,
-            stale=self.hit.verdict.is_stale,
-            age=self.hit.age,
-            task_id=self.hit.entry.task_id,
-            similarity=self.hit.similarity,
-            matched=self.hit.matched or None,
-        )
+        return status_of(self.hit, key, name)
 
 
 def to_lookup_result(call: Call, outcome: Hit | Miss, seconds: float | None = None) -> LookupResult:

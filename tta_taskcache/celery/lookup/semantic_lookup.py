@@ -94,6 +94,15 @@ def _find(
     return LookupResult(call, hit=found.hit, seconds=found.seconds, vector=found.vector)
 
 
+def neighbour_request(call_request: CallRequest, call: Call) -> NeighbourRequest | None:
+    """Return the lookup of a direct call among its neighbours; None when it isn't compared."""
+    semantic = call.policy.semantic
+    about = semantic_call(call_request) if semantic is not None else None
+    if semantic is None or about is None:
+        return None
+    return NeighbourRequest(call=call, about=about, threshold=semantic.threshold, site=DIRECT)
+
+
 def semantic_call(call_request: CallRequest) -> SemanticCall | None:
     """Return what a call is compared by; None when it has only its exact key."""
     secret = call_request.runtime.engine.parts.secret

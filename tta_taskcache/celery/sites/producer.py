@@ -13,6 +13,7 @@ from celery import Celery, uuid
 from celery.result import AsyncResult
 from celery.utils.time import maybe_make_aware
 
+from ...cache.cache_status import CacheStatus
 from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
 from ...cache.runs.request_directives import Mode, read_max_age, read_mode
@@ -30,7 +31,6 @@ from ..calls.call_request import (
 from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
 from ..calls.lookup_handoff import SEEN, to_handoff
 from ..calls.lookup_result import NEVER_LEADS, SLOW, LookupResult
-from ..calls.status import CacheStatus
 from ..lookup.lookup import LookupHints, look_up
 from ..patches.internals import execution_options
 from ..patches.tracing import trace_effects

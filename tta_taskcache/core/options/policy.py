@@ -40,7 +40,7 @@ class Policy:
         refresh_queue: Queue of the messages that refresh; None for the task's own.
         errors: Exception types that are remembered, each with seconds for which equal calls raise
             the exception again without a run (negative caching).
-        if_: ``cache_if``: callable from a result to whether it is stored.
+        if_: Callable from a result to whether it is stored.
         validate: Callable from a stored result to whether it may be served.
         min_run: Least seconds of a run whose result is stored; 0 stores all. A run that replaces an
             entry stores however quick it is.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import iscoroutinefunction
 from typing import Any
 
 from ...errors import ConfigurationError
@@ -19,7 +20,7 @@ Vector = Sequence[float]
 Embed = Callable[[list[str]], "Sequence[Vector] | Awaitable[Sequence[Vector]]"]
 
 #: Returns the reason why two texts don't ask for the same; empty when there is none.
-Guard = Callable[[str, str], str]
+Guard = Callable[[str, str], "str | Awaitable[str]"]
 
 #: Most entries of a partition: each process that searches it holds all their vectors.
 MAX_ENTRIES = 1_000_000
@@ -27,21 +28,22 @@ MAX_ENTRIES = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Semantic:
-    """Semantic keys of a task, for ``cache_semantic``.
+    """Semantic keys of a task, for ``cache_semantic``, or of a primitive, for ``semantic``.
 
     A call whose exact key has no entry may be answered by the entry of the nearest call that agrees
     in everything else: every other argument, every vary header, the version and the embedder.
 
     Attributes:
-        on: Name of the argument whose text is compared; a call with another type there has only
-            its exact key.
+        on: Name of the argument whose text is compared, or its key in a primitive's data; a call
+            with another type there has only its exact key.
         embed: Callable from a list of texts to their vectors, sync or async.
         threshold: Least cosine similarity of a neighbour that answers (more than 0, at most 1). It
             has no default: which one is right depends on the embedder and the texts.
-        equal: Callable of the asked and the stored text that returns whether they ask for the same:
-            a False is a veto.
-        guard: Callable of the asked and the stored text that returns the reason for a veto, or an
-            empty text; None for no guard. By default: differing numbers, dates, names, negations.
+        equal: Callable of the asked and the stored text, sync or async, that returns whether they
+            ask for the same: a False is a veto.
+        guard: Callable of the asked and the stored text, sync or async, that returns the reason for
+            a veto, or an empty text; None for no guard. By default: differing numbers, dates,
+            names, negations.
         same: Callable of two results that returns whether they say the same, to compare those of
             ``cache_verify`` and shadow mode; None for equality.
         max_entries: Most entries of one partition; the least recently used leave first.
@@ -57,7 +59,7 @@ class Semantic:
     on: str
     embed: Embed
     threshold: float
-    equal: Callable[[str, str], bool] | None = None
+    equal: Callable[[str, str], bool | Awaitable[bool]] | None = None
     guard: Guard | None = differing
     same: Callable[[Any, Any], bool] | None = None
     max_entries: int = 1_000
@@ -78,6 +80,8 @@ class Semantic:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise _wrong(name, value, "must be a callable or None")
+        if iscoroutinefunction(self.same):
+            raise _wrong("same", self.same, "must be a plain function, not an async one")
         most = self.max_entries
         if not _is_whole(most) or not 1 <= most <= MAX_ENTRIES:
             raise _wrong("max_entries", most, f"must be a number from 1 to {MAX_ENTRIES:,}")
@@ -116,12 +120,13 @@ class Semantic:
         return f"{module}.{name}"
 
 
-def read_threshold(given: object, own: float) -> float | None:
+def read_threshold(given: object, own: float, option: str = "cache_semantic") -> float | None:
     """Read a call's ``cache_semantic``: the threshold that it asks for; None turns it off.
 
     Args:
         given: None for the task's threshold, False for none, or a higher threshold.
         own: The task's threshold.
+        option: The option's name.
 
     Raises:
         ValueError: The value isn't allowed; the message says what is.
@@ -132,8 +137,8 @@ def read_threshold(given: object, own: float) -> float | None:
         return None
     if not _is_number(given) or not own <= given <= 1:  # type: ignore[operator]  # it is a number
         raise ValueError(
-            f"cache_semantic={given!r}: must be False, or a threshold from the task's {own:g} to "
-            "1: a call may raise it, and never lower it"
+            f"{option}={given!r}: must be False, or a threshold from {own:g} to 1: a call may "
+            "raise it, and never lower it"
         )
     return float(given)  # type: ignore[arg-type]  # likewise
 

@@ -13,8 +13,13 @@ def milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
 
-def arguments(claim: Claim) -> list[Any]:
-    """Return the script's first arguments."""
+def arguments(claim: Claim, *, own_marks: bool = False) -> list[Any]:
+    """Return the script's first arguments.
+
+    Args:
+        claim: The claim.
+        own_marks: Whether the marks that an entry names itself end it for the claim, too.
+    """
     return [
         claim.owner,
         claim.stage.value,
@@ -22,7 +27,9 @@ def arguments(claim: Claim) -> list[Any]:
         claim.reservation,
         milliseconds(claim.overtakes) if claim.overtakes else -1,
         claim.newest_ban,
-        ("r" if claim.regardless else "") + ("q" if claim.takes_queued else ""),
+        ("r" if claim.regardless else "")
+        + ("q" if claim.takes_queued else "")
+        + ("m" if own_marks else ""),
     ]
 
 

@@ -98,15 +98,21 @@ def read(replies: list[Any], marks: Sequence[str], since: Position | None) -> St
     records = None
     if since is not None and logged is not None:
         position, records = join(since, position, logged)
+    found = read_marks(marks, values)
+    went_back = since is not None and is_behind(position, since)
+    return State(position, found, records, int(banned or 0), went_back)
+
+
+def read_marks(names: Sequence[str], values: Sequence[bytes | None]) -> dict[str, int]:
+    """Read the values of marks: the sequences of those that are set, and of the soft ones there."""
     found: dict[str, int] = {}
-    for name, value in zip(marks, values, strict=True):
+    for name, value in zip(names, values, strict=True):
         if value is not None:
             at, _, *soft_at = value.split()
             found[name] = int(at)
             if soft_at:
                 found[soft(name)] = int(soft_at[0])
-    went_back = since is not None and is_behind(position, since)
-    return State(position, found, records, int(banned or 0), went_back)
+    return found
 
 
 #: The fields of bans, and of soft ones.

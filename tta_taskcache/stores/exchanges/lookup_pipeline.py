@@ -2,26 +2,57 @@
 
 On one server a lookup is a single round trip: the time that remains of each entry, the log's state
 with all marks that can end one, the entries, and the claims. In a cluster claims take a second
-round trip, as the position of their leases is on the log's node.
+round trip, as the position of their leases is on the log's node; and the marks that an entry names
+itself can't be read along with it there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import sha1
 from typing import Any
 
+from ...core.entries.entry import HEADER_BYTES
 from ...core.entries.lease import Claim, Lease
 from ...core.entries.marks import soft
 from ...core.record import record
 from ..protocol import Look, StoreReply
 from . import claim_arguments
 from .key_layout import Layout
-from .log_state import State
+from .log_state import State, read_marks
 from .scripts import script
 
+_OWN_MARKS = script("own_marks", "look_at_own_marks")
 _TAKE = script("take")
-_TAKE_SHA = sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
+_TAKE_BY_OWN_MARKS = script("own_marks", "take")
+
+
+class _Evaluator:
+    """Queues scripts: the text once, and then its hash, where one server runs them all.
+
+    Args:
+        pipe: The pipeline.
+        is_one_server: Whether one server runs them all.
+    """
+
+    def __init__(self, pipe: Any, *, is_one_server: bool) -> None:
+        self._pipe = pipe
+        self._is_one_server = is_one_server
+        self._sent: set[str] = set()
+
+    def __call__(self, text: str, keys: Sequence[str], arguments: Sequence[Any]) -> None:
+        if text in self._sent:
+            self._pipe.evalsha(_hash_of(text), len(keys), *keys, *arguments)
+            return
+        self._pipe.eval(text, len(keys), *keys, *arguments)
+        if self._is_one_server:
+            self._sent.add(text)
+
+
+@lru_cache
+def _hash_of(text: str) -> str:
+    return sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @record
@@ -31,10 +62,12 @@ class Looks:
     Attributes:
         at: Names of the keys in Redis.
         looks: The looks.
+        is_one_node: Whether entries and log are on one node.
     """
 
     at: Layout
     looks: Sequence[Look]
+    is_one_node: bool = True
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -62,17 +95,17 @@ class Looks:
         ask()
         for look in self.looks:
             pipe.get(self.at.entry(look.key))
-        known = False
+        # By its hash once the server has seen a text; a cluster has many servers.
+        evaluate = _Evaluator(pipe, is_one_server=self.is_one_node)
+        for look in self.looks:
+            if self._reads_own(look):
+                evaluate(_OWN_MARKS, [self.at.entry(look.key), self.at.control], [])
         for look in self.looks:
             if look.claim is not None:
-                # By its hash once the server has seen the text; a cluster has many servers.
-                self._claim(pipe, look, look.claim, state, by_hash=known)
-                known = state is None
+                self._claim(evaluate, look, look.claim, state)
 
-    def _claim(
-        self, pipe: Any, look: Look, claim: Claim, state: State | None, *, by_hash: bool
-    ) -> None:
-        arguments = claim_arguments.arguments(claim)
+    def _claim(self, evaluate: _Evaluator, look: Look, claim: Claim, state: State | None) -> None:
+        arguments = claim_arguments.arguments(claim, own_marks=self._reads_own(look))
         keys = [self.at.entry(look.key), self.at.lease(look.key)]
         if state is None:
             keys.append(self.at.control)
@@ -80,10 +113,7 @@ class Looks:
         else:
             newest = max((state.marks.get(name, 0) for name in look.marks), default=0)
             arguments += [state.position.incarnation, state.position.sequence, newest]
-        if by_hash:
-            pipe.evalsha(_TAKE_SHA, len(keys), *keys, *arguments)
-        else:
-            pipe.eval(_TAKE, len(keys), *keys, *arguments)
+        evaluate(_TAKE_BY_OWN_MARKS if self._reads_own(look) else _TAKE, keys, arguments)
 
     def read(
         self, replies: list[Any], read_state: Callable[[list[Any]], State | None]
@@ -95,6 +125,7 @@ class Looks:
             read_state: Reads the log's state off their end.
         """
         leases = [self._lease(look, replies) for look in reversed(self.looks)][::-1]
+        own = [replies.pop() if self._reads_own(look) else None for look in reversed(self.looks)]
         frames = _take(replies, len(self.looks))
         state = read_state(replies)
         if state is None:
@@ -105,13 +136,19 @@ class Looks:
                 position=state.position,
                 frame=frame,
                 remaining=left / 1000,
-                marks=_marks_of(look, state.marks),
+                marks=_marks_of(look, state.marks) | _own_marks(frame, named),
                 records=state.records,
                 banned=state.banned,
                 lease=lease,
+                own_marks=_is_of(frame, named),
             )
-            for look, frame, left, lease in zip(self.looks, frames, remaining, leases, strict=True)
+            for look, frame, left, lease, named in zip(
+                self.looks, frames, remaining, leases, reversed(own), strict=True
+            )
         ]
+
+    def _reads_own(self, look: Look) -> bool:
+        return look.own_marks and self.is_one_node
 
     def _lease(self, look: Look, replies: list[Any]) -> Lease | None:
         return None if look.claim is None else claim_arguments.read(replies.pop(), look.claim)
@@ -123,6 +160,19 @@ def _marks_of(look: Look, found: dict[str, int]) -> dict[str, int]:
         return {}
     names = (*look.marks, *map(soft, look.marks))
     return {name: found[name] for name in names if name in found}
+
+
+def _is_of(frame: bytes | None, named: Any) -> bool:
+    """Whether the reply of ``look_at_own_marks.lua`` is of this very frame: by its signature."""
+    return named is not None and frame is not None and frame[:HEADER_BYTES] == named[0]
+
+
+def _own_marks(frame: bytes | None, named: Any) -> dict[str, int]:
+    """Return the marks that an entry names itself and that are set."""
+    if not _is_of(frame, named):
+        return {}
+    names, values = named[1][::2], named[1][1::2]
+    return read_marks([name.decode() for name in names], values)
 
 
 def _take(replies: list[Any], count: int) -> list[Any]:

@@ -8,7 +8,7 @@ a sequence that went back, it drops everything.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...core.entries.entry import Entry, Position
@@ -172,6 +172,19 @@ class L1Cache:
             if not _covers(checked, names):
                 checked = (*checked, *names)
             self.entries.put(entry.key, L1Entry(entry, deadline, checked_at, checked))
+
+    def marks_since(self, born: Position, at: Position) -> Mapping[str, int] | None:
+        """Return all marks that were set since a position; None when this copy may lack one.
+
+        Args:
+            born: The position.
+            at: Where the log is: the copy has to be as new.
+        """
+        view = self._view
+        if view is None or not at.precedes(view.position):
+            return None
+        is_covered = born.incarnation == at.incarnation and view.floor <= born.sequence
+        return view.marks if is_covered else None
 
     def bans(self, at: Position, newest: int) -> tuple[Ban, ...] | None:
         """Return all pattern bans, newest first; None when this copy may lack one.

@@ -8,6 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from sys import getsizeof
 from time import monotonic
 from weakref import WeakSet
 
@@ -55,14 +56,15 @@ MAX_LEASES = 10_000
 class _StoredFrame:
     frame: bytes
     deadline: float
-    # Of its head, what claims are judged by: read once, when it is stored.
+    # Of its head, what looks and claims go by: read once, when it is stored.
     born: Position | None
     served_above_ms: int
+    marks: tuple[str, ...]
     hits: int = 0
 
     @property
     def size(self) -> int:
-        return len(self.frame)
+        return len(self.frame) + sum(map(getsizeof, self.marks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,9 @@ class MemoryStore:
                 return [self._look(replace(look, since=command.since)) for look in command.looks]
             case Poll():
                 position = self._position
-                records = self._records(command.since, position)
-                return StoreReply(position, None, 0.0, {}, records, self._banned)
+                records = self._records(command.since, position) if command.since else None
+                found = self._find_marks(command.marks)
+                return StoreReply(position, None, 0.0, found, records, self._banned)
             case ReadBans():
                 return Bans(self._position, self._bans)
             case Fill():
@@ -170,28 +173,36 @@ class MemoryStore:
         if held and remaining <= 0:
             self.entries.drop(look.key)
             held = None
-        names = look.marks
-        if self._has_soft:
-            names = (*names, *map(marks.soft, names))
-        found = {name: self._marks[name] for name in names if name in self._marks}
+        found = self._find_marks((*look.marks, *(held.marks if held else ())))
         records = self._records(look.since, position) if look.since else None
         lease = self._claim(look, look.claim) if look.claim is not None else None
         frame = held.frame if held else None
-        return StoreReply(position, frame, remaining, found, records, self._banned, lease)
+        return StoreReply(
+            position, frame, remaining, found, records, self._banned, lease, own_marks=True
+        )
+
+    def _find_marks(self, names: tuple[str, ...]) -> dict[str, int]:
+        """Return the marks that are set of some, soft ones included."""
+        if not self._marks:
+            return {}
+        if self._has_soft:
+            names = (*names, *map(marks.soft, names))
+        return {name: self._marks[name] for name in names if name in self._marks}
 
     def _claim(self, look: Look, claim: Claim) -> Lease:
         """Judge a claim as ``take.lua`` does."""
         now = self._clock()
         with self._lock:
             position = self._position
-            newest = max((self._marks.get(name, 0) for name in look.marks), default=0)
+            newest = self._newest(look.marks)
             stored = self.entries.get(look.key)
+            own = self._newest(stored.marks) if stored else 0
             if (
                 stored
                 and stored.born
                 and not claim.regardless
                 and stored.born.incarnation == position.incarnation
-                and stored.born.sequence >= max(newest, claim.newest_ban)
+                and stored.born.sequence >= max(newest, own, claim.newest_ban)
                 and (stored.deadline - now) * 1000 > stored.served_above_ms
             ):
                 return Lease("", None, None)
@@ -207,6 +218,9 @@ class MemoryStore:
                 claim.owner, claim.stage, position, now + claim.ttl
             )
             return Lease(claim.owner, position, claim.stage, claim.ttl)
+
+    def _newest(self, names: tuple[str, ...]) -> int:
+        return max((self._marks.get(name, 0) for name in names), default=0)
 
     def _owns(self, key: str, owner: str) -> bool:
         held = self._leases.get(key)
@@ -225,9 +239,13 @@ class MemoryStore:
 
     def _put(self, fill: Fill, frame: bytes) -> None:
         entry = peek(fill.key, frame)
-        born, above = (entry.born, entry.served_above_ms) if entry else (None, 0)
         deadline = self._clock() + fill.lifetime
-        self.entries.put(fill.key, _StoredFrame(frame, deadline, born, above))
+        stored = (
+            _StoredFrame(frame, deadline, entry.born, entry.served_above_ms, entry.marks)
+            if entry
+            else _StoredFrame(frame, deadline, None, 0, ())
+        )
+        self.entries.put(fill.key, stored)
 
     def _replace(self, fill: Fill) -> bool:
         stored = self.entries.get(fill.key)

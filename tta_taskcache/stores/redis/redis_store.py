@@ -231,7 +231,7 @@ class RedisExchanges:
     def _look(
         self, looks: Sequence[Look], since: Position | None, counts: Counts
     ) -> Exchange[list[StoreReply]]:
-        all_of = Looks(self._at, looks)
+        all_of = Looks(self._at, looks, is_one_node=not self.link.is_cluster)
         marks = all_of.marks
         lost = [LOST] * len(looks)
         state: State | None = None
@@ -261,8 +261,8 @@ class RedisExchanges:
 
     def _poll(self, poll: Poll) -> Exchange[StoreReply]:
         pipe = self._pipeline(poll.counts)
-        log.ask(pipe, self._at.control, self._at.stream, (), poll.since)
-        state = log.read((yield pipe.execute), (), poll.since)
+        log.ask(pipe, self._at.control, self._at.stream, poll.marks, poll.since)
+        state = log.read((yield pipe.execute), poll.marks, poll.since)
         is_trusted = yield from self._trusts(state, poll.since)
         return state.looked() if state is not None and is_trusted else LOST
 

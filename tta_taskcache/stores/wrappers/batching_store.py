@@ -189,7 +189,7 @@ def _take(queue: _LookQueue) -> list[_EqualLooks]:
 def _kind(look: Look) -> object:
     """Return a value that is equal for looks whose replies differ at most in the leader."""
     claim = look.claim and replace(look.claim, owner="")
-    return look.key, look.marks, look.since, claim
+    return look.key, look.marks, look.since, claim, look.own_marks
 
 
 def _sum(commands: Sequence[Look | Poll]) -> dict[str, float]:

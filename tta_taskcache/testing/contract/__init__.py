@@ -30,7 +30,9 @@ from .entry_tests import Entries
 from .lease_tests import LeaseTests, claim
 from .log_tests import Log
 from .look_many_tests import Many, look_many
+from .own_mark_tests import OwnMarks
 from .refresh_tests import Refreshes
+from .renewal_tests import Renewals
 from .scan_tests import Scanning
 from .sweep_tests import Sweeps, sweep
 from .takeover_tests import Takeovers
@@ -56,7 +58,18 @@ __all__ = [
 
 
 class StoreContract(
-    Entries, Many, Log, BanTests, LeaseTests, Takeovers, Refreshes, Scanning, Sweeps, Counting
+    Entries,
+    Many,
+    Log,
+    BanTests,
+    OwnMarks,
+    LeaseTests,
+    Takeovers,
+    Refreshes,
+    Renewals,
+    Scanning,
+    Sweeps,
+    Counting,
 ):
     """The contract of a store, as tests. It holds for every store and every wrapper of one.
 

@@ -22,16 +22,20 @@ from ...calls.call_request import CallRequest, request_of_caller
 from ...calls.lookup_result import DIRECT
 from ...lookup.background_refresh import schedule_refresh
 from ...lookup.lookup import unanswerable
+from ...lookup.semantic_lookup import neighbour_request
 from ...patches.internals import guards_subscriptions
 from .result_waiter import ResultWaiter
 
 
-async def look_up_in_loop(cache: AsyncCache, call_request: CallRequest) -> Hit | None:
+async def look_up_in_loop(
+    cache: AsyncCache, call_request: CallRequest, *, is_last: bool
+) -> Hit | None:
     """Look for the answer to a direct call, as ``look_up`` does. Faults of the cache are misses.
 
     Args:
         cache: The cache, for loops.
         call_request: The call.
+        is_last: Whether nothing else looks: then a neighbour may answer (``cache_semantic``).
     """
     runtime, call = call_request.runtime, call_request.call
     reason = unanswerable(call_request, None)
@@ -41,6 +45,9 @@ async def look_up_in_loop(cache: AsyncCache, call_request: CallRequest) -> Hit |
         return None
     try:
         found: Hit | Miss = await cache.run(runtime.engine.look(call, DIRECT))
+        request = neighbour_request(call_request, call) if is_last else None
+        if request is not None and isinstance(found, Miss) and found.position is not None:
+            found = (await cache.run(runtime.neighbours.look(request))).hit or found
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a call (promise F1)
         runtime.observe(Fault(call_request.task.name, "look", error))
         return None

@@ -1,7 +1,7 @@
 -- Give the lease of a key to the first claim, unless there is a valid entry or another call leads.
 -- KEYS: entry, lease[, control]
 -- ARGV: owner, stage, ttl (ms), reservation, overtakes (ms), newest ban, flags (r: regardless,
---       q: takes what is queued), then
+--       q: takes what is queued, m: the entry's own marks end it, too), then
 --       the names of the marks; or, where control is on another node of a cluster: incarnation,
 --       sequence, newest mark
 -- Returns {'ours', incarnation, sequence}, {'held', stage, remaining (ms)} or {'needless'}.
@@ -28,9 +28,9 @@ newest = math.max(newest, tonumber(ARGV[6]))
 
 -- A birth beyond the sequence is in the part of the log that a failover has lost; or it is new, where
 -- the sequence was read before.
-local function is_current(born_in, born_at)
+local function is_current(born_in, born_at, own)
   local born = tonumber(born_at) or -1
-  return born_in == incarnation and born >= newest and (born <= sequence or not KEYS[3])
+  return born_in == incarnation and born >= math.max(newest, own or 0) and (born <= sequence or not KEYS[3])
 end
 
 local left = redis.call('PTTL', KEYS[1])
@@ -38,7 +38,14 @@ if not string.find(ARGV[7], 'r') and left > 0 then
   -- Behind the header (entry.py) its head begins: ["incarnation",sequence,served above (ms),
   local head = redis.call('GETRANGE', KEYS[1], 24, 119)
   local born_in, born_at, above = string.match(head, '^%["([^"]*)",(%d+),(%d+)')
-  if is_current(born_in, born_at) and left > (tonumber(above) or 0) then
+  local own = 0
+  if string.find(ARGV[7], 'm') and KEYS[3] then
+    local found = read_marks(KEYS[3], names_of(KEYS[1]))
+    for i = 2, #found, 2 do
+      own = math.max(own, tonumber(string.match(found[i], '^%d+')) or 0)
+    end
+  end
+  if is_current(born_in, born_at, own) and left > (tonumber(above) or 0) then
     return {'needless'}
   end
 end

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .outcome import Hit
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheStatus:
@@ -33,3 +35,24 @@ class CacheStatus:
     similarity: float | None = None
     matched: str | None = None
     reason: str = ""
+
+
+def status_of(hit: Hit, key: str | None = None, site: str | None = None) -> CacheStatus:
+    """Return the provenance of a hit.
+
+    Args:
+        hit: The hit.
+        key: The call's key, which a neighbour's hit hasn't; None for the hit's.
+        site: The site that answers.
+    """
+    return CacheStatus(
+        hit=True,
+        key=hit.entry.key if key is None else key,
+        site=site,
+        layer=hit.layer,
+        stale=hit.verdict.is_stale,
+        age=hit.age,
+        task_id=hit.entry.task_id,
+        similarity=hit.similarity,
+        matched=hit.matched or None,
+    )
