@@ -170,7 +170,12 @@ class AsyncReadThrough:
         if caller.neighbours is None or missed.position is None:
             return None
         find = caller.neighbours.find(call, is_shadowed=is_shadowed)
-        found: Hit | None = await self._safely(find, call, "semantic")
+        found: Hit | None = await self._safely(
+            find,
+            call,
+            "semantic",
+            is_urgent=False,  # what began with it follows it
+        )
         return found
 
     async def run_apart(self, run: Run) -> Any:
@@ -207,6 +212,7 @@ class AsyncReadThrough:
         wakeup = single_flight.begin(call.key)
         leases.hold(call.key, owner, _progress(), renew_in=leases.ttl / RENEWALS)
         wake = partial(single_flight.end, call.key, wakeup)
+        value = None
         try:
             with leading(call.key, None):
                 near = await self._find_neighbour(call, found, caller)
@@ -310,10 +316,12 @@ class AsyncReadThrough:
             await self._safely(caller.neighbours.add(call), call, "semantic")
         return value
 
-    async def _safely(self, plan: Plan[Any], call: Call, operation: str) -> Any:
+    async def _safely(
+        self, plan: Plan[Any], call: Call, operation: str, *, is_urgent: bool = True
+    ) -> Any:
         """Run a plan after a call's run; its faults never fail the call (promise F1)."""
         try:
-            return await self.cache.run(plan, is_urgent=True)
+            return await self.cache.run(plan, is_urgent=is_urgent)
         except Exception as error:  # noqa: BLE001 - a fault of ours never fails a call
             self.cache.engine.parts.observe(Fault(call.task, operation, error))
             return None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...core.entries.entry import Position
 from ...core.entries.lease import Lease
 from ..loop_local import LoopLocal
 from ..protocol import AsyncStore, Command, Look, LookMany, Poll, Reply, StoreReply
@@ -45,8 +44,8 @@ class _LookQueue:
 
     slots: asyncio.Semaphore
     waiting: dict[object, _EqualLooks] = field(default_factory=dict)
-    #: The polls that are still to be sent, by position.
-    polls: dict[Position, _EqualPolls] = field(default_factory=dict)
+    #: The polls that are still to be sent, by position and marks.
+    polls: dict[object, _EqualPolls] = field(default_factory=dict)
     #: Number of batches that are about to take waiting looks.
     starting: int = 0
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -91,26 +90,28 @@ class BatchingStore:
 
     def _poll(self, queue: _LookQueue, poll: Poll) -> asyncio.Future[Reply]:
         """Send a poll with those of the same position that come before it is sent."""
-        waiting = queue.polls.get(poll.since)
+        kind = (poll.since, poll.marks)
+        waiting = queue.polls.get(kind)
         if waiting is None:
-            waiting = queue.polls[poll.since] = _EqualPolls([], [])
-            _begin(queue, self._send_polls(queue, poll.since))
+            waiting = queue.polls[kind] = _EqualPolls([], [])
+            _begin(queue, self._send_polls(queue, kind))
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         waiting.polls.append(poll)
         waiting.futures.append(future)
         return future
 
-    async def _send_polls(self, queue: _LookQueue, since: Position) -> None:
+    async def _send_polls(self, queue: _LookQueue, kind: object) -> None:
         async with queue.slots:
-            waiting = queue.polls.pop(since)
+            waiting = queue.polls.pop(kind)
+            polls, futures = waiting.polls, waiting.futures
             try:
-                reply = await self.store.execute(Poll(since, _sum(waiting.polls)))
+                reply = await self.store.execute(replace(polls[0], counts=_sum(polls)))
             except BaseException as error:
-                _fail(waiting.futures, error)
+                _fail(futures, error)
                 if not isinstance(error, Exception):
                     raise
                 return
-        for future in waiting.futures:
+        for future in futures:
             if not future.done():
                 future.set_result(reply)
 
