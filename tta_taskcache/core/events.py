@@ -165,13 +165,45 @@ class Coalesced:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The run of a call that wasn't answered has returned."""
+    """The run of a call that wasn't answered has returned.
+
+    Attributes:
+        task: The task's name.
+        key: The call's key; None when it has none.
+        run_seconds: Seconds that it took.
+        cost: Its cost, in the user's unit.
+        returned_none: Whether it has returned None.
+        reason: Why it ran: the reason of the call's last miss or bypass.
+    """
 
     task: str
     key: str | None
     run_seconds: float
     cost: float = 0.0
     returned_none: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoResult:
+    """The run of a call that wasn't answered has ended without a result.
+
+    Nor did an entry stand in for it.
+
+    Attributes:
+        task: The task's name.
+        key: The call's key; None when it has none.
+        outcome: ``failed``, ``retry`` (it is tried again), ``ignore`` or ``reject``, as Celery
+            names the exceptions.
+        run_seconds: Seconds that it took.
+        reason: As of ``Ran``.
+    """
+
+    task: str
+    key: str | None
+    outcome: str
+    run_seconds: float
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +344,7 @@ Event = (
     | Compared
     | Embedded
     | Ran
+    | NoResult
     | Shadowed
     | Verified
     | Filled

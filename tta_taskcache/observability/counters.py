@@ -23,6 +23,7 @@ from ..core.events import (
     Filled,
     Invalidated,
     Lookup,
+    NoResult,
     Ran,
     Refused,
     Shadowed,
@@ -80,11 +81,15 @@ class Counters:
                 self._add(f"coalesced|||{task}")
             case Ran(task=task):
                 self._add(f"run|||{task}")
+                if event.reason:
+                    self._add(f"ran|{event.reason}||{task}")
                 self._add(f"run|seconds||{task}", event.run_seconds)
                 if event.cost:
                     self._add(f"run|cost||{task}", event.cost)
                 if event.returned_none:
                     self._add(f"run|none||{task}")
+            case NoResult(task=task, outcome=outcome):
+                self._add(f"noresult|{outcome}||{task}")
             case Shadowed(task=task, found=found):
                 self._add(f"shadow|{'hit' if found else 'miss'}||{task}")
                 if found:
@@ -192,6 +197,9 @@ class TaskStats:
             ``"stale-if-error"`` for a failed run.
         coalesced: Hits that waited for an equal call in flight.
         runs: Runs that returned.
+        run_reasons: The same runs, by the reason of the miss or bypass that they followed.
+        no_results: Runs that ended without a result, by outcome: ``"failed"``, ``"retry"``,
+            ``"ignore"`` or ``"reject"``.
         none_results: Runs that returned None.
         fills: Results by outcome: ``"stored"``, or the reason why not.
         run_seconds: Seconds spent in runs.
@@ -217,6 +225,8 @@ class TaskStats:
     stale: dict[str, int] = field(default_factory=dict)
     coalesced: int = 0
     runs: int = 0
+    run_reasons: dict[str, int] = field(default_factory=dict)
+    no_results: dict[str, int] = field(default_factory=dict)
     none_results: int = 0
     fills: dict[str, int] = field(default_factory=dict)
     run_seconds: float = 0.0
@@ -300,6 +310,8 @@ def _task_stats(counts: dict[str, dict[str, int]], sums: dict[str, float]) -> Ta
         stale=counts.get("stale", {}),
         coalesced=counts.get("coalesced", {}).get("", 0),
         runs=counts.get("run", {}).get("", 0),
+        run_reasons=counts.get("ran", {}),
+        no_results=counts.get("noresult", {}),
         none_results=counts.get("run", {}).get("none", 0),
         fills=counts.get("fill", {}),
         shadow=counts.get("shadow", {}),

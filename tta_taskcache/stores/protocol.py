@@ -176,6 +176,19 @@ class BeginRefresh:
 
 
 @record
+class Together:
+    """Execute several commands in one round trip per node.
+
+    Attributes:
+        commands: The commands, whose own ``counts`` are ignored.
+        counts: Counters to add on the way.
+    """
+
+    commands: tuple[Fill | Release | BeginRefresh, ...]
+    counts: Counts = field(default_factory=dict)
+
+
+@record
 class SetMarks:
     """Take the next sequence number, set marks to it, and drop the entries of ``keys``."""
 
@@ -254,6 +267,7 @@ Command = (
     | Renew
     | Release
     | BeginRefresh
+    | Together
     | SetMarks
     | Scan
     | Sweep
@@ -291,6 +305,7 @@ class Store(Protocol):
     ``Renew``            list of bool: which leases are still their owners'
     ``Release``          bool: whether it was the owner's
     ``BeginRefresh``     bool: whether the claim was given
+    ``Together``         list of bool, in the order of its commands
     ``SetMarks``         the new ``Position``
     ``Scan``             ``Batch``
     ``Sweep``            ``Swept``

@@ -6,7 +6,8 @@ import redis
 from tests.integration.engine.process import ENTRY, Process, Start, call, claim, write_garbage
 from tests.support.counting import round_trips
 from tests.support.servers import Server
-from tta_taskcache.cache.engine import writer
+from tta_taskcache.cache.engine.new_entry import MAX_RUN
+from tta_taskcache.cache.engine.writer import UNSHARED_FOR
 from tta_taskcache.cache.outcome import Call, Miss
 from tta_taskcache.cache.plan import run
 from tta_taskcache.core.entries.lease import Holding, Lease, Stage
@@ -78,7 +79,7 @@ def test_r1b_nobody_waits_for_a_result_that_cant_be_stored(start: Start, here: P
     assert here.filled() == Filled("t", "t:k", 0, "unserializable")
     lease = other.claim("b")
     assert (lease.is_ours, lease.is_followed, lease.stage) == (False, False, Stage.UNSHARED)
-    assert 0 < lease.remaining <= writer.UNSHARED_FOR
+    assert 0 < lease.remaining <= UNSHARED_FOR
     other.invalidate("t:t")
     assert other.claim("b").is_ours, "the next results may be others"
 
@@ -86,7 +87,7 @@ def test_r1b_nobody_waits_for_a_result_that_cant_be_stored(start: Start, here: P
 def test_r1b_what_took_too_long_to_be_stored_is_not_waited_for(here: Process) -> None:
     miss = here.look(claim=claim("a"))
     assert isinstance(miss, Miss)
-    long = writer.MAX_RUN + 1
+    long = MAX_RUN + 1
     plan = here.engine.writer.fill(
         call(), miss.position, "v", run_seconds=long, task_id="id", owner="a"
     )

@@ -21,6 +21,8 @@ def test_stats(filled: Cli) -> None:
     assert forecast["hits"] == {"direct/l2": 2}
     assert forecast["misses"] == {"direct/absent": 2}
     assert forecast["misses_by_reason"] == {"absent": 2}
+    assert forecast["misses_by_site"] == {"direct": 2}
+    assert forecast["run_reasons"] == {"absent": 2}
     assert forecast["hit_ratio"] == 0.5
     assert (forecast["runs"], forecast["entries"]) == (2, 2)
     # It takes no time: not much is saved, if anything.
@@ -112,7 +114,7 @@ def test_stats_fits_the_terminal(filled: Cli, columns: str) -> None:
 
 def test_stats_is_one_line_a_task_when_piped(filled: Cli) -> None:
     head, *rows = lines(filled("stats"))
-    assert head.split()[:3] == ["TASK", "HITS", "RATIO"]
+    assert head.split()[:4] == ["TASK", "HITS", "RUNS", "RATIO"]
     by_name = {row.split()[0]: row.split()[1:] for row in rows}
-    assert by_name[FORECAST][:4] == ["2", "50.0%", "2", "2"]
-    assert by_name["TOTAL"][:4] == ["2", "50.0%", "2", "2"]
+    assert by_name[FORECAST][:3] == ["2", "2", "50.0%"]
+    assert by_name["TOTAL"][:3] == ["2", "2", "50.0%"]

@@ -147,7 +147,7 @@ class Comparison(RuleBasedStateMachine):
     @rule(key=keys)
     def a_lease_lapses(self, key: str) -> None:
         self.server.client().delete(f"ns:l:{{{key}}}")
-        self.memory._leases.pop(key, None)
+        self.memory._leases.end(key)
 
     @rule()
     def bans(self) -> None:

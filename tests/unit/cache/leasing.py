@@ -8,7 +8,7 @@ from tta_taskcache.cache.leases.lease_keeper import LeaseKeeper
 from tta_taskcache.cache.plan import run
 from tta_taskcache.core.entries.lease import Holding, Stage
 from tta_taskcache.errors import StoreUnavailable
-from tta_taskcache.stores.protocol import Command, Release, Renew, Reply
+from tta_taskcache.stores.protocol import Command, Release, Renew, Reply, Together
 from tta_taskcache.testing import FakeClock
 
 
@@ -56,6 +56,8 @@ class Leasing:
     def execute(self, command: Command) -> Reply:
         if isinstance(command, Renew):
             return self.renew(command.holdings)
+        if isinstance(command, Together):
+            return [bool(self.execute(each)) for each in command.commands]
         assert isinstance(command, Release)
         self.release(command.key, command.owner, command.unshared)
         return True

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.waiting import wait_until
 from tests.unit.cache.leasing import ByHand, Leasing, Server, running
-from tta_taskcache.cache.engine.writer import MAX_RUN
+from tta_taskcache.cache.engine.new_entry import MAX_RUN
 from tta_taskcache.cache.leases.held_leases import RENEWALS, RETRY
 from tta_taskcache.cache.leases.lease_keeper import LeaseKeeper
 from tta_taskcache.core.entries.lease import Holding, Stage

@@ -110,6 +110,8 @@ WRONG = [
     ("cost", -1, "number, 0 or more"),
     ("cost", float("nan"), "number, 0 or more"),
     ("cost", "1 EUR", "number, 0 or more"),
+    ("each", ("ids",), "name of an argument"),
+    ("each", "nothing", "allowed: user, trace"),
     ("verify", 1.1, "from 0 to 1"),
     ("verify", True, "from 0 to 1"),
     ("semantic", 0.9, "a Semantic"),

@@ -15,6 +15,7 @@ from tta_taskcache.core.events import (
     Filled,
     Invalidated,
     Lookup,
+    NoResult,
     Ran,
 )
 from tta_taskcache.observability.counters import (
@@ -44,7 +45,8 @@ def test_f2_events_become_stats() -> None:
         Lookup("t", "k", "producer", "l2", "", 0.5),
         Lookup("t", "k", "pool", None, "absent"),
         Lookup("a|b", None, "pool", None, "missing-context"),
-        Ran("t", "k", 2.0),
+        Ran("t", "k", 2.0, reason="absent"),
+        NoResult("t", "k", "failed", 1.0, "absent"),
         Filled("t", "k", 10),
         Filled("t", "k", 0, "unserializable"),
         Invalidated(("m",), 1),
@@ -58,6 +60,8 @@ def test_f2_events_become_stats() -> None:
                 hits={"pool/l1": 2, "producer/l2": 1},
                 misses={"pool/absent": 1},
                 runs=1,
+                run_reasons={"absent": 1},
+                no_results={"failed": 1},
                 fills={"stored": 1, "unserializable": 1},
                 run_seconds=2.0,
                 saved_seconds=3.5,

@@ -198,10 +198,10 @@ def test_the_public_surface_is_what_it_was() -> None:
     ]  # fmt: skip
     assert all(getattr(tta_taskcache, name) is not None for name in tta_taskcache.__all__)
     assert sorted(OPTIONS) == [
-        "coalesce", "compression", "cost", "depends", "enabled", "errors", "if", "ignore", "jitter",
-        "key", "max_bytes", "min_run", "refresh_queue", "semantic", "serializer", "shadow", "sites",
-        "stale_if_error", "stale_while_revalidate", "tags", "ttl", "validate", "vary", "verify",
-        "version", "warm",
+        "coalesce", "compression", "cost", "depends", "each", "enabled", "errors", "if", "ignore",
+        "jitter", "key", "max_bytes", "min_run", "refresh_queue", "semantic", "serializer",
+        "shadow", "sites", "stale_if_error", "stale_while_revalidate", "tags", "ttl", "validate",
+        "vary", "verify", "version", "warm",
     ]  # fmt: skip
     assert sorted(NAMES) == [
         "default_ttl", "enabled", "l1_max_bytes", "l1_max_entries", "l1_max_staleness", "lease_ttl",

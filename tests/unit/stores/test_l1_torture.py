@@ -26,7 +26,7 @@ from tta_taskcache.core.entries.entry import Position
 from tta_taskcache.core.entries.lease import Stage
 from tta_taskcache.stores.memory.bounded_map import BoundedMap
 from tta_taskcache.stores.memory.l1_cache import L1Cache
-from tta_taskcache.stores.protocol import Command, Record, Release, Renew, Reply
+from tta_taskcache.stores.protocol import Command, Record, Release, Renew, Reply, Together
 from tta_taskcache.testing import make_entry
 
 ROOT = Path(__file__).parents[3]
@@ -150,6 +150,8 @@ class LeasesBench:
         if isinstance(command, Renew):
             self.renewed.update(holding.owner for holding in command.holdings)
             return [True] * len(command.holdings)
+        if isinstance(command, Together):
+            return [bool(self.execute(each)) for each in command.commands]
         assert isinstance(command, Release)
         self.released.add(command.owner)
         return True

@@ -10,6 +10,9 @@ from .parts import Parts
 #: The reason of a hit that counts as a miss: the call runs, to be compared with it.
 VERIFY = "verify"
 
+#: The reason of a bypass in shadow mode.
+SHADOW = "shadow"
+
 
 def record_found(parts: Parts, call: Call, site: str, found: Hit | Miss, seconds: float) -> None:
     """Count a lookup, and send its events to observers that want them.

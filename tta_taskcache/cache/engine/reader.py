@@ -22,7 +22,7 @@ from ...errors import CircuitOpen, EntryError, StoreUnavailable
 from ...stores.memory.l1_cache import L1Entry
 from ...stores.protocol import Bans, Look, Poll, ReadBans, Release, StoreReply
 from ..outcome import Call, Hit, Miss
-from ..plan import Plan, execute_looks
+from ..plan import AT_ONCE, Plan, execute_looks
 from ..runs.current_run import Previous
 from .parts import Parts
 
@@ -75,7 +75,7 @@ class Reader:
     def find_many(
         self, calls: Sequence[Call], claims: Sequence[Claim | None]
     ) -> Plan[list[Hit | Miss]]:
-        """Find the results of several calls as ``find`` does, with one look at L2 for all.
+        """Find the results of several calls as ``find`` does, with one look at L2 for 500 of them.
 
         Args:
             calls: The calls.
@@ -90,11 +90,13 @@ class Reader:
         in_store = sorted(set(range(len(calls))).difference(l1))
         found: dict[int, Hit | Miss] = {}
 
-        def look(at: list[int]) -> Plan[None]:
-            replies = yield from self._find_all_in_store(
-                [calls[i] for i in at], [claims[i] for i in at]
-            )
-            found.update(zip(at, replies, strict=True))
+        def look(wanted: list[int]) -> Plan[None]:
+            for start in range(0, len(wanted), AT_ONCE):
+                at = wanted[start : start + AT_ONCE]
+                replies = yield from self._find_all_in_store(
+                    [calls[i] for i in at], [claims[i] for i in at]
+                )
+                found.update(zip(at, replies, strict=True))
 
         if in_store:
             yield from look(in_store)  # which polls the log as well
@@ -110,22 +112,29 @@ class Reader:
         return [found[i] for i in range(len(calls))]
 
     def _find_in_store(self, call: Call, claim: Claim | None) -> Plan[Hit | Miss]:
-        found = yield from self._look_in_store([call], [claim])
-        return (yield from self._look_again(call, claim, *found[0]))
+        found = yield from self._find_all_in_store([call], [claim])
+        return found[0]
 
     def _find_all_in_store(
         self, calls: Sequence[Call], claims: Sequence[Claim | None]
     ) -> Plan[list[Hit | Miss]]:
-        found = yield from self._look_in_store(calls, claims)
-        settled = []
-        for call, claim, first in zip(calls, claims, found, strict=True):
-            settled.append((yield from self._look_again(call, claim, *first)))
-        return settled
+        looked = yield from self._look_in_store(calls, claims)
+        found = [first for first, _ in looked]
+        again: dict[int, Claim] = {}
+        for i, (call, claim) in enumerate(zip(calls, claims, strict=True)):
+            if claim is not None and (anew := self._claim_anew(call, claim, *looked[i])):
+                again[i] = anew
+        if again:
+            at = list(again)
+            second = yield from self._look_in_store([calls[i] for i in at], list(again.values()))
+            for i, (outcome, _) in zip(at, second, strict=True):
+                found[i] = outcome
+        return found
 
-    def _look_again(
-        self, call: Call, claim: Claim | None, found: Hit | Miss, known: int
-    ) -> Plan[Hit | Miss]:
-        """Look again where the store's lease rests on an entry or a leader that don't count here.
+    def _claim_anew(self, call: Call, claim: Claim, found: Hit | Miss, known: int) -> Claim | None:
+        """Return the claim to look again with; None where the first look counts.
+
+        It doesn't where the store's lease rests on an entry or a leader that don't count here.
 
         Args:
             call: The call.
@@ -134,16 +143,13 @@ class Reader:
             known: Sequence of the newest ban that the claim knew of.
         """
         lease = found.lease if isinstance(found, Miss) else None
-        if claim is None or lease is None or lease.is_ours:
-            return found
+        if lease is None or lease.is_ours:
+            return None
         if lease.stage is None:
             # The store takes the entry for valid, and this process can't use it; or it came late.
-            claim = replace(claim, regardless=True)
-        elif self.parts.l1.banned_at(call.key) <= known:
-            return found
-        # Else the claim didn't know of a ban, which may have ended the run in flight.
-        again = yield from self._look_in_store([call], [claim])
-        return again[0][0]
+            return replace(claim, regardless=True)
+        # Or the claim didn't know of a ban, which may have ended the run in flight.
+        return claim if self.parts.l1.banned_at(call.key) > known else None
 
     def _look_in_store(
         self, calls: Sequence[Call], claims: Sequence[Claim | None]

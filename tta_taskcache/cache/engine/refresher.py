@@ -48,8 +48,13 @@ class Refresher:
             return (yield from self.claim_refresh(call, found))
         return found
 
-    def claim_refresh(self, call: Call, hit: Hit) -> Plan[Hit | Miss]:
+    def claim_refresh(self, call: Call, hit: Hit, run_seconds: float = 0.0) -> Plan[Hit | Miss]:
         """Claim the refresh of a hit that is stale, or due early: one caller gets it.
+
+        Args:
+            call: The call.
+            hit: The hit.
+            run_seconds: Seconds that the refresh will take, if it isn't of this hit alone.
 
         Returns:
             The hit, with ``refresh`` for that caller; or a miss, when only the caller can run.
@@ -58,7 +63,7 @@ class Refresher:
             return hit
         if not self.recently_asked.take(call.key, self.parts.clock(), ASK_AGAIN):
             return hit
-        pause = max(REFRESH_PAUSE, 2 * hit.entry.run_seconds)
+        pause = max(REFRESH_PAUSE, 2 * max(run_seconds, hit.entry.run_seconds))
         try:
             granted: bool = yield BeginRefresh(call.key, pause)
         except StoreUnavailable:
@@ -77,6 +82,17 @@ class Refresher:
             site: The site that ran it.
             owner: Owner of the lease that it led with; empty if none.
         """
+        found = yield from self.stand_in(call, owner)
+        if found is not None:
+            self.record_stand_in(call, site, found)
+        return found
+
+    def record_stand_in(self, call: Call, site: str, hit: Hit) -> None:
+        """Tell observers of a hit that stands in for a failed run: it has saved none."""
+        record_lookup(self.parts.observe, call, site, hit, saved=False)
+
+    def stand_in(self, call: Call, owner: str) -> Plan[Hit | None]:
+        """Find the result that ``find_stale_if_error`` serves, and record no lookup."""
         now = self.parts.clock()
         try:
             looked: StoreReply = yield Look(call.key, call.marks)
@@ -100,6 +116,4 @@ class Refresher:
                     self.parts.l1.entries.drop(call.key)
         except StoreUnavailable:
             return None
-        # The failed run was made: nothing was saved.
-        record_lookup(self.parts.observe, call, site, found, saved=False)
         return found

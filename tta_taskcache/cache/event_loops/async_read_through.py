@@ -16,12 +16,12 @@ from uuid import uuid4
 
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, Stage
-from ...core.events import Fault, Lookup, Ran, Shadowed, Verified
+from ...core.events import Fault, Lookup, NoResult, Ran, Shadowed, Verified
 from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
 from ...errors import CacheMiss, UnserializableResult
 from ..engine.comparing_runs import compare
-from ..engine.lookup_record import VERIFY
+from ..engine.lookup_record import SHADOW, VERIFY
 from ..engine.reader import REPLACED
 from ..engine.writer import UNSHARED_FOR
 from ..leases.held_leases import RENEWALS, Progress
@@ -110,9 +110,8 @@ class AsyncReadThrough:
         """
         if mode in ("refresh", "bypass"):
             self.cache.engine.parts.observe(Lookup(call.task, call.key, DIRECT, None, mode))
-            return await (
-                self.refresh(call, caller) if mode == REFRESH else self.run_apart(caller.run)
-            )
+            unanswered = self.refresh if mode == REFRESH else self._bypass
+            return await unanswered(call, caller)
         if shadow:
             return await self._shadow(call, caller)
         if mode in ("only", NO_STORE):
@@ -149,7 +148,9 @@ class AsyncReadThrough:
             if near is None and mode == "only":
                 raise CacheMiss(f"{call.task!r}: nothing to answer with ({found.reason})")
             if near is None:
-                return await self._run(call, found.position, caller, "", refused=NO_STORE)
+                return await self._run(
+                    call, found.position, caller, "", reason=found.reason, refused=NO_STORE
+                )
             found = near
         return await self._serve(call, found, caller)
 
@@ -187,10 +188,20 @@ class AsyncReadThrough:
             current.to_renew()
         return value
 
+    async def _bypass(self, call: Call, caller: Caller) -> Any:
+        started = monotonic()
+        try:
+            value = await self.run_apart(caller.run)
+        except Exception:
+            self._record_failure(call, monotonic() - started, "bypass")
+            raise
+        self._record_run(call, value, monotonic() - started, "bypass")
+        return value
+
     async def refresh(self, call: Call, caller: Caller) -> Any:
         """Run a call and replace its entry."""
         position = await self.cache.run(self.cache.engine.writer.position(call))
-        return await self._run(call, position, caller, "", replaces=True)
+        return await self._run(call, position, caller, "", replaces=True, reason=REFRESH)
 
     def _plan(self, call: Call, claim: Claim, caller: Caller) -> Plan[Hit | Miss]:
         engine = self.cache.engine
@@ -261,6 +272,7 @@ class AsyncReadThrough:
                 owner,
                 replaces=replaces or call.max_age is not None,
                 is_new=not is_replacing,
+                reason=reason,
                 refused=refused,
             )
 
@@ -274,6 +286,7 @@ class AsyncReadThrough:
         *,
         replaces: bool,
         is_new: bool,
+        reason: str,
         refused: str,
     ) -> Any:
         """Run a call and store its result; what is said inside is known of the current run."""
@@ -290,11 +303,12 @@ class AsyncReadThrough:
             recover = self._recover(call, position, error, seconds, owner, decided=current)
             instead = await self._safely(recover, call, "recover")
             if instead is None:
+                self._record_failure(call, seconds, reason)
                 raise
             depend_on_hit(call, instead, current.cache)
             return value_of(call.policy, instead)
         seconds = monotonic() - started
-        cost = self._record_run(call, value, seconds, current.cost)
+        cost = self._record_run(call, value, seconds, reason, current.cost)
         fill = self.cache.engine.writer.fill(
             call,
             position,
@@ -327,7 +341,7 @@ class AsyncReadThrough:
             return None
 
     def _record_run(
-        self, call: Call, value: Any, seconds: float, decided: float | None = None
+        self, call: Call, value: Any, seconds: float, reason: str, decided: float | None = None
     ) -> float:
         observe, cost = self.cache.engine.parts.observe, decided or 0.0
         try:
@@ -335,8 +349,13 @@ class AsyncReadThrough:
                 cost = call.policy.cost_of(value)
         except Exception as error:  # noqa: BLE001 - the user's function; the call has run
             observe(Fault(call.task, "cost", error))
-        observe(Ran(call.task, call.key, seconds, cost, returned_none=value is None))
+        is_none = value is None
+        observe(Ran(call.task, call.key, seconds, cost, returned_none=is_none, reason=reason))
         return cost
+
+    def _record_failure(self, call: Call, seconds: float, reason: str) -> None:
+        observe = self.cache.engine.parts.observe
+        observe(NoResult(call.task, call.key, "failed", seconds, reason))
 
     def _recover(
         self,
@@ -383,12 +402,12 @@ class AsyncReadThrough:
             near = await self._find_neighbour(call, found, caller, is_shadowed=True)
             if near is not None:
                 bare = replace(call, verify=False)
-                return await self._run_and_compare(bare, near, caller, "shadow")
+                return await self._run_and_compare(bare, near, caller, SHADOW)
             engine.parts.observe(Shadowed(call.task, call.key, False))
-            return await self._run(call, found.position, caller, "")
+            return await self._run(call, found.position, caller, "", reason=SHADOW)
         saved = max(0.0, found.entry.run_seconds - (monotonic() - started))
         engine.parts.observe(Shadowed(call.task, call.key, True, saved, found.entry.cost))
-        return await self._run_and_compare(replace(call, verify=False), found, caller, "shadow")
+        return await self._run_and_compare(replace(call, verify=False), found, caller, SHADOW)
 
     async def _run_and_compare(self, call: Call, stored: Hit, caller: Caller, reason: str) -> Any:
         observe = self.cache.engine.parts.observe
@@ -399,10 +418,11 @@ class AsyncReadThrough:
                 value = await caller.run()
         except Exception:
             if reason != VERIFY:
+                self._record_failure(call, monotonic() - started, reason)
                 raise
             observe(Verified(call.task, call.key, "failed"))
             return value_of(call.policy, stored)
-        self._record_run(call, value, monotonic() - started)
+        self._record_run(call, value, monotonic() - started, reason)
         if stored.can_be_verified:
             verified = await self._safely(
                 compare(self.cache.engine, call, stored, value), call, VERIFY

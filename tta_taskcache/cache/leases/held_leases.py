@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -10,8 +10,9 @@ from ...core.entries.lease import Holding, Stage
 from ...core.events import Fault, Observe
 from ...errors import StoreUnavailable
 from ...stores.protocol import Release, Renew
-from ..engine.writer import MAX_RUN
+from ..engine.new_entry import MAX_RUN
 from ..plan import Plan
+from ..side_by_side import side_by_side
 
 #: A lease is renewed this many times before it would lapse.
 RENEWALS = 3
@@ -65,12 +66,22 @@ class HeldLeases:
 
     def hold(self, key: str, owner: str, progress: Progress, *, renew_in: float) -> None:
         """Renew a lease regularly, for the first time after ``renew_in`` seconds."""
-        now = self._clock()
-        self._put(_KeptLease(key, owner, progress, now + renew_in, now + MAX_RUN))
+        self.hold_all([(key, owner)], progress, renew_in=renew_in)
 
-    def let_go(self, owner: str) -> None:
-        """Stop renewing a lease, which has ended or may lapse."""
-        self._held.pop(owner, None)
+    def hold_all(
+        self, leases: Sequence[tuple[str, str]], progress: Progress, *, renew_in: float
+    ) -> None:
+        """Renew the leases of one computation: pairs of key and owner."""
+        now = self._clock()
+        for key, owner in leases:
+            self._held[owner] = _KeptLease(key, owner, progress, now + renew_in, now + MAX_RUN)
+        if leases:
+            self._alert()
+
+    def let_go(self, *owners: str) -> None:
+        """Stop renewing leases, which have ended or may lapse."""
+        for owner in owners:
+            self._held.pop(owner, None)
 
     def end(
         self,
@@ -91,22 +102,28 @@ class HeldLeases:
             ended: Called when the store has been asked to end it, whatever it replied.
         """
         now = self._clock()
-        self._put(_KeptLease(key, owner, None, now, now + self.ttl, unshared, ended))
+        self._held[owner] = _KeptLease(key, owner, None, now, now + self.ttl, unshared, ended)
+        self._alert()
 
-    def renew_now(self, owner: str) -> None:
-        """Renew a lease at once, as its computation has begun."""
-        held = self._held.get(owner)
-        if held is not None:
-            held.due = self._clock()
+    def end_all(self, leases: Sequence[tuple[str, str]], unshared: float = 0.0) -> None:
+        """End leases as ``end`` does: pairs of key and owner."""
+        now = self._clock()
+        for key, owner in leases:
+            self._held[owner] = _KeptLease(key, owner, None, now, now + self.ttl, unshared)
+        if leases:
+            self._alert()
+
+    def renew_now(self, *owners: str) -> None:
+        """Renew leases at once, as their computation has begun."""
+        held = [self._held[owner] for owner in owners if owner in self._held]
+        for each in held:
+            each.due = self._clock()
+        if held:
             self._alert()
 
     def holds(self, key: str) -> bool:
         """Whether the lease of a key is held by this process."""
         return any(held.key == key for held in list(self._held.values()))
-
-    def _put(self, held: _KeptLease) -> None:
-        self._held[held.owner] = held
-        self._alert()
 
     def pause(self) -> float | None:
         """Return the seconds until a lease is due; None when no lease is held."""
@@ -129,9 +146,7 @@ class HeldLeases:
                 renewals.append((held, Holding(held.key, held.owner, stage)))
         if renewals:
             yield from self._renew_all(renewals)
-        for held in due:
-            if held.progress is None:
-                yield from self._end(held, now)
+        yield from side_by_side([self._end(held, now) for held in due if held.progress is None])
 
     def _stage(self, progress: Progress) -> Stage | None:
         try:

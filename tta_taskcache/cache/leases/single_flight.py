@@ -175,7 +175,7 @@ class SingleFlight:
             another now.
         """
         asked_at = engine.parts.clock()
-        pauses = _Pauses(self, call.key)
+        pauses = Pauses(self, call.key)
         try:
             found = yield from self._follow(engine, call, claim, patience, pauses, accepts=accepts)
         finally:
@@ -193,7 +193,7 @@ class SingleFlight:
         call: Call,
         claim: Claim,
         patience: float,
-        pauses: _Pauses,
+        pauses: Pauses,
         *,
         accepts: Callable[[SharedAnswer], bool] | None,
     ) -> Plan[Hit | Miss]:
@@ -227,8 +227,8 @@ class SingleFlight:
                     return engine.reader.copy_of(shared.hit)
 
 
-class _Pauses:
-    """The pauses of one follower.
+class Pauses:
+    """The pauses of one follower of a key.
 
     Of the followers in this process, one looks for all: the watcher. It wakes the others when it
     has found something; so does a leader in this process.

@@ -11,17 +11,16 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from math import isfinite
 from typing import Any
 
 from ...core.arguments.labels import MAX_TAGS
 from ...core.entries import marks
-from ...core.entries.entry import MAX_ETAG, Entry, Position
-from ...core.options.option_values import MAX_TTL, read_cost
+from ...core.entries.entry import Entry, Position
 from ...core.options.policy import Policy
 from ...errors import NotModifiedError
 from ..outcome import Call, Hit
 from .request_directives import mode_in_force
+from .run_decisions import read_decision
 
 #: Most marks of other entries that an entry has; beyond, the marks of their tasks stand for them.
 MAX_DEPENDENCY_MARKS = 64
@@ -113,7 +112,7 @@ class CurrentRun:
             TypeError: As ``cache_control``.
             ValueError: As ``cache_control``.
         """
-        read = _READERS[name](name, value)
+        read = read_decision(name, value)
         if name == "tags":
             read = tuple(dict.fromkeys((*self.tags, *read)))
             if len(read) > MAX_TAGS:
@@ -253,62 +252,6 @@ def depend_on_hit(call: Call, hit: Hit, cache: object) -> None:
     if run is not None and run.is_of_same_cache(cache):
         staleness = max(0.0, -hit.fresh_left) if hit.verdict.is_stale else None
         run.depend((*call.marks, *hit.entry.marks), hit.as_of, staleness)
-
-
-def _seconds(name: str, value: object) -> float:
-    number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise TypeError(f"cache_control({name}={value!r}): must be seconds or a timedelta")
-    if not isfinite(number) or number > MAX_TTL:
-        raise ValueError(
-            f"cache_control({name}={value!r}): at most {MAX_TTL:.0f} seconds (366 days)"
-        )
-    return float(number)
-
-
-def _window(name: str, value: object) -> float:
-    seconds = _seconds(name, value)
-    if seconds < 0:
-        raise ValueError(f"cache_control({name}={value!r}): must be 0 or more")
-    return seconds
-
-
-def _tags(name: str, value: Any) -> tuple[str, ...]:
-    is_collection = isinstance(value, (list, tuple, set, frozenset))
-    if not is_collection or not all(isinstance(tag, str) and tag for tag in value):
-        raise TypeError(f"cache_control({name}={value!r}): must be a collection of strings")
-    return tuple(value)
-
-
-def _cost(name: str, value: Any) -> float:
-    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
-        raise TypeError(f"cache_control({name}={value!r}): must be a number")
-    return read_cost(value)
-
-
-def _store(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"cache_control({name}={value!r}): must be True or False")
-    return value
-
-
-def _etag(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"cache_control({name}={value!r}): must be a string")
-    if len(value) > MAX_ETAG:
-        raise ValueError(f"cache_control({name}=…): at most {MAX_ETAG} characters")
-    return value
-
-
-_READERS: dict[str, Callable[[str, Any], Any]] = {
-    "ttl": _seconds,
-    "stale_while_revalidate": _window,
-    "stale_if_error": _window,
-    "tags": _tags,
-    "cost": _cost,
-    "store": _store,
-    "etag": _etag,
-}
 
 
 def cache_control(

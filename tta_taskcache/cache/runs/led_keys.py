@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from ...core.arguments.labels import escape
+
 #: Their field in our header.
 WITHIN = "within"
 
@@ -24,6 +26,14 @@ AGAINST_ORDER = 10.0
 
 #: Each key with the id of the task that leads it, outermost first.
 _led: ContextVar[tuple[tuple[str, str | None], ...]] = ContextVar("taskcache_led", default=())
+
+
+def of_batches(task: str) -> str:
+    """Return what stands for all keys that a run for a batch's items leads (``cache_each``).
+
+    Calls of the task that such a run makes wait for none: a message couldn't carry so many keys.
+    """
+    return f"{escape(task)}:*"
 
 
 def led_keys(outer: Sequence[str] = ()) -> frozenset[str]:

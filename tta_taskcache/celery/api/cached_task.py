@@ -50,6 +50,7 @@ class CachedTask(Task):
     cache_min_run: Any = None
     cache_max_bytes: Any = None
     cache_key: Any = None
+    cache_each: Any = None
     cache_ignore: Any = None
     cache_vary: Any = None
     cache_tags: Any = None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.runs.hit_value import value_of
 from ...core.entries import marks
-from ...core.entries.decide import Verdict
 from ...core.results.missing import MISSING
-from ...errors import StoreUnavailable, UncacheableCall
-from ...semantic.neighbours import JudgedNeighbour
+from ...errors import BatchArgumentError, StoreUnavailable, UncacheableCall
+from ..batches.batch_answer import read_batch_through
+from ..batches.item_run import BatchRun
+from ..batches.stored_items import get_items, marks_of_items, set_items
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import CallRequest, is_enabled, request_of_caller
@@ -21,79 +22,13 @@ from ..lookup import read_through
 from ..lookup.lookup import look_up
 from ..lookup.nearest_entry import NearestSearch, find_nearest
 from ..lookup.semantic_lookup import add_neighbour, explain_neighbours, semantic_call
+from .explanation import REASONS, Explanation, describe
 from .task_cache import cache_of
 from .waiting.async_calls import look_up_in_loop, request_in_loop
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime
     from ..warming.warm_progress import WarmReport
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """Explanation of one call: whether the cache would answer it, and why.
-
-    Attributes:
-        task: The task's name.
-        status: ``"hit"``, ``"miss"`` or ``"bypass"``.
-        reason: The reason, in a sentence.
-        key: The call's key; None when it has none.
-        arguments: The call's arguments by name, with defaults.
-        vary: The context headers in its key, with their values.
-        layer: Of a hit: layer of the entry, ``"l1"`` or ``"l2"``; else None.
-        age: Of a hit: seconds since the entry was stored; else None.
-        remaining: Of a hit: seconds until it expires; else None.
-        task_id: Of a hit: id of the task that computed it; None for ``task.cache``.
-        stale: Whether a hit is past its ttl (RFC 5861).
-        made_from: Of a hit: the keys of the entries that it was made from (promise D1), up to 64.
-        search: For a call without an entry: the nearest stored call (``Nearest``).
-        neighbours: For such a call of a task with ``cache_semantic``: the nearest texts, each with
-            its similarity and the reason why it doesn't answer (``JudgedNeighbour``).
-    """
-
-    task: str
-    status: str
-    reason: str
-    key: str | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
-    vary: dict[str, Any] = field(default_factory=dict)
-    layer: str | None = None
-    age: float | None = None
-    remaining: float | None = None
-    task_id: str | None = None
-    stale: bool = False
-    made_from: tuple[str, ...] = ()
-    search: NearestSearch | None = None
-    neighbours: tuple[JudgedNeighbour, ...] = ()
-
-    def __str__(self) -> str:
-        why = f"{self.reason}; {self.search}" if self.search is not None else self.reason
-        near = "".join(f"\n  {neighbour}" for neighbour in self.neighbours)
-        return f"{self.task}: {self.status}: {why}{near}"
-
-
-_REASONS = {
-    "ended": "it is stale: it only stands in for a run that fails",
-    "invalid": "the task's cache_validate refuses the stored result",
-    "validate-failed": "the task's cache_validate has raised an exception",
-    "absent": "nothing is stored: it was never run, it has expired, or it was evicted",
-    "expired": "the entry has just expired",
-    "invalidated": "an invalidation has ended the entry",
-    "serializer": "the entry was stored with another serializer or compression",
-    "corrupt": "the bytes stored under this key are no entry",
-    "format": "the entry was stored by another version of this library",
-    "signature": "the entry's signature doesn't fit its bytes, its key and the secret",
-    "log-lost": "Redis has lost the invalidation log: a new one is being started",
-    "unavailable": "the store can't be reached",
-    "too-large": "what is stored has more bytes than cache_max_bytes allows",
-    "unknown-error": "a failure is remembered that this process can't raise as it was",
-}
-
-
-def _describe(hit: Hit) -> str:
-    what = "a failure, remembered" if hit.entry.is_failure else "stored"
-    kind = "" if hit.verdict is Verdict.FRESH else f" ({hit.verdict.value})"
-    return f"{what} {hit.age:.1f} s ago, for another {hit.remaining:.1f} s{kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +48,41 @@ class TaskHandle:
         return request_of_caller(self.task, args, kwargs, is_identified=True)
 
     def key(self, /, *args: Any, **kwargs: Any) -> str:
-        """Return the key of a call: ``task:label:digest``.
+        """Return the key of a call: ``task:label:digest``; with ``cache_each``, of a single item.
 
         Raises:
+            BatchArgumentError: With ``cache_each``, the list hasn't one item.
             WrongArguments: The arguments don't fit the task.
             UncacheableCall: The call has no key: a header is missing, or an argument has no
                 canonical form.
         """
-        return self._call_request(args, kwargs).identified().key
+        call_request = self._call_request(args, kwargs)
+        if self._is_batch:
+            calls = call_request.identified_batch().calls
+            if len(calls) != 1:
+                raise BatchArgumentError(
+                    f"task {self.task.name!r}: {len(calls):,} items; each has a key of its own: "
+                    "give a list of one"
+                )
+            return calls[0].key
+        return call_request.identified().key
+
+    @property
+    def _is_batch(self) -> bool:
+        """Whether each item of a list has an entry of its own (``cache_each``)."""
+        return self.task.cache_policy.each is not None
 
     def get(self, /, *args: Any, **kwargs: Any) -> Any:
         """Return the stored result of a call, or ``MISSING``; never runs the task.
+
+        With ``cache_each``: a list with that of each item.
 
         Raises:
             Exception: The exception of the run, if that is remembered (``cache_errors``).
         """
         call_request = request_of_caller(self.task, args, kwargs)
+        if self._is_batch:
+            return get_items(call_request)
         if call_request.is_verified:
             call_request = replace(call_request, is_verified=False)
         found = look_up(call_request, None)
@@ -138,6 +92,8 @@ class TaskHandle:
 
     async def aget(self, /, *args: Any, **kwargs: Any) -> Any:
         """As ``get``, without blocking the event loop."""
+        if self._is_batch:
+            return await asyncio.to_thread(self.get, *args, **kwargs)
         cache = cache_of(self.task.app).async_cache
         hit = await look_up_in_loop(cache, request_in_loop(self.task, args, kwargs), is_last=True)
         return MISSING if hit is None else value_of(self.task.cache_policy, hit)
@@ -151,8 +107,14 @@ class TaskHandle:
         Raises:
             Exception: What the run has raised.
         """
-        call_request = request_in_loop(self.task, args, kwargs)
         cache = cache_of(self.task.app)
+        if self._is_batch:
+            stored = await self.aget(*args, **kwargs)
+            if all(value is not MISSING for value in stored):
+                return stored
+            result = await cache.async_calls.result_of(self.task, None, args, kwargs)
+            return await asyncio.to_thread(result.get, disable_sync_subtasks=False)
+        call_request = request_in_loop(self.task, args, kwargs)
         hit = await look_up_in_loop(cache.async_cache, call_request, is_last=False)
         if hit is not None:
             return value_of(self.task.cache_policy, hit)
@@ -164,7 +126,8 @@ class TaskHandle:
         """Store a result for a call, as if it had just run.
 
         Args:
-            value: The result.
+            value: The result; with ``cache_each``, a list with that of each item, or a dict by
+                item.
             *args: Positional arguments of the call.
             **kwargs: Keyword arguments of the call.
 
@@ -175,8 +138,11 @@ class TaskHandle:
         Raises:
             WrongArguments: The arguments don't fit the task.
             UncacheableCall: The call has no key.
+            BatchResultError: With ``cache_each``, there isn't a result for each item.
         """
         call_request = self._call_request(args, kwargs)
+        if self._is_batch:
+            return set_items(call_request, value)
         call = call_request.with_traits(call_request.identified())
         if not is_enabled(self.task):
             return False
@@ -198,6 +164,19 @@ class TaskHandle:
             Exception: The exception of the run, or a remembered one (``cache_errors``).
         """
         call_request = request_of_caller(self.task, args, kwargs)
+        if self._is_batch:
+            is_keyed = call_request.batch is not None
+            got_args, got_kwargs = call_request.received() if is_keyed else (args, kwargs)
+            return read_batch_through(
+                BatchRun(
+                    call_request=call_request,
+                    body=lambda args, kwargs: self.task(*args, **kwargs),
+                    args=got_args,
+                    kwargs=got_kwargs,
+                    site=None,
+                    task_id=None,
+                )
+            )
 
         def run() -> Any:
             if call_request.call is None:
@@ -208,13 +187,17 @@ class TaskHandle:
         return read_through.read_through(call_request, None, run, None)
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> None:
-        """End the entry of one call, in all processes, now.
+        """End the entry of one call, or of each item of one, in all processes, now.
 
         Raises:
             UncacheableCall: The call has no key.
             StoreUnavailable: Redis has not acknowledged it.
         """
-        cache_of(self.task.app).invalidate(key=self.key(*args, **kwargs))
+        cache = cache_of(self.task.app)
+        if not self._is_batch:
+            cache.invalidate(key=self.key(*args, **kwargs))
+        elif (ended := marks_of_items(self._call_request(args, kwargs)))[0]:
+            cache.end(*ended)
 
     def clear(self) -> None:
         """End all entries of this task, in all processes, now.
@@ -255,21 +238,55 @@ class TaskHandle:
         )
         if context.is_disabled() or not is_enabled(self.task):
             return about
+        if self._is_batch:
+            return self._explain_items(about, args, kwargs)
         try:
             call_request = self._call_request(args, kwargs)
             call = call_request.with_traits(call_request.identified())
         except UncacheableCall as error:
             return replace(about, reason=str(error))
         found = self._runtime.run(self._runtime.engine.reader.find(call))
+        return self._explain(about, call_request, call, found)
+
+    def _explain_items(
+        self, about: Explanation, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Explanation:
+        """Explain a batch: by how many of its items are stored, and each of them."""
+        try:
+            call_request = self._call_request(args, kwargs)
+            calls = call_request.identified_batch().calls
+        except UncacheableCall as error:
+            return replace(about, reason=str(error))
+        find = self._runtime.engine.reader.find_many(calls, [None] * len(calls))
+        outcomes = self._runtime.run(find)
+        explained = []
+        for item, call, found in zip(call_request.items, calls, outcomes, strict=True):
+            one = call_request.of_item(item, call)
+            arguments = self.task.cache_keyer.binder.arguments(one.args, one.kwargs)
+            own = replace(about, arguments=arguments)
+            explained.append(self._explain(own, one, call, found))
+        hits = sum(one.status == "hit" for one in explained)
+        return replace(
+            about,
+            status="hit" if hits == len(explained) else "miss",
+            reason=f"{hits:,} of {len(explained):,} items are stored",
+            items=tuple(explained),
+        )
+
+    def _explain(
+        self, about: Explanation, call_request: CallRequest, call: Call, found: Hit | Miss
+    ) -> Explanation:
         if isinstance(found, Miss):
-            reason = _REASONS.get(found.reason, found.reason)
-            nearest = self._search(call) if found.reason == "absent" else None
+            reason = REASONS.get(found.reason, found.reason)
+            # Not for each item of a list: it takes long.
+            is_searched = found.reason == "absent" and not self._is_batch
+            nearest = self._search(call) if is_searched else None
             missed = replace(about, status="miss", reason=reason, key=call.key, search=nearest)
             return self._with_neighbours(missed, call_request, call)
         return replace(
             about,
             status="hit",
-            reason=_describe(found),
+            reason=describe(found),
             key=call.key,
             layer=found.layer,
             age=found.age,
@@ -290,7 +307,7 @@ class TaskHandle:
         return replace(
             missed,
             status="hit",
-            reason=f"a neighbour answers: {_describe(hit)}",
+            reason=f"a neighbour answers: {describe(hit)}",
             layer=hit.layer,
             age=hit.age,
             remaining=hit.remaining,

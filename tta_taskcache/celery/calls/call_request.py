@@ -13,6 +13,8 @@ from typing import Any, TypeGuard
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
+from ...cache import plan
+from ...cache.batch_call import BatchCall, make_batch
 from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Call
 from ...cache.runs.request_directives import Mode, read_mode
@@ -21,7 +23,13 @@ from ...core.events import Fault
 from ...core.identity.keys import Keyer
 from ...core.options.policy import Policy
 from ...core.record import record
-from ...errors import ConflictingContext, UncacheableCall, UnkeyableArgument
+from ...errors import (
+    BatchArgumentError,
+    ConflictingContext,
+    UncacheableCall,
+    UnkeyableArgument,
+    WrongArguments,
+)
 from ..config.runtime import Runtime
 from . import context as context_headers
 from . import message_form
@@ -36,7 +44,7 @@ MAX_AGE = "cache_max_age"
 Caching = tuple[Runtime, Keyer]
 
 #: Most calls that are looked up in one round trip: bounds the size of its reply.
-AT_ONCE = 500
+AT_ONCE = plan.AT_ONCE
 
 
 @record(kw_only=True)
@@ -56,7 +64,9 @@ class CallRequest:
         max_age: Greatest age of an answer that it accepts (s); None for no bound.
         is_request: Whether a caller makes it now: it is neither a retry nor a warming's.
         serializer: Name of its message's serializer, where that isn't the task's and is known.
-        call: Key, tags and policy of the call; None when it bypasses the cache or has no key.
+        call: Key, tags and policy of the call; None when it bypasses the cache or has no key, and
+            for a batch.
+        batch: Those of its items, for a task with ``cache_each``; None as ``call``.
         refusal: The error that explains why it has no key.
         bypass: The reason why it bypasses the cache; empty when it doesn't.
         is_shadowed: Whether shadow mode applies: it is looked up and counted, and runs.
@@ -76,6 +86,7 @@ class CallRequest:
     is_request: bool
     serializer: str | None = None
     call: Call | None = None
+    batch: BatchCall | None = None
     refusal: UncacheableCall | None = None
     bypass: str = ""
     is_shadowed: bool = False
@@ -97,7 +108,36 @@ class CallRequest:
         if max_age is None:
             return self
         call = replace(self.call, max_age=max_age) if self.call is not None else None
-        return replace(self, call=call, max_age=max_age)
+        batch = self.batch.with_max_age(max_age) if self.batch is not None else None
+        return replace(self, call=call, batch=batch, max_age=max_age)
+
+    @property
+    def items(self) -> Sequence[Any]:
+        """The different items of a batch, as they identify it, in the order of its calls."""
+        if self.batch is None:
+            return ()
+        items = self.keyer.items(self.args, self.kwargs)
+        return [items[first] for first in self.batch.firsts]
+
+    def identified_batch(self) -> BatchCall:
+        """Return the batch.
+
+        Raises:
+            UncacheableCall: An item has no key.
+        """
+        if self.batch is not None:
+            return self.batch
+        raise self.refusal or UncacheableCall(f"task {self.task.name!r}: {self.bypass}")
+
+    def of_item(self, item: Any, call: Call) -> CallRequest:
+        """Return the request for one item of a batch."""
+        args, kwargs = self.keyer.with_items(self.args, self.kwargs, item)
+        return replace(self, args=args, kwargs=kwargs, call=call, batch=None)
+
+    def of_items(self, items: list[Any]) -> CallRequest:
+        """Return the arguments of the batch of some items, without their keys."""
+        args, kwargs = self.keyer.with_items(self.args, self.kwargs, items)
+        return replace(self, args=args, kwargs=kwargs, batch=None)
 
     def with_traits(self, call: Call) -> Call:
         """Return the call with the traits that its entry keeps (``core.identity.traits``).
@@ -158,6 +198,9 @@ def request_of_sender(
         is_identified: Whether the key is computed; None: unless the call bypasses the cache.
         caching: Runtime and keyer of the task; None: the task is asked for them.
         in_force: What is in force for it; None: that is read.
+
+    Raises:
+        BatchArgumentError: The argument of ``cache_each`` is no list.
     """
     here = in_force or context_headers.in_force(headers)
     draft = _Draft(task, caching or caching_of(task), args, kwargs, context=here.headers, mode=mode)
@@ -165,6 +208,7 @@ def request_of_sender(
     if is_identified or (is_identified is None and not draft.bypass):
         draft.serializer = serializer
         draft.identify(is_sent=True)
+        draft.check_list()
     return draft.request(is_request=is_request)
 
 
@@ -180,6 +224,9 @@ def request_of_caller(
         args: Positional arguments.
         kwargs: Keyword arguments.
         is_identified: As of ``request_of_sender``.
+
+    Raises:
+        BatchArgumentError: The argument of ``cache_each`` is no list.
     """
     here = context_headers.in_force(None)
     mode = read_mode(here.mode or "use")
@@ -190,6 +237,7 @@ def request_of_caller(
         if isinstance(draft.refusal, UnkeyableArgument):
             draft.args, draft.kwargs, draft.form = args, kwargs, EXACT
             draft.identify()
+        draft.check_list()
     return draft.request(is_request=True).with_max_age(here.max_age)
 
 
@@ -237,6 +285,20 @@ def request_of_message(
     return draft.request(is_request=is_request)
 
 
+def check_list(call_request: CallRequest) -> None:
+    """Check the argument of ``cache_each`` of a call that wasn't identified.
+
+    Raises:
+        BatchArgumentError: It is no list.
+    """
+    try:
+        call_request.keyer.items(call_request.args, call_request.kwargs)
+    except BatchArgumentError:
+        raise
+    except WrongArguments:
+        pass  # Celery says what is wrong
+
+
 class _Draft:
     """A request while it is being made: its parts are decided one after the other.
 
@@ -250,7 +312,7 @@ class _Draft:
     """
 
     __slots__ = (
-        "args", "bypass", "call", "context", "form", "is_shadowed", "is_verified", "keyer",
+        "args", "batch", "bypass", "call", "context", "form", "is_shadowed", "is_verified", "keyer",
         "kwargs", "mode", "policy", "refusal", "runtime", "serializer", "task",
     )  # fmt: skip
 
@@ -272,6 +334,7 @@ class _Draft:
         self.form = EXACT
         self.serializer: str | None = None
         self.call: Call | None = None
+        self.batch: BatchCall | None = None
         self.refusal: UncacheableCall | None = None
         self.bypass = ""
         self.is_shadowed = self.is_verified = False
@@ -303,6 +366,10 @@ class _Draft:
                 (self.args, self.kwargs), self.form = message_form.sent(
                     self.task, self.args, self.kwargs, self.serializer, keyer
                 )
+            if policy.each is not None:
+                items = keyer.identify_each(self.args, self.kwargs, self.context, self.form)
+                self.batch = make_batch(self.task.name, policy, items)
+                return
             identity = keyer.identify(self.args, self.kwargs, self.context, self.form)
         except UncacheableCall as error:
             self.refusal = error
@@ -316,6 +383,15 @@ class _Draft:
         self.call = Call(self.task.name, identity.key, policy, identity.tags)
         is_drawn = self.mode == "use" and random() < policy.verify  # noqa: S311 - no secret
         self.is_verified = is_drawn or self.mode == VERIFY
+
+    def check_list(self) -> None:
+        """Check that the argument of ``cache_each`` is a list.
+
+        Raises:
+            BatchArgumentError: It isn't.
+        """
+        if isinstance(self.refusal, BatchArgumentError):
+            raise self.refusal
 
     def request(self, *, is_request: bool) -> CallRequest:
         """Return the request, as all has been decided."""
@@ -334,6 +410,7 @@ class _Draft:
             is_request=is_request,
             serializer=self.serializer,
             call=self.call,
+            batch=self.batch,
             refusal=self.refusal,
             bypass=self.bypass,
             is_shadowed=self.is_shadowed,

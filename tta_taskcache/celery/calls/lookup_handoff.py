@@ -33,14 +33,15 @@ QUEUED_FOR = 0.15
 
 
 def to_handoff(lookup: LookupResult) -> list[Any] | None:
-    """Return a miss as our header carries it: time, incarnation, sequence, owner of the lease.
+    """Return a miss as our header carries it: time, position, owner of the lease, reason.
 
     Nothing when equal calls are in flight, or run side by side: one may have filled by the time
     the next site has it.
     """
     if lookup.position is None or (lookup.lease is not None and not lookup.lease.is_ours):
         return None
-    return [lookup.at, lookup.position.incarnation, lookup.position.sequence, lookup.owner]
+    position = lookup.position
+    return [lookup.at, position.incarnation, position.sequence, lookup.owner, lookup.reason]
 
 
 def without_handoff(cache_header: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,12 +58,18 @@ def read_handoff(cache_header: Mapping[str, Any]) -> LookupResult | None:
     again, or trusts the hand-off for longer than it should.
     """
     match cache_header.get(SEEN):
-        case [int() | float() as at, str() as incarnation, int() as sequence, str() as owner]:
+        case [
+            int() | float() as at,
+            str() as incarnation,
+            int() as sequence,
+            str() as owner,
+            str() as reason,
+        ]:
             # The worker renews a leader's lease, however long the call waits for the pool.
             leads = bool(owner) and cache_header.get("leads") is True
             position = Position(incarnation, sequence)
             lease = Lease(owner, position, Stage.RESERVED) if owner else None
-            found = LookupResult(None, position=position, at=at, reason="recent", lease=lease)
+            found = LookupResult(None, position=position, at=at, reason=reason, lease=lease)
             if leads or is_recent(found, HANDOFF_VALID_FOR):
                 return found
     return None

@@ -36,6 +36,7 @@ class LookupResult:
         instead: The hit that isn't served: the call runs, to be compared with it.
         seconds: Seconds that the lookup took; of a lookup of several calls, this one's share.
         looked_at: When a lookup of several calls began (monotonic seconds).
+        leases: Of a batch: key and owner of each lease that it was given.
         vector: The vector of the call's text, as it is sent and stored; None if it isn't known.
     """
 
@@ -48,6 +49,7 @@ class LookupResult:
     instead: Hit | None = None
     seconds: float | None = None
     looked_at: float | None = None
+    leases: tuple[tuple[str, str], ...] = ()
     vector: bytes | None = None
 
     @property
@@ -59,6 +61,13 @@ class LookupResult:
     def owner(self) -> str:
         """Owner of the lease if this call leads; else empty."""
         return self.lease.owner if self.lease is not None else ""
+
+    @property
+    def led(self) -> tuple[tuple[str, str], ...]:
+        """Key and owner of each lease that the call leads with."""
+        if self.leases or self.call is None or not self.owner:
+            return self.leases
+        return ((self.call.key, self.owner),)
 
     @property
     def follows(self) -> bool:

@@ -22,7 +22,7 @@ from ...core.events import Fault, Observe
 from ..calls.call_request import AT_ONCE, is_cached
 from ..patches.internals import is_lazy
 from ..sites.completion import completions_deferred
-from ..sites.producer import GroupPrefetch, group_calls, in_group
+from ..sites.group_calls import GroupPrefetch, group_calls, in_group
 from ..sites.short_way import answers_together
 from .signature_calls import SignatureCall, embed_calls, first_calls, look_up_calls, read_call
 

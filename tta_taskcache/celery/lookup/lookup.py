@@ -8,7 +8,7 @@ from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ...cache.engine.lookup_record import VERIFY, record_lookup
+from ...cache.engine.lookup_record import SHADOW, VERIFY, record_lookup
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.plan import Plan
 from ...cache.runs.current_run import current_run, depend_on_hit
@@ -23,9 +23,6 @@ from ..calls.lookup_result import DIRECT, NEVER_LEADS, LookupResult, to_lookup_r
 from ..config.runtime import Runtime
 from .background_refresh import schedule_refresh
 from .semantic_lookup import with_neighbour
-
-#: The reason of a bypass in shadow mode.
-SHADOW = "shadow"
 
 #: A plan that looks with a claim, in place of ``Engine.look``.
 LookupPlan = Callable[[Call, str, Claim], Plan[Hit | Miss]]

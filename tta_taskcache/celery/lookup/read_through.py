@@ -92,7 +92,7 @@ def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[]
     """Run while equal calls wait; they wait no longer, however the run ends."""
     runtime = call_request.runtime
     key = lookup.call.key if lookup.call else ""
-    computation = _Computation()
+    computation = Computation()
     wakeup, returned = None, False
     try:
         wakeup = runtime.single_flight.begin(key)
@@ -110,7 +110,7 @@ def _lead(call_request: CallRequest, lookup: LookupResult, run_here: Callable[[]
             runtime.single_flight.end(key, wakeup)
 
 
-class _Computation:
+class Computation:
     """A token that lives as long as its run's frame: a time limit may strike in the end, too."""
 
     def progress(self) -> Progress:

@@ -30,7 +30,7 @@ from .semantic_lookup import add_neighbour, semantic_call
 from .verification import WITHOUT_RESULT
 
 #: Reasons of misses whose run replaces an entry, however quick it is: else that goes on answering.
-_REPLACING = (REFRESH, *REPLACED)
+REPLACING = (REFRESH, *REPLACED)
 
 
 def run_and_store(
@@ -84,7 +84,8 @@ def _run_as(
             renews = current.to_renew()
             value = renews.value
     except WITHOUT_RESULT as end:
-        _end_unshared(call_request, lookup, monotonic() - started, _pause_of(end))
+        verification.record_no_result(call_request, lookup, end, monotonic() - started)
+        _end_unshared(call_request, lookup, monotonic() - started, pause_of(end))
         raise
     except Exception as error:
         stale = _recover(
@@ -97,6 +98,7 @@ def _run_as(
             decided=current,
         )
         if stale is None:
+            verification.record_no_result(call_request, lookup, error, monotonic() - started)
             _end_unshared(call_request, lookup, monotonic() - started)
             raise
         if lookup.call is not None:
@@ -105,7 +107,7 @@ def _run_as(
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds, current.cost)
     reason = refused() or (NO_STORE if call_request.mode == NO_STORE else "")
-    is_new = renews is None and lookup.reason not in _REPLACING
+    is_new = renews is None and lookup.reason not in REPLACING
     if not reason and is_new and run_seconds < call_request.policy.min_run:
         reason = "min-run"
     is_stored = _store(
@@ -152,7 +154,7 @@ def _end_unshared(
         runtime.observe(Fault(call_request.task.name, "release", fault))
 
 
-def _pause_of(end: BaseException) -> float:
+def pause_of(end: BaseException) -> float:
     """Seconds until a run that retries is tried again."""
     when = end.when if isinstance(end, Retry) else None
     if isinstance(when, datetime):

@@ -13,7 +13,7 @@ from ...cache.engine.comparing_runs import compare
 from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
 from ...cache.runs.current_run import CurrentRun, depend_on_hit, made_inside, running
-from ...core.events import Fault, Ran, Verified
+from ...core.events import Fault, NoResult, Ran, Verified
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import LookupResult
 
@@ -50,8 +50,28 @@ def record_run(
     except Exception as error:  # noqa: BLE001 - the user's function; the task has run (promise F1)
         runtime.observe(Fault(task.name, "cost", error))
     key = lookup.call.key if lookup.call else None
-    runtime.observe(Ran(task.name, key, run_seconds, cost, returned_none=value is None))
+    is_none, reason = value is None, lookup.reason
+    runtime.observe(Ran(task.name, key, run_seconds, cost, returned_none=is_none, reason=reason))
     return cost
+
+
+def record_no_result(
+    call_request: CallRequest, lookup: LookupResult, end: BaseException, run_seconds: float
+) -> None:
+    """Send the event of a run that has ended without a result.
+
+    Args:
+        call_request: The call.
+        lookup: The result of its lookup.
+        end: The exception that ended it.
+        run_seconds: Seconds that it took.
+    """
+    kinds = (kind.__name__.lower() for kind in WITHOUT_RESULT if isinstance(end, kind))
+    outcome = next(kinds, "failed")
+    key = lookup.call.key if lookup.call else None
+    call_request.runtime.observe(
+        NoResult(call_request.task.name, key, outcome, run_seconds, lookup.reason)
+    )
 
 
 def run_and_compare(
@@ -74,10 +94,12 @@ def run_and_compare(
     try:
         with made_inside(current, call, None), running(current):
             value = run()
-    except WITHOUT_RESULT:
+    except WITHOUT_RESULT as end:
+        record_no_result(call_request, lookup, end, monotonic() - started)
         raise
-    except Exception:
+    except Exception as error:
         if lookup.reason != VERIFY:
+            record_no_result(call_request, lookup, error, monotonic() - started)
             raise
         runtime.observe(Verified(call_request.task.name, stored.entry.key, "failed"))
         if call is not None:

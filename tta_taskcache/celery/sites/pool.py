@@ -12,6 +12,8 @@ from ...cache.runs.request_directives import Mode
 from ...core.entries.lease import Claim, Stage
 from ...core.events import Missed
 from ...core.options.option_values import Site
+from ..batches.batch_answer import Record, answer_batch_in_pool, read_batch_through
+from ..batches.item_run import BatchRun
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import MAX_AGE, CallRequest, request_of_message
@@ -62,15 +64,25 @@ def answer_or_run(
         is_eager=bool(request.is_eager),
         context=in_force,
     ).with_max_age(cache_header.get(MAX_AGE))
+    observe = call_request.runtime.observe
+
+    def record(lookup: LookupResult) -> None:
+        if lookup.hit is not None:
+            record_answer(observe, task.name, request.id, lookup.hit, Site.POOL)
+        context.record_eager_status(request.id, lookup.status(Site.POOL))
+
+    if call_request.policy.each is not None:
+        batch_run = BatchRun(
+            call_request=call_request,
+            body=lambda args, kwargs: run(*args, **kwargs),
+            args=args,
+            kwargs=kwargs,
+            site=Site.POOL,
+            task_id=request.id,
+            refused=lambda: request.get(UNSTORED) or "",
+        )
+        return _answer_batch(batch_run, cache_header, record, is_eager=bool(request.is_eager))
     if request.is_eager:
-
-        def record(lookup: LookupResult) -> None:
-            if lookup.hit is not None:
-                record_answer(
-                    call_request.runtime.observe, task.name, request.id, lookup.hit, Site.POOL
-                )
-            context.record_eager_status(request.id, lookup.status(Site.POOL))
-
         return read_through.read_through(
             call_request,
             Site.POOL,
@@ -82,7 +94,6 @@ def answer_or_run(
     lookup = _last_look(call_request, cache_header)
     _record_miss(call_request, lookup, cache_header.get(MISSED))
     if lookup.hit is not None:
-        observe = call_request.runtime.observe
         record_answer(observe, task.name, request.id, lookup.hit, Site.POOL)
         if cache_header.get(task_events.WANTED):
             task_events.send_pool_event(task, lookup.hit)
@@ -102,6 +113,27 @@ def answer_or_run(
         return run_here()
     with leading(lookup.call.key, request.id, within(cache_header)):
         return run_here()
+
+
+def _answer_batch(
+    batch_run: BatchRun, cache_header: Mapping[str, Any], record: Record, *, is_eager: bool
+) -> Any:
+    """Answer a call with ``cache_each``."""
+    if is_eager:
+        return read_batch_through(batch_run, record)
+    task, missed = batch_run.call_request.task, cache_header.get(MISSED)
+
+    def found(lookup: LookupResult) -> None:
+        _record_miss(batch_run.call_request, lookup, missed)
+        if lookup.hit is None:
+            return
+        record(lookup)
+        if cache_header.get(task_events.WANTED):
+            task_events.send_pool_event(task, lookup.hit)
+
+    handoff = read_handoff(cache_header)
+    token = handoff.owner if handoff is not None else ""
+    return answer_batch_in_pool(batch_run, token, within(cache_header), found)
 
 
 def _last_look(call_request: CallRequest, cache_header: Mapping[str, Any]) -> LookupResult:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,12 +18,14 @@ from ...cache.runs.request_directives import Mode, read_max_age, read_mode
 from ...core.entries.lease import Claim, Stage
 from ...core.options.option_values import Site
 from ...errors import CacheMiss
+from ..batches.item_lookup import look_up_batch
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
 from ..calls.call_request import (
     MAX_AGE,
     Caching,
     CallRequest,
+    check_list,
     request_of_sender,
 )
 from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
@@ -37,6 +37,7 @@ from ..patches.tracing import trace_effects
 from ..patches.worker import revocations
 from . import short_way
 from .completion import complete_with, request_for
+from .group_calls import GroupPrefetch, prefetched_calls
 from .task_events import send_producer_event
 
 Send = Callable[..., AsyncResult]
@@ -44,39 +45,6 @@ Options = dict[str, Any]
 
 #: The header that Celery's beat marks its calls with.
 BEAT_HEADER = "celery_beat_task"
-
-
-@dataclass(frozen=True, slots=True)
-class GroupPrefetch:
-    """The prefetched lookup of a call that a group is about to make.
-
-    Attributes:
-        lookup: The result of its lookup; None when the call has to look itself.
-        result: The result object that the group keeps.
-    """
-
-    lookup: LookupResult | None
-    result: AsyncResult
-
-
-#: The calls that a group is about to make, by id. Not in the options of its signatures, which are
-#: the user's and go into messages.
-_group_calls: ContextVar[dict[str, GroupPrefetch]] = ContextVar("taskcache_group_calls")
-
-
-def group_calls() -> dict[str, GroupPrefetch]:
-    """Return the prefetched calls of the group that is being applied here, by their ids."""
-    return _group_calls.get({})
-
-
-@contextmanager
-def in_group() -> Iterator[None]:
-    """Collect the prefetched calls of the group that is applied inside."""
-    token = _group_calls.set({})
-    try:
-        yield
-    finally:
-        _group_calls.reset(token)
 
 
 def apply_cached(
@@ -108,7 +76,7 @@ def apply_cached(
     """
     carried = _carried(caching, semantic, options)
     given_id: str = options.get("task_id") or ""
-    prefetched = _group_calls.get(None) if given_id else None
+    prefetched = prefetched_calls.get(None) if given_id else None
     group_prefetch = prefetched.pop(given_id, None) if prefetched else None
     # An eager call gets its answer at the pool site, in this process.
     eager = task.app.conf.task_always_eager and mode != "only"
@@ -129,7 +97,11 @@ def apply_cached(
         known = group_prefetch.lookup if group_prefetch is not None else None
         claim = claim_reservation(call_request, options)
         hints = LookupHints(known=known, claim=claim, carried=carried)
-        lookup = look_up(call_request, Site.PRODUCER, hints)
+        lookup = (
+            look_up_batch(call_request, Site.PRODUCER)
+            if call_request.batch is not None
+            else look_up(call_request, Site.PRODUCER, hints)
+        )
         if lookup.hit is not None:
             return _answer(
                 call_request,
@@ -188,6 +160,7 @@ def read_call_request(
 
     Raises:
         ValueError: The mode is unknown, or the age is none.
+        BatchArgumentError: The argument of ``cache_each`` is no list.
     """
     headers, retries = options.get("headers"), options.get("retries")
     # Only of a retry: a task may pass its own headers on to other calls, too.
@@ -210,6 +183,8 @@ def read_call_request(
         caching=caching,
         in_force=in_force,
     )
+    if not is_answerable and request.policy.each is not None and not request.bypass:
+        check_list(request)
     return request if max_age is None else request.with_max_age(read_max_age(max_age))
 
 

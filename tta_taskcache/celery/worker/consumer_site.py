@@ -7,7 +7,7 @@ the pool, and those that lead are watched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -18,6 +18,7 @@ from celery.worker.request import Request
 from celery.worker.state import task_reserved
 
 from ...cache.engine.lookup_record import VERIFY, record_lookup
+from ...cache.leases.single_flight import PATIENCE
 from ...cache.outcome import Hit
 from ...cache.runs.led_keys import waits_at_most, within
 from ...core.events import Fault, Waiting
@@ -34,7 +35,7 @@ from ..sites import task_events
 from . import control
 from .follower_age import can_give_back, give_back, longest_wait
 from .followers import Follower, Followers
-from .lease_watch import has_free_slot, watch_lease
+from .lease_watch import has_free_slot, watch_leases
 from .offload.completions import Completions
 from .offload.lookahead import Lookahead
 from .offload.lookup_jobs import call_request_of
@@ -46,6 +47,10 @@ from .rate_limits import RateLimits, Then
 #: Seconds that a worker which ends takes to complete the hits, and to end the leases, that it has
 #: in hand. What takes longer, the broker delivers again.
 ENDING = 2.0
+
+
+#: The reason of a miss that has waited for an equal call for long enough.
+WAITED = "waited-too-long"
 
 
 class ConsumerSite(bootsteps.StartStopStep):
@@ -203,11 +208,10 @@ class ConsumerSite(bootsteps.StartStopStep):
             context.write_cache_header(headers, cache_header)
         elif lookup.lease is not None:
             context.write_cache_header(headers, cache_header)
-        if lookup.call is not None and lookup.lease is not None and lookup.owner:
-            watch_lease(
+        if lookup.led:
+            watch_leases(
                 request,
-                lookup.call,
-                lookup.lease,
+                lookup.led,
                 in_process=self._has_processes,
                 has_ended=self._poll_followers,
             )
@@ -215,8 +219,7 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def poll(self, follower: Follower, found: Callable[[LookupResult], None]) -> None:
         """Look again for what a follower waits for, or for the right to compute it."""
-        waits_long = monotonic() - follower.since >= QUEUED_FOR
-        takes_queued = waits_long and self._could_run(follower.call.key)
+        takes_queued = _waits_long(follower) and self._could_run(follower.call.key)
         self._lookups.poll(follower.request, follower.call, found, takes_queued=takes_queued)
 
     def _could_run(self, key: str) -> bool:
@@ -232,6 +235,9 @@ class ConsumerSite(bootsteps.StartStopStep):
     def answer(self, follower: Follower, hit: Hit) -> None:
         """Complete a follower with the leader's result."""
         request, call = follower.request, follower.call
+        if _is_batch(request):
+            self._look_again(follower)
+            return
         waited = monotonic() - follower.since
 
         def own() -> Hit:
@@ -247,7 +253,32 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def send(self, follower: Follower, lookup: LookupResult) -> None:
         """Send a follower to the pool: it leads now, or runs for itself."""
-        self._limits.run(follower.request, lookup)
+        if not _is_batch(follower.request):
+            self._limits.run(follower.request, lookup)
+        elif lookup.reason == WAITED:
+            self._limits.run(follower.request, LookupResult(None))
+        else:
+            self._look_again(follower, lookup.led)
+
+    def _look_again(self, follower: Follower, led: Sequence[tuple[str, str]] = ()) -> None:
+        """Look up a batch that has waited for one of its items; it may have to wait for another.
+
+        Args:
+            follower: The batch.
+            led: The lease of that item, if it was taken: all are claimed together.
+        """
+        request, takes_queued = follower.request, bool(led) and _waits_long(follower)
+
+        def found(lookup: LookupResult) -> None:
+            left = follower.until - monotonic()
+            if lookup.follows and lookup.call is not None and self._followers is not None:
+                if left > 0:
+                    self._followers.park(request, lookup.call, left)
+                    return
+                lookup = LookupResult(None)
+            self._act(request, lookup, self._limits.run, None)
+
+        self._lookups.look_up(request, found, ends=tuple(led), takes_queued=takes_queued)
 
     def give_up(self, follower: Follower) -> None:
         """Wait no longer with a follower: the broker has it again, or it runs for itself (C8)."""
@@ -256,11 +287,12 @@ class ConsumerSite(bootsteps.StartStopStep):
         if has_waited_long and can_give_back(self._consumer, request):
             give_back(request)
         else:
-            self.send(follower, LookupResult(follower.call, reason="waited-too-long"))
+            self.send(follower, LookupResult(follower.call, reason=WAITED))
 
-    def _poll_followers(self, key: str) -> None:
+    def _poll_followers(self, keys: Sequence[str]) -> None:
         if self._followers is not None:
-            self._followers.poll_now(key)
+            for key in keys:
+                self._followers.poll_now(key)
 
     def waiting(self, count: int) -> None:
         """Take note of how many followers wait now."""
@@ -276,8 +308,7 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def end_lease(self, lookup: LookupResult) -> None:
         """Let others lead: nobody here goes on with the call."""
-        if lookup.call is not None and lookup.owner:
-            self._runtime().leases.end(lookup.call.key, lookup.owner)
+        self._runtime().leases.end_all(lookup.led)
 
     def _runtime(self) -> Runtime:
         return cache_of(self._consumer.app).runtime
@@ -287,6 +318,18 @@ class ConsumerSite(bootsteps.StartStopStep):
 
     def _fault(self, request: Request, operation: str, error: Exception) -> None:
         request.task.cache_runtime.observe(Fault(request.task.name, operation, error))
+
+
+def _is_batch(request: Request) -> bool:
+    """Whether a request is of a task with ``cache_each``, whose items are calls of their own."""
+    return request.task.cache_policy.each is not None
+
+
+def _waits_long(follower: Follower) -> bool:
+    """Whether a follower has waited long enough to take over a call that is queued elsewhere."""
+    # A batch takes over many at once, and its run is dear.
+    queued_for = PATIENCE if _is_batch(follower.request) else QUEUED_FOR
+    return monotonic() - follower.since >= queued_for
 
 
 def _pass_by(request: Request, mode: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from time import monotonic
 from typing import Any
@@ -14,8 +14,7 @@ from celery.worker.request import Request
 
 from ...cache.engine.writer import unshared_for
 from ...cache.leases.held_leases import RENEWALS
-from ...cache.outcome import Call
-from ...core.entries.lease import Lease, Stage
+from ...core.entries.lease import Stage
 from ..calls.lookup_handoff import QUEUED_FOR
 from ..patches.worker.consumer_hooks import unwrap_callbacks, wrap_callbacks
 
@@ -125,43 +124,42 @@ class LeaderWatch:
         return wrapped
 
 
-def watch_lease(
+def watch_leases(
     request: Request,
-    call: Call,
-    lease: Lease,
+    led: Sequence[tuple[str, str]],
     *,
     in_process: bool,
-    has_ended: Callable[[str], None],
+    has_ended: Callable[[Sequence[str]], None],
 ) -> None:
-    """Renew the lease of a request for as long as that is on its way.
+    """Renew the leases of a request for as long as that is on its way.
 
     Args:
         request: The request.
-        call: Its call.
-        lease: The lease of its key.
+        led: Key and owner of each lease.
         in_process: As of ``LeaderWatch``.
-        has_ended: Told the key when the request has ended.
+        has_ended: Told the keys when the request has ended.
     """
     leases = request.task.cache_runtime.leases
+    owners = [owner for _, owner in led]
 
     def begun() -> None:
         if monotonic() - since > QUEUED_FOR / 2:  # it was said that it is queued
-            leases.renew_now(lease.owner)
+            leases.renew_now(*owners)
 
     def ended(end: End) -> None:
-        # What has returned has filled, and ended the lease with that.
+        # What has returned has filled, and ended the leases with that.
         if end is End.RESULT:
-            leases.let_go(lease.owner)
+            leases.let_go(*owners)
         else:
             unshared = unshared_for(monotonic() - since) if end is End.NO_RESULT else 0.0
-            leases.end(call.key, lease.owner, unshared)
-        has_ended(call.key)
+            leases.end_all(led, unshared)
+        has_ended([key for key, _ in led])
 
     since = monotonic()
     # Others take over what is queued for long: they are told in time that it runs.
     renew_in = min(QUEUED_FOR / 2, leases.ttl / RENEWALS)
     leader = LeaderWatch(request, begun, ended, in_process=in_process)
-    leases.hold(call.key, lease.owner, leader.progress, renew_in=renew_in)
+    leases.hold_all(led, leader.progress, renew_in=renew_in)
 
 
 def has_free_slot(consumer: Any, held: int) -> bool:

@@ -27,9 +27,10 @@ class Binder:
     Attributes:
         names: The parameters in order; ``*args`` and ``**kwargs`` under their own names.
         star: Index of ``*args`` among them; None without it.
+        plain: Indexes of those that can be given by name, ``**kwargs`` apart.
     """
 
-    __slots__ = ("_bind", "_kinds", "names", "star")
+    __slots__ = ("_bind", "_kinds", "names", "plain", "star")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         parameters = list(inspect.signature(function).parameters.values())
@@ -38,6 +39,8 @@ class Binder:
         kinds = self._kinds
         is_star = _KINDS.VAR_POSITIONAL in kinds
         self.star = kinds.index(_KINDS.VAR_POSITIONAL) if is_star else None
+        named = (_KINDS.POSITIONAL_OR_KEYWORD, _KINDS.KEYWORD_ONLY)
+        self.plain = frozenset(i for i, kind in enumerate(kinds) if kind in named)
         self._bind = _generate(parameters)
 
     def values(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -66,6 +69,14 @@ class Binder:
             else:
                 args.append(value)
         return function(*args, **kwargs)
+
+    def with_value(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], at: int, value: Any
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return arguments with another value of a parameter of ``plain``, named by its index."""
+        if self._kinds[at] is not _KINDS.KEYWORD_ONLY and at < len(args):
+            return (*args[:at], value, *args[at + 1 :]), kwargs
+        return args, {**kwargs, self.names[at]: value}
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values by name."""

@@ -119,3 +119,20 @@ def may_take(claim: Claim, held: HeldLease, newest_mark: int, now: Position) -> 
     if held.stage is not Stage.RESERVED:
         return False
     return held.owner == claim.reservation or held.remaining <= claim.overtakes
+
+
+def waits(lease: Lease | None, *, waited: float, patience: float, queued_patience: float) -> bool:
+    """Whether a caller waits for an item that it hasn't found, or runs it.
+
+    A batch runs what it leads before it waits for what others lead, so that no two wait for each
+    other.
+
+    Args:
+        lease: The reply to the claim for the item; None when none was made.
+        waited: Seconds that the caller has waited so far.
+        patience: Seconds that it waits at most.
+        queued_patience: Seconds that it waits at most for a leader that isn't running yet.
+    """
+    if lease is None or not lease.is_followed:
+        return False
+    return waited < (patience if lease.stage is Stage.RUNNING else min(patience, queued_patience))

@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import ConfigurationError, MissingContext, UnkeyableArgument
 from ..arguments import labels
+from ..arguments.batch_items import read_items
 from ..arguments.binding import Binder
 from ..arguments.canonical import EXACT, Form, Reduce, canonical, carried_text, unordered
 from ..arguments.default_value import unwrapped
@@ -101,6 +102,7 @@ class Keyer:
         self._base_without_vary.update(canonical([]))
         self._prefix = labels.escape(task)
         self._compared = self._index_of_text()
+        self._each = self._index_of_list()
         #: Whether callables of the policy take arguments, which they get as the body does.
         self.shows_arguments = callable(policy.key) or callable(policy.tags)
 
@@ -125,13 +127,71 @@ class Keyer:
             UnkeyableArgument: An argument or header has no canonical form.
         """
         values = self.binder.values(args, kwargs)
-        vary: list[Any] = []
-        if self.policy.vary:
-            vary = [self._header(name, headers) for name in self.policy.vary]
-            digest = self._base.copy()
-            digest.update(canonical(vary, self.json))
-        else:
-            digest = self._base_without_vary.copy()
+        return self._identity(values, *self._begin(headers), form)
+
+    def identify_each(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        headers: Mapping[str, Any],
+        form: Form = EXACT,
+    ) -> list[Identity]:
+        """Return key and tags of each item of a call with ``cache_each``.
+
+        An item's are those of the call with the item itself in the place of the list.
+
+        Args:
+            args: As of ``identify``, and so are the others.
+            kwargs: Likewise.
+            headers: Likewise.
+            form: Likewise.
+
+        Raises:
+            UncacheableCall: As ``identify``; or the argument is no list.
+        """
+        items, at = self.items(args, kwargs), self._index_of_items()
+        values = list(self.binder.values(args, kwargs))
+        vary, digest = self._begin(headers)
+        identities = []
+        for item in items:
+            values[at] = item
+            identities.append(self._identity(values, vary, digest.copy(), form))
+        return identities
+
+    def with_items(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], items: Any
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return arguments with these items, or with one item, in the place of the list."""
+        return self.binder.with_value(args, kwargs, self._index_of_items(), items)
+
+    def items(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
+        """Return the items of a call with ``cache_each``.
+
+        Raises:
+            WrongArguments: The arguments don't fit the task's signature.
+            BatchArgumentError: The argument is no list.
+        """
+        at = self._index_of_items()
+        value = unwrapped(self.binder.values(args, kwargs)[at])
+        return read_items(self.task, self.binder.names[at], value)
+
+    def _index_of_items(self) -> int:
+        if self._each is None:
+            raise TypeError(f"task {self.task!r} has no cache_each")
+        return self._each
+
+    def _begin(self, headers: Mapping[str, Any]) -> tuple[list[Any], hashlib.blake2b]:
+        """Return the vary headers' values, and a digest that has them."""
+        if not self.policy.vary:
+            return [], self._base_without_vary.copy()
+        vary = [self._header(name, headers) for name in self.policy.vary]
+        digest = self._base.copy()
+        digest.update(canonical(vary, self.json))
+        return vary, digest
+
+    def _identity(
+        self, values: Sequence[Any], vary: Sequence[Any], digest: hashlib.blake2b, form: Form
+    ) -> Identity:
         digest.update(self._canonical(values, form))
         label = self._label(values, vary, form)
         key = labels.SEPARATOR.join(filter(None, (self._prefix, label, digest.hexdigest())))
@@ -240,6 +300,25 @@ class Keyer:
                 f"part of the key; allowed: {', '.join(allowed) or 'none'}"
             )
         return self.binder.names.index(semantic.on)
+
+    def _index_of_list(self) -> int | None:
+        """Return the index of the argument whose items are cached; None without ``cache_each``.
+
+        Raises:
+            ConfigurationError: There is no such argument, it is ignored, or it is no list.
+        """
+        name = self.policy.each
+        if name is None:
+            return None
+        names = self.binder.names
+        allowed = [names[i] for i in self._kept if i in self.binder.plain]
+        allowed = [each for each in allowed if each not in self._models]
+        if name not in allowed:
+            raise ConfigurationError(
+                f"task {self.task!r}: cache_each={name!r} is no argument that takes a list and is "
+                f"part of the key; allowed: {', '.join(allowed) or 'none'}"
+            )
+        return names.index(name)
 
     def _header(self, name: str, headers: Mapping[str, Any]) -> Any:
         value = headers.get(name)

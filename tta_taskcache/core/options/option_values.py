@@ -160,6 +160,14 @@ def _jitter(value: Any, _: Choices) -> float:
     return float(value)
 
 
+def _each(value: Any, choices: Choices) -> str:
+    known = choices.arguments
+    if not isinstance(value, str) or (known is not None and value not in known):
+        allowed = ", ".join(known or ()) or "a name"
+        raise WrongValue(f"must be the name of an argument that is a list; allowed: {allowed}")
+    return value
+
+
 def _key(value: Any, _: Choices) -> str | Callable[..., Any]:
     if callable(value) or (isinstance(value, str) and value):
         found: str | Callable[..., Any] = value
@@ -264,6 +272,7 @@ READERS: dict[str, Callable[[Any, Choices], Any]] = {
     "min_run": _window,
     "max_bytes": _bytes,
     "key": _key,
+    "each": _each,
     "ignore": _ignore,
     "vary": _vary,
     "tags": _tags,

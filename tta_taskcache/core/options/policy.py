@@ -47,6 +47,9 @@ class Policy:
         max_bytes: Most bytes of a serialized result, before compression; larger ones aren't stored,
             nor read, so that no frame takes more memory.
         key: Template or callable of the readable label in front of the digest; None for no label.
+        each: Name of an argument that is a list, each of whose items has an entry of its own: the
+            body gets the items that have none, and returns a list in their order, or a dict by
+            item; callers get the results of all, in the order asked for. None for one entry a call.
         ignore: Names of arguments that are no part of the key.
         vary: Names of context headers that are part of the key.
         tags: Templates, or a callable that returns names, to invalidate entries by: it is given the
@@ -82,6 +85,7 @@ class Policy:
     min_run: float = 0.0
     max_bytes: int = MAX_BYTES
     key: str | Callable[..., Any] | None = None
+    each: str | None = None
     ignore: frozenset[str] = frozenset()
     vary: tuple[str, ...] = ()
     tags: tuple[str, ...] | Callable[..., Any] = ()
@@ -141,6 +145,14 @@ _FIELDS = {f.name.rstrip("_"): f.name for f in fields(Policy) if f.metadata != C
 
 OPTIONS = tuple(_FIELDS)
 
+#: Options that can't go with ``cache_each``, with the reason and what is allowed.
+_NOT_WITH_EACH = {
+    "errors": "the exception of a run isn't that of one item; allowed: cache_stale_if_error, or a "
+    "value that says that an item failed",
+    "semantic": "the text of a list isn't that of one item; allowed: exact keys",
+    "verify": "a run for some items can't be compared with that for others; allowed: cache_shadow",
+}
+
 
 def read_policy(
     task: str, options: Mapping[str, Any], choices: Choices, *, default_ttl: float
@@ -176,4 +188,26 @@ def read_policy(
         values["ttl_of"], values["ttl"] = values["ttl"], default_ttl
     if takes_result(values.get("tags"), choices):
         values["tags_of"] = values.pop("tags")
-    return Policy(**values)
+    policy = Policy(**values)
+    _check_each(task, policy)
+    return policy
+
+
+def _check_each(task: str, policy: Policy) -> None:
+    """Check that no option is given that can't go with ``cache_each``.
+
+    Raises:
+        ConfigurationError: One is; the message says why, and what is allowed.
+    """
+    if policy.each is None:
+        return
+    for name, reason in _NOT_WITH_EACH.items():
+        if getattr(policy, name):
+            raise ConfigurationError(
+                f"task {task!r}: cache_{name} can't go with cache_each={policy.each!r}: {reason}"
+            )
+    if policy.warm is not None and policy.warm.hot is not None:
+        raise ConfigurationError(
+            f"task {task!r}: cache_warm=Warm(hot=…) can't go with cache_each={policy.each!r}: "
+            "requests are counted by call, not by item; allowed: Warm(calls=…)"
+        )

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from ...core.entries import glob, marks
 from ...core.entries.entry import Entry, Position, peek
-from ...core.entries.lease import Claim, HeldLease, Lease, Stage, may_take
+from ...core.entries.lease import Claim, Lease
 from ...errors import StoreRefused
 from ..exchanges.ledger import MemoryLedger
 from ..protocol import (
@@ -38,9 +38,11 @@ from ..protocol import (
     Scan,
     SetMarks,
     StoreReply,
+    Together,
 )
 from ..sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep, Swept
 from .bounded_map import BoundedMap, RecentKeys
+from .memory_leases import MemoryLeases
 
 #: Records that are kept for polls.
 LOG_LENGTH = 10_000
@@ -48,8 +50,8 @@ LOG_LENGTH = 10_000
 #: With more marks and bans than this, the store starts over.
 MAX_MARKS = 10_000
 
-#: With more leases than this, those that have lapsed are forgotten; with as many refreshes, all.
-MAX_LEASES = 10_000
+#: With as many refreshes, all are forgotten.
+MAX_REFRESHES = 10_000
 
 
 @dataclass(slots=True)
@@ -65,14 +67,6 @@ class _StoredFrame:
     @property
     def size(self) -> int:
         return len(self.frame) + sum(map(getsizeof, self.marks))
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredLease:
-    owner: str
-    stage: Stage
-    born: Position
-    deadline: float
 
 
 _stores: WeakSet[MemoryStore] = WeakSet()
@@ -106,8 +100,8 @@ class MemoryStore:
         self._marks: dict[str, int] = {}
         self._bans: tuple[marks.Ban, ...] = ()
         self._has_soft = False
-        self._leases: dict[str, _StoredLease] = {}
-        self._refreshes = RecentKeys(MAX_LEASES)
+        self._leases = MemoryLeases(clock)
+        self._refreshes = RecentKeys(MAX_REFRESHES)
         self._log: deque[Record] = deque(maxlen=LOG_LENGTH)
         self._ledger = MemoryLedger()
         self.renew_lock()
@@ -119,7 +113,7 @@ class MemoryStore:
 
     def execute(self, command: Command) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a line each
         """Execute one command (see ``Store``)."""
-        if isinstance(command, (Look, LookMany, Poll, Fill, Count)) and command.counts:
+        if isinstance(command, (Look, LookMany, Poll, Fill, Together, Count)) and command.counts:
             with self._lock:
                 self._ledger.add(command.counts)
         match command:
@@ -137,12 +131,19 @@ class MemoryStore:
             case Fill():
                 return self._fill(command)
             case Renew():
-                return [self._renew(h.key, h.owner, h.stage, command.ttl) for h in command.holdings]
+                with self._lock:
+                    return [self._leases.renew(held, command.ttl) for held in command.holdings]
             case Release():
-                return self._release(command)
+                with self._lock:
+                    return self._leases.release(command)
             case BeginRefresh():
                 with self._lock:
                     return self._refreshes.take(command.key, self._clock(), command.seconds)
+            case Together():
+                return [
+                    bool(self.execute(replace(one, counts={}) if isinstance(one, Fill) else one))
+                    for one in command.commands
+                ]
             case SetMarks():
                 return self._invalidate(command)
             case Scan():
@@ -206,34 +207,19 @@ class MemoryStore:
                 and (stored.deadline - now) * 1000 > stored.served_above_ms
             ):
                 return Lease("", None, None)
-            other = self._leases.get(look.key)
-            remaining = other.deadline - now if other else 0.0
-            if other is not None and remaining > 0:
-                held = HeldLease(other.owner, other.stage, other.born, remaining)
-                if not may_take(claim, held, newest, position):
-                    return Lease("", None, other.stage, remaining)
-            if len(self._leases) > MAX_LEASES:
-                self._leases = {k: v for k, v in self._leases.items() if v.deadline > now}
-            self._leases[look.key] = _StoredLease(
-                claim.owner, claim.stage, position, now + claim.ttl
-            )
-            return Lease(claim.owner, position, claim.stage, claim.ttl)
+            return self._leases.take(look.key, claim, newest, position)
 
     def _newest(self, names: tuple[str, ...]) -> int:
         return max((self._marks.get(name, 0) for name in names), default=0)
-
-    def _owns(self, key: str, owner: str) -> bool:
-        held = self._leases.get(key)
-        return held is not None and held.owner == owner and held.deadline > self._clock()
 
     def _fill(self, fill: Fill) -> bool:
         with self._lock:
             if fill.instead_of:
                 return self._replace(fill)
-            if fill.owner and not self._owns(fill.key, fill.owner):
+            if fill.owner and not self._leases.owns(fill.key, fill.owner):
                 return False
             self._put(fill, fill.frame)
-            self._leases.pop(fill.key, None)
+            self._leases.end(fill.key)
             self._refreshes.drop(fill.key)
             return True
 
@@ -251,34 +237,15 @@ class MemoryStore:
         stored = self.entries.get(fill.key)
         if stored is None or not stored.frame.startswith(fill.instead_of):
             return False
-        if fill.payload_at and fill.owner and not self._owns(fill.key, fill.owner):
+        if fill.payload_at and fill.owner and not self._leases.owns(fill.key, fill.owner):
             return False
         frame = fill.frame + (stored.frame[fill.payload_at :] if fill.payload_at else b"")
         self._put(fill, frame)
         if fill.payload_at:
             self._refreshes.drop(fill.key)
-        if self._owns(fill.key, fill.owner) or (fill.payload_at and not fill.owner):
-            self._leases.pop(fill.key, None)
+        if self._leases.owns(fill.key, fill.owner) or (fill.payload_at and not fill.owner):
+            self._leases.end(fill.key)
         return True
-
-    def _renew(self, key: str, owner: str, stage: Stage, ttl: float) -> bool:
-        with self._lock:
-            if not self._owns(key, owner):
-                return False
-            self._leases[key] = replace(
-                self._leases[key], stage=stage, deadline=self._clock() + ttl
-            )
-            return True
-
-    def _release(self, release: Release) -> bool:
-        with self._lock:
-            if not self._owns(release.key, release.owner):
-                return False
-            lease = self._leases.pop(release.key)
-            if release.unshared:
-                deadline = self._clock() + release.unshared
-                self._leases[release.key] = _StoredLease("", Stage.UNSHARED, lease.born, deadline)
-            return True
 
     def _records(self, since: Position, until: Position) -> list[Record] | None:
         missed = until.sequence - since.sequence

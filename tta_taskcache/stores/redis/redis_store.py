@@ -50,6 +50,7 @@ from ..protocol import (
     Scan,
     SetMarks,
     StoreReply,
+    Together,
 )
 from ..sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 from .scanner import Scanner
@@ -169,14 +170,17 @@ class RedisExchanges:
             case ReadBans():
                 return (yield from self._read_bans())
             case Fill():
-                return (yield from self._fill(command))
+                done = yield from self._together((command,), command.counts)
+                return done[0]
             case Renew():
                 return (yield from self._renew(command))
             case Release():
-                return (yield from self._release(command))
+                return bool((yield partial(self.client.eval, *self._releasing(command))))
             case BeginRefresh():
                 name, milli = self._at.refresh(command.key), milliseconds(command.seconds)
                 return bool((yield partial(self.client.set, name, "1", nx=True, px=milli)))
+            case Together():
+                return (yield from self._together(command.commands, command.counts))
             case SetMarks():
                 return (yield from self._invalidate(command))
             case Scan():
@@ -275,27 +279,61 @@ class RedisExchanges:
             return Bans(None, ())
         return Bans(Position(incarnation.decode(), int(sequence or 0)), log.read_bans(*bans))
 
-    def _fill(self, fill: Fill) -> Exchange[bool]:
+    def _together(
+        self,
+        commands: Sequence[Fill | Release | BeginRefresh],
+        counts: Counts = {},  # noqa: B006 - only read
+    ) -> Exchange[list[bool]]:
+        fills = [command.lifetime for command in commands if isinstance(command, Fill)]
+        if fills or counts:
+            pipe = self._pipeline(counts, milliseconds(max(fills, default=0.0)))
+        else:
+            pipe = self.client.pipeline(transaction=False)
+        numbers = [self._queue(pipe, command) for command in commands]
+        replies = yield pipe.execute
+        del replies[: len(replies) - sum(numbers)]
+        done = []
+        for number in numbers:
+            # That of an unconditional fill says how many keys it has deleted.
+            done.append(number > 1 or bool(replies[0]))
+            del replies[:number]
+        return done
+
+    def _queue(self, pipe: Any, command: Fill | Release | BeginRefresh) -> int:
+        """Queue a command; return the number of its replies."""
+        match command:
+            case Fill():
+                return self._queue_fill(pipe, command)
+            case Release():
+                pipe.eval(*self._releasing(command))
+            case BeginRefresh():
+                name, milli = self._at.refresh(command.key), milliseconds(command.seconds)
+                pipe.set(name, "1", nx=True, px=milli)
+        return 1
+
+    def _releasing(self, release: Release) -> tuple[Any, ...]:
+        lease = self._at.lease(release.key)
+        return _RELEASE, 1, lease, release.owner, int(release.unshared * 1000)
+
+    def _queue_fill(self, pipe: Any, fill: Fill) -> int:
         lifetime = milliseconds(fill.lifetime)
-        pipe = self._pipeline(fill.counts, lifetime)
         entry, lease = self._at.entry(fill.key), self._at.lease(fill.key)
         refresh = self._at.refresh(fill.key)
         if fill.payload_at:
             kept = (fill.owner, lifetime, fill.frame, fill.instead_of, fill.payload_at)
             pipe.eval(_KEEP, 3, entry, lease, refresh, *kept)
-            return bool((yield pipe.execute)[-1])
+            return 1
         if fill.instead_of:
             pipe.eval(_REPLACE, 2, entry, lease, fill.owner, lifetime, fill.frame, fill.instead_of)
-            return bool((yield pipe.execute)[-1])
+            return 1
         if fill.owner:
             pipe.eval(_FILL, 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
-            return bool((yield pipe.execute)[-1])
+            return 1
         pipe.set(entry, fill.frame, px=lifetime)
         # One by one: a cluster's pipeline can't delete two keys at once.
         pipe.delete(lease)
         pipe.delete(refresh)
-        yield pipe.execute
-        return True
+        return 3
 
     def _renew(self, renew: Renew) -> Exchange[list[bool]]:
         pipe = self.link.pipeline()
@@ -305,10 +343,6 @@ class RedisExchanges:
                 _RENEW, 1, self._at.lease(held.key), held.owner, stage, milliseconds(renew.ttl)
             )
         return [bool(reply) for reply in (yield pipe.execute)]
-
-    def _release(self, release: Release) -> Exchange[bool]:
-        arguments = (self._at.lease(release.key), release.owner, int(release.unshared * 1000))
-        return bool((yield partial(self.client.eval, _RELEASE, 1, *arguments)))
 
     def _invalidate(self, command: SetMarks) -> Exchange[Position]:
         reply: Any = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..protocol import ClientCall, Command, Count, LookMany, ReadDays, Scan
+from ..protocol import ClientCall, Command, Count, LookMany, ReadDays, Scan, Together
 from ..sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 
 #: Replies that have to be slow, one after the other: a busy machine makes a single one slow.
 IN_A_ROW = 5
 
-#: Seconds that each look of many may add to a reply that isn't slow.
+#: Seconds that each command of many may add to a reply that isn't slow.
 A_LOOK = 0.0002
 
 #: Commands that say nothing of it: they do much at once, and nobody's call waits for them.
@@ -27,8 +27,10 @@ class ReplyTimes:
         """Take note of how long a command took."""
         if isinstance(command, _LONG):
             return
-        looks = len(command.looks) if isinstance(command, LookMany) else 0
-        self._latest.append(max(0.0, seconds - looks * A_LOOK))
+        match command:
+            case LookMany(many) | Together(many):
+                seconds -= len(many) * A_LOOK
+        self._latest.append(max(0.0, seconds))
 
     @property
     def usual(self) -> float:

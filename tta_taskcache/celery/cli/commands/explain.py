@@ -13,8 +13,8 @@ import click
 from ....errors import WrongArguments
 from ....semantic.neighbours import JudgedNeighbour
 from ...api.cached_task import CachedTask
+from ...api.explanation import Explanation
 from ...api.task_cache import TaskCache
-from ...api.task_handle import Explanation
 from ...lookup.nearest_entry import Nearest
 from .. import formatting
 from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache

@@ -38,6 +38,7 @@ class LookupJob:
         connection: Number of the broker connection that delivered the request.
         follows: The call, for a follower's poll; None for a first lookup.
         takes_queued: Whether it may take over a lease whose leader is queued elsewhere.
+        ends: Key and owner of each lease that ends before it.
     """
 
     request: Request
@@ -45,6 +46,7 @@ class LookupJob:
     connection: int
     follows: Call | None = None
     takes_queued: bool = False
+    ends: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from ....cache.runs.led_keys import within
 from ....core.events import Fault
 from ....core.options.option_values import Site
 from ....stores.protocol import Command, Reply, Store
+from ...batches.queued_batch import look_up_queued_batch
 from ...calls import context
 from ...calls.carried_text import read_carried
 from ...calls.lookup_handoff import read_handoff
@@ -81,11 +82,26 @@ class Lookups:
         #: Number of lookups in progress, without followers' polls.
         self.pending = 0
 
-    def look_up(self, request: Request, found: Found) -> None:
-        """Look a request up."""
+    def look_up(
+        self,
+        request: Request,
+        found: Found,
+        *,
+        ends: tuple[tuple[str, str], ...] = (),
+        takes_queued: bool = False,
+    ) -> None:
+        """Look a request up.
+
+        Args:
+            request: The request.
+            found: Receives the lookup result.
+            ends: Key and owner of each lease that a batch ends before.
+            takes_queued: Whether a batch takes over leases of calls that are queued elsewhere.
+        """
         self.pending += 1
         self._lookahead.begin_lookup(request)
-        self._batches.put(LookupJob(request, found, self._connection))
+        job = LookupJob(request, found, self._connection, takes_queued=takes_queued, ends=ends)
+        self._batches.put(job)
 
     def poll(self, request: Request, call: Call, found: Found, *, takes_queued: bool) -> None:
         """Look a follower's call up again: for its result, or for the lease."""
@@ -141,6 +157,16 @@ class Lookups:
         if call is None:
             header = context.cache_header_of(job.request.request_dict)
             call_request, handoff = call_request_of(job.request), read_handoff(header)
+            if call_request.batch is not None:
+                store = _OpenStore(runtime.store, self._batches)
+                return look_up_queued_batch(
+                    call_request,
+                    header,
+                    lambda plan: run_plan(plan, store),
+                    ends=job.ends,
+                    can_wait=self._waiting.can_follow,
+                    takes_queued=job.takes_queued,
+                )
             call = call_request.call
             if call is None or handoff or unanswerable(call_request, Site.CONSUMER):
                 hints = LookupHints(handoff=handoff, carried=read_carried(header))
@@ -201,9 +227,8 @@ class Lookups:
         job.found(lookup)
 
     def _give_up(self, lookup: LookupResult) -> None:
-        """End the lease of a dropped lookup: its message is redelivered to any worker."""
-        if lookup.call is not None and lookup.owner:
-            self._runtime().leases.end(lookup.call.key, lookup.owner)
+        """End the leases of a dropped lookup: its message is redelivered to any worker."""
+        self._runtime().leases.end_all(lookup.led)
 
 
 class _OpenStore:
