@@ -246,7 +246,7 @@ class Pauses:
         self._leader: LockWakeup | None = None
         self.count = 0
 
-    def next(self, most: float) -> Pause:
+    def next(self, most: float = MAX_WAKEUP_PAUSE) -> Pause:
         """The next one: until a leader or the watcher here rings, or until the next look.
 
         Args:
