@@ -14,7 +14,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance matrix celery-suite chaos bench lint docs links proof reference format lock package first-hour clean
+.PHONY: help demo test conformance matrix celery-suite chaos bench lint docs links proof semantic reference format lock package first-hour clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ links: $(VENV)/.docs ## follow the links of the site and of the README to other 
 proof: $(VENV)/.installed ## reproduce the figures of docs/proof.md (TRACES=DIR: real request streams)
 	@$(PY) -m examples.cost_tracking docs/images/cost.svg
 	@$(PY) -m benchmarks.proof $(TRACES)
+
+semantic: $(VENV)/.installed ## let neighbours answer in 100,000 calls of many partitions, and in races with invalidations
+	SEMANTIC_CALLS=$${SEMANTIC_CALLS:-100000} SEMANTIC_READS=$${SEMANTIC_READS:-100000} $(PY) -m pytest \
+		tests/integration/semantic/test_partitions_apart.py tests/integration/semantic/test_semantic_races.py \
+		--timeout 0 --log-cli-level info -q $(ARGS)
 
 reference: $(VENV)/.installed ## write the tables of docs/reference anew, from the code
 	$(PY) docs/_ext/reference_pages.py

@@ -4,6 +4,7 @@
 Quora's question pairs, packed by xz. Without it, only what needs no labels is measured.
 """
 
+import asyncio
 import json
 import lzma
 import random
@@ -15,9 +16,10 @@ from typing import Any
 import numpy as np
 import wordllama
 
+from benchmarks.semantic_pairs import PAIRS
 from benchmarks.show import table
 from tests.support.servers import Server, available
-from tta_taskcache import CachedTask, Semantic, TaskCache
+from tta_taskcache import MISSING, CachedTask, CachePrimitive, Semantic, TaskCache
 from tta_taskcache.core.semantic.confidence import Sample, bounds_at, lowest_safe
 from tta_taskcache.core.semantic.guard import differing
 from tta_taskcache.core.semantic.index_record import IndexRecord
@@ -29,25 +31,74 @@ THRESHOLDS = (0.8, 0.85, 0.9, 0.95, 0.98)
 CHANCE = np.random.default_rng(1)
 
 
-def pairs(path: str) -> None:
-    """Precision and recall by threshold: the vectors alone (as RedisVL decides), and guarded."""
-    model = wordllama.WordLlama.load(
+def model() -> Any:
+    """The embedder: its weights are in its wheel."""
+    return wordllama.WordLlama.load(
         cache_dir=Path(wordllama.__file__).parent, disable_download=True
     )
-    lines = lzma.decompress(Path(path).read_bytes()).splitlines()
-    known = [json.loads(line) for line in lines]
-    one, other = (model.embed([pair[side] for pair in known], norm=True) for side in "ab")
-    near, same = (one * other).sum(1), np.array([pair["same"] for pair in known])
-    passes = np.array([not differing(pair["a"], pair["b"]) for pair in known])
-    rows = []
-    for threshold in THRESHOLDS:
-        row = [f"{threshold:.2f}"]
-        for hits in (near >= threshold, (near >= threshold) & passes):
-            precision, recall = same[hits].mean(), same[hits].sum() / same.sum()
-            row += [f"{hits.sum():,}", f"{precision:.1%}", f"{recall:.1%}"]
-        rows.append(tuple(row))
+
+
+def load_pairs(path: str) -> list[dict[str, Any]]:
+    """The labelled pairs of a file."""
+    return [json.loads(line) for line in lzma.decompress(Path(path).read_bytes()).splitlines()]
+
+
+def rates(hits: Any, same: Any) -> tuple[str, str, str]:
+    """The number of hits, their precision and recall."""
+    precision = f"{same[hits].mean():.1%}" if hits.any() else "-"
+    return f"{hits.sum():,}", precision, f"{same[hits].sum() / same.sum():.1%}"
+
+
+def decisions(pairs: list[tuple[str, str, str, str]], guard: Any) -> Any:
+    """Which pairs hit, by threshold: of stored and asked texts, and the partitions of both."""
+    embedder = model()
+    semantic = Semantic(
+        on="prompt", embed=lambda texts: list(embedder.embed(texts, norm=True)), guard=guard,
+        threshold=THRESHOLDS[0], embedder="wordllama 256",
+    )  # fmt: skip
+    hits = np.zeros((len(THRESHOLDS), len(pairs)), bool)
+
+    async def ask() -> None:
+        cache = CachePrimitive(name="pairs", semantic=semantic, max_size=len(pairs))
+        for stored, _, part, _ in pairs:
+            await cache.aset({"prompt": stored, "part": part}, 1)
+        for number, (_, asked, _, part) in enumerate(pairs):
+            for at, threshold in enumerate(THRESHOLDS):
+                found = await cache.aget({"prompt": asked, "part": part}, semantic=threshold)
+                hits[at, number] = found is not MISSING
+
+    asyncio.run(ask())
+    return hits
+
+
+def pairs(path: str) -> None:
+    """Precision and recall by threshold, without and with the guard."""
+    known = load_pairs(path)
+    same = np.array([pair["same"] for pair in known])
+    asked = [(pair["a"], pair["b"], f"p{i}", f"p{i}") for i, pair in enumerate(known)]
+    alone, guarded = decisions(asked, None), decisions(asked, differing)
+    rows = [
+        (f"{threshold:.2f}", *rates(alone[at], same), *rates(guarded[at], same))
+        for at, threshold in enumerate(THRESHOLDS)
+    ]
     heads = ("threshold", "hits", "precision", "recall", "guarded", "precision", "recall")
     table(f"{len(known):,} labelled pairs, wordllama 256", heads, rows)
+
+
+def kinds() -> None:
+    """Hits by kind of pair, without and with the guard."""
+    asked = [
+        (pair.a, pair.b, *(f"{tenant}{i}" for tenant in pair.tenants))
+        for i, pair in enumerate(PAIRS)
+    ]
+    alone, guarded = decisions(asked, None), decisions(asked, differing)
+    rows = []
+    for kind in dict.fromkeys(pair.kind for pair in PAIRS):
+        of_kind = np.array([pair.kind == kind for pair in PAIRS])
+        cells = [f"{alone[at, of_kind].sum()} / {guarded[at, of_kind].sum()}" for at in range(5)]
+        rows.append((kind, f"{of_kind.sum()}", *cells))
+    heads = ("kind", "pairs", *(f"{t:.2f}" for t in THRESHOLDS))
+    table("hits by kind and threshold: without / with the guard", heads, rows)
 
 
 def unit(vector: Any) -> Any:
@@ -154,6 +205,7 @@ def run(path: str | None = None) -> None:
     """Measure it."""
     if path is not None:
         pairs(path)
+    kinds()
     operators()
     heads = ("entries", "exact L2 hit", "p50 ratio", "p99 ratio", "copy", "cold start", "recall")
     table("a look that a neighbour answers", heads, [looks(1_000), looks(100_000)])

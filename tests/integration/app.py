@@ -16,6 +16,7 @@ from celery.exceptions import Ignore, Reject
 from celery.result import allow_join_result
 from kombu.exceptions import OperationalError
 
+from tests.integration.dependencies.tasks import define_chain
 from tta_taskcache import CachedTask
 from tta_taskcache.celery.worker import follower_age
 
@@ -76,6 +77,7 @@ def _define(app: Celery, counts: redis.Redis) -> None:
     _define_canvas(tasks)
     _define_values(tasks)
     _define_context(tasks)
+    define_chain(tasks)
     _define_handlers(tasks)
     _define_steered(tasks)
     _define_asking(tasks)
@@ -134,6 +136,10 @@ def _define_slow(tasks: Tasks) -> None:
     def early(tag: str) -> int:
         time.sleep(0.4)
         return int(tasks.counts.incr(f"early:{tag}"))
+
+    @tasks.cached("quick", cache_min_run=60)
+    def quick(tag: str) -> int:
+        return int(tasks.counts.incr(f"quick:{tag}"))
 
     def slow(tag: str) -> None:
         """For the benchmark: takes a second."""

@@ -45,10 +45,11 @@ class Candidate:
 class _Cell:
     """Rows that are compared together."""
 
-    __slots__ = ("count", "keys", "matrix", "texts")
+    __slots__ = ("alive", "count", "keys", "matrix", "texts")
 
     def __init__(self, dimensions: int) -> None:
         self.matrix = numpy().zeros((_FIRST_CAPACITY, dimensions), dtype="float32")
+        self.alive = numpy().zeros(_FIRST_CAPACITY, dtype=bool)
         self.keys: list[str | None] = []
         self.texts: list[str] = []
         self.count = 0
@@ -59,7 +60,9 @@ class _Cell:
             grown = numpy().zeros((2 * row, self.matrix.shape[1]), dtype="float32")
             grown[:row] = self.matrix
             self.matrix = grown
+            self.alive = numpy().concatenate([self.alive, numpy().zeros(row, dtype=bool)])
         self.matrix[row] = vector
+        self.alive[row] = True
         del self.keys[row:], self.texts[row:]
         self.texts.append(text)
         self.keys.append(key)
@@ -72,7 +75,7 @@ class _Cell:
             return []
         np = numpy()
         similarities = self.matrix[:count] @ vector
-        rows = np.flatnonzero(similarities >= least)
+        rows = np.flatnonzero((similarities >= least) & self.alive[:count])
         if len(rows) > most:
             near = similarities[rows]
             rows = rows[np.argpartition(near, -most)[-most:]]
@@ -128,6 +131,7 @@ class VectorRows:
         if place is not None:
             cell, row = place
             cell.keys[row] = None
+            cell.alive[row] = False
             self._texts -= len(cell.texts[row])
             self._removed += 1
 
@@ -166,8 +170,7 @@ class VectorRows:
         if centres is not None and len(cells) == len(centres):
             order = numpy().argpartition(centres @ vector, -PROBES)[-PROBES:]
             cells = [cells[i] for i in order.tolist()]
-        # Removed rows may be among a cell's nearest.
-        found = [near for cell in cells for near in cell.nearest(vector, 4 * most, least)]
+        found = [near for cell in cells for near in cell.nearest(vector, most, least)]
         return sorted(found, key=lambda near: -near.similarity)[:most]
 
     def _cell_of(self, vector: Array) -> _Cell:

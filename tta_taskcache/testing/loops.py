@@ -41,7 +41,7 @@ class LoopThread:
 
 
 class InLoop:
-    """A store of asyncio, for whoever blocks: each command is executed in a loop.
+    """A store of asyncio, for blocking callers: each command is executed in a loop.
 
     Args:
         store: The store.

@@ -59,6 +59,11 @@ def _define_batches(cached: Any, counts: redis.Redis, note: Callable[..., None])
                 raise ValueError(tag)
         return [f"<{text}>" for text in texts]
 
+    @cached("rates", cache_each="codes", cache_ttl=0.3, cache_stale_while_revalidate=60)
+    def rates(tag: str, codes: list[str]) -> list[int]:
+        note("rates", tag, codes)
+        return [int(counts.hincrby(f"rate:{tag}", code, 1)) for code in codes]
+
     @cached("prices", cache_each="items", cache_vary=("tenant",))
     def prices(tag: str, items: list[int]) -> dict[int, str]:
         note("prices", tag, list(map(str, items)))

@@ -1,7 +1,7 @@
 """Apps with batches, and their workers."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from tests.support.results import take_leave
 from tests.support.servers import Server
 from tests.support.workers import Worker
 from tta_taskcache import TaskCache
+from tta_taskcache.testing import FaultyStore
 
 MODULE = "tests.integration.batches.batch_app"
 
@@ -80,6 +81,15 @@ class BatchHarness:
 def make_batch_harness(server: Server, **conf: Any) -> BatchHarness:
     app = make_app(server.url(0), server.url(1), server.url(2), **conf)
     return BatchHarness(server, app, TaskCache(app))
+
+
+def count_commands(batches: BatchHarness) -> list[Any]:
+    """Note the commands of an app's process from now on."""
+    runtime = batches.cache.runtime
+    runtime.engine.parts.l1.max_staleness = 60.0  # a slow machine polls no more often
+    store = FaultyStore(runtime.store)
+    batches.cache._provider._built["runtime"] = replace(runtime, store=store)
+    return store.commands
 
 
 @pytest.fixture

@@ -1,13 +1,17 @@
 """Batches (D5) in real workers: at the producer, in the main process, in the pool."""
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from celery import chord, group
+from celery.exceptions import WorkerLostError
 
-from tests.integration.batches.conftest import PATIENCE, BatchHarness
+from tests.integration.batches.conftest import PATIENCE, BatchHarness, count_commands
 from tests.support.waiting import wait_until
+from tta_taskcache.stores.protocol import Poll
 
 pytestmark = pytest.mark.one_server_kind
 
@@ -135,3 +139,55 @@ def test_d5_in_groups_chords_and_chains(new_batches: New, work: Work) -> None:
         chain = embed.si(batches.tag, texts(0, 1)) | batches.task("plain").s()
         assert chain.delay().get(timeout=PATIENCE) == made(0, 1)
     assert set(batches.ran().values()) == {1}
+
+
+def test_d5_stale_items_are_refreshed_by_one_message(new_batches: New, work: Work) -> None:
+    batches = new_batches()
+    rates = batches.task("rates")
+    assert rates.cache.call(batches.tag, ["a", "b", "c"]) == [1, 1, 1]
+    wait_until(
+        lambda: all(one.stale for one in rates.cache.explain(batches.tag, ["a", "b", "c"]).items)
+    )
+    commands = count_commands(batches)
+    result = rates.delay(batches.tag, ["b", "a", "b"])
+    assert (result.get(timeout=PATIENCE), result.cache_status.stale) == ([1, 1, 1], True)
+    kinds = [type(command).__name__ for command in commands if not isinstance(command, Poll)]
+    assert kinds in (["LookMany", "Together"], ["Together"]), "one look, and one claim for both"
+    assert batches.sent == 1
+    work(batches)
+    wait_until(lambda: batches.sizes("rates") == [3, 2], what="one run for both")
+    assert batches.ran("rates") == {"a": 2, "b": 2, "c": 1}
+
+
+def test_d5_c3_when_the_leaders_process_is_gone_a_follower_runs(
+    new_batches: New, work: Work
+) -> None:
+    batches = new_batches()
+    worker = work(batches, concurrency=2)
+    batches.shut()
+    lost = batches.embed.delay(batches.tag, texts(1, 2))
+    assert batches.started() == texts(1, 2)
+    follower = batches.embed.delay(batches.tag, texts(2, 3))
+    wait_until(lambda: batches.waiting() == 1, what="a message that waits")
+    for pid in worker.pool_pids():
+        os.kill(pid, signal.SIGKILL)
+    assert batches.started() == texts(2, 3)
+    batches.open()
+    assert follower.get(timeout=PATIENCE) == made(2, 3)
+    with pytest.raises(WorkerLostError):
+        lost.get(timeout=PATIENCE)
+
+
+def test_d5_maps_and_warming_go_item_by_item(new_batches: New, work: Work) -> None:
+    batches = new_batches()
+    work(batches, concurrency=1)
+    report = batches.embed.cache.warm([[batches.tag, texts(1, 2)], [batches.tag, texts(2, 3)]])
+    assert (report.stored, report.failed) == (2, 0)
+    assert batches.ran() == dict.fromkeys(texts(1, 2, 3), 1)
+    again = batches.embed.cache.warm([[batches.tag, texts(3, 1)], [batches.tag, texts(3, 4)]])
+    assert (again.fresh, again.stored) == (1, 1)
+    assert batches.ran() == dict.fromkeys(texts(1, 2, 3, 4), 1)
+    lists = [(batches.tag, texts(1, 5)), (batches.tag, texts(5, 2))]
+    mapped = batches.embed.starmap(lists).delay().get(timeout=PATIENCE)
+    assert mapped == [made(1, 5), made(5, 2)]
+    assert batches.ran()["t5"] == 1

@@ -3,31 +3,21 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.batches.conftest import BatchHarness
+from tests.integration.batches.conftest import BatchHarness, count_commands
 from tests.integration.freshness.one_process import OneProcess
 from tests.support.waiting import wait_until
 from tta_taskcache import MISSING, CachedTask, CacheMiss, cache_control, cache_previous
 from tta_taskcache.errors import BatchResultError
 from tta_taskcache.stores.protocol import LookMany, Poll, Together
-from tta_taskcache.testing import FaultyStore
 
 pytestmark = pytest.mark.one_server_kind
 
 New = Callable[..., BatchHarness]
-
-
-def count_commands(batches: BatchHarness) -> list[Any]:
-    runtime = batches.cache.runtime
-    runtime.engine.parts.l1.max_staleness = 60.0  # a slow machine polls no more often
-    store = FaultyStore(runtime.store)
-    batches.cache._provider._built["runtime"] = replace(runtime, store=store)
-    return store.commands
 
 
 def texts(*numbers: int) -> list[str]:

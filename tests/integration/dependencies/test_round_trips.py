@@ -81,7 +81,7 @@ def test_r3_d1_a_miss_after_an_invalidation_is_two_round_trips(start: Start, tri
     writer, knows, later = start(), start(), start()
     which = call("t:0")
     store_made_from(writer, which, 8)
-    later.engine.reader.with_own_marks.add("t")
+    later.engine.reader.judgement.with_own_marks.add("t")
     for process in (later, knows):
         writer.invalidate("g:user:3")
         looks = 1 if process is later else 2

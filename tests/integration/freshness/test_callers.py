@@ -130,3 +130,14 @@ def test_d3_ages_and_modes_reach_the_worker(harness: Harness, worker: Worker) ->
     assert ask_it(cache_max_age=3600) == 2
     assert ask_it(cache_max_age=0) == 3
     wait_until(lambda: stored() == 3, what="its place is taken")
+
+
+def test_d3_a_quick_run_in_a_worker_replaces_what_was_too_old(
+    harness: Harness, worker: Worker
+) -> None:
+    """The producer's miss says why it is one: the run isn't the first of its call."""
+    quick = harness.task("quick")
+    quick.cache.set(0, harness.tag)
+    wait_until(lambda: (quick.delay(harness.tag).cache_status.age or 0) > 0.01, what="its age")
+    assert quick.apply_async((harness.tag,), cache_max_age=0.01).get(timeout=30) == 1
+    wait_until(lambda: quick.delay(harness.tag).get(timeout=30) == 1, timeout=10, what="Δ")

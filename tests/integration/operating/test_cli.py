@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from tests.integration.operating.command_line import Cli, lines
+from tests.integration.operating.command_line import FORECAST, Cli, lines
 from tests.support.servers import Server, free_port
 from tta_taskcache.celery.cli import COMMANDS, formatting
 
@@ -107,3 +107,17 @@ def test_help_of_each_command(cli: Cli, command: str, columns: str) -> None:
     assert re.search(f"Examples?:\n    celery -A proj cache {command}", text)
     assert ("--json" in text) is (command not in ("top", "dashboards"))  # stats is for machines
     assert "\\b" not in text
+
+
+def test_a_misspelt_command_is_guessed(cli: Cli) -> None:
+    done = cli("stat")
+    assert done.returncode == 2
+    assert "No such command 'stat'. Did you mean 'stats'?" in done.stderr
+    assert "Did you mean" not in cli("xyz").stderr
+
+
+def test_what_the_terminal_cannot_show_is_escaped(filled: Cli) -> None:
+    key = min(filled.cache.keys(f"{FORECAST}:*"))
+    done = filled("show", key, PYTHONIOENCODING="iso8859-5")
+    assert done.returncode == 0, done.stderr
+    assert "\\u2600" in done.stdout

@@ -101,6 +101,11 @@ def test_the_terminal_has_a_bar_a_day(counted: Cli, columns: str) -> None:
     assert "\x1b[2J" not in "\n".join(output)
 
 
+def test_a_terminal_without_these_characters_has_others(counted: Cli) -> None:
+    output = lines(counted("stats", "--plot", PYTHONIOENCODING="latin-1"))
+    assert [line for line in output if f"{day(0)}  ####" in line]
+
+
 def test_without_counts_there_is_nothing_to_plot(cli: Cli, tmp_path: Path) -> None:
     for option in (("--plot",), ("--html", str(tmp_path / "x.html"))):
         done = cli("stats", *option)

@@ -78,7 +78,9 @@ def test_stats_has_a_ledger_by_task_and_day(filled: Cli, redis_server: Server) -
     assert "COST SAVED" not in filled("stats", "--since", "1d").stdout, "nobody has costs"
 
 
-@pytest.mark.parametrize("day", ["yesterday", "2026-13-01", "xd", "9999-01-01", "99999999999d"])
+@pytest.mark.parametrize(
+    "day", ["yesterday", "2026-13-01", "xd", "9999-01-01", "99999999999d", "0d", "-3d"]
+)
 def test_stats_refuses_what_is_no_day(cli: Cli, day: str) -> None:
     done = cli("stats", "--since", day)
     assert done.returncode == 2

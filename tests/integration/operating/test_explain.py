@@ -16,7 +16,7 @@ from tests.integration.operating.command_line import run_celery
 from tests.support.servers import Server
 from tests.support.workers import Worker
 from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.celery.calls.call_request import request_of_caller
+from tta_taskcache.celery.calls.identification import request_of_caller
 from tta_taskcache.celery.lookup.nearest_entry import find_nearest
 from tta_taskcache.core.entries.entry import unpack
 from tta_taskcache.core.identity import traits

@@ -74,6 +74,9 @@ def test_an_app_with_results_in_redis_needs_little(redis_server: Server, tmp_pat
     assert "1 of 2: proj.report" in done.stderr
     assert "(the result backend's), " in done.stderr
     assert "Missing" not in done.stderr
+    # Where entries are stored without it already, it says what becomes of them.
+    redis_server.client(1).hset("taskcache:{log}:control", "incarnation", "i")
+    assert "starts anew" in run(tmp_path).stdout
     # What it prints is all it wants.
     write(tmp_path, app, more=done.stdout)
     again = run(tmp_path)

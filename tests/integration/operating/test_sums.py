@@ -100,7 +100,7 @@ def check(stats: TaskStats, made: int, ends: dict[str, int]) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_each_call_is_a_hit_or_a_run_and_each_run_has_a_reason(
+def test_f2_each_call_is_a_hit_or_a_run_and_each_run_has_a_reason(
     server_factory: Callable[..., Server],
 ) -> None:
     @settings(max_examples=EXAMPLES, phases=[Phase.generate], suppress_health_check=HealthCheck)

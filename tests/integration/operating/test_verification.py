@@ -105,7 +105,7 @@ def test_a_bad_key_is_found(app: Celery, caplog: pytest.LogCaptureFixture) -> No
 def test_only_the_share_is_verified(app, source, make, monkeypatch) -> None:
     task = make(cache_verify=0.25)
     draws = iter([0.9, 0.3, 0.25, 0.24, 0.9])
-    monkeypatch.setattr("tta_taskcache.celery.calls.call_request.random", lambda: next(draws))
+    monkeypatch.setattr("tta_taskcache.celery.calls.identification.random", lambda: next(draws))
     for _ in range(5):
         task.delay("a").get()
     assert source.runs == 2

@@ -54,6 +54,14 @@ def test_cached_llm() -> None:
     assert "4 prompts, 2 sent; saved $0.00072" in printed
 
 
+def test_cached_llm_by_semantic_keys() -> None:
+    printed = run("cached_llm", "--semantic").splitlines()
+    assert "(as 'How do I enable two-factor authentication?', 0.9" in printed[1]
+    assert "'You asked: How do I disable two-factor authentication?" in printed[2]
+    assert "(as" not in printed[3]  # by its exact key
+    assert printed[4].startswith("4 prompts, 2 sent; saved $")
+
+
 def test_rag() -> None:
     printed = run("rag")
     assert "csv: " in printed

@@ -15,7 +15,7 @@ from tests.integration.harness import Harness
 from tests.support.servers import Server
 from tests.support.workers import Worker
 from tta_taskcache import CachedTask, TaskCache
-from tta_taskcache.celery.calls.call_request import request_of_message, request_of_sender
+from tta_taskcache.celery.calls.identification import request_of_message, request_of_sender
 
 pytestmark = pytest.mark.one_server_kind
 

@@ -18,8 +18,8 @@ from tests.support.servers import Server, free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 from tta_taskcache import ConfigurationError, StoreUnavailable, TaskCache
-from tta_taskcache.celery.calls.call_request import request_of_caller
 from tta_taskcache.celery.calls.hot_calls import hottest, record_hot_call
+from tta_taskcache.celery.calls.identification import request_of_caller
 from tta_taskcache.celery.warming import warm_task
 from tta_taskcache.celery.warming import warmer as warming
 

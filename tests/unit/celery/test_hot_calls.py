@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tests.support.waiting import wait_until
 from tta_taskcache import CachedTask, TaskCache, Warm
 from tta_taskcache.celery.calls import hot_calls as learning
-from tta_taskcache.celery.calls.call_request import request_of_sender
+from tta_taskcache.celery.calls.identification import request_of_sender
 from tta_taskcache.celery.config import hot_call_recorder
 from tta_taskcache.celery.config.hot_call_recorder import HotCallRecorder
 from tta_taskcache.core.space_saving import SpaceSaving

@@ -8,7 +8,7 @@ from celery import Celery
 from celery.app import base
 
 from tta_taskcache import CachedTask
-from tta_taskcache.celery.calls.call_request import request_of_message, request_of_sender
+from tta_taskcache.celery.calls.identification import request_of_message, request_of_sender
 
 pydantic = pytest.importorskip("pydantic")
 

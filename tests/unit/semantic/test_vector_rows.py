@@ -43,6 +43,15 @@ def test_finds_what_a_dict_of_vectors_has(steps: list[tuple[int, bool]]) -> None
     assert len(rows) == len(model)
 
 
+def test_removed_rows_take_no_place_among_the_nearest() -> None:
+    rows, query = VectorRows(8), unit(CHANCE.standard_normal(8))
+    for i in range(60):
+        rows.put(f"k{i}", "", near(query, 0.01 * (i + 1)))
+    for i in range(50):
+        rows.remove(f"k{i}")
+    assert len(rows.nearest(query, 3, -1.0)) == 3
+
+
 def test_cells_find_what_is_near() -> None:
     """Past ``plain_rows``: of neighbours that are near, hardly any is overlooked."""
     centres = [unit(CHANCE.standard_normal(64)) for _ in range(300)]

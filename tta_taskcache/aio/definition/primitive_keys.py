@@ -14,7 +14,8 @@ from urllib.parse import quote, unquote
 
 from ...core.arguments.canonical import EXACT, canonical
 from ...core.arguments.labels import SEPARATOR, escape, shown, tags_of_callable
-from ...core.identity.keys import DIGEST_BYTES, Identity
+from ...core.identity.keys import Identity
+from ...core.identity.task_version import DIGEST_BYTES
 from ...core.options.policy import Policy
 from ...core.semantic.partition import MAX_TEXT, SemanticCall, digest
 from ...errors import MissingContext

@@ -68,6 +68,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
     entries: BoundedMap[Any]
     blocking: Store
     store: AsyncStore
+    log: object = object()
     if place.url is None:
         memory = MemoryStore(place.max_size, place.max_bytes)
         l1, entries = L1Cache(0, 0, 0.0), memory.entries
@@ -77,7 +78,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
         entries = l1.entries
         waiting: Any = {"replicas": place.wait_replicas, "patience": 0.8 * place.timeout}
         redis_store = RedisStore(Link(place.url, place.timeout), place.namespace, **waiting)
-        link = AsyncLink(place.url, place.timeout)
+        link, log = AsyncLink(place.url, place.timeout), redis_store.log
         # With a circuit breaker of its own: blocking callers wait less for a slow Redis.
         blocking = GuardedStore(redis_store, Breaker(observe))
         store = AsyncGuardedStore(
@@ -88,6 +89,7 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
     engine = make_engine(
         Parts(
             l1=l1,
+            log=log,
             codecs=CODECS,
             observe=observe,
             counters=counters,

@@ -437,7 +437,7 @@ class CachePrimitive:
             found = near or found
         if isinstance(found, Miss):
             return MISSING
-        depend_on_hit(call, found, engine.parts.l1)
+        depend_on_hit(call, found, engine.parts.log)
         return value_of(self._policy, found)
 
     def _store(self, call: Call, value: Any, neighbours: CallNeighbours | None) -> Plan[bool]:

@@ -1,4 +1,4 @@
-"""The engine and its parts: the reader, the writer, the refresher; sweeps, and comparing runs.
+"""The engine and its parts: the reader, the judgement, the writer, the refresher; and sweeps.
 
 May import ``runs`` and what lies below ``cache``.
 """

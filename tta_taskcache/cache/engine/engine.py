@@ -28,6 +28,7 @@ from ...stores.protocol import (
 )
 from ..outcome import Call, Hit, Miss
 from ..plan import Plan
+from .judgement import Judgement
 from .lookup_record import record_found
 from .parts import Parts
 from .reader import Reader
@@ -96,7 +97,7 @@ class Engine:
         log: StoreReply = yield Poll(marks=entry.marks)
         if log.position is None:
             return None
-        bans = yield from self.reader.bans(log.position, log.banned)
+        bans = yield from self.reader.judgement.bans(log.position, log.banned)
         if not marks.is_valid(entry, log.marks, log.position, bans):
             return None
         return entry, looked.remaining
@@ -167,5 +168,5 @@ class Engine:
 
 def make_engine(parts: Parts) -> Engine:
     """Compose an engine of its parts."""
-    reader, writer = Reader(parts), Writer(parts)
+    reader, writer = Reader(parts, Judgement(parts)), Writer(parts)
     return Engine(parts, reader, writer, Refresher(parts, reader, writer))

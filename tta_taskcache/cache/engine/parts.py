@@ -30,6 +30,7 @@ class Parts:
 
     Attributes:
         l1: The memory of this process.
+        log: Identity of the invalidation log, which ends the entries: where it is.
         codecs: Serializers and compressors.
         counters: This process' counts, which ride to the shared totals on other commands.
         observe: Receives events.
@@ -46,6 +47,7 @@ class Parts:
     """
 
     l1: L1Cache
+    log: object = field(default_factory=object)
     codecs: Codecs
     counters: Counters
     observe: Observe

@@ -1,4 +1,4 @@
-"""The reader: finds a call's entry in L1 or L2, and judges whether it may be served.
+"""The reader: finds a call's entry in L1 or L2; the judgement decides whether it is served.
 
 L1 answers when its last poll of the log is recent enough; when only the poll is missing, the log is
 polled; otherwise L2 is read, whose reply brings the newest log records along.
@@ -6,35 +6,21 @@ polled; otherwise L2 is read, whose reply brings the newest log records along.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from ...core.entries.decide import Verdict, decide, judge_age
-from ...core.entries.entry import HEADER_BYTES, Entry, Position, head_end, unpack
+from ...core.entries.entry import HEADER_BYTES, Position, head_end, unpack
 from ...core.entries.lease import Claim
-from ...core.entries.marks import Ban, is_valid, soft
+from ...core.entries.marks import is_valid
 from ...core.events import InvalidationsRead
-from ...core.interruption import handled_now, raise_interruption
 from ...core.results.codec import UNBOUNDED
-from ...core.results.remembered_errors import decode_error
 from ...errors import CircuitOpen, EntryError, StoreUnavailable
-from ...stores.memory.l1_cache import L1Entry
-from ...stores.protocol import Bans, Look, Poll, ReadBans, Release, StoreReply
+from ...stores.protocol import Look, Poll, Release, StoreReply
 from ..outcome import Call, Hit, Miss
 from ..plan import AT_ONCE, Plan, execute_looks
 from ..runs.current_run import Previous
+from .judgement import Judgement, Read, check_same_log, checked
 from .parts import Parts
-
-#: The reason of a miss with an entry that is older than its caller accepts.
-TOO_OLD = "too-old"
-
-#: Reasons of misses whose old entry the run replaces, and may ask for.
-REPLACED = (Verdict.EARLY.value, Verdict.STALE.value, Verdict.ENDED.value, TOO_OLD)
-
-
-#: What was read of a frame: an entry; why it is none; or None without a frame.
-Read = Entry | EntryError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +29,11 @@ class Reader:
 
     Attributes:
         parts: The engine's parts.
-        with_own_marks: Names of tasks whose looks bring the marks along that entries name
-            themselves: this process's copy of the log didn't have all that it needed.
+        judgement: Judges entries.
     """
 
     parts: Parts
-    with_own_marks: set[str] = field(default_factory=set)
+    judgement: Judgement
 
     def find(self, call: Call, claim: Claim | None = None) -> Plan[Hit | Miss]:
         """Find a call's result; a miss takes its lease on the way if a claim is made."""
@@ -61,7 +46,7 @@ class Reader:
                 if self.parts.l1.is_trusted(now)
                 else None
             )
-        hit = self._decode(call, held, now) if held is not None else None
+        hit = self.judgement.decode(call, held, now) if held is not None else None
         return hit if hit is not None else (yield from self._find_in_store(call, claim))
 
     def find_in_l1(self, call: Call, now: float) -> Hit | None:
@@ -70,7 +55,7 @@ class Reader:
         if not l1.is_trusted(now):
             return None
         held = l1.find(call.key, now, call.marks)
-        return None if held is None else self._decode(call, held, now)
+        return None if held is None else self.judgement.decode(call, held, now)
 
     def find_many(
         self, calls: Sequence[Call], claims: Sequence[Claim | None]
@@ -104,7 +89,7 @@ class Reader:
             yield from self._poll(now)
         for i in l1 if self.parts.l1.is_trusted(now) else ():
             held = self.parts.l1.find(calls[i].key, now, calls[i].marks)
-            hit = self._decode(calls[i], held, now) if held is not None else None
+            hit = self.judgement.decode(calls[i], held, now) if held is not None else None
             if hit is not None:
                 found[i] = hit
         if ended := [i for i in l1 if i not in found]:
@@ -163,7 +148,7 @@ class Reader:
                 call.key,
                 call.marks,
                 claim=claim and replace(claim, newest_ban=ban),
-                own_marks=call.task in self.with_own_marks,
+                own_marks=call.task in self.judgement.with_own_marks,
             )
             for call, claim, ban in zip(calls, claims, known, strict=True)
         ]
@@ -183,11 +168,13 @@ class Reader:
             return [(Miss("unavailable", None), 0)] * len(calls)
         self._advance(replies[0], now, since)
         found: list[tuple[Hit | Miss, int]] = []
-        read = [self._unpack(call, reply) for call, reply in zip(calls, replies, strict=True)]
-        complete = yield from self._with_own_marks(calls, replies, read)
+        read = [
+            self.judgement.unpack(call, reply) for call, reply in zip(calls, replies, strict=True)
+        ]
+        complete = yield from self.judgement.add_own_marks(calls, replies, read)
         for i, call in enumerate(calls):
             try:
-                settled = yield from self._settle(call, _checked(complete[i]), read[i], now)
+                settled = yield from self._settle(call, checked(complete[i]), read[i], now)
                 found.append((settled, known[i]))
             except StoreUnavailable:
                 self._abandon(calls[i : i + 1], claims[i : i + 1])
@@ -200,7 +187,7 @@ class Reader:
                 self.parts.abandon(call.key, claim.owner)
 
     def _settle(self, call: Call, looked: StoreReply, read: Read, now: float) -> Plan[Hit | Miss]:
-        found = yield from self._judge(call, looked, read, now)
+        found = yield from self.judgement.judge_read(call, looked, read, now)
         lease = looked.lease
         if isinstance(found, Miss):
             # The lease was given after the marks were read, at a position of its own.
@@ -213,103 +200,6 @@ class Reader:
                 self.parts.abandon(call.key, lease.owner)
         return found
 
-    def judge(
-        self, call: Call, looked: StoreReply, now: float, *, failed: bool = False
-    ) -> Plan[Hit | Miss]:
-        """Judge the store's reply, which has a position: a hit, or a miss with its reason.
-
-        Args:
-            call: The call.
-            looked: The store's reply.
-            now: The time (monotonic seconds).
-            failed: Whether a run has just failed, for which a stale entry may stand in.
-
-        Raises:
-            StoreUnavailable: What else is needed can't be read.
-        """
-        read = self._unpack(call, looked)
-        complete = yield from self._with_own_marks([call], [looked], [read])
-        return (yield from self._judge(call, _checked(complete[0]), read, now, failed=failed))
-
-    def _unpack(self, call: Call, looked: StoreReply) -> Read:
-        try:
-            return unpack(call.key, looked.frame, self.parts.secret) if looked.frame else None
-        except EntryError as error:
-            return error
-
-    def _with_own_marks(
-        self, calls: Sequence[Call], replies: Sequence[StoreReply], read: Sequence[Read]
-    ) -> Plan[list[StoreReply | None]]:
-        """Add the marks that entries name themselves: their runs' tags, what they were made from.
-
-        Those set since an entry's birth are in this process's copy of the log, if it goes back so
-        far. Else they are read, in one round trip for all, and later looks bring them along.
-
-        Returns:
-            The replies; None where the store can't be read.
-        """
-        complete: list[StoreReply | None] = list(replies)
-        lacking: dict[int, Entry] = {}
-        for i, (call, looked, entry) in enumerate(zip(calls, replies, read, strict=True)):
-            at = looked.position
-            if not isinstance(entry, Entry) or at is None or looked.own_marks:
-                continue
-            if set(entry.marks) <= set(call.marks):
-                continue
-            copied = self.parts.l1.marks_since(entry.born, at)
-            if copied is None:
-                lacking[i] = entry
-            else:
-                complete[i] = _with_marks(looked, entry, copied)
-        if not lacking:
-            return complete
-        self.with_own_marks.update(calls[i].task for i in lacking)
-        names = dict.fromkeys(name for entry in lacking.values() for name in entry.marks)
-        try:
-            found: StoreReply = yield Poll(marks=tuple(names))
-            for i, entry in lacking.items():
-                _check_same_log(found.position, replies[i].position)
-                complete[i] = _with_marks(replies[i], entry, found.marks)
-        except StoreUnavailable:
-            return [None if i in lacking else reply for i, reply in enumerate(complete)]
-        return complete
-
-    def _judge(
-        self, call: Call, looked: StoreReply, read: Read, now: float, *, failed: bool = False
-    ) -> Plan[Hit | Miss]:
-        at = looked.position
-        if at is None:
-            return Miss("log-lost", None)
-        if isinstance(read, EntryError):
-            return Miss(read.reason, at)
-        bans = yield from self.bans(at, looked.banned)
-        remaining = min(looked.remaining, read.lifetime) if read else 0.0
-        verdict = decide(
-            read,
-            remaining,
-            looked.marks,
-            at,
-            call.policy,
-            bans=bans,
-            names=call.marks,
-            draw=1.0 - self.parts.draw(),
-        )
-        if failed and verdict in (Verdict.ENDED, Verdict.STALE):
-            verdict = Verdict.STALE_IF_ERROR
-        if read is None or not verdict.answers:
-            return Miss(verdict.value, at)
-        if not call.accepts(read, remaining, verdict):
-            return Miss(TOO_OLD, at)
-        try:
-            value = self._valid_value(call, read)
-        except EntryError as error:
-            return Miss(error.reason, at)
-        hit = Hit(read, value, self.parts.store_layer, remaining, verdict, at)
-        # L1 may not have the mark that has made an entry stale early.
-        if not hit.is_stale_early:
-            self.parts.l1.put(read, now + remaining, at.sequence, call.marks)
-        return hit
-
     def find_previous(self, call: Call) -> Plan[Previous | None]:
         """Find the entry that a run is about to replace; None unless it is valid and readable."""
         now: StoreReply
@@ -319,80 +209,24 @@ class Reader:
                 return None
             entry = unpack(call.key, now.frame, self.parts.secret)
             found = yield Poll(marks=entry.marks)
-            at = _check_same_log(found.position, now.position)
-            bans = yield from self.bans(at, found.banned)
+            at = check_same_log(found.position, now.position)
+            bans = yield from self.judgement.bans(at, found.banned)
             marks = {**now.marks, **found.marks}
             if entry.is_failure or not is_valid(entry, marks, at, bans, call.marks):
                 return None
             if (entry.serializer, entry.compression) != call.policy.stored_as:
                 return None
-            value = self._value(entry, call.policy.max_bytes)
+            value = self.judgement.value_of(entry, call.policy.max_bytes)
         except (EntryError, StoreUnavailable):
             return None
         age = max(0.0, entry.lifetime - now.remaining)
         header, payload_at = now.frame[:HEADER_BYTES], head_end(now.frame)
         return Previous(value, age, entry.etag, entry, header, payload_at)
 
-    def bans(self, at: Position, newest: int) -> Plan[Sequence[Ban]]:
-        """Return all pattern bans: this process's copy, or read anew after a gap."""
-        known = self.parts.l1.bans(at, newest)
-        if known is not None:
-            return known
-        read: Bans = yield ReadBans()
-        self.parts.l1.add_bans(read.bans, _check_same_log(read.position, at))
-        return read.bans
-
-    def _decode(self, call: Call, held: L1Entry, now: float) -> Hit | None:
-        entry, remaining, policy = held.entry, held.deadline - now, call.policy
-        if entry.serializer == policy.serializer and entry.compression == policy.compression:
-            # Only an entry with a stale window may be refreshed early.
-            has_window = policy.stale_while_revalidate or entry.windows
-            draw = 1.0 - self.parts.draw() if has_window else 1.0
-            verdict = judge_age(entry, remaining, policy, draw)
-            if verdict is Verdict.FRESH or verdict.answers:
-                if call.max_age is not None and not call.accepts(entry, remaining, verdict):
-                    return None
-                try:
-                    value = self._valid_value(call, entry)
-                except EntryError:
-                    pass  # the look into L2 counts it
-                else:
-                    return Hit(entry, value, "l1", remaining, verdict, held.as_of)
-        self.parts.l1.entries.drop(call.key)
-        return None
-
-    def _valid_value(self, call: Call, entry: Entry) -> Any:
-        """Decode the entry's value.
-
-        Raises:
-            EntryError: The value can't be read, the task's ``cache_validate`` refuses it, or it is
-                a failure that can't be raised here as it was.
-        """
-        policy = call.policy
-        value = self._value(entry, policy.max_bytes)
-        validate = policy.validate
-        if entry.is_failure:
-            decode_error(value, policy)
-        elif validate is not None:
-            handled = handled_now()
-            try:
-                is_served = validate(value)
-            except Exception as error:
-                raise_interruption(error, self.parts.codecs.interruptions, handled)
-                raise EntryError("validate-failed", f"cache_validate: {error!r}") from error
-            if not is_served:
-                raise EntryError("invalid", "cache_validate refuses it")
-        return value
-
-    def _value(self, entry: Entry, max_bytes: int) -> Any:
-        return self.parts.codecs.decode(
-            entry.payload, entry.serializer, entry.compression, max_bytes=max_bytes
-        )
-
     def copy_of(self, hit: Hit) -> Hit:
         """Return the hit for another caller, with a value of its own (promise R2)."""
         # Unbounded: its size was checked when the hit was found.
-        return replace(hit, value=self._value(hit.entry, UNBOUNDED))
+        return replace(hit, value=self.judgement.value_of(hit.entry, UNBOUNDED))
 
     def _poll(self, now: float) -> Plan[None]:
         position = self.parts.l1.position
@@ -414,36 +248,3 @@ class Reader:
         if news:
             self.parts.observe(InvalidationsRead(len(news), self.parts.l1.lag(now)))
         self.parts.l1.advance(looked.position, looked.records, now, since)
-
-
-def _checked(reply: StoreReply | None) -> StoreReply:
-    """Return a reply.
-
-    Raises:
-        StoreUnavailable: There is none.
-    """
-    if reply is None:
-        raise StoreUnavailable("the marks of an entry can't be read")
-    return reply
-
-
-def _with_marks(looked: StoreReply, entry: Entry, found: Mapping[str, int]) -> StoreReply:
-    """Return a reply with those of some marks that an entry names itself."""
-    names = (*entry.marks, *map(soft, entry.marks))
-    return replace(looked, marks=looked.marks | {n: found[n] for n in names if n in found})
-
-
-def _check_same_log(position: Position | None, before: Position | None) -> Position:
-    """Check that a second read is of the same log, and not older than the first.
-
-    Raises:
-        StoreUnavailable: The log was lost in between.
-    """
-    if (
-        position is None
-        or before is None
-        or position.incarnation != before.incarnation
-        or position.sequence < before.sequence
-    ):
-        raise StoreUnavailable("the log was lost between two reads")
-    return position

@@ -98,7 +98,7 @@ class Refresher:
             looked: StoreReply = yield Look(call.key, call.marks)
             if looked.position is None:
                 return None
-            found = yield from self.reader.judge(call, looked, now, failed=True)
+            found = yield from self.reader.judgement.judge(call, looked, now, failed=True)
             if isinstance(found, Miss):
                 return None
             if looked.frame and found.verdict is Verdict.STALE_IF_ERROR:

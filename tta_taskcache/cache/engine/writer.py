@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.entries import marks
-from ...core.entries.entry import Entry, Position, pack, pack_head
+from ...core.entries.entry import Entry, Position, pack, pack_head, peek
 from ...core.events import Filled
 from ...errors import OversizedResult, StoreUnavailable
-from ...stores.protocol import Fill, Look, Release, SetMarks, StoreReply
+from ...stores.protocol import Fill, Look, Poll, Release, SetMarks, StoreReply
 from ..outcome import Call
-from ..plan import Plan
+from ..plan import Plan, execute_looks
 from ..runs.current_run import CurrentRun, Previous
 from .new_entry import make_entry
 from .parts import Parts
@@ -80,6 +80,8 @@ class Writer:
             Whether it was stored, and (with ``replaces``) announced.
         """
         started = self.parts.clock()
+        if decided is not None and decided.sent:
+            yield from self._take_in_sent(decided)
         try:
             entry, reason = make_entry(
                 self.parts,
@@ -108,6 +110,30 @@ class Writer:
         seconds = self.parts.clock() - started
         self.parts.observe(Filled(call.task, call.key, size, reason, seconds))
         return not reason
+
+    def _take_in_sent(self, decided: CurrentRun) -> Plan[None]:
+        """Note what the entries were made from whose calls the run has sent as messages.
+
+        One that has ended was no valid answer, or is none any more: a worker's memory may have
+        answered with it for Δ, and what was made from it must not outlive that.
+        """
+        calls = tuple(decided.sent.values())
+        looks = [Look(call.key, call.marks, own_marks=True) for call in calls]
+        try:
+            replies = yield from execute_looks(looks, None, {})
+            for call, looked in zip(calls, replies, strict=True):
+                entry = peek(call.key, looked.frame or b"", self.parts.secret)
+                at, found = looked.position, looked.marks
+                if entry is None or at is None:
+                    continue
+                if not looked.own_marks:
+                    log: StoreReply = yield Poll(marks=entry.marks)
+                    found = log.marks
+                bans = self.parts.l1.bans(at, looked.banned)
+                is_valid = bans is not None and marks.is_valid(entry, found, at, bans)
+                decided.depend(entry.marks, None if is_valid else entry.born)
+        except StoreUnavailable:
+            return
 
     def refuse(
         self, call: Call, owner: str, reason: str, run_seconds: float, size: int = 0

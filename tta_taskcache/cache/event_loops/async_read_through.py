@@ -20,9 +20,9 @@ from ...core.events import Fault, Lookup, NoResult, Ran, Shadowed, Verified
 from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
 from ...errors import CacheMiss, UnserializableResult
-from ..engine.comparing_runs import compare
+from ..comparing_runs import compare
+from ..engine.judgement import REPLACED
 from ..engine.lookup_record import SHADOW, VERIFY
-from ..engine.reader import REPLACED
 from ..engine.writer import UNSHARED_FOR
 from ..leases.held_leases import RENEWALS, Progress
 from ..leases.single_flight import MAX_WAIT, SharedAnswer
@@ -156,7 +156,7 @@ class AsyncReadThrough:
 
     async def _serve(self, call: Call, hit: Hit, caller: Caller) -> Any:
         """Return the value of a hit; have it refreshed or verified, if it is due."""
-        depend_on_hit(call, hit, self.cache.engine.parts.l1)
+        depend_on_hit(call, hit, self.cache.engine.parts.log)
         if hit.refresh:
             self.cache.begin(self.refresh(call, caller), call.task)
         if call.verify and hit.can_be_verified:
@@ -181,7 +181,7 @@ class AsyncReadThrough:
 
     async def run_apart(self, run: Run) -> Any:
         """Run a call that is not cached: it says nothing of the entry of the run around it."""
-        current = CurrentRun(cache=self.cache.engine.parts.l1)
+        current = CurrentRun(log=self.cache.engine.parts.log)
         with made_inside(current, None, None), running(current):
             value = await run()
         if value is NOT_MODIFIED:
@@ -256,7 +256,9 @@ class AsyncReadThrough:
         reason: str = "",
         refused: str = "",
     ) -> Any:
-        current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
+        current = CurrentRun(
+            call.policy.depends, log=self.cache.engine.parts.log, position=position
+        )
         is_replacing = replaces or reason in REPLACED
         if is_replacing and not refused:
             previous = await self._safely(
@@ -305,7 +307,7 @@ class AsyncReadThrough:
             if instead is None:
                 self._record_failure(call, seconds, reason)
                 raise
-            depend_on_hit(call, instead, current.cache)
+            depend_on_hit(call, instead, current.log)
             return value_of(call.policy, instead)
         seconds = monotonic() - started
         cost = self._record_run(call, value, seconds, reason, current.cost)
@@ -411,7 +413,9 @@ class AsyncReadThrough:
 
     async def _run_and_compare(self, call: Call, stored: Hit, caller: Caller, reason: str) -> Any:
         observe = self.cache.engine.parts.observe
-        current = CurrentRun(call.policy.depends, cache=self.cache.engine.parts.l1)
+        current = CurrentRun(
+            call.policy.depends, log=self.cache.engine.parts.log, position=stored.as_of
+        )
         started = monotonic()
         try:
             with made_inside(current, call, None), running(current):

@@ -72,7 +72,7 @@ class LeaseKeeper(HeldLeases):
         """Renew and end what is due, and send an error as a fault."""
         try:
             run(self.do_what_is_due(), self._store)
-        except Exception as error:  # noqa: BLE001 - leases lapse; whoever computes goes on
+        except Exception as error:  # noqa: BLE001 - leases lapse, and the computations go on
             self._observe(Fault("", "renew", error))
 
 

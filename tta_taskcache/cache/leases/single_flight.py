@@ -237,10 +237,10 @@ class Pauses:
         count: How many there were.
     """
 
-    __slots__ = ("_flights", "_key", "_leader", "_mine", "_pause", "_wakeup_pause", "count")
+    __slots__ = ("_key", "_leader", "_mine", "_pause", "_single_flight", "_wakeup_pause", "count")
 
-    def __init__(self, flights: SingleFlight, key: str) -> None:
-        self._flights, self._key = flights, key
+    def __init__(self, single_flight: SingleFlight, key: str) -> None:
+        self._single_flight, self._key = single_flight, key
         self._pause, self._wakeup_pause = FIRST_PAUSE, WAKEUP_PAUSE
         self._mine: LockWakeup | None = None
         self._leader: LockWakeup | None = None
@@ -253,7 +253,7 @@ class Pauses:
             most: Seconds that the follower may wait for.
         """
         self.count += 1
-        leader = self._flights._wakeups.get(self._key)
+        leader = self._single_flight._wakeups.get(self._key)
         if leader is not None and leader.is_over:  # a watcher rang, and the leader isn't done
             leader = None
         watcher = self._watcher()
@@ -270,7 +270,7 @@ class Pauses:
 
     def _watcher(self) -> LockWakeup | None:
         """What the watcher rings; None when this one is it."""
-        watched = self._flights._watched
+        watched = self._single_flight._watched
         known = watched.get(self._key)
         if known is None:
             self._mine = self._mine or LockWakeup()
@@ -281,8 +281,8 @@ class Pauses:
         """Let those look that have left it to this one."""
         if self._mine is None:
             return
-        if self._flights._watched.get(self._key) is self._mine:
-            self._flights._watched.pop(self._key, None)
+        if self._single_flight._watched.get(self._key) is self._mine:
+            self._single_flight._watched.pop(self._key, None)
         self._mine.wake()
         if self._leader is not None:
             self._leader.wake()

@@ -53,19 +53,23 @@ class CurrentRun:
 
     Attributes:
         collects: Whether it notes what its result is made from (``cache_depends``).
-        cache: Its cache, by its memory: answers of other caches have a log of their own, which ends
-            nothing here. None for any.
+        log: Identity of the log that ends its entry: answers of caches with another log are no
+            dependencies. None for any.
+        position: A position of that log from before it; None where there is none.
         find_previous: Finds the entry that it is about to replace.
         ttl: As of ``cache_control``, and so are the next six; None where it has said nothing.
         marks: The marks of the entries that it was made from.
         positions: Positions of the log at which they were valid, the oldest of each incarnation
             among them.
         staled: Seconds for which some of them were stale, the most among them.
+        sent: The calls that it has sent as messages, by key: what their runs take isn't known here
+            until they are stored.
     """
 
     collects: bool = True
     find_previous: Callable[[], Previous | None] = lambda: None
-    cache: object = None
+    log: object = None
+    position: Position | None = None
     ttl: float | None = None
     stale_while_revalidate: float | None = None
     stale_if_error: float | None = None
@@ -77,6 +81,7 @@ class CurrentRun:
     marks: dict[str, None] = field(default_factory=dict)
     positions: set[Position] = field(default_factory=set)
     staled: list[float] = field(default_factory=list)
+    sent: dict[str, Call] = field(default_factory=dict)
     _previous: list[Previous | None] = field(default_factory=list)
 
     def to_renew(self) -> Previous:
@@ -151,9 +156,26 @@ class CurrentRun:
         if as_of is not None and not any(at.precedes(as_of) for at in tuple(self.positions)):
             self.positions.add(as_of)
 
-    def is_of_same_cache(self, cache: object) -> bool:
-        """Whether the answers of a cache are ended by the log that ends this run's."""
-        return self.cache is None or cache is None or cache is self.cache
+    def is_of_same_log(self, log: object, at: Position | None = None) -> bool:
+        """Whether answers are ended by the log that ends this run's entry.
+
+        Args:
+            log: Identity of their log.
+            at: A position of it: one place may have several names, and a log has one incarnation.
+        """
+        if self.log is None or log is None or log == self.log:
+            return True
+        return (
+            at is not None
+            and self.position is not None
+            and (at.incarnation == self.position.incarnation)
+        )
+
+    def depend_on_message(self, call: Call) -> None:
+        """Note a call that is sent as a message: its answer comes from a run that begins later."""
+        self.depend(call.marks)
+        if self.collects and len(self.sent) < MAX_DEPENDENCY_MARKS:
+            self.sent[call.key] = call
 
     def depend_on_run(
         self, call: Call | None, position: Position | None, inner: CurrentRun
@@ -165,13 +187,15 @@ class CurrentRun:
             position: A position of the log from before it; None where there is none.
             inner: The run.
         """
-        if not self.is_of_same_cache(inner.cache):
+        if not self.is_of_same_log(inner.log, position):
             return
         self.depend(call.marks if call is not None else (), position)
         decided = map(marks.of_tag, inner.tags)
         self.depend((*decided, *inner.marks), None, inner.staleness)
         for at in tuple(inner.positions):
             self.depend((), at)
+        for sent in tuple(inner.sent.values()):
+            self.depend_on_message(sent)
 
     def applied_to(self, policy: Policy) -> Policy:
         """Return the policy with what the run has said."""
@@ -246,10 +270,16 @@ def made_inside(run: CurrentRun, call: Call | None, position: Position | None) -
             outer.depend_on_run(call, position, run)
 
 
-def depend_on_hit(call: Call, hit: Hit, cache: object) -> None:
-    """Note a hit of a cache that goes into the current run's result, if there is one (D1)."""
+def depend_on_hit(call: Call, hit: Hit, log: object) -> None:
+    """Note a hit that goes into the current run's result, if there is one (D1).
+
+    Args:
+        call: The call.
+        hit: The hit.
+        log: Identity of its log.
+    """
     run = current_run()
-    if run is not None and run.is_of_same_cache(cache):
+    if run is not None and run.is_of_same_log(log, hit.as_of):
         staleness = max(0.0, -hit.fresh_left) if hit.verdict.is_stale else None
         run.depend((*call.marks, *hit.entry.marks), hit.as_of, staleness)
 

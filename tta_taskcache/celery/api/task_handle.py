@@ -16,7 +16,8 @@ from ..batches.item_run import BatchRun
 from ..batches.stored_items import get_items, marks_of_items, set_items
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import CallRequest, is_enabled, request_of_caller
+from ..calls.call_request import CallRequest, is_enabled
+from ..calls.identification import request_of_caller
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through
 from ..lookup.lookup import look_up

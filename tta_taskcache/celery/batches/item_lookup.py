@@ -168,7 +168,7 @@ def record_items(
         waited: Seconds that the batch has waited for these items; None if it hasn't.
     """
     runtime, where = call_request.runtime, site or DIRECT
-    calls, cache = call_request.identified_batch().calls, runtime.engine.parts.l1
+    calls, log = call_request.identified_batch().calls, runtime.engine.parts.log
     if unanswerable(call_request, site) == SHADOW:
         _record_shadow(call_request, found, site)
         return
@@ -181,10 +181,10 @@ def record_items(
         else:
             record_found(runtime.engine.parts, call, where, outcome, found.seconds)
         if outer is not None and isinstance(outcome, Hit):
-            depend_on_hit(call, outcome, cache)
-    if outer is not None and not are_answers and outer.is_of_same_cache(cache):
+            depend_on_hit(call, outcome, log)
+    if outer is not None and not are_answers and outer.is_of_same_log(log):
         for call in calls:  # the message's answer comes from a run that begins later
-            outer.depend(call.marks)
+            outer.depend_on_message(call)
 
 
 def _record_shadow(call_request: CallRequest, found: FoundItems, site: Site | None) -> None:

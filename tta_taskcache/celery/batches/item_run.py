@@ -111,7 +111,7 @@ class BatchRun:
     def _begin(self) -> CurrentRun:
         """Return the run that begins: it has no previous entry, being of many."""
         policy, parts = self.call_request.policy, self.call_request.runtime.engine.parts
-        return CurrentRun(policy.depends, cache=parts.l1)
+        return CurrentRun(policy.depends, log=parts.log)
 
     def _run_as(
         self,
@@ -141,7 +141,7 @@ class BatchRun:
                 self._end_unshared(calls, owners, monotonic() - started)
                 raise
             for number, hit in stale.items():
-                depend_on_hit(calls[number], hit, current.cache)
+                depend_on_hit(calls[number], hit, current.log)
             return {number: hit.value for number, hit in stale.items()}
         seconds = monotonic() - started
         cost = verification.record_run(call_request, lookup, returned, seconds, current.cost)

@@ -48,7 +48,7 @@ def record_hot_call(call_request: CallRequest, call: Call) -> None:
     if not call_request.is_request or call_request.mode not in ("use", "only", "no-store", VERIFY):
         return
     try:
-        runtime.hot_calls.add(call, warm.hot, lambda: _spelled_out(call_request, call.task))
+        runtime.hot_calls.add(call, warm.hot, lambda: _written_call(call_request, call.task))
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours never fails a task (promise F1)
@@ -90,7 +90,7 @@ def _verified(record: str, task: str, secret: bytes) -> str:
     return call
 
 
-def _spelled_out(call_request: CallRequest, task: str) -> str | None:
+def _written_call(call_request: CallRequest, task: str) -> str | None:
     """Return a call as JSON; None for one that JSON can't carry, or that is too large."""
     call: dict[str, Any] = {"args": list(call_request.args), "kwargs": dict(call_request.kwargs)}
     if vary := call_request.vary:

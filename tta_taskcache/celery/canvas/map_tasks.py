@@ -13,9 +13,12 @@ from celery import Celery, Task
 from celery.canvas import signature
 
 from ...core.options.option_values import Site
+from ..batches.batch_answer import read_batch_through
+from ..batches.item_run import BatchRun
 from ..calls import context
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import AT_ONCE, CallRequest, is_cached, request_of_message
+from ..calls.call_request import AT_ONCE, CallRequest, is_cached
+from ..calls.identification import request_of_message
 from ..lookup import read_through
 from ..lookup.lookup import look_up_all
 from ..patches.canvas.mapping_tasks import replace_bodies
@@ -63,6 +66,17 @@ def _answer_all(mapper: Task, task: CacheableTask, calls: list[tuple[Any, ...]])
 
 
 def _answer(call_request: CallRequest, task_id: str) -> Any:
+    if call_request.policy.each is not None:
+        return read_batch_through(
+            BatchRun(
+                call_request=call_request,
+                body=lambda args, kwargs: call_request.task(*args, **kwargs),
+                args=call_request.args,
+                kwargs=call_request.kwargs,
+                site=Site.POOL,
+                task_id=task_id,
+            )
+        )
     return read_through.read_through(
         call_request, Site.POOL, lambda: call_request.task(*call_request.args), task_id
     )

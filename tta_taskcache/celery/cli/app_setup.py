@@ -47,6 +47,7 @@ class AppSetup:
         namespace: Namespace to write; empty to leave it.
         url: URL of the cache's Redis to write; empty to leave it.
         remark: What to know about that URL.
+        is_used: Whether the default namespace is in use already.
         lacks_django_app: Whether it is Django's, without ``tta_taskcache.django``.
     """
 
@@ -67,6 +68,7 @@ class AppSetup:
     namespace: str = ""
     url: str = ""
     remark: str = ""
+    is_used: bool = False
     lacks_django_app: bool = False
 
     @property
@@ -129,9 +131,9 @@ class AppSetup:
         if self.url:
             found.append((f"{PREFIX}url", self.url, self.remark))
         if self.namespace:
-            found.append(
-                (f"{PREFIX}namespace", self.namespace, "Keeps the entries of other apps apart.")
-            )
+            anew = " What is stored without it starts anew." if self.is_used else ""
+            remark = f"Keeps the entries of other apps apart.{anew}"
+            found.append((f"{PREFIX}namespace", self.namespace, remark))
         return found
 
     def lines(self, *, as_module: bool = False) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -35,6 +37,9 @@ class CacheCommand(click.Command):
     """A command that fails in one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # names may have what a terminal can't show
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except StoreUnavailable as error:

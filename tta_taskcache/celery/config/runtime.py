@@ -127,6 +127,7 @@ def build(
     observe = EventFeed(counters, metrics, observers)
     l1 = L1Cache(settings.l1_max_entries, settings.l1_max_bytes, settings.l1_max_staleness)
     store: Store
+    log: object = object()
     if settings.url is None:
         store = MemoryStore(settings.l1_max_entries, settings.l1_max_bytes, clock)
         l1 = L1Cache(0, 0, 0.0)
@@ -138,12 +139,14 @@ def build(
             patience=0.8 * settings.timeout,  # the reply is to come in time
         )
         store = GuardedStore(redis_store, Breaker(observe))
+        log = redis_store.log
     memory = store.entries if isinstance(store, MemoryStore) else l1.entries
     memory.evicted = lambda count: observe(Evicted(count))
     metrics.watch(memory)
     engine = make_engine(
         Parts(
             l1=l1,
+            log=log,
             codecs=codecs,
             observe=observe,
             counters=counters,

@@ -83,12 +83,11 @@ def look_up(
 
 def _depend(runtime: Runtime, call: Call, hit: Hit | None, site: Site | None) -> None:
     """Note an answer that goes into the result of the run that looks (promise D1)."""
-    cache, outer = runtime.engine.parts.l1, current_run()
+    log, outer = runtime.engine.parts.log, current_run()
     if hit is not None:
-        depend_on_hit(call, hit, cache)
-    elif site is Site.PRODUCER and outer is not None and outer.is_of_same_cache(cache):
-        # A message's answer comes from a run that begins later.
-        outer.depend(call.marks)
+        depend_on_hit(call, hit, log)
+    elif site is Site.PRODUCER and outer is not None and outer.is_of_same_log(log):
+        outer.depend_on_message(call)
 
 
 def _ends_here(site: Site | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
-from ...cache.engine.reader import REPLACED
+from ...cache.engine.judgement import REPLACED
 from ...cache.outcome import Hit
 from ...cache.runs.current_run import CurrentRun, Previous, depend_on_hit, made_inside, running
 from ...cache.runs.hit_value import value_of
@@ -102,7 +102,7 @@ def _run_as(
             _end_unshared(call_request, lookup, monotonic() - started)
             raise
         if lookup.call is not None:
-            depend_on_hit(lookup.call, stale, current.cache)
+            depend_on_hit(lookup.call, stale, current.log)
         return value_of(call_request.policy, stale)
     run_seconds = monotonic() - started
     cost = verification.record_run(call_request, lookup, value, run_seconds, current.cost)
@@ -135,7 +135,9 @@ def _begin(call_request: CallRequest, lookup: LookupResult) -> CurrentRun:
             return None
         return runtime.run(runtime.engine.reader.find_previous(call))
 
-    return CurrentRun(call_request.policy.depends, find_previous, runtime.engine.parts.l1)
+    return CurrentRun(
+        call_request.policy.depends, find_previous, runtime.engine.parts.log, lookup.position
+    )
 
 
 def _end_unshared(

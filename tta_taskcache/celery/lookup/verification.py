@@ -9,7 +9,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject, Retry
 
-from ...cache.engine.comparing_runs import compare
+from ...cache.comparing_runs import compare
 from ...cache.engine.lookup_record import VERIFY
 from ...cache.outcome import Hit
 from ...cache.runs.current_run import CurrentRun, depend_on_hit, made_inside, running
@@ -89,7 +89,9 @@ def run_and_compare(
         The result of the run; of a verification whose run fails, the stored result.
     """
     runtime, call = call_request.runtime, lookup.call
-    current = CurrentRun(call_request.policy.depends, cache=runtime.engine.parts.l1)
+    current = CurrentRun(
+        call_request.policy.depends, log=runtime.engine.parts.log, position=stored.as_of
+    )
     started = monotonic()
     try:
         with made_inside(current, call, None), running(current):
@@ -103,7 +105,7 @@ def run_and_compare(
             raise
         runtime.observe(Verified(call_request.task.name, stored.entry.key, "failed"))
         if call is not None:
-            depend_on_hit(call, stored, current.cache)
+            depend_on_hit(call, stored, current.log)
         return stored.value
     record_run(call_request, lookup, value, monotonic() - started)
     if call is not None and stored.can_be_verified:

@@ -16,8 +16,9 @@ from ..batches.batch_answer import Record, answer_batch_in_pool, read_batch_thro
 from ..batches.item_run import BatchRun
 from ..calls import context, hot_calls
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import MAX_AGE, CallRequest, request_of_message
+from ..calls.call_request import MAX_AGE, CallRequest
 from ..calls.carried_text import read_carried
+from ..calls.identification import request_of_message
 from ..calls.lookup_handoff import FOUND, MISSED, QUEUED_FOR, is_recent, read_handoff
 from ..calls.lookup_result import LookupResult
 from ..lookup import read_through

@@ -21,14 +21,9 @@ from ...errors import CacheMiss
 from ..batches.item_lookup import look_up_batch
 from ..calls import context, hot_calls, message_form
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import (
-    MAX_AGE,
-    Caching,
-    CallRequest,
-    check_list,
-    request_of_sender,
-)
+from ..calls.call_request import MAX_AGE, Caching, CallRequest, check_list
 from ..calls.carried_text import NOTHING, SEMANTIC, CarriedText, read_asked, read_carried, to_header
+from ..calls.identification import request_of_sender
 from ..calls.lookup_handoff import SEEN, to_handoff
 from ..calls.lookup_result import NEVER_LEADS, SLOW, LookupResult
 from ..lookup.lookup import LookupHints, look_up

@@ -17,8 +17,9 @@ from ...core.arguments.call_spec import CallSpec
 from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
 from ...errors import ConfigurationError, StoreUnavailable
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import is_cached, request_of_sender
+from ..calls.call_request import is_cached
 from ..calls.hot_calls import hottest
+from ..calls.identification import request_of_sender
 from .schedules import WARM, is_my_turn, until_next
 from .warm_input import read_calls
 from .warm_progress import WarmProgress, WarmReport
@@ -142,7 +143,7 @@ class _Slice:
             stays_fresh, is_given = until_next(warm.every), hot is None
         progress = None
         if so_far is not None:
-            stays_fresh, progress = so_far["horizon"], WarmProgress.load(so_far["journey"])
+            stays_fresh, progress = so_far["horizon"], WarmProgress.load(so_far["progress"])
         # Hot calls are read once, and kept: a later slice would read others.
         found = sources(task, calls, hot)
         warmer = Warmer(task, sending, horizon=stays_fresh, progress=progress)
@@ -155,7 +156,7 @@ class _Slice:
 
     def left(self) -> dict[str, Any]:
         """Return the arguments of the message that goes on with the rest."""
-        so_far = {"horizon": self.horizon, "journey": self.warmer.progress.dump()}
+        so_far = {"horizon": self.horizon, "progress": self.warmer.progress.dump()}
         sending = asdict(self.sending)
         if not self.sending.refresh:  # a worker of an older version doesn't know it
             del sending["refresh"]

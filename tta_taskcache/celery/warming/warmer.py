@@ -24,7 +24,8 @@ from ...core.pacing import Pace
 from ...core.warm_policy import Sending
 from ...errors import ConfigurationError, StoreUnavailable, UncacheableCall, WrongArguments
 from ..calls.cacheable_task import CacheableTask
-from ..calls.call_request import AT_ONCE, is_enabled, request_of_sender
+from ..calls.call_request import AT_ONCE, is_enabled
+from ..calls.identification import request_of_sender
 from . import warm_outcomes
 from .warm_input import Source
 from .warm_outcomes import FAILED, RETRIED, STORED, UNSTORED
@@ -123,21 +124,29 @@ class Warmer:
     ) -> Iterator[tuple[CallSpec, Call | None, Mode | None]]:
         """Yield each call with the mode to make it with; None skips it, and it is counted."""
         called = [(spec, self._identify(where, spec)) for where, spec in batch]
-        calls = [call for _, call in called if call is not None]
+        calls = [call for _, each in called for call in each or ()]
         engine = self._runtime.engine
         found = iter(self._runtime.run(engine.reader.find_many(calls, [None] * len(calls))))
-        for spec, call in called:
-            mode = self._mode(next(found)) if call is not None else None
-            if call is None:
+        for spec, each in called:
+            call, mode = None, None
+            for one in each or ():
+                # Of a batch, the first item that is missing stands for it, or else one that is due.
+                needed = self._mode(next(found))
+                if needed is not None and (mode is None or (needed == "use" and mode != "use")):
+                    call, mode = one, needed
+            if each is None:
                 self.progress.count(uncacheable=1)
             elif mode is None:
                 self.progress.count(fresh=1)
             yield spec, call, mode
 
-    def _identify(self, where: str, spec: CallSpec) -> Call | None:
+    def _identify(self, where: str, spec: CallSpec) -> Sequence[Call] | None:
+        """Return the call, or those of a batch's items; None when it has no key."""
         try:
             call_request = request_of_sender(self._task, spec.args, spec.kwargs, spec.context)
-            return call_request.identified()
+            if call_request.policy.each is not None:
+                return call_request.identified_batch().calls
+            return (call_request.identified(),)
         except WrongArguments as error:
             raise ValueError(f"{where}: {error}") from None
         except UncacheableCall:

@@ -36,7 +36,7 @@ Ended = Callable[[End], None]
 #: What the pool reports for a process that is gone, and a process that is told to go.
 _DEATHS = (Terminated, WorkerLostError, SystemExit, KeyboardInterrupt)
 
-#: The callbacks that tell of a request's way.
+#: The callbacks of a request's stages.
 _CALLBACKS = ("on_accepted", "on_success", "on_failure", "on_timeout")
 
 

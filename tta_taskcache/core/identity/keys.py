@@ -8,7 +8,6 @@ label is for people and patterns; it never replaces an argument.
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,25 +17,15 @@ from ..arguments.batch_items import read_items
 from ..arguments.binding import Binder
 from ..arguments.canonical import EXACT, Form, Reduce, canonical, carried_text, unordered
 from ..arguments.default_value import unwrapped
-from ..options.policy import SOURCE, Policy
+from ..options.policy import Policy
 from ..record import record
 from ..semantic.partition import MAX_TEXT, SemanticCall, digest
 from . import traits
+from .labelling import compile_label, compile_tags
+from .task_version import DIGEST_BYTES, version_of
 
 #: Changes whenever equal calls would get other keys than before.
 KEY_FORMAT = 2
-
-DIGEST_BYTES = 16
-
-
-def source_version(function: Callable[..., Any]) -> str:
-    """A digest of the function's source code.
-
-    Raises:
-        OSError: The source isn't available.
-    """
-    source = inspect.getsource(inspect.unwrap(function))
-    return hashlib.blake2b(source.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 @record
@@ -87,12 +76,12 @@ class Keyer:
         if binder is None:
             return
         self.binder = binder
-        self._label = self._compile_label()
-        self._tags = self._compile_tags()
+        self._label = compile_label(task, binder, policy, self.json)
+        self._tags = compile_tags(task, binder, policy)
         self._star = binder.star
         self._kept = tuple(i for i, n in enumerate(binder.names) if n not in policy.ignore)
         names = [binder.names[i] for i in self._kept]
-        version = self._version(source)
+        version = version_of(task, policy, source)
         identity = [KEY_FORMAT, task, version, names, list(policy.vary)]
         #: The subject of each part of a call's traits.
         self.subjects = traits.subjects(names, policy.vary)
@@ -328,53 +317,3 @@ class Keyer:
                 f"pass headers={{{name!r}: …}} or call inside cache.context({name}=…)"
             )
         return value
-
-    def _version(self, function: Callable[..., Any]) -> str:
-        if self.policy.version != SOURCE:
-            return self.policy.version
-        try:
-            return f"{SOURCE}:{source_version(function)}"
-        except (OSError, TypeError):
-            raise ConfigurationError(
-                f"task {self.task!r}: cache_version='source': its source code isn't available; "
-                "give a version of your own"
-            ) from None
-
-    def _compile_label(self) -> Callable[..., str]:
-        key = self.policy.key
-        if key is None:
-            return lambda *_: ""
-        if callable(key):
-            call = self.binder.call
-            return lambda values, *_: labels.from_callable(call(key, values), self.json)
-        try:
-            label = labels.template(key, self._names(), option="cache_key")
-        except ValueError as error:
-            raise ConfigurationError(f"task {self.task!r}: {error}") from None
-        return lambda values, vary, form: label(self._by_name(values, vary), form)
-
-    def _compile_tags(self) -> Callable[..., tuple[str, ...]]:
-        tags = self.policy.tags
-        if callable(tags):
-            call = self.binder.call
-            return lambda values, *_: labels.tags_of_callable(call(tags, values))
-        if not tags:
-            return lambda *_: ()
-        try:
-            compiled = [labels.tag(text, self._names(), option="cache_tags") for text in tags]
-        except ValueError as error:
-            raise ConfigurationError(f"task {self.task!r}: {error}") from None
-
-        def tags_of(values: Sequence[Any], vary: Sequence[Any], form: Form) -> tuple[str, ...]:
-            by_name = self._by_name(values, vary)
-            return tuple(tag(by_name, form) for tag in compiled)
-
-        return tags_of
-
-    def _names(self) -> tuple[str, ...]:
-        """Return the names that labels and tags may show: those that are part of the key."""
-        kept = (n for n in self.binder.names if n not in self.policy.ignore)
-        return (*kept, *self.policy.vary)
-
-    def _by_name(self, values: Sequence[Any], vary: Sequence[Any]) -> dict[str, Any]:
-        return dict(zip((*self.binder.names, *self.policy.vary), (*values, *vary), strict=True))

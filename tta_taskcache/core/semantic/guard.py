@@ -19,6 +19,9 @@ from .guard_words import COMMON, CONTRACTED, DATES, NEGATIONS, NUMBERS, OPPOSITE
 _TOKEN = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:['\u2019.&-][^\W\d_]+)*\+*#*|[%$€£]")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
 _THOUSANDS = re.compile(r"^\d{1,3}(,\d{3})+(\.\d+)?$")
+#: A number with others behind it, such as a date's; and a digit.
+_PARTS = re.compile(r"\d[:/-]\d")
+_DIGIT = re.compile(r"\d")
 #: What denies nothing: whether or not.
 _EITHER = re.compile(r"\bor not\b", re.IGNORECASE)
 _QUOTES = " \t\"'\u201c\u201d\u2018\u2019("
@@ -36,30 +39,40 @@ _STEM = 4
 
 @dataclass(frozen=True, slots=True)
 class _Features:
-    """What of a text is compared."""
+    """What of a text is compared.
+
+    Attributes:
+        numbers: Its numbers.
+        dates: Its words of dates and times.
+        names: Its names, in their order.
+        words: Its words.
+        negations: Number of its words that deny.
+        tokens: Its words and numbers, in their order.
+    """
 
     numbers: Counter[str]
     dates: Counter[str]
     names: tuple[str, ...]
     words: frozenset[str]
     negations: int
+    tokens: tuple[str, ...]
 
 
 def differing(asked: str, stored: str) -> str:
     """Return in what two texts differ that no paraphrase would; an empty text for nothing.
 
     Returns:
-        ``"numbers"``, ``"dates"``, ``"names"``, ``"order"`` (of names or numbers), ``"negation"``
-        (a denial, or an opposite such as enable and disable), or an empty text.
+        ``"numbers"``, ``"dates"``, ``"names"``, ``"order"`` (of names, or of all their words),
+        ``"negation"`` (a denial, or an opposite such as enable and disable), or an empty text.
     """
     one, other = _features(asked), _features(stored)
     if one.numbers != other.numbers:
         return "numbers"
-    if one.dates != other.dates:
+    if one.dates != other.dates or _are_rewritten(one.tokens, other.tokens):
         return "dates"
     if _lacks(one, other) or _lacks(other, one):
         return "names"
-    if _is_reordered(one.names, other.names):
+    if _is_reordered(one.names, other.names) or _have_same_words(one, other):
         return "order"
     if one.negations % 2 != other.negations % 2 or _are_opposite(one.words, other.words):
         return "negation"
@@ -75,6 +88,7 @@ def _read(text: str) -> _Features:
     dates: Counter[str] = Counter()
     names: list[str] = []
     words: set[str] = set()
+    tokens: list[str] = []
     negations = 0
     shouts = text.isupper()
     text = _EITHER.sub("", text)
@@ -82,8 +96,10 @@ def _read(text: str) -> _Features:
         token = found.group()
         if not token[0].isalpha():
             numbers.update(_numbers(token))
+            tokens.append(token)
             continue
         word = _plain(token)
+        tokens.append(word)
         if word in NEGATIONS or word in CONTRACTED or word.endswith("n't"):
             negations += 1
         if word in DATES:
@@ -93,7 +109,7 @@ def _read(text: str) -> _Features:
         elif _is_name(token, text, found.start(), shouts=shouts):
             names.append(word)
         words.add(word)
-    return _Features(numbers, dates, tuple(names), frozenset(words), negations)
+    return _Features(numbers, dates, tuple(names), frozenset(words), negations, tuple(tokens))
 
 
 _remembered = lru_cache(maxsize=1024)(_read)
@@ -164,6 +180,23 @@ def _is_reordered(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     first = list(dict.fromkeys(name for name in one if name in both))
     second = list(dict.fromkeys(name for name in other if name in both))
     return first != second
+
+
+def _have_same_words(one: _Features, other: _Features) -> bool:
+    """Whether two texts are of the same words in another order: from here to there, and back."""
+    return one.tokens != other.tokens and Counter(one.tokens) == Counter(other.tokens)
+
+
+def _are_rewritten(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether dates of one form differ that are of the same numbers: ``03-05`` and ``05-03``."""
+    here, there = (Counter(t for t in tokens if _PARTS.search(t)) for tokens in (one, other))
+    return here != there and Counter(map(_form, here.elements())) == Counter(
+        map(_form, there.elements())
+    )
+
+
+def _form(token: str) -> str:
+    return _DIGIT.sub("9", token)
 
 
 def _are_opposite(one: frozenset[str], other: frozenset[str]) -> bool:

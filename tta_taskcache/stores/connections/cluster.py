@@ -74,8 +74,8 @@ def scout(host: str, port: int, options: Mapping[str, Any], timeout: float) -> r
     Raises:
         TypeError: An option is unknown.
     """
-    impatient = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    return timed(redis.Redis(host, port, retry=_NEVER, **{**options, **impatient}))
+    timeouts = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    return timed(redis.Redis(host, port, retry=_NEVER, **{**options, **timeouts}))
 
 
 def unknown_options(options: Mapping[str, Any]) -> bool:

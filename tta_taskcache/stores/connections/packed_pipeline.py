@@ -173,9 +173,9 @@ class PackedPipeline:
         """Queue ``PTTL``."""
         self.execute_command("PTTL", name)
 
-    def set(self, name: str, value: bytes, *, px: int) -> None:
-        """Queue ``SET`` with an expiry in milliseconds."""
-        self.execute_command("SET", name, value, "PX", px)
+    def set(self, name: str, value: str | bytes, *, px: int, nx: bool = False) -> None:
+        """Queue ``SET`` with an expiry in milliseconds; with ``nx`` where there is nothing."""
+        self.execute_command("SET", name, value, "PX", px, *(["NX"] if nx else []))
 
     def delete(self, name: str) -> None:
         """Queue ``DEL``."""

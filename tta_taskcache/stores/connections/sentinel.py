@@ -73,7 +73,7 @@ class MasterDiscovery:
     sentinels: list[Any]
 
     def check_master_state(self, state: Any, service_name: str) -> bool:
-        """Whether a master is well: redis-py says so."""
+        """Whether a master is well, by redis-py's own check."""
         raise NotImplementedError
 
     def discovery(self, service_name: str) -> Exchange[tuple[str, int]]:
@@ -107,7 +107,7 @@ class MasterDiscovery:
         if state is None:
             return None, 0
         epoch: int = state["config-epoch"]
-        # Whoever leads a failover has the new epoch beside the old address until it is over.
+        # The leader of a failover has the new epoch beside the old address until it is over.
         if "failover_in_progress" in state["flags"]:
             return (yield from self._address_by(sentinel, service)), epoch
         is_well = self.check_master_state(state, service)

@@ -79,5 +79,5 @@ class MemoryLeases:
         return True
 
     def end(self, key: str) -> None:
-        """End the lease of a key, whoever has it."""
+        """End the lease of a key, whatever its owner."""
         self._stored.pop(key, None)

@@ -103,6 +103,7 @@ class RedisExchanges:
 
     Attributes:
         bounds: The bounds of its log.
+        log: Identity of its log: where it is.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class RedisExchanges:
         self.bounds = LogBounds()
         self.link = link
         self.name = f"redis {link.place}"
+        self.log = self.name, namespace
         self.timeout = link.timeout
         self._replicas = replicas
         self._patience = patience

@@ -5,9 +5,20 @@
 from __future__ import annotations
 
 from ...core.entries import marks
+from ...core.entries.entry import pack
 from ...core.entries.lease import Claim, Lease, Stage
-from ...stores.protocol import Count, Look, LookMany, Release, Store, StoreReply
-from .base import LONG, Contract, fill, invalidate, look, position, totals
+from ...stores.protocol import (
+    BeginRefresh,
+    Count,
+    Fill,
+    Look,
+    LookMany,
+    Release,
+    Store,
+    StoreReply,
+    Together,
+)
+from .base import LONG, Contract, fill, invalidate, look, make_entry, position, totals
 from .lease_tests import claim, leader
 
 
@@ -95,3 +106,32 @@ class Many(Contract):
             sum(reply.lease is not None and reply.lease.is_ours for reply in replies)
             == len(replies) - 1
         )
+
+    def test_fills_releases_and_refreshes_do_together_what_each_does(
+        self, store: Store, other: Store
+    ) -> None:
+        at, counts = position(store), {"together": 3}
+        frames = {key: pack(make_entry(key, at, key.encode())) for key in ("a", "b", "c", "d")}
+        for key in ("a", "b", "e"):
+            assert claim(store, f"owner of {key}", key=key).is_ours
+        done = store.execute(
+            Together(
+                (
+                    Fill("a", frames["a"], LONG, owner="owner of a"),
+                    Fill("b", frames["b"], LONG, owner="another"),
+                    BeginRefresh("r", LONG),
+                    Fill("c", frames["c"], LONG),
+                    BeginRefresh("r", LONG),
+                    Release("e", "owner of e"),
+                    Release("b", "another"),
+                    Fill("d", frames["d"], LONG),
+                ),
+                counts,
+            )
+        )
+        assert done == [True, False, True, True, False, True, False, True]
+        stored = [look(other, key).frame for key in ("a", "b", "c", "d")]
+        assert stored == [frames["a"], None, frames["c"], frames["d"]]
+        assert claim(other, "next", key="e").is_ours, "its lease was ended"
+        assert not claim(other, "next", key="b").is_ours, "its lease wasn't"
+        assert totals(store)["together"] == counts["together"]

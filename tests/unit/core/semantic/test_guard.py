@@ -32,6 +32,9 @@ from tta_taskcache.core.semantic.guard import differing
         ("installing the driver", "uninstall the driver", "negation"),
         ("the cheapest flight", "the expensive flight", "negation"),
         ("turn the light on", "turn the light off", "negation"),
+        ("convert dollars to euros", "convert euros to dollars", "order"),
+        ("subtract 7 from 12", "subtract 12 from 7", "order"),
+        ("the price on 2024-03-05", "the price on 2024-05-03", "dates"),
         ("is it legal to park here?", "is it illegal to park here?", "negation"),
     ],
 )

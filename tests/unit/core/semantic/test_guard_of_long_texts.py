@@ -32,8 +32,8 @@ def test_forms_of_words_are_found(some: frozenset[str], others: frozenset[str]) 
 @given(WORDS, WORDS)
 def test_forms_of_names_are_found(names: frozenset[str], words: frozenset[str]) -> None:
     lacks = any(not any(has_form(name, word) for word in words) for name in names)
-    one = guard._Features({}, {}, tuple(names), names, 0)  # type: ignore[arg-type]  # no numbers
-    other = guard._Features({}, {}, (), words, 0)  # type: ignore[arg-type]  # likewise
+    one = guard._Features({}, {}, tuple(names), names, 0, ())  # type: ignore[arg-type]  # no numbers
+    other = guard._Features({}, {}, (), words, 0, ())  # type: ignore[arg-type]  # likewise
     assert guard._lacks(one, other) == lacks
 
 

@@ -18,7 +18,8 @@ from ....core.events import Fault, Lookup
 from ....stores.loop_local import LoopLocal
 from ...calls import hot_calls
 from ...calls.cacheable_task import CacheableTask
-from ...calls.call_request import CallRequest, request_of_caller
+from ...calls.call_request import CallRequest
+from ...calls.identification import request_of_caller
 from ...calls.lookup_result import DIRECT
 from ...lookup.background_refresh import schedule_refresh
 from ...lookup.lookup import unanswerable
@@ -54,7 +55,7 @@ async def look_up_in_loop(
     hot_calls.record_hot_call(call_request, call)
     if isinstance(found, Miss):
         return None
-    depend_on_hit(call, found, runtime.engine.parts.l1)
+    depend_on_hit(call, found, runtime.engine.parts.log)
     if found.refresh:
         cache.begin(asyncio.to_thread(schedule_refresh, call_request, call), call.task)
     return found

@@ -21,7 +21,7 @@ AT_ONCE = 500
 
 
 class ResultWaiter:
-    """Waits for the results of an app, for whoever must not block.
+    """Waits for the results of an app, for callers that must not block.
 
     The thread ends when nothing is waited for.
 

@@ -16,7 +16,9 @@ FILES = ("taskcache.json", "alerts.yml")
 
 
 @click.command(
-    cls=CacheCommand, epilog=example("celery -A proj cache dashboards --output monitoring")
+    cls=CacheCommand,
+    short_help="Write the Grafana dashboard and the alert rules.",
+    epilog=example("celery -A proj cache dashboards --output monitoring"),
 )
 @click.option(
     "--output",

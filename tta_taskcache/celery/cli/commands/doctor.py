@@ -32,7 +32,11 @@ _STYLES = {Level.OK: "green", Level.ADVICE: "yellow", Level.WRONG: "bold red"}
 _INDENT = " " * 8
 
 
-@click.command(cls=CacheCommand, epilog=example("celery -A proj cache doctor"))
+@click.command(
+    cls=CacheCommand,
+    short_help="Say what is wrong, and what to do about it.",
+    epilog=example("celery -A proj cache doctor"),
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),

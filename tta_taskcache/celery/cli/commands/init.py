@@ -29,6 +29,7 @@ _DEFAULT_APP = "default"
 
 @click.command(
     cls=CacheCommand,
+    short_help="Say what the app has and lacks, and write settings.",
     epilog=example(
         "celery -A proj cache init",
         "celery -A proj cache init >> proj/celeryconfig.py",
@@ -213,8 +214,9 @@ def _ask(setup: AppSetup, url: str, settings: Settings) -> AppSetup:
     link = Link(url, max(settings.timeout, PATIENCE))
     setup = replace(setup, cache=f"redis {link.place}")
     try:
-        servers = examine(link, settings.namespace).servers
+        health = examine(link, settings.namespace)
     except StoreUnavailable as error:
         return replace(setup, fault=str(error).removeprefix(f"redis {link.place}: "))
-    kinds = {f"{server.product} {server.version}" for server in servers}
-    return replace(setup, server=", ".join(sorted(kinds)))
+    kinds = {f"{server.product} {server.version}" for server in health.servers}
+    is_used = bool(health.log.incarnation)
+    return replace(setup, server=", ".join(sorted(kinds)), is_used=is_used)

@@ -20,7 +20,16 @@ from ..figures.daily_figures import daily_figures
 from ..figures.stats_page import GENERATOR, write_page
 from ..figures.task_figures import TaskFigures, total
 from ..figures.terminal_bars import print_plot
-from ..session import NOTHING_FOUND, USAGE, CacheCommand, Failure, example, open_cache, where
+from ..session import (
+    NOTHING_FOUND,
+    USAGE,
+    CacheCommand,
+    Failure,
+    example,
+    note,
+    open_cache,
+    where,
+)
 from ..shell_completion import complete_days
 from ..tables import Row, Sheet, screen_of_stdout
 
@@ -37,11 +46,12 @@ def _first_day(_: Any, __: Any, value: str | None) -> date | None:
         return None
     today = datetime.now(UTC).date()
     try:
-        if value.endswith("d"):
-            return _days_ago(int(value[:-1]))
-        first = date.fromisoformat(value)
+        is_count = value.endswith("d")
+        first = _days_ago(int(value[:-1])) if is_count else date.fromisoformat(value)
     except (ValueError, OverflowError):
         raise click.BadParameter("must be a day such as 2026-01-31, or days such as 7d") from None
+    if first > today and is_count:
+        raise click.BadParameter("must be at least 1d, which is today")
     if first > today:
         raise click.BadParameter(f"is in the future: today is {today} (UTC)")
     return first
@@ -132,6 +142,8 @@ def stats(
         click.echo(formatting.machine(report))
         return
     _sheet("TASK", lines, all_tasks, stored=True).print(no_color=context.no_color)
+    if not lines:
+        note("No task is cached. What this app lacks is said by: celery -A proj cache init")
     if by_day:
         click.echo()
         parts = daily_figures(by_day, counted).by_day

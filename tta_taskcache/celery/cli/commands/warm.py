@@ -120,6 +120,7 @@ def _in_lines(figures: _WarmFigures) -> ReportProgress:
 
 @click.command(
     cls=CacheCommand,
+    short_help="Have workers make calls before they are asked for.",
     epilog=example(
         "celery -A proj cache warm proj.tasks.report calls.jsonl --rate 50",
         "celery -A proj cache warm proj.tasks.report --hot 100",

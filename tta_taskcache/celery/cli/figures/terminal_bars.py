@@ -21,6 +21,9 @@ _MARKS = (
 )
 _OTHERS = ("·", "bright_black")
 
+#: In place of these characters, where the terminal's encoding lacks them.
+_ASCII = str.maketrans("█▓▒░▚▤·", "#=+-%o.")
+
 #: Characters of the longest bar, where there is room, and where there isn't.
 LONGEST, SHORTEST = 60, 10
 
@@ -28,6 +31,8 @@ LONGEST, SHORTEST = 60, 10
 def print_plot(plot: Plot, screen: Console) -> None:
     """Print a plot."""
     for line in _lines(plot, screen.width):
+        if not screen.encoding.startswith("utf"):
+            line.plain = line.plain.translate(_ASCII)
         screen.print(line, soft_wrap=True)
 
 

@@ -36,7 +36,7 @@ class ResultBatch:
         self._kept.append((key, value, self._backend.expires if expires is None else expires))
 
     def store(self) -> None:
-        """Store all, and tell those who wait for them."""
+        """Store all results, and publish them for their waiters."""
         if self._kept:
             self._backend.ensure(self._write, ())
 

@@ -1,7 +1,7 @@
 """Sentry's wrapper of Celery's tracer, which makes a transaction of each task.
 
-A hit at the producer is a part of what asks, such as a web request's transaction, and none of its
-own. In workers the wrapper stays.
+A hit at the producer is a part of its caller's trace, such as a web request's transaction, and has
+none of its own. In workers the wrapper stays.
 """
 
 from __future__ import annotations

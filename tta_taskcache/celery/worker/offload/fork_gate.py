@@ -1,8 +1,8 @@
 """Gates that forks wait at (promise F3).
 
-A child inherits each lock as it was: one that another thread held at that moment stays locked for
-ever. That goes for locks of users' code, of imports and of kombu's pools as well, so a thread that
-runs such code holds a gate, and opens it where a fork does no harm.
+A child process inherits the state of each lock: a lock that another thread holds at the fork stays
+locked for ever. Locks of users' code, of imports and of kombu's pools are among them, so a thread
+that runs such code holds a gate, and opens it where a fork does no harm.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from threading import RLock
 from time import monotonic, sleep
 from weakref import WeakSet
 
-#: Seconds that a fork waits for the threads at most: then it goes on, whatever they hold.
+#: Most seconds that a fork waits for the gates; then it goes on without them.
 FORK_PATIENCE = 1.0
 
-#: Seconds between two looks of a thread whether a fork is over.
+#: Seconds between two checks of a thread whether a fork is over.
 LOOK_AGAIN = 0.0002
 
 
 class ForkGate:
-    """Held by a thread for as long as no child may be forked."""
+    """A gate of one thread, which holds it while no child process may be forked."""
 
     def __init__(self) -> None:
-        # Re-entrant for what a user's code forks in that thread itself.
+        # Re-entrant: a user's code may fork in that thread itself.
         self._lock = RLock()
         _gates.add(self)
 
@@ -36,15 +36,15 @@ class ForkGate:
         self._lock.release()
 
     def acquire(self, seconds: float) -> bool:
-        """Hold it, if it is free within so many seconds."""
+        """Hold the gate, if it is free within so many seconds; return whether it is."""
         return self._lock.acquire(timeout=seconds)
 
     def release(self) -> None:
-        """Let others hold it."""
+        """Release the gate."""
         self._lock.release()
 
     def give_way(self) -> None:
-        """Between two pieces of work: let a fork that waits go first."""
+        """Let a waiting fork go first; called between two pieces of work."""
         if _wanted:  # a lock alone isn't fair
             with self.opened():
                 while _wanted:
@@ -52,7 +52,7 @@ class ForkGate:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Inside, forks may happen: nothing is held that a child needs."""
+        """Allow forks inside: the thread holds nothing that a child process needs."""
         self._lock.release()
         try:
             yield
@@ -82,7 +82,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     _held.clear()
     _wanted.clear()
-    _gates.clear()  # their threads are the parent's
+    _gates.clear()  # they belong to threads of the parent
 
 
 os.register_at_fork(

@@ -1,8 +1,9 @@
 """Prefetch for lookups and completions: the broker delivers more messages meanwhile (F4).
 
-They take no slot of the pool, and a prefetch count full of them would let others wait in the broker
-for as long as the cache takes. But those that turn out to be misses are this worker's then, while
-another may be idle: how many are fetched follows from how many of the last ones were hits.
+Calls that are looked up or completed take no slot of the pool. Counted as prefetched, they would
+keep other messages in the broker for as long as the cache takes. A miss among them stays with this
+worker, though another may be idle, so the share of hits among the last calls decides how many more
+messages are fetched.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from celery.worker.request import Request
 
 from ...patches.worker.prefetch_allowance import PrefetchAllowance
 
-#: Messages that are fetched ahead at most.
+#: Most messages that are fetched ahead.
 MOST = 256
 
-#: This share of the prefetch count may be missed by calls that were fetched ahead.
+#: Most misses among the messages that were fetched ahead, as a share of the prefetch count.
 MISSES = 0.25
 
-#: Lookups of which the share of hits is learnt.
+#: Number of the last lookups whose share of hits counts.
 LEARNT_FROM = 8
 
 
@@ -40,27 +41,27 @@ class Lookahead:
         self._completions: set[Request] = set()
 
     def begin_lookup(self, request: Request) -> None:
-        """Begin a lookup; fetch one more message where enough lookups are hits."""
+        """Count a lookup that begins; fetch one more message where enough lookups are hits."""
         is_wanted = self._ahead and len(self._lookups) < self._most_lookups()
         if is_wanted and self._allowance.hold(request):
             self._lookups.add(request)
 
     def end_lookup(self, request: Request, *, is_hit: bool) -> None:
-        """End a lookup."""
+        """Count a lookup that has ended."""
         self._hits += (is_hit - self._hits) / LEARNT_FROM
         self._release(self._lookups, request)
 
     def begin_completion(self, request: Request) -> None:
-        """Begin a completion, which takes no slot; fetch one more message."""
+        """Count a completion that begins and takes no slot; fetch one more message."""
         if self._allowance.hold(request):
             self._completions.add(request)
 
     def end_completion(self, request: Request) -> None:
-        """End a completion, or leave it to the pool."""
+        """Count a completion that has ended, or was left to the pool."""
         self._release(self._completions, request)
 
     def forget(self) -> None:
-        """Forget all messages: the connection is gone."""
+        """Forget all messages after a lost connection."""
         self._lookups.clear()
         self._completions.clear()
         self._allowance.forget()

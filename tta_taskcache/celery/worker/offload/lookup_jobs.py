@@ -13,8 +13,9 @@ from ....core.entries.lease import Claim, Lease, Stage
 from ....core.events import Fault
 from ....core.options.option_values import Site
 from ...calls import context, hot_calls
-from ...calls.call_request import MAX_AGE, CallRequest, request_of_message
+from ...calls.call_request import MAX_AGE, CallRequest
 from ...calls.carried_text import read_carried
+from ...calls.identification import request_of_message
 from ...calls.lookup_handoff import OVERTAKEN_AT
 from ...calls.lookup_result import LookupResult, to_lookup_result
 from ...config.runtime import Runtime

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.events import Verified
-from ...core.results.differences import differences
-from ...errors import EntryError, StoreUnavailable, UnserializableResult
-from ..outcome import Call, Hit
-from ..plan import Plan
-from .engine import Engine
+from ..core.events import Verified
+from ..core.results.differences import differences
+from ..errors import EntryError, StoreUnavailable, UnserializableResult
+from .engine.engine import Engine
+from .outcome import Call, Hit
+from .plan import Plan
 
 
 def compare(engine: Engine, call: Call, stored: Hit, value: Any) -> Plan[Verified]:
