@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 from celery import Celery, group
 
+from benchmarks.comparison.app import make_app
 from benchmarks.comparison.turns import Case, Row, by_turns, cost
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
@@ -38,6 +39,9 @@ def run(server: Server, app: Celery, rounds: int) -> tuple[list[Row], list[str]]
 
 def _round_trips(server: Server, app: Celery, rounds: int, missing: list[str]) -> list[Row]:
     plain, cached = app.tasks["plain.nothing"], app.tasks["cached.nothing"]
+    urls = (server.url(0), server.url(1), server.url(2))
+    app_behind = make_app(*urls, taskcache_write_behind=True)
+    behind = app_behind.tasks["cached.nothing"]
     numbers = itertools.count(1_000_000)
     raw: Any = server.client(4)
     raw.set("by-hand", json.dumps(7))
@@ -58,6 +62,12 @@ def _round_trips(server: Server, app: Celery, rounds: int, missing: list[str]) -
             NOOP,
             30,
         ),
+        Case(
+            "hit at the producer, write-behind",
+            lambda: behind.delay(7).get(timeout=PATIENCE),
+            NOOP,
+            30,
+        ),
         Case("miss", lambda: cached.delay(next(numbers)).get(timeout=PATIENCE), NOOP, 30),
     ]
     if importlib.util.find_spec("dogpile"):
@@ -67,6 +77,7 @@ def _round_trips(server: Server, app: Celery, rounds: int, missing: list[str]) -
     rows = by_turns("call and result", cases, rounds)
     for row, case in zip(rows, cases, strict=True):
         row.extra |= cost(server, case.call)
+    app_behind.close()
     return rows
 
 

@@ -20,6 +20,8 @@ BOUNDS = {
     "L2 hit: round trips": 1,
     "L2 hit: commands": 5,
     "L2 hit: bytes to the server": 500,
+    "miss, read through: round trips": 2,
+    "miss, read through: commands, those of scripts included": 27,
     "modules imported by the package": 3,
 }
 
@@ -39,6 +41,10 @@ def measure(server: Server, app: Celery) -> dict[str, float]:
     counted["L2 hit: round trips"] = round(l2["round_trips"])
     counted["L2 hit: commands"] = round(l2["commands"])
     counted["L2 hit: bytes to the server"] = l2["bytes_to_server"]
+    numbers = itertools.count(1_000)
+    miss = cost(server, lambda: task.cache.call(next(numbers)))
+    counted["miss, read through: round trips"] = round(miss["round_trips"])
+    counted["miss, read through: commands, those of scripts included"] = round(miss["commands"])
     counted["modules imported by the package"] = _modules()
     return counted
 

@@ -9,6 +9,7 @@ from tta_taskcache.cache.outcome import Call
 from tta_taskcache.cache.plan import Plan
 from tta_taskcache.core.entries.entry import Position
 from tta_taskcache.stores.exchanges import log_state
+from tta_taskcache.stores.exchanges.scripts import script
 from tta_taskcache.stores.redis import redis_store
 
 
@@ -37,20 +38,21 @@ def with_del(cache: TaskCache) -> None:
 
 def with_counter(_: TaskCache | None) -> None:
     """Positions are bare numbers, as up to 0.1: a log that lost its end gives them again."""
-    for module, name in LOG_SCRIPTS:
-        setattr(module, name, counting(getattr(module, name)))
+    for module in OF_LOG_SCRIPTS:
+        module.script = counting
 
 
-#: The scripts that give numbers.
-LOG_SCRIPTS: tuple[tuple[Any, str], ...] = ((log_state, "_OPEN"), (redis_store, "_INVALIDATE"))
+#: The modules with scripts that give numbers.
+OF_LOG_SCRIPTS: tuple[Any, ...] = (log_state, redis_store)
 
 
-def counting(script: str) -> str:
-    """A script of the log as it would be with bare numbers."""
-    for part, other in _COUNTER.items():
-        assert part in script
-        script = script.replace(part, other)
-    return script
+def counting(*names: str) -> str:
+    """A script; one of the log as it would be with bare numbers."""
+    text = script(*names)
+    for part, other in _COUNTER.items() if "log" in names else ():
+        assert part in text
+        text = text.replace(part, other)
+    return text
 
 
 #: What the log's scripts have, and what they had.

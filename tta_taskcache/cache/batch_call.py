@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ..core.arguments.batch_items import unique
@@ -11,13 +11,14 @@ from ..core.entries.entry import Entry, Position
 from ..core.entries.lease import Claim
 from ..core.identity.keys import Identity
 from ..core.options.policy import Policy
+from ..core.record import record
 from .engine.engine import Engine
 from .outcome import Call, Hit, Miss
 from .plan import Plan
 from .side_by_side import side_by_side
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BatchCall:
     """A call with ``cache_each``, by its different items.
 

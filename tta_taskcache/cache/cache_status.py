@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ..core.record import record
 from .outcome import Hit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CacheStatus:
     """Provenance of a call's result, on what ``apply_async`` returns.
 

@@ -8,11 +8,12 @@ or by ``async_driver.run_in_loop``.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import sleep
 from typing import Any, Protocol, TypeVar
 
 from ..core.entries.entry import Position
+from ..core.record import record
 from ..errors import StoreUnavailable
 from ..stores.protocol import Command, Counts, Look, LookMany, Store, StoreReply
 
@@ -34,7 +35,7 @@ class Wakeup(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pause:
     """A wait of so many seconds, or until woken."""
 

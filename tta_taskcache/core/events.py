@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from .record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lookup:
     """A lookup of a call.
 
@@ -50,7 +51,7 @@ class Lookup:
     neighbour: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answered:
     """A call is being completed with a stored result, in place of a run.
 
@@ -85,7 +86,7 @@ class Answered:
     similarity: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Missed:
     """A call that a worker's main process has looked up, and found no answer to, is in the pool.
 
@@ -107,7 +108,7 @@ class Missed:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Embedded:
     """The text of a call was embedded, to look for its neighbours.
 
@@ -124,7 +125,7 @@ class Embedded:
     cost: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compared:
     """A call without an entry was compared with its neighbours.
 
@@ -146,7 +147,7 @@ class Compared:
     neighbour: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Coalesced:
     """A call has waited for an equal one in flight, and got its result.
 
@@ -163,7 +164,7 @@ class Coalesced:
     waited: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ran:
     """The run of a call that wasn't answered has returned.
 
@@ -184,7 +185,7 @@ class Ran:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NoResult:
     """The run of a call that wasn't answered has ended without a result.
 
@@ -206,7 +207,7 @@ class NoResult:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shadowed:
     """In shadow mode, a call that runs anyway was looked up.
 
@@ -225,7 +226,7 @@ class Shadowed:
     saved_cost: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verified:
     """A call with an answer has run anyway, and both results were compared.
 
@@ -247,14 +248,14 @@ class Verified:
     similarity: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evicted:
     """Entries were evicted from this process's memory to make room for others."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InvalidationsRead:
     """Invalidations in the log were read by this process.
 
@@ -267,14 +268,14 @@ class InvalidationsRead:
     lag: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Waiting:
     """The number of messages that a worker now holds for equal calls in flight."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Filled:
     """The result of a run was stored; with a reason, it wasn't.
 
@@ -293,7 +294,7 @@ class Filled:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Invalidated:
     """An invalidation was acknowledged."""
 
@@ -301,7 +302,7 @@ class Invalidated:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CircuitChanged:
     """The circuit to the store opened or closed.
 
@@ -314,7 +315,7 @@ class CircuitChanged:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refused:
     """The store refused a command with an error; the call went on without the cache.
 
@@ -327,7 +328,7 @@ class Refused:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fault:
     """A fault of the cache itself, which the task isn't affected by."""
 

@@ -8,11 +8,12 @@ one, with its count. Whatever was seen more often than ``seen / capacity`` times
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from itertools import islice
 
+from .record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Hot:
     """A key with its count.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from ..errors import ConfigurationError
+from .record import record
 
 #: Default of ``in_flight``.
 IN_FLIGHT = 100
@@ -20,7 +20,7 @@ MAX_HOT = 1_000
 MAX_PRIORITY = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Sending:
     """Options of sending calls.
 
@@ -53,7 +53,7 @@ class Sending:
             raise ConfigurationError(f"refresh={self.refresh!r}: must be True or False")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Warm:
     """The calls of a task to keep warm on beat's schedule, for ``cache_warm``.
 

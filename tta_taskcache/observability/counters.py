@@ -11,7 +11,7 @@ import os
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from math import isfinite
 
 from ..core.events import (
@@ -29,6 +29,7 @@ from ..core.events import (
     Shadowed,
     Verified,
 )
+from ..core.record import record
 from .metrics.hit_tally import COST, HITS, SAVED, HitTally
 from .thread_ids import thread_ident
 
@@ -185,7 +186,7 @@ def _forget_in_child() -> None:
 os.register_at_fork(after_in_child=_forget_in_child)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskStats:
     """Totals of one task.
 
@@ -244,7 +245,7 @@ class TaskStats:
     embed_cost: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stats:
     """Totals of all processes, or of this one.
 

@@ -7,7 +7,7 @@ fields, all with ``cache_`` in front (``LogRecord`` and Celery use the plain nam
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from ..core.events import (
@@ -21,6 +21,7 @@ from ..core.events import (
     Refused,
     Verified,
 )
+from ..core.record import record
 
 logger = logging.getLogger("tta_taskcache")
 
@@ -37,7 +38,7 @@ def log_fields(kind: str, **values: Any) -> dict[str, Any]:
     return {"cache_event": kind, **{f"cache_{name}": value for name, value in plain.items()}}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogLine:
     """What is logged of an event.
 

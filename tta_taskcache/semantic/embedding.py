@@ -16,6 +16,7 @@ from typing import Any
 from ..cache.plan import Work
 from ..core.events import Embedded, Fault, Observe
 from ..core.interruption import Interruptions, handled_now, raise_interruption
+from ..core.record import record
 from ..core.semantic.semantic_policy import Semantic
 from ..stores.loop_local import LoopLocal
 from .vectors import packed
@@ -31,7 +32,7 @@ BATCHES_AT_ONCE = 4
 Embedding = bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Embedder:
     """A task's embedder. Its failures are told to the observers, and fail no call (promise F1).
 
@@ -97,7 +98,7 @@ class Embedder:
         return vectors
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EmbeddingText(Work):
     """The embedding of one call's text."""
 

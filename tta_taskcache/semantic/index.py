@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
 from ..cache.plan import Plan
+from ..core.record import record
 from ..core.semantic.index_record import IndexRecord, pack_record
 from ..errors import StoreUnavailable
 from ..stores.exchanges.scripts import script
@@ -30,14 +31,12 @@ from .work import Computing
 
 T = TypeVar("T")
 
-_ADD = script("add_to_index")
-_FOLLOW = script("follow_index")
 
 #: Records that are applied in a millisecond or less.
 FEW = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class IndexBounds:
     """Bounds of what an index keeps and reads.
 
@@ -57,7 +56,7 @@ class IndexBounds:
 BOUNDS = IndexBounds()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     """The index of one namespace. Its methods return plans.
 
@@ -121,7 +120,7 @@ class Index:
             ended = [(key, int((now - at) * 1000)) for key, at in taken(copy.withdrawn)]
             at_once = self.bounds.changes_at_once
             arguments = (copy.number, at_once, len(used), *used, *chain.from_iterable(ended))
-            reply: Any = yield from self._eval(_FOLLOW, copy.partition, arguments)
+            reply: Any = yield from self._eval(script("follow_index"), copy.partition, arguments)
             changes = _changes(reply)
             is_followed = yield from _apply(copy, changes.records, partial(copy.advance, changes))
             if not is_followed:
@@ -173,7 +172,7 @@ class Index:
         milli = max(1, int(lifetime * 1000))
         kept = self.bounds.max_changes
         arguments = (record.key, packed, max_entries, milli, uuid.uuid4().hex, kept)
-        yield from self._eval(_ADD, copy.partition, arguments)
+        yield from self._eval(script("add_to_index"), copy.partition, arguments)
         copy.polled_at = float("-inf")  # its own calls are near at once
 
     def _names(self, partition: str) -> tuple[str, ...]:

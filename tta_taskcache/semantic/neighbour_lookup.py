@@ -14,6 +14,7 @@ from ..cache.leases.single_flight import SharedAnswer
 from ..cache.outcome import Call, Hit
 from ..cache.plan import Plan
 from ..core.events import Compared, Shadowed
+from ..core.record import record
 from ..core.semantic.partition import SemanticCall
 from ..core.semantic.semantic_policy import Semantic
 from ..errors import StoreUnavailable
@@ -22,7 +23,7 @@ from .embedding import EmbedBatches, Embedder, EmbeddingText
 from .neighbours import Neighbours, NeighbourSearch, SemanticQuery
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class NeighbourRequest:
     """A call that is looked up among its neighbours.
 
@@ -43,7 +44,7 @@ class NeighbourRequest:
     is_shadowed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NeighbourAnswer:
     """What a lookup has found.
 
@@ -60,7 +61,7 @@ class NeighbourAnswer:
     read_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NeighbourLookup:
     """Looks calls up among their neighbours, and adds calls. Its methods return plans.
 

@@ -7,7 +7,7 @@ that was made by somebody without the secret, answers nobody, whatever the index
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..cache.outcome import Call, Hit
 from ..cache.plan import Plan
 from ..core.entries.decide import Verdict
 from ..core.interruption import handled_now, raise_interruption
+from ..core.record import record
 from ..core.semantic.guard import differing
 from ..core.semantic.index_record import IndexRecord
 from ..core.semantic.partition import SemanticCall
@@ -47,7 +48,7 @@ MAX_REASON = 200
 _FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SemanticQuery:
     """What a call is compared by.
 
@@ -71,7 +72,7 @@ class SemanticQuery:
         return semantic
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JudgedNeighbour:
     """A near call, and why it doesn't answer.
 
@@ -98,7 +99,7 @@ class JudgedNeighbour:
         return f"{self.similarity:.4f} {self.reason or 'answers'}: {self.text!r}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NeighbourSearch:
     """What a search has found.
 
@@ -113,7 +114,7 @@ class NeighbourSearch:
     read_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Neighbours:
     """Finds and adds neighbours. Its methods return plans.
 

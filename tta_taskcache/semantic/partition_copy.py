@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from weakref import WeakSet
 
+from ..core.record import record
 from ..core.semantic.index_record import unpack_record
 from .vector_rows import Candidate, VectorRows
 from .vectors import Array, unpacked
@@ -25,7 +25,7 @@ LARGE = 5_000
 MAX_CHANGE = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Changes:
     """The reply to a poll of a partition's changes.
 

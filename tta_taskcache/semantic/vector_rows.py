@@ -7,9 +7,9 @@ inverted file, IVF: Sivic and Zisserman, 2003), and a search compares those of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from ..core.record import record
 from .vectors import Array, numpy
 
 #: Most rows that are all compared: about a millisecond's work at 256 dimensions.
@@ -27,7 +27,7 @@ _FIRST_CAPACITY = 64
 _ROW = 450
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Candidate:
     """A stored call that is near.
 

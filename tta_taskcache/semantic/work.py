@@ -9,14 +9,14 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
 from ..cache.plan import Work
+from ..core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallingUser(Work):
     """A call of a user's callable, sync or async. In a loop a sync one runs in a thread.
 
@@ -41,7 +41,7 @@ class CallingUser(Work):
         return await result if inspect.isawaitable(result) else result
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Computing(Work):
     """Computing that would keep a loop for long: there it is done in a thread.
 

@@ -132,6 +132,7 @@ class Fill:
         payload_at: Where the payload of the stored frame begins, which is kept behind this frame's
             head; 0 stores the whole frame. Needs ``instead_of``.
         instead_of: First bytes that the stored frame must have, whatever the lease; empty for any.
+        incarnation: The log's, in which the entry was born; empty where that isn't known.
     """
 
     key: str
@@ -141,6 +142,7 @@ class Fill:
     owner: str = ""
     instead_of: bytes = b""
     payload_at: int = 0
+    incarnation: str = ""
 
 
 @record

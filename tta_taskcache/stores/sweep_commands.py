@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ..core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sweep:
     """Drop the entries of one batch that an invalidation ended, from a cursor on (see ``Scan``)."""
 
@@ -13,7 +13,7 @@ class Sweep:
     count: int = 100
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Swept:
     """The result of one batch of a sweep.
 
@@ -32,7 +32,7 @@ class Swept:
     freed: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SweepProgress:
     """The progress of a sweep.
 
@@ -55,17 +55,17 @@ class SweepProgress:
     is_over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestSweep:
     """Request a sweep; one that is under way goes round again for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadSweep:
     """Read the progress of the sweep under way, or of the last one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RecordSweep:
     """Record the progress of a sweep; the end of a round returns whether it is over."""
 

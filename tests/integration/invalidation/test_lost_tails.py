@@ -14,7 +14,7 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.chaos.sabotage import LOG_SCRIPTS, counting
+from tests.chaos.sabotage import OF_LOG_SCRIPTS, counting
 from tests.support.members import admin
 from tests.support.servers import Server
 from tests.support.topologies import ClusterServers, SentinelServers
@@ -120,8 +120,8 @@ def test_i6_with_bare_numbers_a_lost_tail_is_not_seen(
     sentinel_servers: SentinelServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As up to 0.1: so the others do see what they look for."""
-    for module, name in LOG_SCRIPTS:
-        monkeypatch.setattr(module, name, counting(getattr(module, name)))
+    for module in OF_LOG_SCRIPTS:
+        monkeypatch.setattr(module, "script", counting)
     servers = sentinel_servers
     assert any(lose_tail(servers, servers.master, servers.kill_master, 0))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict
 
 from ...core.options.option_values import Choices, seconds
 from ...core.options.policy import Policy, read_policy
+from ...core.record import record
 from ...core.results.codec import EXACT_JSON, ZLIB, Codecs, Serializer
 from ...core.semantic.semantic_policy import Semantic
 from ...errors import ConfigurationError
@@ -131,7 +132,7 @@ def read_options(
         raise ConfigurationError(message.replace(": cache_", ": ", 1)) from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CachePlace:
     """Where the entries of a primitive are.
 

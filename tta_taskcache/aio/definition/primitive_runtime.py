@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ...cache.engine.engine import Engine, make_engine
@@ -13,6 +12,7 @@ from ...cache.leases.single_flight import SingleFlight
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
 from ...core.events import Evicted
+from ...core.record import record
 from ...observability.counters import Counters
 from ...observability.event_feed import EventFeed
 from ...observability.metrics.prometheus_metrics import metrics_of
@@ -31,7 +31,7 @@ from ...stores.wrappers.breaker import AsyncGuardedStore, Breaker, GuardedStore
 from .primitive_options import CODECS, CachePlace
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PrimitiveRuntime:
     """The cache of one primitive.
 

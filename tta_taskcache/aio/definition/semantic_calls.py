@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ...cache.event_loops.async_read_through import DIRECT
 from ...core.events import Fault
 from ...core.options.policy import Policy
+from ...core.record import record
 from ...core.semantic.semantic_policy import read_threshold
 from ...errors import UncacheableCall
 from ...semantic.neighbour_lookup import CallNeighbours
@@ -15,7 +15,7 @@ from .primitive_keys import KeyerOfPrimitive
 from .primitive_runtime import PrimitiveRuntime
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SemanticCalls:
     """Makes the neighbours of a primitive's calls.
 

@@ -5,13 +5,13 @@ It is composed of a reader, a writer and a refresher, which share its parts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 from ...core.entries import marks
 from ...core.entries.entry import Entry, Position, unpack
 from ...core.entries.lease import Claim, Holding
 from ...core.events import Invalidated
+from ...core.record import record
 from ...errors import StoreUnavailable
 from ...stores.exchanges.ledger import days_since
 from ...stores.protocol import (
@@ -36,7 +36,7 @@ from .refresher import Refresher
 from .writer import Writer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Engine:
     """The cache of one process. Its methods, and those of its components, return plans.
 

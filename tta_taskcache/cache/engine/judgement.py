@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from ...core.entries.decide import Verdict, decide, judge_age
 from ...core.entries.entry import Entry, Position, unpack
 from ...core.entries.marks import Ban, soft
 from ...core.interruption import handled_now, raise_interruption
+from ...core.record import record
 from ...core.results.remembered_errors import decode_error
 from ...errors import EntryError, StoreUnavailable
 from ...stores.memory.l1_cache import L1Entry
@@ -29,7 +30,7 @@ REPLACED = (Verdict.EARLY.value, Verdict.STALE.value, Verdict.ENDED.value, TOO_O
 Read = Entry | EntryError | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Judgement:
     """Judges entries. Its methods return plans, but for those that read nothing.
 

@@ -7,12 +7,13 @@ polled; otherwise L2 is read, whose reply brings the newest log records along.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...core.entries.entry import HEADER_BYTES, Position, head_end, unpack
 from ...core.entries.lease import Claim
 from ...core.entries.marks import is_valid
 from ...core.events import InvalidationsRead
+from ...core.record import record
 from ...core.results.codec import UNBOUNDED
 from ...errors import CircuitOpen, EntryError, StoreUnavailable
 from ...stores.protocol import Look, Poll, Release, StoreReply
@@ -23,7 +24,7 @@ from .judgement import Judgement, Read, check_same_log, checked
 from .parts import Parts
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reader:
     """Finds results. Its methods return plans.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ...core.entries.decide import Verdict
 from ...core.entries.entry import HEADER_BYTES, pack
 from ...core.entries.lease import Claim
+from ...core.record import record
 from ...errors import StoreUnavailable
 from ...stores.memory.bounded_map import RecentKeys
 from ...stores.protocol import BeginRefresh, Fill, Look, StoreReply
@@ -25,7 +26,7 @@ ASK_AGAIN = 1.0
 MAX_REMEMBERED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refresher:
     """Serves stale results, and has them refreshed. Its methods return plans.
 

@@ -7,12 +7,12 @@ since, so a late fill is harmless.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from ...core.entries import marks
 from ...core.entries.entry import Entry, Position, pack, pack_head, peek
 from ...core.events import Filled
+from ...core.record import record
 from ...errors import OversizedResult, StoreUnavailable
 from ...stores.protocol import Fill, Look, Poll, Release, SetMarks, StoreReply
 from ..outcome import Call
@@ -28,7 +28,7 @@ UNSHARED_AT_MOST = 60.0
 UNSHARED_RUNS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Writer:
     """Stores results. Its methods return plans."""
 
@@ -185,7 +185,8 @@ class Writer:
         # Runs are rare and dear: each hands over the counts.
         counts = self.parts.counters.take(now, interval=0.0)
         try:
-            stored: bool = yield Fill(entry.key, frame, lifetime, counts, owner)
+            born = entry.born.incarnation
+            stored: bool = yield Fill(entry.key, frame, lifetime, counts, owner, incarnation=born)
         except StoreUnavailable:
             self.parts.counters.put_back(counts)
             if owner:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from uuid import uuid4
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, Stage
 from ...core.events import Fault, Lookup, NoResult, Ran, Shadowed, Verified
+from ...core.record import record
 from ...core.results.not_modified import NOT_MODIFIED
 from ...core.results.remembered_errors import encode_error
 from ...errors import CacheMiss, UnserializableResult
@@ -66,7 +67,7 @@ def _ignore(_call: Call, _hit: Hit) -> None:
     """Receive the hit that answers a call, and do nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Caller:
     """What goes with one call.
 
@@ -81,7 +82,7 @@ class Caller:
     served: Callable[[Call, Hit], None] = _ignore
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AsyncReadThrough:
     """Answers calls from the cache, or runs them.
 

@@ -12,10 +12,11 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from weakref import WeakSet
 
 from ...core.entries.lease import Claim, Stage
+from ...core.record import record
 from ..engine.engine import Engine
 from ..engine.lookup_record import record_lookup
 from ..outcome import Call, Hit, Miss
@@ -44,7 +45,7 @@ LATE, MOST_LATE = 0.5, 3
 MAX_WAIT = 900.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SharedAnswer:
     """An answer that a leader has found without running, for its followers in this process.
 

@@ -17,6 +17,7 @@ from ...core.arguments.labels import MAX_TAGS
 from ...core.entries import marks
 from ...core.entries.entry import Entry, Position
 from ...core.options.policy import Policy
+from ...core.record import record
 from ...errors import NotModifiedError
 from ..outcome import Call, Hit
 from .request_directives import mode_in_force
@@ -26,7 +27,7 @@ from .run_decisions import read_decision
 MAX_DEPENDENCY_MARKS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Previous:
     """The entry that a run is about to replace.
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ...cache.outcome import Hit
 from ...core.entries.decide import Verdict
+from ...core.record import record
 from ...semantic.neighbours import JudgedNeighbour
 from ..lookup.nearest_entry import NearestSearch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Explanation:
     """Explanation of one call: whether the cache would answer it, and why.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...cache.outcome import Call, Hit, Miss
 from ...cache.runs.hit_value import value_of
 from ...core.entries import marks
+from ...core.record import record
 from ...core.results.missing import MISSING
 from ...errors import BatchArgumentError, StoreUnavailable, UncacheableCall
 from ..batches.batch_answer import read_batch_through
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ..warming.warm_progress import WarmReport
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskHandle:
     """The cache bound to one task. Its methods take the arguments that the task takes.
 

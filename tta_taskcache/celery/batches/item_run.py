@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -24,6 +24,7 @@ from ...core.arguments.batch_items import read_results
 from ...core.entries.decide import Verdict
 from ...core.events import Fault
 from ...core.options.option_values import Site
+from ...core.record import record
 from ...errors import UncacheableCall, WrongArguments
 from ..calls.call_request import CallRequest
 from ..calls.lookup_result import DIRECT, LookupResult
@@ -36,7 +37,7 @@ from ..lookup.verification import WITHOUT_RESULT
 Body = Callable[[Sequence[Any], Mapping[str, Any]], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class BatchRun:
     """What runs for a batch, and where.
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ...core.options.policy import Policy
+from ...core.record import record
 from ...core.semantic.semantic_policy import read_threshold
 
 #: The name in our header.
 SEMANTIC = "semantic"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CarriedText:
     """What is known of a call's text before a lookup.
 

@@ -19,6 +19,7 @@ from celery.app.task import Context
 from ...cache.cache_status import CacheStatus
 from ...cache.runs.led_keys import WITHIN, sent_along, within
 from ...cache.runs.request_directives import mode_in_force
+from ...core.record import record
 from ..patches.app.publishing import publishing_app
 from ..patches.internals import running_task
 
@@ -41,7 +42,7 @@ _ambient: ContextVar[Mapping[str, Any]] = ContextVar("taskcache_context", defaul
 _disabled: ContextVar[bool] = ContextVar("taskcache_disabled", default=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InForce:
     """What is in force for a call, where it is made.
 

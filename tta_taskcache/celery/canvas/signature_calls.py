@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
@@ -12,6 +11,7 @@ from celery.canvas import Signature, chord, group, maybe_signature
 
 from ...core.entries.lease import Claim
 from ...core.options.option_values import Site
+from ...core.record import record
 from ..calls.call_request import AT_ONCE, CallRequest, is_cached
 from ..calls.lookup_result import LookupResult
 from ..lookup.lookup import look_up_all
@@ -21,7 +21,7 @@ from ..patches.worker.revocations import is_revoked
 from ..sites.producer import claim_reservation, may_answer, read_call_request
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SignatureCall:
     """A call that is about to be made.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
+from ...core.record import record
 from ..config.settings import PREFIX
 
 #: Most names of tasks that are shown.
@@ -25,7 +25,7 @@ class ConfigKind(Enum):
     APP = "app.conf"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AppSetup:
     """An app as it is set up. No text in it has a password.
 

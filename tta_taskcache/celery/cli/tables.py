@@ -11,12 +11,13 @@ import os
 import sys
 import textwrap
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...core.record import record
 from . import formatting
 
 #: The width of a pipe.
@@ -28,7 +29,7 @@ _INDENT = "    "
 _GLUE = "\xa0"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """A row: a name, a text for each column, and remarks, each an enumeration."""
 
@@ -46,7 +47,7 @@ class Row:
         object.__setattr__(self, "remarks", remarks)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sheet:
     """A table.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -16,6 +15,7 @@ from ...cache.leases.single_flight import SingleFlight
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
 from ...core.events import Event, Evicted
+from ...core.record import record
 from ...core.results.codec import Codecs
 from ...errors import StoreUnavailable
 from ...observability.counters import Counters
@@ -36,7 +36,7 @@ from .serializers import CODECS
 from .settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Runtime:
     """The cache of one process, which the layers above share.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -13,6 +13,7 @@ from celery import Celery
 
 from ...core.events import Observe
 from ...core.options.option_values import seconds
+from ...core.record import record
 from ...errors import ConfigurationError
 from ...observability import observers
 from ...stores.connections.address import ALLOWED, SCHEMES
@@ -30,7 +31,7 @@ MAX_PORT = 65_535
 MAX_SECRET_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Settings:
     """The settings of one app. Each field is the setting ``taskcache_<field>``.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 
 from ...core.options.policy import Policy
+from ...core.record import record
 from ...observability.counters import TaskStats
 from ...stores.redis.health import Health
 from ..config.settings import Settings
@@ -22,7 +23,7 @@ class Level(Enum):
     WRONG = "wrong"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """A finding.
 
@@ -39,7 +40,7 @@ class Finding:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StaticFacts:
     """The facts that are known without asking a server.
 
@@ -58,7 +59,7 @@ class StaticFacts:
     packages: PackageFacts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Facts(StaticFacts):
     """The facts that findings are made of.
 

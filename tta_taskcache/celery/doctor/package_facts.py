@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -11,8 +10,10 @@ import redis
 from celery import Celery
 from celery.backends.redis import RedisBackend
 
+from ...core.record import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record(kw_only=True)
 class PackageFacts:
     """What judgements about packages are made of.
 

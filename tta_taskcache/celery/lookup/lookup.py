@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -16,6 +16,7 @@ from ...cache.runs.request_directives import REFRESH
 from ...core.entries.lease import Claim
 from ...core.events import Fault, Lookup, Shadowed
 from ...core.options.option_values import Site
+from ...core.record import record
 from ..calls import hot_calls
 from ..calls.call_request import CallRequest
 from ..calls.carried_text import NOTHING, CarriedText
@@ -28,7 +29,7 @@ from .semantic_lookup import with_neighbour
 LookupPlan = Callable[[Call, str, Claim], Plan[Hit | Miss]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class LookupHints:
     """What is known before a lookup, and what it claims.
 
@@ -47,8 +48,12 @@ class LookupHints:
     carried: CarriedText = NOTHING
 
 
+#: Nothing is known, and nothing claimed.
+NO_HINTS = LookupHints()
+
+
 def look_up(
-    call_request: CallRequest, site: Site | None, hints: LookupHints = LookupHints()
+    call_request: CallRequest, site: Site | None, hints: LookupHints = NO_HINTS
 ) -> LookupResult:
     """Look for the answer to a call at a site. Faults of the cache become misses.
 

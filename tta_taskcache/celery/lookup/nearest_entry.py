@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.arguments.labels import SEPARATOR, escape
 from ...core.identity import traits
+from ...core.record import record
 
 if TYPE_CHECKING:
     from ..config.runtime import Runtime
@@ -17,7 +17,7 @@ MAX_ENTRIES = 1_000
 MAX_BATCHES = 200
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Nearest:
     """The stored call that differs least from one that missed.
 
@@ -35,7 +35,7 @@ class Nearest:
     task_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NearestSearch:
     """The result of a search for the nearest entry.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from celery.result import AsyncResult
 
+from ...core.record import record
 from ..calls.lookup_result import LookupResult
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GroupPrefetch:
     """The prefetched lookup of a call that a group is about to make.
 

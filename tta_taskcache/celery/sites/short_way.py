@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -21,6 +20,7 @@ from ...cache.outcome import Hit
 from ...cache.runs.hit_value import record_answer
 from ...core.events import Fault
 from ...core.options.option_values import Site
+from ...core.record import record
 from ..calls.call_request import AT_ONCE, CallRequest
 from ..patches.internals import fulfil, remember
 from ..patches.results.new_results import NewResult, can_store, make_result, store_together
@@ -32,7 +32,7 @@ from .write_behind import write_behind
 _EFFECTS = ("link", "link_error", "chain", "chord", "stamped_headers")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Answer:
     """A hit on the short way.
 

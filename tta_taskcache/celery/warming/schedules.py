@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta, tzinfo
 from hashlib import blake2b
 from logging import Logger
@@ -16,6 +16,7 @@ from celery.utils.log import get_logger
 
 from ...core.entries.invalidation_marks import read_marks
 from ...core.entries.marks import soft
+from ...core.record import record
 from ...core.warm_policy import Warm, check_every
 from ...errors import ConfigurationError
 
@@ -43,7 +44,7 @@ ALL_HOURS = 24
 MAX_NAME = 150
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Invalidate:
     """An invalidation on schedule, for ``TaskCache.schedule``, of what any of its fields names.
 

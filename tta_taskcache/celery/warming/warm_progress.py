@@ -8,9 +8,10 @@ from typing import Any
 from celery.utils import uuid
 
 from ...cache.runs.request_directives import Mode
+from ...core.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class WarmReport:
     """The report of a warming: its calls by outcome.
 

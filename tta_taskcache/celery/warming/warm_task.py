@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from celery.utils.log import get_logger
 from kombu.exceptions import OperationalError
 
 from ...core.arguments.call_spec import CallSpec
+from ...core.record import record
 from ...core.warm_policy import IN_FLIGHT, Sending, Warm, check_hot
 from ...errors import ConfigurationError, StoreUnavailable
 from ..calls.cacheable_task import CacheableTask
@@ -97,7 +98,7 @@ def warm(
     return warmer.progress.done
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _WarmRequest:
     """The arguments of a message of the task."""
 
@@ -106,7 +107,7 @@ class _WarmRequest:
     sending: Sending
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Slice:
     """A slice of a warming: the part that one message does.
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from celery.worker.request import Request
 
 from ...cache.outcome import Call, Hit
+from ...core.record import record
 from ..calls.lookup_result import LookupResult
 from ..patches.worker.prefetch_allowance import PrefetchAllowance
 
@@ -32,7 +33,7 @@ SLICE = 0.005
 BREATH = 0.001
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Follower:
     """A request that waits.
 

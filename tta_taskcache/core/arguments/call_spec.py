@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Any
+
+from ..record import record
 
 #: An object with no other names than these, and with one of the first two, has both kinds of
 #: arguments.
@@ -18,7 +20,7 @@ ALLOWED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallSpec:
     """A call, as it was written.
 

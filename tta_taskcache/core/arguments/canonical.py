@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -22,6 +21,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from ...errors import UnkeyableArgument
+from ..record import record
 from .default_value import DefaultValue
 
 #: Reduces a value of another type to JSON's types, as the message's encoder does; raises
@@ -37,7 +37,7 @@ def _refuse(_: Any) -> Any:
     raise TypeError
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Form:
     """The form in which values reach the body.
 

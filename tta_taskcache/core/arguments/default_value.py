@@ -6,14 +6,15 @@ an equal argument (a tuple default stays a tuple; a tuple that is sent arrives a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from ..record import record
 
 #: Types of defaults that every message would leave as they are.
 _CARRIED = frozenset((type(None), bool, int, float))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DefaultValue:
     """A default that a message might not carry as it is."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -12,6 +11,7 @@ from inspect import signature
 from typing import Any
 
 from ..arguments.labels import MAX_TAGS
+from ..record import record
 from ..semantic.semantic_policy import Semantic
 from ..warm_policy import Warm
 
@@ -30,7 +30,7 @@ class Site(StrEnum):
 ALL_SITES = frozenset(Site)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choices:
     """The names that a policy may refer to, as far as they are known where the task is defined.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from difflib import get_close_matches
 from typing import Any
 
 from ...errors import ConfigurationError
+from ..record import record
 from ..semantic.semantic_policy import Semantic
 from ..warm_policy import Warm
 from .option_values import ALL_SITES, READERS, Choices, Site, WrongValue, read_cost, takes_result
@@ -24,7 +25,7 @@ MAX_BYTES = 8 * 1024 * 1024
 COMPUTED = {"is_computed": True}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Policy:
     """The policy of one task. Each field is the task attribute ``cache_<field>``.
 

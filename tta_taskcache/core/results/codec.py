@@ -12,7 +12,7 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -20,13 +20,14 @@ from uuid import UUID
 
 from ...errors import EntryError, OversizedResult, UnserializableResult
 from ..interruption import handled_now, raise_interruption
+from ..record import record
 from .decompression import BOUNDED, BoundedDecompress
 
 #: A bound on bytes that never applies.
 UNBOUNDED = 2**62
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Serializer:
     """A named pair of functions: ``dumps`` raises on unfit values, ``loads`` on garbage."""
 
@@ -35,7 +36,7 @@ class Serializer:
     loads: Callable[[bytes], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compressor:
     """A named pair of functions on bytes.
 
@@ -146,7 +147,7 @@ EXACT_JSON = Serializer("json", exact_json_dumps, json_loads)
 ZLIB = Compressor("zlib", lambda data: zlib.compress(data, 1), BOUNDED[zlib.decompress])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Codecs:
     """The serializers and compressors known to this process, by name.
 

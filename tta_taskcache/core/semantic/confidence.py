@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from ..record import record
 
 #: Halvings of an interval: more than a float can tell.
 _HALVINGS = 60
@@ -17,7 +18,7 @@ _MOST_TERMS = 10_000
 _TINY = 1e-300
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sample:
     """Hits whose results were compared with those of runs.
 
@@ -32,7 +33,7 @@ class Sample:
     different: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThresholdBound:
     """What is known of a threshold.
 

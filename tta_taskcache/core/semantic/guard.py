@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from functools import lru_cache
 
+from ..record import record
 from .guard_words import COMMON, CONTRACTED, DATES, NEGATIONS, NUMBERS, OPPOSITES, PREFIXES
 
 #: A number with what is in it, or a word with the apostrophes, dots and hyphens in it.
@@ -37,7 +37,7 @@ _MAX_REMEMBERED = 2_000
 _STEM = 4
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Features:
     """What of a text is compared.
 

@@ -11,7 +11,8 @@ import hashlib
 import hmac
 import json
 import struct
-from dataclasses import dataclass
+
+from ..record import record
 
 _SIGNATURE = 16
 _HEAD = struct.Struct(">II")
@@ -20,7 +21,7 @@ _HEAD = struct.Struct(">II")
 MAX_DIMENSIONS = 16_384
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IndexRecord:
     """A stored call in the index.
 

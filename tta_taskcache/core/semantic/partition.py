@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from ..record import record
 
 #: The form of the digests: another one starts over.
 _FORMAT = b"semantic-1"
@@ -13,7 +14,7 @@ _FORMAT = b"semantic-1"
 MAX_TEXT = 16_384
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SemanticCall:
     """What of a call is compared with others.
 

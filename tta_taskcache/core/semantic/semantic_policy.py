@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from typing import Any
 
 from ...errors import ConfigurationError
+from ..record import record
 from ..warm_policy import is_name
 from .guard import differing
 
@@ -26,7 +26,7 @@ Guard = Callable[[str, str], "str | Awaitable[str]"]
 MAX_ENTRIES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Semantic:
     """Semantic keys of a task, for ``cache_semantic``, or of a primitive, for ``semantic``.
 

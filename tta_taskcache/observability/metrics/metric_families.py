@@ -6,8 +6,9 @@ layers, and the library's own words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from ...core.record import record
 
 
 class MetricKind(StrEnum):
@@ -18,7 +19,7 @@ class MetricKind(StrEnum):
     HISTOGRAM = "histogram"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Family:
     """A metric.
 

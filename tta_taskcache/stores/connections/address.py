@@ -20,13 +20,14 @@ TLS as Redis does, with the same options; ``sentinel_ssl=true`` or ``false`` ove
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from redis.connection import SSLConnection, parse_url, to_bool
 
+from ...core.record import record
 from ...errors import ConfigurationError
 
 SCHEMES = (
@@ -57,7 +58,7 @@ class Topology(Enum):
     SENTINEL = "sentinel"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Address:
     """The address of a Redis, read from a URL.
 

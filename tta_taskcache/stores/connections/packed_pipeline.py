@@ -10,7 +10,7 @@ ever. Of a connection that wasn't left clean, what is unread is looked for befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -20,6 +20,13 @@ from .resp import CHUNK, Incomplete, Refusal, pack, parse
 
 #: Options of a URL that only redis-py's own packing follows.
 _OPTIONS_OF_REDIS_PY = frozenset(("encoding", "encoding_errors"))
+
+
+#: Most bytes of a reply that is remembered.
+MOST_REMEMBERED = 1024
+
+#: What no reply begins with.
+_NO_REPLY = b"\n"
 
 
 class Replies:
@@ -34,15 +41,19 @@ class Replies:
     _sock: Any
     _parser: Any
 
-    def exchange(self, request: bytes, count: int) -> list[Any]:
-        """Send packed commands, and return so many replies; errors among them are exceptions.
+    def exchange(self, request: bytes, readers: Sequence[ReplyReader | None]) -> list[Any]:
+        """Send packed commands, and return their replies; errors among them are exceptions.
+
+        Args:
+            request: The commands.
+            readers: For each command, what reads its reply if redis-py's is another.
 
         Raises:
             redis.RedisError: The server can't be reached, is too late, or is still loading.
         """
         try:
             self.send_packed_command((request,))  # type: ignore[attr-defined]  # which connects first
-            replies = self.read_replies(count)
+            replies = self.read_replies(readers)
         except TimeoutError:
             self.disconnect()  # type: ignore[attr-defined]
             raise redis.TimeoutError("Timeout reading from socket") from None
@@ -64,8 +75,8 @@ class Replies:
         if is_unread:
             self.disconnect()  # type: ignore[attr-defined]
 
-    def read_replies(self, count: int) -> list[Any]:
-        """Read so many replies; errors among them are exceptions.
+    def read_replies(self, readers: Sequence[ReplyReader | None]) -> list[Any]:
+        """Read a reply for each reader; errors among them are exceptions.
 
         Raises:
             OSError: The connection has failed, or is too late.
@@ -76,8 +87,11 @@ class Replies:
         data, at = receive(CHUNK), 0
         while data:
             try:
-                while len(replies) < count:
-                    reply, at = parse(data, at)
+                for reader in readers[len(replies) :]:
+                    if reader is not None:
+                        reply, at = reader.read(data, at)
+                    else:
+                        reply, at = parse(data, at)
                     replies.append(self._error(reply) if type(reply) is Refusal else reply)
             except Incomplete as more:
                 chunks, missing = [data[at:]], more.missing
@@ -103,6 +117,32 @@ class Replies:
         raise error
 
 
+class ReplyReader:
+    """Reads replies to one command, and remembers the last one: most are equal to it.
+
+    Args:
+        convert: Makes of a reply what redis-py makes of it.
+    """
+
+    __slots__ = ("_convert", "_last")
+
+    def __init__(self, convert: Callable[[Any], Any]) -> None:
+        self._convert = convert
+        self._last: tuple[bytes, Any] = (_NO_REPLY, None)
+
+    def read(self, data: bytes, at: int) -> tuple[Any, int]:
+        """Read a reply, as ``parse`` does. It may be an object that was returned before."""
+        known, reply = self._last
+        if data.startswith(known, at):
+            return reply, at + len(known)
+        reply, end = parse(data, at)
+        if type(reply) is not Refusal:
+            reply = self._convert(reply)
+            if end - at <= MOST_REMEMBERED:
+                self._last = (data[at:end], reply)
+        return reply, end
+
+
 class PackedConnection(Replies, TimedConnection):
     """A connection to a server."""
 
@@ -117,6 +157,14 @@ class PackedUnixConnection(Replies, TimedUnixConnection):
 
 class PackedPool(redis.ConnectionPool):
     """redis-py's pool, whose connections serve packed pipelines as well."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.fields, self.pairs, self.records = (
+            ReplyReader(_as_is),
+            ReplyReader(_pairs),
+            ReplyReader(_records),
+        )
 
     def take(self) -> Any:
         """Take a connection for a pipeline. Safe for threads and greenlets without a lock.
@@ -151,19 +199,19 @@ class PackedPipeline:
     It has those of redis-py's methods that exchanges use, and returns the same replies.
     """
 
-    __slots__ = ("_count", "_packed", "_pool", "_readers")
+    __slots__ = ("_packed", "_pool", "_readers")
 
     def __init__(self, pool: PackedPool) -> None:
         self._pool = pool
         self._packed: list[bytes] = []
-        self._count = 0
-        #: Of the replies that redis-py turns into something else: how, by index.
-        self._readers: dict[int, Callable[[Any], Any]] = {}
+        self._readers: list[ReplyReader | None] = []
 
-    def execute_command(self, *arguments: str | bytes | float) -> None:
+    def execute_command(
+        self, *arguments: str | bytes | float, reader: ReplyReader | None = None
+    ) -> None:
         """Queue a command."""
         self._packed.append(pack(*arguments))
-        self._count += 1
+        self._readers.append(reader)
 
     def get(self, name: str) -> None:
         """Queue ``GET``."""
@@ -183,17 +231,16 @@ class PackedPipeline:
 
     def hmget(self, name: str, *fields: str) -> None:
         """Queue ``HMGET``."""
-        self.execute_command("HMGET", name, *fields)
+        self.execute_command("HMGET", name, *fields, reader=self._pool.fields)
 
     def hgetall(self, name: str) -> None:
         """Queue ``HGETALL``, whose reply is a dict."""
-        self._readers[self._count] = _pairs
-        self.execute_command("HGETALL", name)
+        self.execute_command("HGETALL", name, reader=self._pool.pairs)
 
     def xrange(self, name: str, *, min: str, max: str, count: int) -> None:  # noqa: A002 - redis-py's
         """Queue ``XRANGE``, whose reply is a list of ids and dicts."""
-        self._readers[self._count] = _records
-        self.execute_command("XRANGE", name, min, max, "COUNT", count)
+        command = ("XRANGE", name, min, max, "COUNT", count)
+        self.execute_command(*command, reader=self._pool.records)
 
     def eval(self, script: str, keys: int, *arguments: str | bytes | float) -> None:
         """Queue ``EVAL``."""
@@ -209,22 +256,25 @@ class PackedPipeline:
         Raises:
             redis.RedisError: The server can't be reached, is too late, or has refused a command.
         """
-        request, count = b"".join(self._packed), self._count
-        if not count:
+        readers = self._readers
+        if not readers:
             return []
+        request = b"".join(self._packed)
         connection = self._pool.take()
         try:
             replies: list[Any] = connection.retry.call_with_retry(
-                lambda: connection.exchange(request, count), lambda _: connection.disconnect()
+                lambda: connection.exchange(request, readers), lambda _: connection.disconnect()
             )
         finally:
             self._pool.give_back(connection)
         for reply in replies:
             if isinstance(reply, redis.ResponseError):
                 raise reply
-        for i, read in self._readers.items():
-            replies[i] = read(replies[i])
         return replies
+
+
+def _as_is(reply: list[Any]) -> list[Any]:
+    return reply
 
 
 def _pairs(flat: list[Any]) -> dict[Any, Any]:

@@ -6,6 +6,7 @@ back as bytes, integers, None and lists of these, as redis-py returns them witho
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import redis
@@ -21,11 +22,19 @@ def pack(*arguments: str | bytes | float) -> bytes:
     """Pack a command."""
     parts = [b"*%d\r\n" % len(arguments)]
     for argument in arguments:
-        if not isinstance(argument, bytes):
-            text = argument if isinstance(argument, str) else repr(argument)
-            argument = text.encode()  # noqa: PLW2901 - the same, as bytes
-        parts.append(b"$%d\r\n%b\r\n" % (len(argument), argument))
+        if type(argument) is str:
+            parts.append(_pack_text(argument))
+        else:
+            data = argument if isinstance(argument, bytes) else str(argument).encode()
+            parts += (b"$%d\r\n" % len(data), data, _END)
     return b"".join(parts)
+
+
+@lru_cache(maxsize=512)
+def _pack_text(text: str) -> bytes:
+    # Names of commands, of the log's keys and of marks come again and again.
+    data = text.encode()
+    return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 class Incomplete(Exception):

@@ -21,8 +21,6 @@ from .scripts import script
 #: Days that are kept.
 KEPT = 400
 
-_COUNT = script("count")
-
 
 def day_of(seconds: float) -> str:
     """Return the day of a time (Unix seconds) in ISO 8601."""
@@ -77,7 +75,7 @@ class RedisLedger:
         if counts:
             keys = (self._at.counts, self._at.counts_on(day_of(self._wall())))
             pairs = chain.from_iterable(counts.items())
-            pipe.eval(_COUNT, 2, *keys, KEPT * 86_400, *pairs)
+            pipe.eval(script("count"), 2, *keys, KEPT * 86_400, *pairs)
 
     def totals(self, pipe: Any) -> Exchange[dict[str, float]]:
         """Execute a pipeline, and return the totals."""

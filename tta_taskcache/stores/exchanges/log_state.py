@@ -23,8 +23,6 @@ MAX_RECORDS = 1_000
 #: Of the log's format in Redis (see ``lua/log.lua``). Another's log isn't gone by, but begun anew.
 VERSION = b"2"
 
-_OPEN = script("log", "lifetimes", "open")
-
 
 @record
 class State:
@@ -53,7 +51,15 @@ def opening(control: str, stream: str, *, broken: str = "", lifetime: int = 0) -
         broken: An incarnation that must not go on.
         lifetime: Of an entry that is about to be stored (ms).
     """
-    return [_OPEN, 2, control, stream, uuid.uuid4().hex, broken, lifetime]
+    return [
+        script("log", "lifetimes", "open"),
+        2,
+        control,
+        stream,
+        uuid.uuid4().hex,
+        broken,
+        lifetime,
+    ]
 
 
 def bind(connection: Any, control: str, stream: str) -> None:
@@ -88,10 +94,37 @@ def ask(pipe: Any, control: str, stream: str, marks: Sequence[str], since: Posit
         pipe.xrange(stream, min=f"{since.sequence}-1", max="+", count=MAX_RECORDS + 1)
 
 
-def read(replies: list[Any], marks: Sequence[str], since: Position | None) -> State | None:
-    """Read the state off the end of a pipeline's replies; None when there is no log."""
-    logged = replies.pop() if since is not None else None
-    incarnation, version, sequence, banned, *values = replies.pop()
+class StateReader:
+    """Reads the state off the end of a pipeline's replies.
+
+    As long as nothing changes, pipelines may return the very replies of the time before; then so
+    does this.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, Any, Position | None, State | None] = (None, None, None, None)
+
+    def read(
+        self, replies: list[Any], marks: Sequence[str], since: Position | None
+    ) -> State | None:
+        """Return the state; None when there is no log."""
+        logged = replies.pop() if since is not None else None
+        fields = replies.pop()
+        last_fields, last_logged, last_since, state = self._last
+        if fields is last_fields and logged is last_logged and since is last_since and state:
+            return state
+        state = _state(fields, logged, marks, since)
+        if state is not None and not state.marks:  # else it is of these marks only
+            self._last = (fields, logged, since, state)
+        return state
+
+
+def _state(
+    fields: list[Any], logged: list[Any] | None, marks: Sequence[str], since: Position | None
+) -> State | None:
+    incarnation, version, sequence, banned, *values = fields
     if incarnation is None or version != VERSION:
         return None
     position = Position(incarnation.decode(), int(sequence or 0))

@@ -23,10 +23,6 @@ from .key_layout import Layout
 from .log_state import State, read_marks
 from .scripts import script
 
-_OWN_MARKS = script("own_marks", "look_at_own_marks")
-_TAKE = script("take")
-_TAKE_BY_OWN_MARKS = script("own_marks", "take")
-
 
 class _Evaluator:
     """Queues scripts: the text once, and then its hash, where one server runs them all.
@@ -99,7 +95,11 @@ class Looks:
         evaluate = _Evaluator(pipe, is_one_server=self.is_one_node)
         for look in self.looks:
             if self._reads_own(look):
-                evaluate(_OWN_MARKS, [self.at.entry(look.key), self.at.control], [])
+                evaluate(
+                    script("own_marks", "look_at_own_marks"),
+                    [self.at.entry(look.key), self.at.control],
+                    [],
+                )
         for look in self.looks:
             if look.claim is not None:
                 self._claim(evaluate, look, look.claim, state)
@@ -113,7 +113,11 @@ class Looks:
         else:
             newest = max((state.marks.get(name, 0) for name in look.marks), default=0)
             arguments += [state.position.incarnation, state.position.sequence, newest]
-        evaluate(_TAKE_BY_OWN_MARKS if self._reads_own(look) else _TAKE, keys, arguments)
+        evaluate(
+            script("own_marks", "take") if self._reads_own(look) else script("take"),
+            keys,
+            arguments,
+        )
 
     def read(
         self, replies: list[Any], read_state: Callable[[list[Any]], State | None]

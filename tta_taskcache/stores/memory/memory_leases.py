@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, HeldLease, Holding, Lease, Stage, may_take
+from ...core.record import record
 from ..protocol import Release
 
 #: With more leases than this, those that have lapsed are forgotten.
 MAX_LEASES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _StoredLease:
     owner: str
     stage: Stage

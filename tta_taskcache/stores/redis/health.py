@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import median
 from time import perf_counter, time
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import redis
 from redis.exceptions import RedisClusterException
 
+from ...core.record import record
 from ...errors import StoreUnavailable
 from ..connections.connection import Link
 from ..connections.nodes import holder, primaries
@@ -23,7 +23,7 @@ _FIELDS = ("incarnation", "sequence", "bans", "server", "version", "banned", "li
 PINGS = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ServerHealth:
     """One server.
 
@@ -60,7 +60,7 @@ class ServerHealth:
     snapshots: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class LogHealth:
     """The invalidation log.
 
@@ -85,7 +85,7 @@ class LogHealth:
     is_bound: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Health:
     """The health of servers and log.
 

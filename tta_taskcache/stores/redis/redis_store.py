@@ -11,14 +11,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import redis
 from redis.exceptions import RedisClusterException
 
 from ...core.entries.entry import Position
+from ...core.record import record
 from ...errors import NotReplicated, StoreRefused, StoreUnavailable
 from ..connections.connection import Link
 from ..connections.deadline import within
@@ -55,16 +56,11 @@ from ..protocol import (
 from ..sweep_commands import ReadSweep, RecordSweep, RequestSweep, Sweep
 from .scanner import Scanner
 
+#: Seconds after which a process records a lifetime again: far less than marks are kept beyond it.
+RECORD_AGAIN = 60.0
+
 #: Most marks of one call of the script: Lua's ``unpack`` is limited.
 MARKS_A_CALL = 1_000
-
-
-_INVALIDATE = script("log", "lifetimes", "invalidate")
-_FILL = script("fill")
-_REPLACE = script("replace")
-_KEEP = script("keep")
-_RENEW = script("renew")
-_RELEASE = script("release")
 
 
 def _is_refusal(error: Exception) -> bool:
@@ -77,7 +73,7 @@ def _is_refusal(error: Exception) -> bool:
 LOST = StoreReply(None, None, 0.0, {}, None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogBounds:
     """The bounds of the invalidation log.
 
@@ -120,10 +116,13 @@ class RedisExchanges:
         link.logs.add((self._at.control, self._at.stream))
         self._scanner = Scanner(link, self._at)
         self._ledger = RedisLedger(self._at)
+        self._states = log.StateReader()
         #: Whether the next command opens the log on its way.
         self._is_open = False
         #: An incarnation whose tail was lost, which must not go on (promise I6).
         self._broken = ""
+        #: Lifetimes, rounded up, that this process has recorded: in which incarnation, and when.
+        self._recorded: dict[int, tuple[str, float]] = {}
 
     @property
     def client(self) -> Any:
@@ -146,6 +145,7 @@ class RedisExchanges:
         # RedisClusterException, of a slot without a node, is no RedisError.
         except (redis.RedisError, OSError, RedisClusterException) as error:
             self._is_open = False
+            self._recorded.clear()
             raise StoreUnavailable(f"{self.name}: {error}") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             # Another client has written to our keys.
@@ -154,6 +154,7 @@ class RedisExchanges:
     def interrupted(self) -> None:
         """Start anew: a connection may hold an unread reply, or be lost to the pool."""
         self._is_open = False
+        self._recorded.clear()
         self.link.renew()
 
     def exchange(  # noqa: C901, PLR0911, PLR0912 - a line each
@@ -207,13 +208,28 @@ class RedisExchanges:
     def _pipeline(self, counts: Counts = {}, lifetime: int = 0) -> Any:  # noqa: B006 - only read
         """Start a pipeline, which opens the log first if need be."""
         pipe = self.link.pipeline()
-        # Each fill records its lifetime: another process may have opened the log anew.
+        # Fills record their lifetime: marks are kept for as long as an entry may live.
         if not self._is_open or lifetime or self._broken:
             keys = (self._at.control, self._at.stream)
             pipe.eval(*log.opening(*keys, broken=self._broken, lifetime=lifetime))
             self._is_open, self._broken = True, ""
         self._ledger.add(pipe, counts)
         return pipe
+
+    def _to_record(self, fills: Sequence[Fill]) -> int:
+        """Return the lifetime (ms) that fills have to record in the log; 0 for none."""
+        if not fills:
+            return 0
+        longest = max(fills, key=lambda fill: fill.lifetime)
+        lifetime, now = milliseconds(longest.lifetime), monotonic()
+        rounded = 1 << (lifetime - 1).bit_length()
+        known, since = self._recorded.get(rounded, ("", 0.0))
+        # An entry that was born in another incarnation than the log's is never served.
+        is_known = all(fill.incarnation and fill.incarnation == known for fill in fills)
+        if is_known and now - since < RECORD_AGAIN:
+            return 0
+        self._recorded[rounded] = (longest.incarnation, now)
+        return lifetime
 
     def _trusts(self, state: State | None, since: Position | None) -> Exchange[bool]:
         """Whether the log, in the state in which it was read, is usable."""
@@ -250,7 +266,7 @@ class RedisExchanges:
         def read(replies: list[Any]) -> State | None:
             nonlocal state
             if state is None:
-                state = log.read(replies, marks, since)
+                state = self._states.read(replies, marks, since)
             return state
 
         if all_of.are_claims and self.link.is_cluster:
@@ -268,7 +284,7 @@ class RedisExchanges:
     def _poll(self, poll: Poll) -> Exchange[StoreReply]:
         pipe = self._pipeline(poll.counts)
         log.ask(pipe, self._at.control, self._at.stream, poll.marks, poll.since)
-        state = log.read((yield pipe.execute), poll.marks, poll.since)
+        state = self._states.read((yield pipe.execute), poll.marks, poll.since)
         is_trusted = yield from self._trusts(state, poll.since)
         return state.looked() if state is not None and is_trusted else LOST
 
@@ -286,11 +302,11 @@ class RedisExchanges:
         commands: Sequence[Fill | Release | BeginRefresh],
         counts: Counts = {},  # noqa: B006 - only read
     ) -> Exchange[list[bool]]:
-        fills = [command.lifetime for command in commands if isinstance(command, Fill)]
+        fills = [command for command in commands if isinstance(command, Fill)]
         if fills or counts:
-            pipe = self._pipeline(counts, milliseconds(max(fills, default=0.0)))
+            pipe = self._pipeline(counts, self._to_record(fills))
         else:
-            pipe = self.client.pipeline(transaction=False)
+            pipe = self.link.pipeline()
         numbers = [self._queue(pipe, command) for command in commands]
         replies = yield pipe.execute
         del replies[: len(replies) - sum(numbers)]
@@ -315,7 +331,7 @@ class RedisExchanges:
 
     def _releasing(self, release: Release) -> tuple[Any, ...]:
         lease = self._at.lease(release.key)
-        return _RELEASE, 1, lease, release.owner, int(release.unshared * 1000)
+        return script("release"), 1, lease, release.owner, int(release.unshared * 1000)
 
     def _queue_fill(self, pipe: Any, fill: Fill) -> int:
         lifetime = milliseconds(fill.lifetime)
@@ -323,13 +339,22 @@ class RedisExchanges:
         refresh = self._at.refresh(fill.key)
         if fill.payload_at:
             kept = (fill.owner, lifetime, fill.frame, fill.instead_of, fill.payload_at)
-            pipe.eval(_KEEP, 3, entry, lease, refresh, *kept)
+            pipe.eval(script("keep"), 3, entry, lease, refresh, *kept)
             return 1
         if fill.instead_of:
-            pipe.eval(_REPLACE, 2, entry, lease, fill.owner, lifetime, fill.frame, fill.instead_of)
+            pipe.eval(
+                script("replace"),
+                2,
+                entry,
+                lease,
+                fill.owner,
+                lifetime,
+                fill.frame,
+                fill.instead_of,
+            )
             return 1
         if fill.owner:
-            pipe.eval(_FILL, 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
+            pipe.eval(script("fill"), 3, entry, lease, refresh, fill.owner, lifetime, fill.frame)
             return 1
         pipe.set(entry, fill.frame, px=lifetime)
         # One by one: a cluster's pipeline can't delete two keys at once.
@@ -342,7 +367,12 @@ class RedisExchanges:
         for held in renew.holdings:
             stage = held.stage.value
             pipe.eval(
-                _RENEW, 1, self._at.lease(held.key), held.owner, stage, milliseconds(renew.ttl)
+                script("renew"),
+                1,
+                self._at.lease(held.key),
+                held.owner,
+                stage,
+                milliseconds(renew.ttl),
             )
         return [bool(reply) for reply in (yield pipe.execute)]
 
@@ -365,7 +395,14 @@ class RedisExchanges:
         """Append to the log; return its reply, and the number of replicas that acknowledged it."""
         keys = (self._at.control, self._at.stream)
         bounds = self.bounds.length, self.bounds.grace_ms, self.bounds.bans
-        arguments: list[Any] = [_INVALIDATE, 2, *keys, uuid.uuid4().hex, *bounds, *marks]
+        arguments: list[Any] = [
+            script("log", "lifetimes", "invalidate"),
+            2,
+            *keys,
+            uuid.uuid4().hex,
+            *bounds,
+            *marks,
+        ]
         if not self._replicas:
             return (yield partial(self.client.eval, *arguments)), 0
         try:

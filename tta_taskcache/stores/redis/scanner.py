@@ -19,10 +19,6 @@ from ..exchanges.scripts import script
 from ..protocol import Batch, Found, Scan
 from ..sweep_commands import RecordSweep, Sweep, SweepProgress, Swept
 
-_ASK = script("request_sweep")
-_DROP = script("drop")
-_NOTE = script("record_sweep")
-
 #: Milliseconds that the progress of an abandoned sweep is kept.
 REMEMBERED_MS = 3600 * 1000
 
@@ -65,7 +61,7 @@ class Scanner:
         ended = [name for name, entry in entries.items() if entry and entry.key not in valid]
         pipe = self._link.client.pipeline(transaction=False)
         for name in ended:
-            pipe.eval(_DROP, 1, name, heads[name][0][:HEADER_BYTES])
+            pipe.eval(script("drop"), 1, name, heads[name][0][:HEADER_BYTES])
         dropped = [name for name, gone in zip(ended, pipe.execute(), strict=True) if gone]
         freed = sum(heads[name][1] for name in dropped)
         return Swept(cursor, len(names), total, len(dropped), freed)
@@ -73,7 +69,7 @@ class Scanner:
     def request_sweep(self) -> bool:
         """Request a sweep; return whether the caller starts it."""
         client: Any = self._link.client
-        return bool(client.eval(_ASK, 1, self._at.sweep, REMEMBERED_MS))
+        return bool(client.eval(script("request_sweep"), 1, self._at.sweep, REMEMBERED_MS))
 
     def read_sweep(self) -> SweepProgress | None:
         """Read the progress of the sweep; None when there was none of late."""
@@ -91,7 +87,7 @@ class Scanner:
         now = note.sweeping
         figures = (now.visited, now.total, now.dropped, now.freed)
         arguments = (REMEMBERED_MS, now.request, now.cursor, *figures)
-        request = int(client.eval(_NOTE, 1, self._at.sweep, *arguments))
+        request = int(client.eval(script("record_sweep"), 1, self._at.sweep, *arguments))
         if request < 0:
             return replace(now, is_over=True)
         return now if request == now.request else SweepProgress(request=request)
@@ -149,7 +145,7 @@ class Scanner:
         pipe.hget(self._at.control, "bans")
         log.ask(pipe, self._at.control, "", marks, None)
         replies = pipe.execute()
-        state = log.read(replies, marks, None)
+        state = log.StateReader().read(replies, marks, None)
         if state is None:
             return set()
         bans = log.read_bans(replies.pop())

@@ -11,13 +11,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from operator import methodcaller
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ...core.entries.lease import Stage
+from ...core.record import record
 from ..exchanges.key_layout import Layout
 from ..exchanges.scripts import script
 from ..protocol import ClientCall, Store
@@ -44,16 +44,13 @@ COUNTED_AT_ONCE = 200
 #: Seconds that a turn is remembered, beyond its length.
 TURN_KEPT = 86_400
 
-_COUNT_HOT = script("count_hot")
-_TAKE_TURN = script("take_turn")
-
 
 def capacity_for(hot: int) -> int:
     """Return the number of counters that finding so many hot calls needs."""
     return max(LEAST_CAPACITY, SPARE * hot)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Turn:
     """A message's turn on a schedule.
 
@@ -66,7 +63,7 @@ class Turn:
     late: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WarmingStore:
     """The warming's commands, behind the store's breaker and within its timeout (promise F1).
 
@@ -149,7 +146,7 @@ class WarmingStore:
         bounds, left = (capacity, HALF_LIFE, HOT_KEPT), iter(counted)
         while batch := list(islice(left, COUNTED_AT_ONCE)):
             arguments = (*self._hot(task), *bounds, *chain.from_iterable(batch))
-            self._run(methodcaller("eval", _COUNT_HOT, 2, *arguments))
+            self._run(methodcaller("eval", script("count_hot"), 2, *arguments))
 
     def hottest(self, task: str, number: int) -> list[str]:
         """Return the most requested calls of a task, most requested first.
@@ -183,5 +180,7 @@ class WarmingStore:
         """
         key = f"{self.namespace}:t:{{{quote(name, safe='')}}}"
         arguments = (at, gap, owner, int(gap) + TURN_KEPT, at if first is None else first)
-        is_taken, late = self._run(lambda client: client.eval(_TAKE_TURN, 1, key, *arguments))
+        is_taken, late = self._run(
+            lambda client: client.eval(script("take_turn"), 1, key, *arguments)
+        )
         return Turn(bool(is_taken), float(late))

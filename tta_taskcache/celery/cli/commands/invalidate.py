@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 
 from ....core.arguments.labels import SEPARATOR, escape
 from ....core.entries import marks
+from ....core.record import record
 from ....errors import EntryError, StoreUnavailable
 from ....stores.protocol import Found
 from ...api.cached_task import CachedTask
@@ -35,7 +36,7 @@ from ..shell_completion import Completer, complete_task
 MANY = 100
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """The target of an invalidation: keys, tasks, tags, patterns, or everything."""
 

@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.text import Text
 
+from ....core.record import record
 from ....errors import StoreUnavailable
 from ....observability.counters import Stats, TaskStats, read_stats
 from ...api.task_cache import TaskCache
@@ -31,7 +32,7 @@ DRAWINGS = 4
 _HEADS = ("HITS/S", "RUNS/S", "RATIO", "SAVING", "HITS", "RUNS", "SAVED")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Reading:
     at: float
     stats: Stats

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from ....core.record import record
 from ....observability.counters import Stats, TaskStats
 from .. import formatting
 from .task_figures import TaskFigures, total
@@ -27,7 +27,7 @@ _SECONDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plot:
     """One plot.
 
@@ -63,7 +63,7 @@ class Plot:
         return next((top for top in self.scales if top >= self.highest), self.highest)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DailyFigures:
     """The figures of some days.
 

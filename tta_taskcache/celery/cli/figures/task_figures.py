@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
+from ....core.record import record
 from ....observability.counters import TaskStats
 from .. import formatting
 
@@ -14,7 +15,7 @@ from .. import formatting
 UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskFigures:
     """The figures of one task, or of all: its counts, and its stored entries."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from celery import states
 from celery.app.task import Context
 from celery.backends.redis import RedisBackend
 
+from ....core.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class NewResult:
     """A result that is ready to be stored.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from celery.concurrency.base import apply_target
@@ -12,9 +11,10 @@ from celery.worker.request import Request
 from ....cache.outcome import Hit
 from ....cache.runs.hit_value import answering
 from ....core.options.option_values import Site
+from ....core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CapturedRun:
     """A run that a request would have sent to the pool.
 

@@ -51,8 +51,8 @@ if not string.find(ARGV[7], 'r') and left > 0 then
 end
 
 local held = redis.call('HMGET', KEYS[2], 'owner', 'stage', 'incarnation', 'sequence')
-local remaining = redis.call('PTTL', KEYS[2])
-if held[1] and remaining > 0 and held[1] ~= ARGV[1] and is_current(held[3], held[4]) then
+local remaining = held[1] and redis.call('PTTL', KEYS[2]) or 0
+if remaining > 0 and held[1] ~= ARGV[1] and is_current(held[3], held[4]) then
   local mine = held[1] == ARGV[4] or remaining <= tonumber(ARGV[5])
   local yields = (held[2] == 'reserved' and mine) or (held[2] == 'queued' and string.find(ARGV[7], 'q'))
   if not yields then
