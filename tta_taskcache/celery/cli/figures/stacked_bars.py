@@ -15,6 +15,12 @@ from .daily_figures import LINES, OTHERS, Plot
 #: Height of the drawing, in its own units; a bar is one unit wide.
 HEIGHT = 100.0
 
+#: Days below which bars are narrower than their days; and beyond which they have no edges.
+FEW, MANY = 8, 100
+
+#: Days that are all written below the plot.
+ALL_NAMED = 3
+
 
 def in_html(text: str) -> str:
     """Return a text as HTML, without characters that nobody sees."""
@@ -38,8 +44,9 @@ def draw(plot: Plot) -> str:
         f'<figure class="plot"><figcaption>{in_html(plot.title)} by day and task</figcaption>'
         f'<div class="area"><div class="scale" aria-hidden="true">{said}</div>'
         f'<svg viewBox="0 0 {len(plot.days)} {HEIGHT:g}" preserveAspectRatio="none" role="img" '
+        f'class="{"many" if len(plot.days) > MANY else "some"}" '
         f'aria-label="{in_html(summary)}"><g class="lines">{lines}</g>{bars}</svg></div>'
-        f'<div class="days" aria-hidden="true">{_days(plot.days)}</div></figure>'
+        f"{_days(plot.days)}</figure>"
     )
 
 
@@ -59,8 +66,10 @@ def color_of(plot: Plot, name: str) -> str:
 def _bar(plot: Plot, number: int, top: float) -> str:
     day, values = plot.days[number], plot.values[number]
     edges = pairwise(accumulate(values, initial=0.0))
+    width = 0.8 * min(1.0, len(plot.days) / FEW)
+    left = number + (1 - width) / 2
     parts = [
-        f'<rect class="{color_of(plot, name)}" x="{number + 0.1:.2f}" width="0.8" '
+        f'<rect class="{color_of(plot, name)}" x="{left:.3f}" width="{width:.3f}" '
         f'y="{_y(end / top)}" height="{(end - start) / top * HEIGHT:.3f}">'
         f"<title>{day}, {in_html(name)}: {in_html(plot.say(end - start))}</title></rect>"
         for name, (start, end) in zip(plot.names, edges, strict=True)
@@ -74,6 +83,8 @@ def _y(share: float) -> str:
 
 
 def _days(days: tuple[str, ...]) -> str:
-    """Return the first day, the last, and one in the middle."""
+    """Return the first day, the last, and one in the middle; or all, each below its bar."""
     chosen = dict.fromkeys((0, len(days) // 2, len(days) - 1))
-    return "".join(f"<span>{days[number]}</span>" for number in chosen)
+    names = "".join(f"<span>{days[number]}</span>" for number in chosen)
+    kind = "days all" if len(days) <= ALL_NAMED else "days"
+    return f'<div class="{kind}" aria-hidden="true">{names}</div>'
