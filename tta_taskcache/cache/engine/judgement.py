@@ -85,7 +85,7 @@ class Judgement:
             at = looked.position
             if not isinstance(entry, Entry) or at is None or looked.own_marks:
                 continue
-            if set(entry.marks) <= set(call.marks):
+            if entry.marks == call.marks or set(entry.marks) <= set(call.marks):
                 continue
             copied = self.parts.l1.marks_since(entry.born, at)
             if copied is None:

@@ -234,6 +234,17 @@ def _shared(text: str) -> str:
     return text
 
 
+def _are_well(texts: tuple[Any, ...], figures: tuple[Any, ...]) -> bool:
+    """Whether all are what ``_check`` accepts, as nearly always; it says which isn't."""
+    if set(map(type, texts)) != {str} or not _NUMBERS.issuperset(map(type, figures)):
+        return False
+    # A sum with an undefined figure is undefined.
+    return bool(min(figures) >= 0 and max(figures) <= MAX_FIGURE and sum(figures) >= 0)
+
+
+_NUMBERS = frozenset((int, float))
+
+
 def _check(*, is_text: Iterable[Any] = (), is_figure: Iterable[Any] = ()) -> None:
     """Check texts and figures.
 
@@ -258,9 +269,11 @@ def _read(key: str, head: bytes, payload: bytes) -> tuple[Entry, str]:
     traits, trace, *decided, digest = texts
     etag, windows = _read_decided(*decided) if decided else ("", None)
     # Any writer to Redis may have made it: figures that pass here can be added up anywhere.
-    _check(is_text=(incarnation, task, serializer, traits, trace, digest, *marks))
+    texts = (incarnation, task, serializer, traits, trace, digest, *marks)
+    figures = (sequence, above, at, lifetime, fresh_for, run, cost)
+    if not _are_well(texts, figures):
+        _check(is_text=texts, is_figure=figures)
     _check(is_text=(text for text in (task_id, zipped) if text is not None))
-    _check(is_figure=(sequence, above, at, lifetime, fresh_for, run, cost))
     if not isinstance(marks, list) or not isinstance(is_failure, bool):
         raise TypeError("it holds something else than it should")
     if not isinstance(sequence, int) or not isinstance(above, int):
