@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from secrets import token_hex
 from time import monotonic
 from typing import Any, Protocol
-from uuid import uuid4
 
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, Stage
@@ -117,7 +117,7 @@ class AsyncReadThrough:
             return await self._shadow(call, caller)
         if mode in ("only", NO_STORE):
             return await self._answer_unled(call, caller, mode)
-        claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=self.cache.leases.ttl)
+        claim = Claim(owner=token_hex(16), stage=Stage.RUNNING, ttl=self.cache.leases.ttl)
         try:
             found = await self.cache.run(self._plan(call, claim, caller))
         except BaseException:  # the lease may have been granted
