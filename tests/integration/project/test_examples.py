@@ -62,6 +62,12 @@ def test_cached_llm_by_semantic_keys() -> None:
     assert printed[4].startswith("4 prompts, 2 sent; saved $")
 
 
+def test_embeddings() -> None:
+    printed = run("embeddings")
+    assert re.findall("the model gets (.*) texts", printed) == ["1,000", "100"]
+    assert "1,900 hits, 1,100 misses, 2 runs" in printed
+
+
 def test_rag() -> None:
     printed = run("rag")
     assert "csv: " in printed
