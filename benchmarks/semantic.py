@@ -51,11 +51,15 @@ def rates(hits: Any, same: Any) -> tuple[str, str, str]:
 
 def decisions(pairs: list[tuple[str, str, str, str]], guard: Any) -> Any:
     """Which pairs hit, by threshold: of stored and asked texts, and the partitions of both."""
-    embedder = model()
+    texts = list({text for pair in pairs for text in pair[:2]})
+    vectors = dict(zip(texts, model().embed(texts, norm=True), strict=True))
+
+    async def embed(some: list[str]) -> list[Any]:
+        return [vectors[text] for text in some]
+
     semantic = Semantic(
-        on="prompt", embed=lambda texts: list(embedder.embed(texts, norm=True)), guard=guard,
-        threshold=THRESHOLDS[0], embedder="wordllama 256",
-    )  # fmt: skip
+        on="prompt", embed=embed, guard=guard, threshold=THRESHOLDS[0], embedder="wordllama 256"
+    )
     hits = np.zeros((len(THRESHOLDS), len(pairs)), bool)
 
     async def ask() -> None:

@@ -20,7 +20,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from ..cache.plan import Plan
+from ..cache.plan import Pause, Plan
 from ..core.record import record
 from ..core.semantic.index_record import IndexRecord, pack_record
 from ..errors import StoreUnavailable
@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 #: Records that are applied in a millisecond or less.
 FEW = 50
+
+#: Seconds between two glances at a copy that another caller brings up to date, and most of them.
+_PAUSE, _PAUSES = 0.002, 25
 
 
 @record(kw_only=True)
@@ -78,14 +81,21 @@ class Index:
         Raises:
             StoreUnavailable: The index can't be read; the copy is as old as it was.
         """
-        now = self.clock()
+        asked_at = now = self.clock()
         if self.namespace is None:
             self._withdraw(copy, now)
             return
-        if now - copy.polled_at <= staleness and copy.cursor is None:
-            return
-        claim = copy.claim(now)
-        if claim is None:  # another thread is at it
+        claim = None
+        for _ in range(_PAUSES):
+            is_recent = now - copy.polled_at <= staleness or copy.polled_at >= asked_at
+            if is_recent and copy.cursor is None:
+                return
+            claim = copy.claim(now)
+            if claim is not None or copy.cursor is not None:
+                break
+            yield Pause(_PAUSE)  # another caller is at it
+            now = self.clock()
+        if claim is None:
             return
         is_whole = False
         try:
@@ -173,7 +183,19 @@ class Index:
         kept = self.bounds.max_changes
         arguments = (record.key, packed, max_entries, milli, uuid.uuid4().hex, kept)
         yield from self._eval(script("add_to_index"), copy.partition, arguments)
-        copy.polled_at = float("-inf")  # its own calls are near at once
+        # Its own calls are near at once, also to callers that don't wait for the next poll.
+        self._put(copy, record.key, packed)
+        copy.polled_at = float("-inf")
+
+    def _put(self, copy: PartitionCopy, key: str, packed: bytes) -> None:
+        claim = None if copy.is_large else copy.claim(self.clock())
+        if claim is not None:
+            is_whole = False
+            try:
+                copy.put_all([(key, packed)])
+                is_whole = True
+            finally:
+                copy.yield_claim(claim, is_whole=is_whole)
 
     def _names(self, partition: str) -> tuple[str, ...]:
         start = f"{self.namespace}:v:{{{partition}}}"

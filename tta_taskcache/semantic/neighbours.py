@@ -146,7 +146,7 @@ class Neighbours:
             yield from self.index.follow(copy, self.parts.l1.max_staleness)
         except StoreUnavailable:
             return NeighbourSearch()
-        self.copies.shrink()
+        self.copies.shrink(copy)
         least = query.threshold - NEAR_MISS if floor is None else floor
         judged: list[JudgedNeighbour] = []
         reads, read_at = 0, 0.0
@@ -247,7 +247,7 @@ class Neighbours:
         copy = self.copies.of(query.about.partition)
         record = IndexRecord(query.call.key, query.about.text, query.vector)
         yield from self.index.add(copy, record, query.semantic.max_entries, lifetime)
-        self.copies.shrink()
+        self.copies.shrink(copy)
 
 
 def make_neighbours(

@@ -191,6 +191,9 @@ class Copies:
         self._secret = secret
         self._max_bytes = max_bytes
         self._copies: OrderedDict[str, PartitionCopy] = OrderedDict()
+        #: Sizes at the last look, and their sum: partitions may be many, and looks are.
+        self._sizes: dict[str, int] = {}
+        self._total = 0
         _all.add(self)
 
     def of(self, partition: str) -> PartitionCopy:
@@ -212,19 +215,28 @@ class Copies:
         """Approximate bytes in memory."""
         return sum(copy.size + _EMPTY for copy in list(self._copies.values()))
 
-    def shrink(self) -> None:
-        """Drop the least recently used copies beyond the bound."""
-        left = self.size - self._max_bytes
-        while left > 0 and len(self._copies) > 1:
+    def shrink(self, changed: PartitionCopy) -> None:
+        """Drop the least recently used copies beyond the bound, never the last one.
+
+        Args:
+            changed: The copy that may have grown.
+        """
+        size = changed.size + _EMPTY
+        self._total += size - self._sizes.get(changed.partition, 0)
+        self._sizes[changed.partition] = size
+        if self._total <= self._max_bytes:
+            return
+        self._total = self.size  # exactly, as other threads add up, too
+        while self._total > self._max_bytes and len(self._copies) > 1:
             try:
-                _, dropped = self._copies.popitem(last=False)
+                partition, _ = self._copies.popitem(last=False)
             except KeyError:  # other threads drop, too
                 return
-            left -= dropped.size + _EMPTY
+            self._total -= self._sizes.pop(partition, 0)
 
     def forget(self) -> None:
         """Drop all of them."""
-        self._copies = OrderedDict()
+        self._copies, self._sizes, self._total = OrderedDict(), {}, 0
 
 
 #: Bytes of a copy without rows.

@@ -21,7 +21,11 @@ CELLS, PROBES = 256, 24
 #: Rows and rounds of the search for the cells' centres (k-means).
 _TRAINED_ON, _ROUNDS = 8_192, 3
 
-_FIRST_CAPACITY = 64
+#: Rows that a new cell has room for: partitions of few calls are many.
+_FIRST_CAPACITY = 4
+
+#: So many rows that were removed are kept at least.
+_REMOVED = 64
 
 #: Bytes of a row beside its vector and its text: a key of some 90 characters, and places for all.
 _ROW = 450
@@ -122,7 +126,7 @@ class VectorRows:
         self._texts += len(text)
         if self._centres is None and len(self._places) > self._plain_rows:
             self._make_cells(self._train())
-        elif self._removed > len(self._places) + _FIRST_CAPACITY:
+        elif self._removed > len(self._places) + _REMOVED:
             self._make_cells(self._centres)
 
     def remove(self, key: str) -> None:

@@ -62,7 +62,7 @@ class SemanticProcess:
     ) -> SemanticQuery:
         key = f"t:{partition[:4]}:{text}".replace(" ", "-")
         which: Call = call(key, tags=tags, semantic=self.semantic, **options)
-        vector = packed(embed([text])[0])
+        (vector,) = map(packed, self.semantic.embed([text]))  # type: ignore[arg-type]  # it is sync
         about = SemanticCall(partition, text)
         return SemanticQuery(
             call=which, about=about, vector=vector, threshold=self.semantic.threshold

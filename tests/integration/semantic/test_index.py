@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.integration.engine.process import DELTA, Process
-from tests.integration.semantic.harness import PARTITION, SemanticProcess
+from tests.integration.semantic.harness import PARTITION, SemanticProcess, embed
 from tta_taskcache.cache.outcome import Hit
 from tta_taskcache.semantic.index import IndexBounds
 from tta_taskcache.stores.memory.memory_store import MemoryStore
@@ -70,12 +70,44 @@ def test_an_ended_entry_is_nobodys_neighbour(
     assert client.hlen(RECORDS) == client.zcard(USES) == 0  # the record is withdrawn, too
 
 
-def test_the_tags_of_the_call_count_as_well(begin: Any, clock: FakeClock) -> None:
+def test_the_tags_of_the_call_count_as_well(
+    begin: Any, client: redis.Redis, clock: FakeClock
+) -> None:
     here = begin()
     here.store("cats are what?", "pets")
     here.process.invalidate("g:user")
     clock.advance(DELTA * 1.1)
     assert here.answer("cats?", tags=("user",)) is None
+    assert here.answer("cats?") == "pets"
+    client.zadd(USES, dict.fromkeys(client.zrange(USES, 0, -1), 1))  # added long ago
+    clock.advance(DELTA * 1.1)
+    assert here.answer("cats?") == "pets"  # its record wasn't withdrawn
+
+
+def test_a_call_that_runs_again_keeps_its_record(begin: Any, clock: FakeClock) -> None:
+    """Though another process has just found that its entry had ended."""
+    here, there = begin(), begin()
+    here.store("cats are what?", "pets", tags=("animals",))
+    assert there.answer("cats?") == "pets"
+    here.process.invalidate("g:animals")
+    clock.advance(DELTA * 1.1)
+    assert there.answer("cats?") is None
+    here.store("cats are what?", "more pets", tags=("animals",))
+    clock.advance(DELTA * 1.1)
+    assert there.answer("nobody?") is None  # tells of the end
+    clock.advance(DELTA * 1.1)
+    assert there.answer("cats?") == here.answer("cats?") == "more pets"
+
+
+def test_an_embedder_with_other_dimensions_starts_over(begin: Any, clock: FakeClock) -> None:
+    here = begin()
+    here.store("cats are what?", "pets")
+    shorter = {"embed": lambda texts: [vector[:16] for vector in embed(texts)], "embedder": "toy"}
+    there = begin(**shorter)
+    assert there.answer("cats?") is None
+    there.store("cats, or what?", "more pets")
+    clock.advance(DELTA * 1.1)
+    assert there.answer("cats?") == "more pets"
     assert here.answer("cats?") == "pets"
 
 

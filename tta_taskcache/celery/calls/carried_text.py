@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from hashlib import blake2b
+from hmac import compare_digest
 from typing import Any
 
 from ...core.options.policy import Policy
@@ -13,13 +15,16 @@ from ...core.semantic.semantic_policy import read_threshold
 #: The name in our header.
 SEMANTIC = "semantic"
 
+#: Bytes of the digest in front of a vector.
+_DIGEST = 16
+
 
 @record
 class CarriedText:
     """What is known of a call's text before a lookup.
 
     Attributes:
-        vector: Its vector, where the site before has looked for neighbours; else None.
+        vector: Its vector, sealed, where the site before has looked for neighbours; else None.
         asked: The call's ``cache_semantic``: None for the task's threshold, False for none.
     """
 
@@ -44,6 +49,37 @@ def read_asked(policy: Policy, task: str, asked: Any) -> float | bool | None:
             f"cache_semantic={asked!r}: task {task!r} has no semantic keys; allowed: False"
         )
     return read_threshold(asked, policy.semantic.threshold)
+
+
+def seal(text: str, vector: bytes, embedder: str, secret: bytes) -> bytes:
+    """Return a vector with a digest of what it belongs to, for a message.
+
+    Args:
+        text: Its text.
+        vector: The vector.
+        embedder: Name of its embedder.
+        secret: Key of the digest: without it nobody makes one; empty for a plain checksum.
+    """
+    return _digest(text, vector, embedder, secret) + vector
+
+
+def unseal(sealed: bytes | None, text: str, embedder: str, secret: bytes) -> bytes | None:
+    """Return the vector of a message, if it belongs to a text; else None.
+
+    A message's headers may be another's: those of a retry with new arguments, or of a task that
+    hands its own on to other calls.
+    """
+    if sealed is None:
+        return None
+    digest, vector = sealed[:_DIGEST], sealed[_DIGEST:]
+    return vector if compare_digest(digest, _digest(text, vector, embedder, secret)) else None
+
+
+def _digest(text: str, vector: bytes, embedder: str, secret: bytes) -> bytes:
+    digest = blake2b(key=secret, digest_size=_DIGEST, person=b"tc-vector")
+    for part in (text.encode(errors="surrogatepass"), embedder.encode(), vector):
+        digest.update(b"%d:" % len(part) + part)
+    return digest.digest()
 
 
 def to_header(carried: CarriedText) -> list[Any] | None:

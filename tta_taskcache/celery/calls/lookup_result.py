@@ -37,7 +37,7 @@ class LookupResult:
         seconds: Seconds that the lookup took; of a lookup of several calls, this one's share.
         looked_at: When a lookup of several calls began (monotonic seconds).
         leases: Of a batch: key and owner of each lease that it was given.
-        vector: The vector of the call's text, as it is sent and stored; None if it isn't known.
+        vector: The vector of the call's text, sealed (``carried_text``); None if it isn't known.
     """
 
     call: Call | None

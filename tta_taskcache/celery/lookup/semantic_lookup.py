@@ -22,7 +22,7 @@ from ...errors import StoreUnavailable, UncacheableCall
 from ...semantic.neighbour_lookup import NeighbourRequest
 from ...semantic.neighbours import NeighbourSearch
 from ..calls.call_request import CallRequest
-from ..calls.carried_text import CarriedText
+from ..calls.carried_text import CarriedText, seal, unseal
 from ..calls.lookup_result import DIRECT, LookupResult
 
 
@@ -64,9 +64,11 @@ def with_neighbour(
             about=about,
             threshold=threshold,
             site=(site or DIRECT),
-            vector=lookup.vector,
+            vector=_unsealed(call_request, lookup.vector, about.text),
             is_shadowed=call_request.is_shadowed,
         )
+        if request.vector is None and site is Site.CONSUMER:
+            return lookup
         return _find(call_request, lookup, request)
     except SoftTimeLimitExceeded:
         raise  # the limit is the task's, which fails as it would without the cache
@@ -81,17 +83,20 @@ def _find(
     """Find the neighbour that answers."""
     runtime, call = call_request.runtime, lookup.call
     found = runtime.run(runtime.neighbours.look(request))
-    lookup = replace(lookup, vector=found.vector)
+    vector = None
+    if found.vector is not None:
+        vector = _sealed(call_request, found.vector, request.about.text)
+    lookup = replace(lookup, vector=vector)
     if found.hit is None:
         return lookup
     if lookup.owner:  # the call doesn't run: others needn't wait for it
         with suppress(StoreUnavailable):
             runtime.run(runtime.engine.release(request.call.key, lookup.owner))
     if request.is_shadowed:
-        return LookupResult(call, instead=found.hit, reason=lookup.reason, vector=found.vector)
+        return LookupResult(call, instead=found.hit, reason=lookup.reason, vector=vector)
     if request.call.verify and found.hit.can_be_verified:
-        return LookupResult(call, instead=found.hit, reason=VERIFY, vector=found.vector)
-    return LookupResult(call, hit=found.hit, seconds=found.seconds, vector=found.vector)
+        return LookupResult(call, instead=found.hit, reason=VERIFY, vector=vector)
+    return LookupResult(call, hit=found.hit, seconds=found.seconds, vector=vector)
 
 
 def neighbour_request(call_request: CallRequest, call: Call) -> NeighbourRequest | None:
@@ -112,6 +117,27 @@ def semantic_call(call_request: CallRequest) -> SemanticCall | None:
         )
     except UncacheableCall:  # an argument has changed since it was looked up
         return None
+    except SoftTimeLimitExceeded:
+        raise  # the limit is the task's
+    except Exception as error:  # noqa: BLE001 - a cache_key may need a text
+        call_request.runtime.observe(Fault(call_request.task.name, "semantic", error))
+        return None
+
+
+def _sealed(call_request: CallRequest, vector: bytes, text: str) -> bytes:
+    """Return a text's vector as it is handed on."""
+    return seal(text, vector, *_sealing(call_request))
+
+
+def _unsealed(call_request: CallRequest, sealed: bytes | None, text: str) -> bytes | None:
+    """Return a vector that was handed on, if it is this text's."""
+    return unseal(sealed, text, *_sealing(call_request))
+
+
+def _sealing(call_request: CallRequest) -> tuple[str, bytes]:
+    semantic = call_request.policy.semantic
+    name = semantic.embedder_name if semantic is not None else ""
+    return name, call_request.runtime.engine.parts.secret
 
 
 def embed_together(
@@ -144,8 +170,9 @@ def embed_together(
         embedder = first.runtime.neighbours.embedder(first.task.name, semantic)
         vectors = dict(zip(distinct, embedder.embed(distinct), strict=True))
         for i, text in by_call.items():
-            if (lookup := found[i]) is not None:
-                found[i] = replace(lookup, vector=vectors[text])
+            lookup, vector = found[i], vectors[text]
+            if lookup is not None and vector is not None:
+                found[i] = replace(lookup, vector=_sealed(call_requests[i], vector, text))
     return found
 
 
@@ -173,7 +200,8 @@ def add_neighbour(
         return
     runtime = call_request.runtime
     try:
-        runtime.run(runtime.neighbours.add(call, about, lookup.vector))
+        vector = _unsealed(call_request, lookup.vector, about.text)
+        runtime.run(runtime.neighbours.add(call, about, vector))
     except SoftTimeLimitExceeded:
         raise  # the task's own limit: it fails as it would have (promise F8)
     except Exception as error:  # noqa: BLE001 - the task has run (promise F1)
