@@ -14,7 +14,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance matrix celery-suite chaos bench lint docs links proof semantic reference format lock package first-hour clean
+.PHONY: help demo test conformance matrix celery-suite chaos races bench lint docs links proof semantic reference format lock package first-hour clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ matrix: $(VENV)/.installed ## run the tests on all promised versions of Celery a
 chaos: $(VENV)/.installed ## let things go wrong for longer, and check what was read (ARGS="--seed 7")
 	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-2000} $(PY) -m pytest tests/integration/engine/test_engine_model.py --timeout 0 -q
 	$(PY) -m tests.chaos --seconds 20 $(ARGS)
+
+races: $(VENV)/.installed ## 100,000 reads against invalidations of what they were made from, and freshness against its model
+	RACE_READS=$${RACE_READS:-100000} $(PY) -m pytest tests/integration/freshness/test_races.py --timeout 0 -q
+	FRESHNESS_EXAMPLES=$${FRESHNESS_EXAMPLES:-1000} $(PY) -m pytest tests/integration/dependencies/test_freshness_model.py --timeout 0 -q
 
 # What is compared is installed for times only: counts need none of it.
 bench: $(VENV)/.installed $(if $(findstring --counts,$(ARGS)),,$(VENV)/.bench) ## measure what things cost, beside what others do (ARGS=--counts: counts only)

@@ -7,6 +7,7 @@ import click
 
 from benchmarks import (
     coalescing,
+    dependencies,
     event_loops,
     freshness,
     groups,
@@ -23,6 +24,7 @@ from tests.support.servers import Server, available
 
 BENCHMARKS = {
     "coalescing": coalescing.run,
+    "dependencies": dependencies.run,
     "event_loops": event_loops.run,
     "freshness": freshness.run,
     "groups": groups.run,

@@ -64,6 +64,7 @@ REASONS = {
     "validate-failed": "the task's cache_validate has raised an exception",
     "absent": "nothing is stored: it was never run, it has expired, or it was evicted",
     "expired": "the entry has just expired",
+    "too-old": "the entry is older than the block accepts (max_age)",
     "invalidated": "an invalidation has ended the entry",
     "serializer": "the entry was stored with another serializer or compression",
     "corrupt": "the bytes stored under this key are no entry",
