@@ -124,9 +124,13 @@ def test_d3_a_refresh_in_the_background_is_part_of_no_block(place: dict[str, Any
         return len(runs)
 
     asked = CachePrimitive(inner, **place)
-    # Else it would end with the inner one.
-    options: dict[str, Any] = {**place, "name": "outer", "depends": False}
-    outer = CachePrimitive(asked, ttl_seconds=0.05, stale_while_revalidate=60, **options)
+    outer = CachePrimitive(
+        asked,
+        ttl_seconds=0.05,
+        stale_while_revalidate=60,
+        depends=False,
+        **{**place, "name": "outer"},
+    )
 
     async def ask() -> None:
         await outer.execute("x")
