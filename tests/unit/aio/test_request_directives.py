@@ -125,7 +125,11 @@ def test_d3_a_refresh_in_the_background_is_part_of_no_block(place: dict[str, Any
 
     asked = CachePrimitive(inner, **place)
     outer = CachePrimitive(
-        asked, ttl_seconds=0.05, stale_while_revalidate=60, **{**place, "name": "outer"}
+        asked,
+        ttl_seconds=0.05,
+        stale_while_revalidate=60,
+        depends=False,
+        **{**place, "name": "outer"},
     )
 
     async def ask() -> None:
