@@ -65,14 +65,14 @@ async def page() -> str:
     return PAGE
 
 
-@web.get("/reports/{region}")
+@web.get("/reports/{region:path}")
 async def show(region: str) -> dict[str, Any]:
     """A report: stored, or computed by a worker."""
     found: dict[str, Any] = await report.cache.acall(region)
     return found
 
 
-@web.delete("/reports/{region}", status_code=204)
+@web.delete("/reports/{region:path}", status_code=204)
 async def end(region: str) -> None:
     """The figures of a region have changed: its reports end, everywhere, now."""
     await cache.ainvalidate(tags=[f"region:{region}"])

@@ -10,8 +10,8 @@ from typing import Any
 
 from tta_taskcache import CachePrimitive
 
-#: Seconds of a lease: of one that is left behind, and of one that a busy machine has to renew.
-LEFT, RENEWED = 1.0, 5.0
+#: Seconds of a lease.
+LEASE = 1.0
 
 
 async def main(url: str, key: str, number: int, seconds: float, *, hangs: bool) -> None:
@@ -31,7 +31,7 @@ async def main(url: str, key: str, number: int, seconds: float, *, hangs: bool) 
         backend="redis",
         redis_url=url,
         timeout=5.0,
-        lease_ttl=LEFT if hangs else RENEWED,
+        lease_ttl=LEASE,
     )
     async with cache:
         answers = await asyncio.gather(*(cache.execute(key) for _ in range(number)))

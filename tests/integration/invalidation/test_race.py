@@ -42,11 +42,13 @@ def test_i1_i2_no_read_is_stale(redis_kind: ServerKind, staleness: float) -> Non
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("sabotage", ["fence", "del"])
+@pytest.mark.parametrize(
+    ("sabotage", "in_loops"), [("fence", False), ("del", False), ("fence", True)]
+)
 def test_without_the_scheme_the_race_finds_stale_reads(
-    redis_kind: ServerKind, sabotage: str
+    redis_kind: ServerKind, sabotage: str, in_loops: bool
 ) -> None:
-    outcome = race_until_stale(redis_kind, sabotage=sabotage)
+    outcome = race_until_stale(redis_kind, sabotage=sabotage, in_loops=in_loops)
     assert outcome.violations
     assert not outcome.failures
 
@@ -59,9 +61,10 @@ def test_with_bare_numbers_a_lost_tail_means_stale_reads(redis_kind: ServerKind)
 
 
 @pytest.mark.timeout(600)
-def test_the_race_finds_stale_reads_where_there_are(redis_kind: ServerKind) -> None:
+@pytest.mark.parametrize("in_loops", [False, True])
+def test_the_race_finds_stale_reads_where_there_are(redis_kind: ServerKind, in_loops: bool) -> None:
     """The same with memories that are trusted for longer than the checker allows."""
-    outcome = race_until_stale(redis_kind, trusted=5.0)
+    outcome = race_until_stale(redis_kind, trusted=5.0, in_loops=in_loops)
     assert outcome.violations
     assert not outcome.failures
     assert f"{len(outcome.violations)} violations" in str(outcome)

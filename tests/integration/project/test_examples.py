@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.support.browser import BINARY, MISSING, Browser
 from tests.support.servers import available
 from tests.support.waiting import wait_until
 
@@ -139,6 +140,34 @@ def test_web(serve: Callable[[str], Get]) -> None:
     assert json.loads(get("/reports/north")) == first, "stored"
     get("/reports/north", "DELETE")
     assert json.loads(get("/reports/north"))["computed_at"] > first["computed_at"]
+
+
+@pytest.mark.skipif(BINARY is None, reason=MISSING)
+def test_web_in_a_browser(serve: Callable[[str], Get], free_port: int, tmp_path: Path) -> None:
+    get = serve("web")
+    with Browser(tmp_path) as browser:
+        browser.open(f"http://127.0.0.1:{free_port}/")
+        wait_until(lambda: browser.evaluate("document.readyState") == "complete")
+        assert browser.evaluate("document.title") == "Reports"
+
+        def show() -> list[str]:
+            """Press the first button; return the cells of the row that comes."""
+            count = browser.evaluate("rows.rows.length")
+            browser.evaluate("form.querySelector('button').click()")
+            wait_until(lambda: browser.evaluate("rows.rows.length") == count + 1, timeout=60)
+            cells: list[str] = browser.evaluate("[...rows.rows[0].cells].map(c => c.textContent)")
+            return cells
+
+        first = show()
+        assert first[:2] == ["north", "555000"]
+        assert int(first[2].removesuffix(" ms")) >= 1_000, "a report takes a second"
+        stored = json.loads(get("/reports/north"))
+        assert show()[:2] == ["north", "555000"]
+        assert json.loads(get("/reports/north")) == stored
+        browser.evaluate("form.region.value = 'a/b ü'")
+        assert show()[0] == "a/b ü"
+        browser.evaluate("form.region.value = 'north'; document.querySelector('#end').click()")
+        wait_until(lambda: json.loads(get("/reports/north")) != stored, timeout=60)
 
 
 def test_django_site(serve: Callable[[str], Get]) -> None:

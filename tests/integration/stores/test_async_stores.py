@@ -15,7 +15,7 @@ from tta_taskcache.core.entries.lease import Claim, Stage
 from tta_taskcache.errors import StoreUnavailable
 from tta_taskcache.stores.connections.async_connection import AsyncLink
 from tta_taskcache.stores.connections.connection import Link
-from tta_taskcache.stores.protocol import Fill, Look, Store, StoreReply
+from tta_taskcache.stores.protocol import Count, Fill, Look, Poll, SetMarks, Store, StoreReply
 from tta_taskcache.stores.redis.async_redis_store import AsyncRedisStore
 from tta_taskcache.stores.redis.redis_store import RedisStore
 from tta_taskcache.stores.wrappers.batching_store import MOST_LOOKS, BatchingStore
@@ -145,6 +145,24 @@ def test_r3_looks_made_at_once_are_one_round_trip(
     assert trips.count == 1
     assert all(reply.frame for reply in replies)
     assert len({reply.frame for reply in replies}) == MOST_LOOKS
+
+
+def test_r3_polls_made_at_once_are_one_round_trip(
+    batching: BatchingStore, own_server: Server, loops: LoopThread
+) -> None:
+    store = InLoop(batching, loops)
+    since = position(store)
+    store.execute(SetMarks(("task:t",)))
+
+    async def poll() -> list[StoreReply]:
+        polls = (batching.execute(Poll(since, {"hits": 1.0})) for _ in range(1_000))
+        return list(await asyncio.gather(*polls))  # type: ignore[arg-type]
+
+    with round_trips(own_server) as trips:
+        replies = loops.run(poll())
+    assert trips.count == 1
+    assert all(reply.records for reply in replies)
+    assert store.execute(Count({})) == {"hits": 1_000.0}
 
 
 def test_c1_of_equal_claims_made_at_once_one_leads(

@@ -15,6 +15,7 @@ from tta_taskcache.cache.leases.single_flight import (
     FIRST_PAUSE,
     MAX_PAUSE,
     PATIENCE,
+    UNWATCHED,
     WAKEUP_PAUSE,
     LockWakeup,
     SingleFlight,
@@ -346,7 +347,7 @@ def test_c1_of_those_that_follow_a_leader_elsewhere_one_looks(
     first, second, third = follow("a"), follow("b"), follow("c")
     assert next_pause(first, store) == Pause(FIRST_PAUSE)
     pauses = [next_pause(plan, store) for plan in (second, third)]
-    assert [pause.seconds for pause in pauses] == [WAKEUP_PAUSE] * 2
+    assert [pause.seconds for pause in pauses] == [UNWATCHED] * 2
     assert pauses[0].wakeup is pauses[1].wakeup is not None
     first.close()  # it is cancelled: another looks
     assert next_pause(second, store) == Pause(FIRST_PAUSE)

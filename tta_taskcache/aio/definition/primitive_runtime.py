@@ -7,6 +7,7 @@ from typing import Any
 from ...cache.engine.engine import Engine, make_engine
 from ...cache.engine.parts import Parts
 from ...cache.event_loops.async_cache import AsyncCache, InProcess
+from ...cache.leases.lease_keeper import LeaseKeeper
 from ...cache.leases.single_flight import SingleFlight
 from ...cache.plan import Plan, T
 from ...cache.plan import run as run_plan
@@ -97,8 +98,9 @@ def build_runtime(place: CachePlace) -> PrimitiveRuntime:
             count_hit=observe.count_hit,
         )
     )
-    cache = AsyncCache(engine, SingleFlight(), store, place.lease_ttl, link=link)
-    engine.parts.abandon = cache.abandon
+    leases = LeaseKeeper(blocking, place.lease_ttl, observe)
+    engine.parts.abandon = leases.end
+    cache = AsyncCache(engine, SingleFlight(), store, leases, link=link)
     shared_in = None if place.url is None else place.namespace
     neighbours = NeighbourLookup(make_neighbours(engine.parts, engine.reader, shared_in))
     return PrimitiveRuntime(engine, cache, blocking, counters, neighbours)

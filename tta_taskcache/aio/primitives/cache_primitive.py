@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self, Unpack
 
 from ...cache.cache_status import CacheStatus, status_of
@@ -196,10 +197,7 @@ class CachePrimitive(StoredResults):
         served: Callable[[Call, Hit], None] = lambda _call, _hit: None,
     ) -> Any:
         context = context_or_new(context)
-
-        async def run() -> Any:
-            return await self._run(data, context)
-
+        run = partial(self._run, data, context)
         block_mode, block_age = mode_in_force.get()
         mode = read_mode(cache or block_mode or "use")
         call = self._call(data, context, block_age if max_age is None else max_age)

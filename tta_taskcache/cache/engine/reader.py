@@ -148,7 +148,7 @@ class Reader:
             Look(
                 call.key,
                 call.marks,
-                claim=claim and replace(claim, newest_ban=ban),
+                claim=replace(claim, newest_ban=ban) if claim and ban else claim,
                 own_marks=call.task in self.judgement.with_own_marks,
             )
             for call, claim, ban in zip(calls, claims, known, strict=True)

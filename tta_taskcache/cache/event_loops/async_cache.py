@@ -1,24 +1,21 @@
-"""The cache for asyncio: an engine whose plans run in event loops, with leases for each loop."""
+"""The cache for asyncio: an engine whose plans run in event loops."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any
 
 from ...core.events import Fault
-from ...errors import StoreUnavailable
 from ...stores.connections.async_connection import AsyncLink
-from ...stores.loop_local import LoopLocal
 from ...stores.protocol import AsyncStore, Command, Reply, Store
 from ...stores.wrappers.batching_store import BatchingStore
 from ..engine.engine import Engine
+from ..leases.lease_keeper import LeaseKeeper
 from ..leases.single_flight import SingleFlight
 from ..plan import Plan, T
 from ..runs.current_run import context_apart
 from .async_driver import run_in_loop
-from .lease_task import LeaseTask
 
 
 class InProcess:
@@ -44,7 +41,8 @@ class AsyncCache:
         engine: The engine.
         single_flight: The computations that callers in this process lead, in threads and loops.
         store: Executes its commands.
-        lease_ttl: Seconds that a lease lasts.
+        leases: The leases of its loops. A thread renews them: a loop may be busy for longer than
+            a lease lasts.
         link: The store's connections to Redis, over which simultaneous looks are batched; None for
             memory.
     """
@@ -54,37 +52,23 @@ class AsyncCache:
         engine: Engine,
         single_flight: SingleFlight,
         store: AsyncStore,
-        lease_ttl: float,
+        leases: LeaseKeeper,
         *,
         link: AsyncLink | None,
     ) -> None:
         self.engine = engine
         self.single_flight = single_flight
-        self.lease_ttl = lease_ttl
-        self.store = BatchingStore(store, self.abandon) if link is not None else store
+        self.leases = leases
+        self.store = BatchingStore(store, leases.end) if link is not None else store
         self._link = link
-        observe = engine.parts.observe
-        self._leases = LoopLocal(lambda: LeaseTask(self.store, lease_ttl, observe))
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    @property
-    def leases(self) -> LeaseTask:
-        """The leases of the running event loop."""
-        return self._leases.get()
-
-    async def run(self, plan: Plan[T]) -> T:
-        """Drive a plan of the engine."""
-        return await run_in_loop(plan, self.store)
-
-    def abandon(self, key: str, owner: str) -> None:
-        """End a lease that may have been granted, as the reply to its claim was lost."""
-        with suppress(RuntimeError):  # no loop is running any more: the lease lapses
-            self.leases.end(key, owner)
+    def run(self, plan: Plan[T], *, is_urgent: bool = False) -> Coroutine[Any, Any, T]:
+        """Drive a plan of the engine; before others, if callers wait for it."""
+        return run_in_loop(plan, self.store, is_urgent=is_urgent)
 
     async def aclose(self) -> None:
-        """End the leases and close the connections of the running event loop."""
-        with suppress(StoreUnavailable):
-            await self.leases.finish()
+        """Close the connections of the running event loop."""
         if self._link is not None:
             await self._link.aclose()
 

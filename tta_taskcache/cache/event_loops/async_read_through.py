@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
+from secrets import token_hex
 from time import monotonic
 from typing import Any, Protocol
-from uuid import uuid4
 
 from ...core.entries.entry import Position
 from ...core.entries.lease import Claim, Stage
@@ -24,7 +25,7 @@ from ..comparing_runs import compare
 from ..engine.judgement import REPLACED
 from ..engine.lookup_record import SHADOW, VERIFY
 from ..engine.writer import UNSHARED_FOR
-from ..leases.held_leases import RENEWALS
+from ..leases.held_leases import RENEWALS, Progress
 from ..leases.single_flight import MAX_WAIT, SharedAnswer
 from ..outcome import Call, Hit, Miss
 from ..plan import Plan
@@ -116,12 +117,12 @@ class AsyncReadThrough:
             return await self._shadow(call, caller)
         if mode in ("only", NO_STORE):
             return await self._answer_unled(call, caller, mode)
-        claim = Claim(owner=uuid4().hex, stage=Stage.RUNNING, ttl=self.cache.lease_ttl)
+        claim = Claim(owner=token_hex(16), stage=Stage.RUNNING, ttl=self.cache.leases.ttl)
         try:
             found = await self.cache.run(self._plan(call, claim, caller))
         except BaseException:  # the lease may have been granted
             if call.policy.coalesce:
-                self.cache.abandon(call.key, claim.owner)
+                self.cache.leases.end(call.key, claim.owner)
             raise
         if isinstance(found, Hit):
             return await self._serve(call, found, caller)
@@ -171,7 +172,12 @@ class AsyncReadThrough:
         if caller.neighbours is None or missed.position is None:
             return None
         find = caller.neighbours.find(call, is_shadowed=is_shadowed)
-        found: Hit | None = await self._safely(find, call, "semantic")
+        found: Hit | None = await self._safely(
+            find,
+            call,
+            "semantic",
+            is_urgent=False,  # what began with it follows it
+        )
         return found
 
     async def run_apart(self, run: Run) -> Any:
@@ -216,13 +222,9 @@ class AsyncReadThrough:
         """Run a call as leader; followers stop waiting when it ends, also by an error."""
         single_flight, leases = self.cache.single_flight, self.cache.leases
         wakeup = single_flight.begin(call.key)
-        me = asyncio.current_task()
-
-        def progress() -> Stage | None:
-            return Stage.RUNNING if me is not None and not me.done() else None
-
-        leases.hold(call.key, owner, progress, renew_in=leases.ttl / RENEWALS)
-        unshared = 0.0  # when cancelled, the next follower leads
+        leases.hold(call.key, owner, _progress(), renew_in=leases.ttl / RENEWALS)
+        wake = partial(single_flight.end, call.key, wakeup)
+        value = None
         try:
             with leading(call.key, None):
                 near = await self._find_neighbour(call, found, caller)
@@ -230,28 +232,19 @@ class AsyncReadThrough:
                     value = await self._run(
                         call, found.position, caller, owner, reason=found.reason
                     )
-                    leases.let_go(owner)
-                    owner = ""
-                    return value
-            if caller.neighbours is not None:
-                wakeup.answer = SharedAnswer(call, near, caller.neighbours.read_at)
-        except Exception:
-            unshared = UNSHARED_FOR
+        except BaseException as error:
+            # When cancelled, the next follower leads: after the lease has ended.
+            unshared = UNSHARED_FOR if isinstance(error, Exception) else 0.0
+            leases.end(call.key, owner, unshared, wake)
             raise
-        finally:
-            if owner:
-                leases.end(call.key, owner, unshared)
-                self.cache.begin(self._ring_when_ended(call.key, wakeup), call.task)
-            else:
-                single_flight.end(call.key, wakeup)
+        if near is None:
+            leases.let_go(owner)
+            wake()
+            return value
+        if caller.neighbours is not None:
+            wakeup.answer = SharedAnswer(call, near, caller.neighbours.read_at)
+        leases.end(call.key, owner, 0.0, wake)
         return await self._serve(call, near, caller)
-
-    async def _ring_when_ended(self, key: str, wakeup: Any) -> None:
-        """Wake the followers once a lease has ended; the first of them leads."""
-        try:
-            await self.cache.leases.finish()
-        finally:
-            self.cache.single_flight.end(key, wakeup)
 
     async def _run(
         self,
@@ -340,10 +333,12 @@ class AsyncReadThrough:
             await self._safely(caller.neighbours.add(call), call, "semantic")
         return value
 
-    async def _safely(self, plan: Plan[Any], call: Call, operation: str) -> Any:
+    async def _safely(
+        self, plan: Plan[Any], call: Call, operation: str, *, is_urgent: bool = True
+    ) -> Any:
         """Run a plan after a call's run; its faults never fail the call (promise F1)."""
         try:
-            return await self.cache.run(plan)
+            return await self.cache.run(plan, is_urgent=is_urgent)
         except Exception as error:  # noqa: BLE001 - a fault of ours never fails a call
             self.cache.engine.parts.observe(Fault(call.task, operation, error))
             return None
@@ -440,3 +435,14 @@ class AsyncReadThrough:
             if verified is not None:
                 observe(verified)
         return value
+
+
+def _progress() -> Progress:
+    """Return the stage of the running asyncio task; none when it, or its loop, is over."""
+    leader, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def stage() -> Stage | None:
+        is_running = leader is not None and not leader.done() and loop.is_running()
+        return Stage.RUNNING if is_running else None
+
+    return stage

@@ -24,9 +24,13 @@ RETRY = 0.05
 Progress = Callable[[], Stage | None]
 
 
+def _do_nothing() -> None:
+    """Nobody waits for the end of a lease."""
+
+
 @dataclass(slots=True)
 class _KeptLease:
-    """A lease to be renewed, or (without ``progress``) to be ended."""
+    """A lease to be renewed, or (without ``progress``) to be ended; ``ended`` is called then."""
 
     key: str
     owner: str
@@ -34,6 +38,7 @@ class _KeptLease:
     due: float
     until: float
     unshared: float = 0.0
+    ended: Callable[[], object] = _do_nothing
 
 
 class HeldLeases:
@@ -78,7 +83,13 @@ class HeldLeases:
         for owner in owners:
             self._held.pop(owner, None)
 
-    def end(self, key: str, owner: str, unshared: float = 0.0) -> None:
+    def end(
+        self,
+        key: str,
+        owner: str,
+        unshared: float = 0.0,
+        ended: Callable[[], object] = _do_nothing,
+    ) -> None:
         """End a lease, if the owner has it, as soon as the store can be reached.
 
         Works as well for a claim whose reply was lost, which may have been granted or not.
@@ -88,8 +99,11 @@ class HeldLeases:
             owner: The owner.
             unshared: Seconds for which equal calls then don't wait for one another (promise C6); 0
                 lets the next one lead.
+            ended: Called when the store has been asked to end it, whatever it replied.
         """
-        self.end_all([(key, owner)], unshared)
+        now = self._clock()
+        self._held[owner] = _KeptLease(key, owner, None, now, now + self.ttl, unshared, ended)
+        self._alert()
 
     def end_all(self, leases: Sequence[tuple[str, str]], unshared: float = 0.0) -> None:
         """End leases as ``end`` does: pairs of key and owner."""
@@ -142,13 +156,15 @@ class HeldLeases:
             return None
 
     def _end(self, held: _KeptLease, now: float) -> Plan[None]:
-        if now < held.until:
-            held.due = now + self.ttl * RETRY
-            try:
+        try:
+            if now < held.until:
+                held.due = now + self.ttl * RETRY
                 yield Release(held.key, held.owner, held.unshared)
-            except StoreUnavailable:
-                return
-        self._drop(held)
+            self._drop(held)
+        except StoreUnavailable:
+            pass  # it is tried again
+        finally:
+            held.ended()
 
     def _renew_all(self, renewals: list[tuple[_KeptLease, Holding]]) -> Plan[None]:
         try:

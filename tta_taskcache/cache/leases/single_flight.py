@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -29,9 +30,16 @@ MAX_PAUSE = 0.1
 WAKEUP_PAUSE = 1.0
 MAX_WAKEUP_PAUSE = 4.0
 
+#: Most seconds of a pause while another follower in this process looks.
+UNWATCHED = 30.0
+
 #: Seconds that a caller waits for a leader that isn't running yet: the leader may be in a long
 #: queue, even behind this very caller.
 PATIENCE = 1.0
+
+#: A lease that is noticed when this share of its ttl is over is claimed again, so many times: on a
+#: busy machine it may have lapsed, and another call may lead.
+LATE, MOST_LATE = 0.5, 3
 
 #: Most seconds that a caller waits for a running leader, whatever the leader does.
 MAX_WAIT = 900.0
@@ -62,13 +70,14 @@ class LockWakeup:
         answer: What the leader gives to those that wait; None when they have to look.
     """
 
-    __slots__ = ("_is_over", "_lock", "_waiting", "answer")
+    __slots__ = ("_lock", "_waiting", "answer", "is_over")
 
     def __init__(self) -> None:
         self.answer: SharedAnswer | None = None
         self._lock = _thread.allocate_lock()
         self._lock.acquire()
-        self._is_over = False
+        #: Whether it has rung.
+        self.is_over = False
         #: Coroutines that wait, with their loops.
         self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
 
@@ -79,7 +88,7 @@ class LockWakeup:
 
     def wake(self) -> None:
         """Wake all that wait; later ones don't wait."""
-        self._is_over = True
+        self.is_over = True
         if self._lock.locked():
             self._lock.release()
         loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
@@ -94,14 +103,17 @@ class LockWakeup:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         self._waiting[future] = loop
-        timer = loop.call_later(seconds, _end_wait, future)
+        # In an empty context: a copy of the caller's would be one more object for each that waits.
+        timer = loop.call_later(seconds, _end_wait, future, context=_NO_CONTEXT)
         try:
-            if not self._is_over:  # else it may have done so before we were there
+            if not self.is_over:  # else it may have done so before we were there
                 await future
         finally:
             timer.cancel()
             self._waiting.pop(future, None)
 
+
+_NO_CONTEXT = Context()
 
 #: So many go on in one turn of their loop.
 ENDED_AT_ONCE = 100
@@ -186,13 +198,19 @@ class SingleFlight:
         *,
         accepts: Callable[[SharedAnswer], bool] | None,
     ) -> Plan[Hit | Miss]:
-        asked_at = engine.parts.clock()
+        clock = engine.parts.clock
+        asked_at, late = clock(), 0
         while True:
+            claimed_at = clock()
             found = yield from engine.refresher.find_or_refresh(call, claim)
             lease = found.lease if isinstance(found, Miss) else None
             if isinstance(found, Hit) or lease is None or not lease.is_followed:
-                return found
-            took = engine.parts.clock() - asked_at
+                is_late = clock() - claimed_at >= LATE * claim.ttl
+                if lease is None or not lease.is_ours or not is_late or late == MOST_LATE:
+                    return found
+                late += 1
+                continue
+            took = clock() - asked_at
             if lease.stage is not Stage.RUNNING and took >= PATIENCE:
                 if claim.takes_queued:
                     return Miss("queued-elsewhere", found.position)
@@ -200,7 +218,8 @@ class SingleFlight:
                 continue
             if took >= patience:
                 return Miss("waited-too-long", found.position)
-            pause = pauses.next()
+            del found, lease  # ten thousand followers are work for the collector
+            pause = pauses.next(patience - took)
             yield pause
             shared = pause.wakeup.answer if isinstance(pause.wakeup, LockWakeup) else None
             if shared is not None and accepts is not None and shared.read_at >= asked_at:
@@ -212,46 +231,62 @@ class SingleFlight:
 class Pauses:
     """The pauses of one follower of a key.
 
-    Of those that follow a leader elsewhere, one looks for all in this process.
+    Of the followers in this process, one looks for all: the watcher. It wakes the others when it
+    has found something; so does a leader in this process.
 
     Attributes:
         count: How many there were.
     """
 
-    __slots__ = ("_key", "_mine", "_pause", "_single_flight", "_wakeup_pause", "count")
+    __slots__ = ("_key", "_leader", "_mine", "_pause", "_single_flight", "_wakeup_pause", "count")
 
     def __init__(self, single_flight: SingleFlight, key: str) -> None:
         self._single_flight, self._key = single_flight, key
         self._pause, self._wakeup_pause = FIRST_PAUSE, WAKEUP_PAUSE
         self._mine: LockWakeup | None = None
+        self._leader: LockWakeup | None = None
         self.count = 0
 
-    def next(self) -> Pause:
-        """The next one: until a leader or a watcher here rings, or until the next look."""
+    def next(self, most: float = MAX_WAKEUP_PAUSE) -> Pause:
+        """The next one: until a leader or the watcher here rings, or until the next look.
+
+        Args:
+            most: Seconds that the follower may wait for.
+        """
         self.count += 1
-        wakeup = self._single_flight._wakeups.get(self._key) or self._watcher()
-        if wakeup is not None:
+        leader = self._single_flight._wakeups.get(self._key)
+        if leader is not None and leader.is_over:  # a watcher rang, and the leader isn't done
+            leader = None
+        watcher = self._watcher()
+        if watcher is not None:
+            return Pause(min(max(most, FIRST_PAUSE), UNWATCHED), leader or watcher)
+        self._leader = leader
+        if leader is not None:
             seconds = self._wakeup_pause
             self._wakeup_pause = min(seconds * 2, MAX_WAKEUP_PAUSE)
         else:
             seconds = self._pause
             self._pause = min(seconds * 2, MAX_PAUSE)
-        return Pause(seconds, wakeup)
+        return Pause(seconds, leader)
 
     def _watcher(self) -> LockWakeup | None:
-        """What somebody else here rings who looks for all; None when this one does."""
+        """What the watcher rings; None when this one is it."""
         watched = self._single_flight._watched
-        if self._mine is None:
-            self._mine = LockWakeup()
-        watcher = watched.setdefault(self._key, self._mine)
-        return None if watcher is self._mine else watcher
+        known = watched.get(self._key)
+        if known is None:
+            self._mine = self._mine or LockWakeup()
+            known = watched.setdefault(self._key, self._mine)
+        return None if known is self._mine else known
 
     def end(self) -> None:
         """Let those look that have left it to this one."""
-        if self._mine is not None:
-            if self._single_flight._watched.get(self._key) is self._mine:
-                self._single_flight._watched.pop(self._key, None)
-            self._mine.wake()
+        if self._mine is None:
+            return
+        if self._single_flight._watched.get(self._key) is self._mine:
+            self._single_flight._watched.pop(self._key, None)
+        self._mine.wake()
+        if self._leader is not None:
+            self._leader.wake()
 
 
 _all: WeakSet[SingleFlight] = WeakSet()

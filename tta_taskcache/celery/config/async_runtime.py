@@ -27,10 +27,4 @@ def build_async_cache(runtime: Runtime) -> AsyncCache:
         )
         # One circuit: what threads find of Redis holds for loops.
         store = AsyncGuardedStore(redis_store, guarded.breaker)
-    return AsyncCache(
-        runtime.engine,
-        runtime.single_flight,
-        store,
-        settings.lease_ttl,
-        link=link,
-    )
+    return AsyncCache(runtime.engine, runtime.single_flight, store, runtime.leases, link=link)

@@ -286,7 +286,7 @@ class MemoryStore:
 
     def _scan(self, scan: Scan) -> Batch:
         found = [
-            Found(entry, held.size, remaining)
+            Found(entry, len(held.frame), remaining)
             for entry, held, remaining in self._live()
             if glob.matches(scan.pattern, entry.key)
             and self._is_valid(entry)
@@ -300,4 +300,4 @@ class MemoryStore:
         for entry, _ in ended:
             self.entries.drop(entry.key)
         total = len(live)
-        return Swept("", total, total, len(ended), sum(held.size for _, held in ended))
+        return Swept("", total, total, len(ended), sum(len(held.frame) for _, held in ended))

@@ -1,7 +1,7 @@
 """Batching of simultaneous looks in an event loop: one round trip for all of them.
 
-Equal looks are sent once. When their claim is granted, the first one leads, and the others receive
-the reply that Redis would have sent them: that another call leads.
+Equal looks are sent once, and so are equal polls of the log. When their claim is granted, the first
+look leads, and the others receive the reply that Redis would have sent them: another call leads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from ...core.entries.lease import Lease
 from ..loop_local import LoopLocal
-from ..protocol import AsyncStore, Command, Look, LookMany, Reply, StoreReply
+from ..protocol import AsyncStore, Command, Look, LookMany, Poll, Reply, StoreReply
 
 #: Most looks in one round trip: reading more replies would block the event loop.
 MOST_LOOKS = 50
@@ -30,12 +30,22 @@ class _EqualLooks:
     futures: list[asyncio.Future[StoreReply]]
 
 
+@dataclass(slots=True, eq=False)
+class _EqualPolls:
+    """Equal polls of the log, and the future of each."""
+
+    polls: list[Poll]
+    futures: list[asyncio.Future[Reply]]
+
+
 @dataclass(slots=True)
 class _LookQueue:
     """The looks of one event loop that are still to be sent, by kind (see ``_kind``)."""
 
     slots: asyncio.Semaphore
     waiting: dict[object, _EqualLooks] = field(default_factory=dict)
+    #: The polls that are still to be sent, by position and marks.
+    polls: dict[object, _EqualPolls] = field(default_factory=dict)
     #: Number of batches that are about to take waiting looks.
     starting: int = 0
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -61,6 +71,8 @@ class BatchingStore:
     async def execute(self, command: Command) -> Reply:
         """Execute a command (see ``Store``)."""
         queue = self._queues.get()
+        if isinstance(command, Poll):
+            return await self._poll(queue, command)
         if not isinstance(command, Look):
             reply: Reply = await asyncio.shield(_begin(queue, self._execute(queue, command)))
             return reply
@@ -75,6 +87,33 @@ class BatchingStore:
         waiting.looks.append(command)
         waiting.futures.append(future)
         return await future
+
+    def _poll(self, queue: _LookQueue, poll: Poll) -> asyncio.Future[Reply]:
+        """Send a poll with those of the same position that come before it is sent."""
+        kind = (poll.since, poll.marks)
+        waiting = queue.polls.get(kind)
+        if waiting is None:
+            waiting = queue.polls[kind] = _EqualPolls([], [])
+            _begin(queue, self._send_polls(queue, kind))
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        waiting.polls.append(poll)
+        waiting.futures.append(future)
+        return future
+
+    async def _send_polls(self, queue: _LookQueue, kind: object) -> None:
+        async with queue.slots:
+            waiting = queue.polls.pop(kind)
+            polls, futures = waiting.polls, waiting.futures
+            try:
+                reply = await self.store.execute(replace(polls[0], counts=_sum(polls)))
+            except BaseException as error:
+                _fail(futures, error)
+                if not isinstance(error, Exception):
+                    raise
+                return
+        for future in futures:
+            if not future.done():
+                future.set_result(reply)
 
     async def _execute(self, queue: _LookQueue, command: Command) -> Reply:
         async with queue.slots:
@@ -94,13 +133,10 @@ class BatchingStore:
     async def _send_batch(self, batch: Sequence[_EqualLooks]) -> None:
         looks = [waiting.looks[0] for waiting in batch]
         try:
-            replies = await self._look(looks, _counts(batch))
+            counts = _sum([look for waiting in batch for look in waiting.looks])
+            replies = await self._look(looks, counts)
         except BaseException as error:
-            for future in (future for waiting in batch for future in waiting.futures):
-                if not isinstance(error, Exception):
-                    future.cancel()  # the loop ends
-                elif not future.done():
-                    future.set_exception(error)
+            _fail([future for waiting in batch for future in waiting.futures], error)
             if not isinstance(error, Exception):
                 raise
             return
@@ -157,10 +193,17 @@ def _kind(look: Look) -> object:
     return look.key, look.marks, look.since, claim, look.own_marks
 
 
-def _counts(batch: Sequence[_EqualLooks]) -> dict[str, float]:
+def _sum(commands: Sequence[Look | Poll]) -> dict[str, float]:
     counts: dict[str, float] = {}
-    for waiting in batch:
-        for look in waiting.looks:
-            for name, amount in look.counts.items():
-                counts[name] = counts.get(name, 0.0) + amount
+    for command in commands:
+        for name, amount in command.counts.items():
+            counts[name] = counts.get(name, 0.0) + amount
     return counts
+
+
+def _fail(futures: Sequence[asyncio.Future[Any]], error: BaseException) -> None:
+    for future in futures:
+        if not isinstance(error, Exception):
+            future.cancel()  # the loop ends
+        elif not future.done():
+            future.set_exception(error)
