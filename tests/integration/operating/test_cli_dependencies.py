@@ -7,7 +7,7 @@ import pytest
 from tests.integration.operating.command_line import FORECAST, TOTAL, Cli, keys
 from tta_taskcache import MISSING
 from tta_taskcache.cache.runs.current_run import CurrentRun
-from tta_taskcache.celery.calls.call_request import request_of_caller
+from tta_taskcache.celery.calls.identification import request_of_caller
 
 pytestmark = pytest.mark.one_server_kind
 
