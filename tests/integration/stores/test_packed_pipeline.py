@@ -1,5 +1,6 @@
 """Packed pipelines return what redis-py's return, however the network cuts replies."""
 
+from select import select
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_changed_reply_is_read_anew(redis_server: Server) -> None:
 def test_an_error_leaves_the_connection_clean(redis_server: Server) -> None:
     client, link = redis_server.client(), Link(redis_server.url(), 5.0)
     client.set("k", "v")
-    before = len(client.client_list())
+    before = connections_received(client)
     for _ in range(2):
         pipe = link.pipeline()
         pipe.hgetall("k")
@@ -74,7 +75,11 @@ def test_an_error_leaves_the_connection_clean(redis_server: Server) -> None:
     pipe = link.pipeline()
     pipe.get("k")
     assert pipe.execute() == [b"v"]
-    assert len(client.client_list()) == before + 1
+    assert connections_received(client) == before + 1
+
+
+def connections_received(client: redis.Redis) -> int:
+    return int(client.info("stats")["total_connections_received"])
 
 
 @pytest.mark.parametrize("dirty", [True, False])
@@ -91,3 +96,43 @@ def test_f3_what_redis_py_has_left_unread_is_not_taken_for_a_reply(
     pipe = link.pipeline()
     pipe.get("none")
     assert pipe.execute() == [None]
+
+
+def test_f3_replies_that_redis_py_left_unread_after_an_exchange(redis_server: Server) -> None:
+    link = Link(redis_server.url(), 5.0)
+    pipe = link.pipeline()
+    pipe.get("none")
+    assert pipe.execute() == [None]
+    (connection,) = link.client.connection_pool._available_connections
+    connection.send_command("ECHO", "stray")
+    assert select([connection._sock.fileno()], [], [], 5.0)[0]
+    pipe = link.pipeline()
+    pipe.get("none")
+    assert pipe.execute() == [None]
+
+
+def test_f3_an_exchange_interrupted_twice_leaves_no_reply_to_the_next_one(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = Link(redis_server.url(), 5.0)
+    connection: Any = link.client.connection_pool.take()
+    connection.connect()
+    link.client.connection_pool.give_back(connection)
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "read_replies", interrupted)
+        patched.setattr(connection, "disconnect", interrupted)
+        # The reply is late: at the next take there is nothing to be read yet.
+        patched.setattr(connection, "can_read", lambda *_: False)
+        pipe = link.pipeline()
+        pipe.eval("return 'of the first'", 0)
+        with pytest.raises(KeyboardInterrupt):
+            pipe.execute()
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "can_read", lambda *_: False)
+        pipe = link.pipeline()
+        pipe.get("none")
+        assert pipe.execute() == [None]

@@ -34,12 +34,19 @@ class Replies:
 
     Attributes:
         is_clean: Whether all replies were read of what was sent last.
+        is_exchanging: Whether an exchange has begun and hasn't ended: its replies may still come.
     """
 
     is_clean = False
+    is_exchanging = False
     socket_timeout: float | None
     _sock: Any
     _parser: Any
+
+    def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """Send, as redis-py does; what it reads by itself isn't known to be read to the end."""
+        self.is_clean = False
+        super().send_packed_command(*args, **kwargs)  # type: ignore[misc]  # of the connection
 
     def exchange(self, request: bytes, readers: Sequence[ReplyReader | None]) -> list[Any]:
         """Send packed commands, and return their replies; errors among them are exceptions.
@@ -51,8 +58,9 @@ class Replies:
         Raises:
             redis.RedisError: The server can't be reached, is too late, or is still loading.
         """
+        self.is_exchanging = True
         try:
-            self.send_packed_command((request,))  # type: ignore[attr-defined]  # which connects first
+            self.send_packed_command((request,))  # which connects first
             replies = self.read_replies(readers)
         except TimeoutError:
             self.disconnect()  # type: ignore[attr-defined]
@@ -63,17 +71,21 @@ class Replies:
         except BaseException:
             self.disconnect()  # type: ignore[attr-defined]
             raise
-        self.is_clean = True
+        self.is_clean, self.is_exchanging = True, False
         return replies
 
     def clean(self) -> None:
-        """Disconnect if there is anything left to read, as redis-py does."""
+        """Disconnect if there is anything left to read, as redis-py does, or still to come.
+
+        An exchange that was interrupted has disconnected, unless a second interruption struck.
+        """
         try:
-            is_unread = self._sock is not None and self.can_read()  # type: ignore[attr-defined]
+            is_unread = self.is_exchanging or (self._sock is not None and self.can_read())  # type: ignore[attr-defined]
         except (redis.ConnectionError, redis.TimeoutError, OSError):
             is_unread = True
         if is_unread:
             self.disconnect()  # type: ignore[attr-defined]
+        self.is_exchanging = False
 
     def read_replies(self, readers: Sequence[ReplyReader | None]) -> list[Any]:
         """Read a reply for each reader; errors among them are exceptions.
@@ -179,7 +191,6 @@ class PackedPool(redis.ConnectionPool):
         self._in_use_connections.add(connection)
         if not connection.is_clean:
             connection.clean()
-        connection.is_clean = False
         return connection
 
     def give_back(self, connection: Any) -> None:
