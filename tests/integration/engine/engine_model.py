@@ -112,6 +112,10 @@ class World:
     def ends_of(self, made: Run) -> list[Ended]:
         return self.ends(made.call.key, made.call.marks, made.began)
 
+    def ends_for(self, call: Call, made: Run) -> list[Ended]:
+        """What has ended a run's entry for a call, whose tags may be others by now (I7)."""
+        return self.ends(made.call.key, (*made.call.marks, *call.marks), made.began)
+
     def leader(self, call: Call) -> LeaderWatch | None:
         """Who leads, as far as this call may join it."""
         leader = self.leaders.get(call.key)

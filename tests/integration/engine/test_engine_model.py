@@ -161,13 +161,14 @@ class Processes(RuleBasedStateMachine):
     def check(self, by: int, call: Call, found: Hit | Miss) -> None:
         entry = self.world.entry(call.key)
         if isinstance(found, Miss):
-            assert entry is None, f"a valid entry isn't found: {found}"
+            may_answer = entry is not None and not self.world.ends_for(call, entry)
+            assert not may_answer, f"a valid entry isn't found: {found}"
             assert found.position is not None
             return
         made = self.world.stored.get(found.value)
         assert made is not None, f"C3: {found.value} was never stored"
         assert made.call.key == call.key
-        ends = self.world.ends_of(made)
+        ends = self.world.ends_for(call, made)
         if found.layer == "l1":
             now = self.clock()
             too_late = [e for e in ends if e.by == by or now - e.at > DELTA]
