@@ -60,6 +60,7 @@ def test_c1_of_those_that_follow_a_leader_here_one_looks(
     leader.fill(found, "leader")  # and doesn't ring
     with pytest.raises(StopIteration):
         next_pause(watcher, store)
+    assert wakeup.is_over
     wakeup.wait(60.0)  # at once: the watcher has rung
     with pytest.raises(StopIteration):
         next_pause(second, store)
