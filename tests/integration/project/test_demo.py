@@ -18,7 +18,7 @@ from tests.support.workers import ROOT, clean_environment
 
 pytestmark = pytest.mark.one_server_kind
 
-TIMEOUT = 100
+TIMEOUT = 300
 PARTS = (
     "1. A skewed stream of requests",
     "2. A hit while both processes of the pool are busy",
